@@ -1,0 +1,101 @@
+"""Import every execution of every user from every broker, through plugins that are installed separately.
+
+The names for embedding. Plugin authors import `brokersync.plugin`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brokersync.config import Settings, load_settings
+    from brokersync.errors import (
+        BrokerAPIError,
+        BrokerAuthError,
+        BrokerConfigError,
+        BrokerDataUnavailableError,
+        BrokerError,
+        BrokerHeldError,
+        BrokerInputNeededError,
+        BrokerNotInstalledError,
+        BrokerPluginError,
+        BrokerRetryableError,
+    )
+    from brokersync.factory import get_broker_provider
+    from brokersync.records import Change, Connection, Deferred, Done, Span, SyncReport
+    from brokersync.registry import ProviderRegistry
+    from brokersync.secret import Secret
+    from brokersync.service import BrokerSync
+    from brokersync.types import BrokerAccount, BrokerTrade, Fee, Instrument, TimeWindow
+
+_HOME = {
+    "BrokerAPIError": "errors",
+    "BrokerAccount": "types",
+    "BrokerAuthError": "errors",
+    "BrokerConfigError": "errors",
+    "BrokerDataUnavailableError": "errors",
+    "BrokerError": "errors",
+    "BrokerHeldError": "errors",
+    "BrokerInputNeededError": "errors",
+    "BrokerNotInstalledError": "errors",
+    "BrokerPluginError": "errors",
+    "BrokerRetryableError": "errors",
+    "BrokerSync": "service",
+    "BrokerTrade": "types",
+    "Change": "records",
+    "Connection": "records",
+    "Deferred": "records",
+    "Done": "records",
+    "Fee": "types",
+    "Instrument": "types",
+    "ProviderRegistry": "registry",
+    "Secret": "secret",
+    "Settings": "config",
+    "Span": "records",
+    "SyncReport": "records",
+    "TimeWindow": "types",
+    "get_broker_provider": "factory",
+    "load_settings": "config",
+}
+
+__all__ = [
+    "BrokerAPIError",
+    "BrokerAccount",
+    "BrokerAuthError",
+    "BrokerConfigError",
+    "BrokerDataUnavailableError",
+    "BrokerError",
+    "BrokerHeldError",
+    "BrokerInputNeededError",
+    "BrokerNotInstalledError",
+    "BrokerPluginError",
+    "BrokerRetryableError",
+    "BrokerSync",
+    "BrokerTrade",
+    "Change",
+    "Connection",
+    "Deferred",
+    "Done",
+    "Fee",
+    "Instrument",
+    "ProviderRegistry",
+    "Secret",
+    "Settings",
+    "Span",
+    "SyncReport",
+    "TimeWindow",
+    "get_broker_provider",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Each name is imported when it is first used, so that a listing does not pay for HTTP."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,66 @@
+"""The commands by name, and what every command does with errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+
+from brokersync.cli import (
+    connect,
+    demo,
+    providers,
+    sandbox,
+    statements,
+    status,
+    sync,
+    trades,
+)
+from brokersync.cli.exits import Exit
+from brokersync.version import VERSION
+
+_HELP = "Import every execution from your brokers."
+
+_EPILOGUE = """
+Exit codes: 0 done · 1 a bug · 2 wrong usage · 3 configuration, plugin or unreadable file · 4 log in again ·
+5 the broker is busy or away, try later · 6 the broker refused something, the rest is done · 7 the store · 130 stopped.
+"""
+
+
+def build() -> cyclopts.App:
+    """All commands; building them imports no HTTP, no store and no plugin."""
+    app = cyclopts.App(
+        name="brokersync",
+        help=_HELP,
+        help_epilogue=_EPILOGUE,
+        version=VERSION,
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    app.command(demo.demo)
+    app.command(providers.providers)
+    app.command(connect.connect)
+    app.command(sync.sync)
+    app.command(statements.import_, name="import")
+    app.command(trades.trades)
+    app.command(status.status)
+    app.command(sandbox.sandbox)
+    return app
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and give its exit code."""
+    app = build()
+    try:
+        result = app(list(words), exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. What was read is kept; run it again to go on.\n")
+        return Exit.STOPPED
+    except BrokenPipeError:
+        # the reader of our output went away, as `head` does; nothing is left to say to it
+        sys.stdout = None
+        return Exit.DONE
+    return result if isinstance(result, int) else Exit.DONE

@@ -1,0 +1,107 @@
+"""What all commands share: where the store is, who the owner is, and how results and errors are shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+
+from brokersync.cli.exits import exit_of
+from brokersync.errors import BrokerConfigError, BrokerError
+
+if TYPE_CHECKING:
+    from brokersync.config import Settings
+    from brokersync.events import EventSink
+    from brokersync.service import BrokerSync
+
+R = TypeVar("R")
+
+
+@Parameter(name="*", group="Common")
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    store: Annotated[
+        Path | None, Parameter(help="The store's file. Else BROKERSYNC_STORE, the configuration, or your data folder.")
+    ] = None
+    owner: Annotated[str, Parameter(help="Whose connections and trades.", env_var="BROKERSYNC_OWNER")] = "me"
+    config: Annotated[Path | None, Parameter(help="A TOML configuration. Else BROKERSYNC_CONFIG.")] = None
+    json: Annotated[bool, Parameter(help="One JSON document on standard output, and nothing else.", negative="")] = (
+        False
+    )
+
+    def settings(self) -> Settings:
+        from brokersync.config import load_settings
+
+        return load_settings(self.config)
+
+    def store_path(self, settings: Settings) -> Path:
+        named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store
+        return Path(named).expanduser() if named else _data_folder() / "brokersync.db"
+
+    def open(self, events: EventSink | None = None) -> BrokerSync:
+        """The service over the store; says once when a key file was made."""
+        from brokersync.events import no_events
+        from brokersync.service import BrokerSync
+
+        settings = self.settings()
+        return BrokerSync.open(
+            self.store_path(settings), settings=settings, events=events or no_events, on_key_made=_tell_of_key
+        )
+
+
+def _tell_of_key(path: Path) -> None:
+    note(f"Made the key file {path}. It opens the logins kept in the store: keep a copy apart from it.")
+
+
+def _data_folder() -> Path:
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "brokersync"
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "brokersync"
+
+
+def finish(work: Coroutine[Any, Any, int], common: Common) -> int:
+    """Run a command's work; an expected error is shown with what to do, and gives its exit code."""
+    try:
+        return asyncio.run(work)
+    except BrokerError as error:
+        return show_error(error, common)
+
+
+def show_error(error: BrokerError, common: Common) -> int:
+    """Show an error on standard error, or as the JSON document, and give its exit code."""
+    if common.json:
+        print_json({"error": error.describe()})
+    else:
+        note(f"Error: {error.message}")
+        if error.remedy:
+            note(f"  {error.remedy}")
+    return exit_of(error)
+
+
+def print_json(value: Any) -> None:
+    """The command's one JSON document."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal; standard output stays for results."""
+    sys.stderr.write(text + "\n")
+
+
+def parse_day(text: str, name: str) -> datetime:
+    """A day as `YYYY-MM-DD`, or an instant with a zone, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BrokerConfigError(f"{name} {text!r} is no day.", remedy="Write it like 2025-01-31.") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,120 @@
+"""`brokersync connect`: ask for a login, test it, keep it sealed."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from brokersync.cli.common import Common, finish, note, parse_day, print_json
+from brokersync.cli.exits import Exit
+from brokersync.errors import BrokerConfigError, Fault
+
+if TYPE_CHECKING:
+    from brokersync.manifest import Field, Manifest
+
+
+def connect(
+    broker: str,
+    /,
+    *,
+    field: Annotated[tuple[str, ...], Parameter(help="NAME=VALUE of a field that is no secret.", negative="")] = (),
+    fields_from: Annotated[
+        Path | None, Parameter(help="A JSON object with the fields, secrets too; - reads standard input.")
+    ] = None,
+    environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
+    label: Annotated[str | None, Parameter(help="Your own name for this login.")] = None,
+    since: Annotated[str | None, Parameter(help="Read history from this day on; else from its beginning.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Connect a login at a broker.
+
+    Asks for each field of the broker that is not given, tests the login, and only then keeps it, sealed. Connecting the
+    same login again renews its credentials and keeps its history.
+    """
+    return finish(_connect(broker, field, fields_from, environment, label, since, common), common)
+
+
+async def _connect(
+    broker: str,
+    pairs: tuple[str, ...],
+    fields_from: Path | None,
+    environment: str | None,
+    label: str | None,
+    since: str | None,
+    common: Common,
+) -> int:
+    async with common.open() as bs:
+        manifest = bs.registry.manifest(broker)
+        start = parse_day(since, "--since") if since else None
+        fields = _gather(manifest, pairs, fields_from)
+        note(f"Testing the login at {manifest.display_name} ...")
+        connection = await bs.connect(
+            broker, owner=common.owner, fields=fields, environment=environment, label=label, since=start
+        )
+        accounts = await bs.accounts(connection.connection_id)
+    if common.json:
+        from brokersync.converter import to_json
+
+        print_json({"connection": to_json(connection), "accounts": to_json(accounts)})
+        return Exit.DONE
+    sys.stdout.write(f"Connected {connection.connection_id}: {connection.label}\n")
+    for account in accounts:
+        sys.stdout.write(
+            f"  account {account.account_id} {account.environment} {account.currency or ''}".rstrip() + "\n"
+        )
+    note(f"Next: brokersync sync {connection.connection_id}")
+    return Exit.DONE
+
+
+def _gather(manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None) -> dict[str, str]:
+    given = _from_file(fields_from) if fields_from else {}
+    declared = {field.name: field for field in manifest.user_fields}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise BrokerConfigError(f"--field {pair!r} is not NAME=VALUE.", fault=Fault.USER)
+        if name in declared and declared[name].secret:
+            raise BrokerConfigError(
+                f"The field {name} is a secret, and a command line can be seen by others.",
+                remedy="Leave it out to be asked for it, or use --fields-from.",
+                fault=Fault.USER,
+            )
+        given[name] = value
+    if sys.stdin.isatty() and fields_from is None:
+        for field in manifest.user_fields:
+            if field.name not in given:
+                given[field.name] = _ask(field)
+    return {name: value for name, value in given.items() if value != ""}
+
+
+def _ask(field: Field) -> str:
+    note(f"\n{field.label}{'' if field.required else ' (optional)'}: {field.help}")
+    prompt = f"{field.name}{f' [{field.default}]' if field.default else ''}: "
+    if field.secret:
+        return getpass.getpass(prompt)
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        data = json.loads(text)
+    except (OSError, ValueError):
+        # the parser's own words would show a piece of the file, which holds secrets
+        raise BrokerConfigError(
+            f"The fields in {path} can not be read.", remedy="It must hold one JSON object.", fault=Fault.USER
+        ) from None
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        raise BrokerConfigError(
+            f"The fields in {path} are not one JSON object of texts.",
+            remedy='Write {"name": "value"}.',
+            fault=Fault.USER,
+        )
+    return data

@@ -1,0 +1,107 @@
+"""`brokersync providers`: which brokers are installed, and what each needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from brokersync.cli.common import Common, note, print_json, show_error
+from brokersync.cli.exits import Exit
+from brokersync.errors import BrokerError
+
+if TYPE_CHECKING:
+    from brokersync.manifest import Manifest, SourceSpec
+    from brokersync.registry import ProviderListing, ProviderRegistry
+
+_NONE_INSTALLED = "No broker is installed. Get one with, for example: pip install {example}"
+
+
+def providers(key: str | None = None, /, *, common: Common = Common()) -> int:
+    """List the installed brokers, or show one of them.
+
+    Parameters
+    ----------
+    key
+        The broker to show in full: its fields, sources and limits.
+    """
+    from brokersync.registry import ProviderRegistry
+
+    try:
+        registry = ProviderRegistry.installed(common.settings())
+        return _list(registry, common) if key is None else _show(registry.manifest(key), common)
+    except BrokerError as error:
+        return show_error(error, common)
+
+
+def _list(registry: ProviderRegistry, common: Common) -> int:
+    rows = registry.listing()
+    if common.json:
+        print_json({"providers": [_row(row) for row in rows]})
+        return Exit.DONE
+    if not rows:
+        from brokersync.catalogue import catalogue
+
+        known = sorted(entry.distribution for entry in catalogue().values())
+        note(_NONE_INSTALLED.format(example=known[0] if known else "brokersync-BROKER"))
+        return Exit.DONE
+    from brokersync.cli.tables import show_table
+
+    show_table(
+        ("broker", "distribution", "version", "state"),
+        [(row.key or "?", row.distribution, row.version, f"{row.state.value} {row.reason}".strip()) for row in rows],
+    )
+    return Exit.DONE
+
+
+def _row(row: ProviderListing) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "distribution": row.distribution,
+        "version": row.version,
+        "state": row.state.value,
+        "reason": row.reason,
+    }
+
+
+def _show(manifest: Manifest, common: Common) -> int:
+    from brokersync.converter import to_json
+
+    if common.json:
+        print_json(to_json(manifest) | {"form": manifest.form()})
+        return Exit.DONE
+    from brokersync.cli.tables import console, show_table
+
+    out = console()
+    out.print(f"{manifest.display_name} ({manifest.key})", style="bold", markup=False)
+    out.print(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}", markup=False)
+    show_table(
+        ("field", "", "what it is"),
+        [
+            (
+                field.name,
+                "secret" if field.secret else "" if field.required else "optional",
+                f"{field.label}. {field.help}",
+            )
+            for field in manifest.user_fields
+        ],
+    )
+    show_table(("source", "history", "asked for"), [_source(source) for source in manifest.sources])
+    show_table(
+        ("limit", "per", "counted", "where the number comes from"),
+        [
+            (
+                str(limit.amount),
+                f"{limit.period.total_seconds():g} s",
+                f"{limit.scope.value}, {limit.kind.value}",
+                limit.source or "no known source",
+            )
+            for limit in manifest.limits
+        ],
+    )
+    return Exit.DONE
+
+
+def _source(source: SourceSpec) -> tuple[str, str, str]:
+    if source.files:
+        return source.name, "what the file holds", "by `brokersync import`"
+    window = f", at most {source.longest_window.days} days at once" if source.longest_window else ""
+    return source.name, source.retention.value, f"per {source.scope.value}, by {source.selects_by.value} time{window}"

@@ -1,0 +1,64 @@
+"""Sync reports as a person reads them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from brokersync.cli.tables import duration_text, show_table
+
+if TYPE_CHECKING:
+    from brokersync.cli.sync import Result
+
+_NUMBERS = ("fetched", "added", "modified", "unchanged", "quarantined", "requests", "retries", "waits")
+
+
+def show_results(results: Sequence[Result]) -> None:
+    """A line of numbers per connection, then what was covered, then what went wrong."""
+    show_table(
+        ("connection", *_NUMBERS, "time"),
+        [
+            (
+                result.connection_id,
+                *(str(result.report.get(name, "")) for name in _NUMBERS),
+                duration_text(timedelta(seconds=result.report.get("duration", 0))),
+            )
+            for result in results
+        ],
+        right=(*_NUMBERS, "time"),
+    )
+    rows = [(result.connection_id, *_span(span)) for result in results for span in result.report.get("spans", ())]
+    if rows:
+        sys.stdout.write("\n")
+        show_table(("connection", "account", "source", "asked for", "covered"), rows)
+    for result in results:
+        _show_problems(result)
+
+
+def _span(span: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        f"{span['environment']} {span['account_id']}",
+        span["source"],
+        days_text(span["requested"]),
+        ", ".join(days_text(window) for window in span["covered"]) or "nothing",
+    )
+
+
+def days_text(window: Mapping[str, str]) -> str:
+    """A window as days."""
+    return f"{window['start'][:10]} to {window['end'][:10]}"
+
+
+def _show_problems(result: Result) -> None:
+    lines = [
+        f"{one.get('source', '')}: {one['message']} {one.get('remedy', '')}"
+        for one in result.report.get("problems", ())
+    ]
+    if result.error is not None:
+        lines.append(str(result.error))
+    if result.deferred_until is not None:
+        lines.append(f"Not finished: go on after {result.deferred_until:%Y-%m-%d %H:%M:%S} UTC.")
+    for line in lines:
+        sys.stdout.write(f"\n{result.connection_id}: {line.strip(': ')}\n")

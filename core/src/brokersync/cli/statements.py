@@ -1,0 +1,148 @@
+"""`brokersync import`: a statement that was downloaded from a broker."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.exits import Exit, exit_of
+from brokersync.errors import BrokerConfigError, BrokerError, Fault
+
+if TYPE_CHECKING:
+    from brokersync.service import BrokerSync
+    from brokersync.types import StatementHints, TradeBooking
+
+_SHOWN_ROWS = 50
+
+
+def import_(
+    broker: str,
+    /,
+    *files: Path,
+    dry_run: Annotated[bool, Parameter(help="Say what each row would do, and keep nothing.", negative="")] = False,
+    account: Annotated[str | None, Parameter(help="The account, for a file that does not tell it.")] = None,
+    zone: Annotated[str | None, Parameter(help="The file's time zone, for a file that does not tell it.")] = None,
+    common: Common = Common(),
+) -> int:
+    """Import statements that you downloaded from a broker, with or without a connection.
+
+    A file is checked to its end before anything is kept; importing it again changes nothing.
+    """
+    return finish(_import(broker, files, dry_run, account, zone, common), common)
+
+
+async def _import(
+    broker: str, files: Sequence[Path], dry_run: bool, account: str | None, zone: str | None, common: Common
+) -> int:
+    from brokersync.types import StatementHints
+
+    if not files:
+        raise BrokerConfigError("No file is named.", remedy="Name at least one: brokersync import BROKER FILE")
+    code, answers = Exit.DONE, []
+    async with common.open() as bs:
+        bs.registry.load(broker)
+        for path in files:
+            hints = StatementHints(name=path.name, account_id=account, zone=zone)
+            answer = await _import_file(bs, broker, path, hints, dry_run, common)
+            code = max(code, answer.pop("exit"))
+            answers.append(answer)
+            if not common.json:
+                _show(answer, dry_run)
+    if common.json:
+        print_json({"imports": answers, "dry_run": dry_run})
+    return code
+
+
+async def _import_file(
+    bs: BrokerSync, broker: str, path: Path, hints: StatementHints, dry_run: bool, common: Common
+) -> dict[str, Any]:
+    from brokersync.converter import to_json
+
+    rows: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
+
+    def on_row(booking: TradeBooking, disposition: str) -> None:
+        counts[disposition] += 1
+        if dry_run:
+            rows.append(_row(booking, disposition))
+
+    try:
+        with _opened(path) as file:
+            report = await bs.import_statement(
+                broker, file, owner=common.owner, hints=hints, dry_run=dry_run, on_row=on_row
+            )
+    except BrokerError as error:
+        return {"file": path.name, "error": error.describe(), "exit": exit_of(error)}
+    answer = {"file": path.name, "report": to_json(report), "dispositions": dict(counts), "exit": Exit.DONE}
+    return answer | ({"rows": rows} if dry_run else {})
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BrokerConfigError(
+            f"The file {path} can not be opened: {error.strerror}.", remedy="Check its name.", fault=Fault.USER
+        ) from None
+
+
+def _row(booking: TradeBooking, disposition: str) -> dict[str, Any]:
+    from brokersync.converter import decimal_text, instant_text
+
+    row: dict[str, Any] = {
+        "disposition": disposition,
+        "booking_id": booking.booking_id,
+        "account_id": booking.account_id,
+        "effect": booking.effect.value,
+    }
+    if booking.trade is not None:
+        row |= {
+            "side": booking.trade.side.value,
+            "quantity": decimal_text(booking.trade.quantity),
+            "symbol": booking.trade.instrument.symbol,
+            "price": decimal_text(booking.trade.price),
+            "executed_at": instant_text(booking.trade.executed_at),
+        }
+    return row
+
+
+def _show(answer: dict[str, Any], dry_run: bool) -> None:
+    name = answer["file"]
+    if "error" in answer:
+        error = answer["error"]
+        note(f"{name}: {error['message']} {error.get('remedy', '')}")
+        return
+    report = answer["report"]
+    verb = "would add" if dry_run else "added"
+    sys.stdout.write(
+        f"{name}: {report['fetched']} rows read, {verb} {report['added']}, modified {report['modified']}, "
+        f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
+    )
+    for reason, count in sorted(report["skipped"].items()):
+        sys.stdout.write(f"  passed over: {count} {reason}\n")
+    for reason, count in sorted(report["unmapped"].items()):
+        sys.stdout.write(f"  new to us: {reason} ({count})\n")
+    if dry_run:
+        _show_rows(answer["rows"])
+
+
+def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
+    from brokersync.cli.tables import show_table
+
+    names = ("disposition", "executed_at", "side", "quantity", "symbol", "price", "booking_id")
+    show_table(
+        ("what", "executed", "side", "quantity", "symbol", "price", "row"),
+        [
+            tuple(str(row.get(name, row["effect"] if name == "side" else "")) for name in names)
+            for row in rows[:_SHOWN_ROWS]
+        ],
+        right=("quantity", "price"),
+    )
+    if len(rows) > _SHOWN_ROWS:
+        sys.stdout.write(f"... and {len(rows) - _SHOWN_ROWS} more; --json shows all\n")

@@ -1,0 +1,98 @@
+"""Settings from TOML: frozen values with units in the type."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from brokersync.converter import structure_config
+from brokersync.errors import BrokerConfigError
+from brokersync.limits import RateLimit
+
+CONFIG_VARIABLE = "BROKERSYNC_CONFIG"
+STORE_VARIABLE = "BROKERSYNC_STORE"
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class HttpSettings:
+    """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
+
+    connect: timedelta = timedelta(seconds=15)
+    read: timedelta = timedelta(seconds=60)
+    total: timedelta = timedelta(minutes=5)
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_spooled_bytes: int = 512 * 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class RetrySettings:
+    """Bounds of the attempts at one request: in count and in time, whichever comes first."""
+
+    attempts: int = 5
+    within: timedelta = timedelta(minutes=3)
+    first_wait: timedelta = timedelta(seconds=1)
+    longest_wait: timedelta = timedelta(seconds=60)
+
+
+@attrs.frozen(kw_only=True)
+class BrokerSettings:
+    """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
+
+    distribution: str | None = None
+    hosts: Mapping[str, str] = _NONE
+    limits: tuple[RateLimit, ...] | None = None
+    settings: Mapping[str, str] = attrs.field(default=_NONE, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync."""
+
+    store: str | None = None
+    long_wait: timedelta = timedelta(seconds=5)
+    http: HttpSettings = HttpSettings()
+    retry: RetrySettings = RetrySettings()
+    brokers: Mapping[str, BrokerSettings] = _NONE
+
+    def broker(self, key: str) -> BrokerSettings:
+        """The operator's word on one broker, or the defaults."""
+        return self.brokers.get(key) or BrokerSettings()
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `path`, else from the file `BROKERSYNC_CONFIG` names, else the defaults.
+
+    Raises `BrokerConfigError` that names the file and every mistaken key.
+    """
+    environ = os.environ if environ is None else environ
+    named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    if named is None:
+        return Settings()
+    return parse_settings(_read(named), str(named))
+
+
+def parse_settings(text: str, where: str = "configuration") -> Settings:
+    """Settings from TOML text; see `load_settings`."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BrokerConfigError(f"{where} is not TOML: {error}.", remedy="Correct the line and try again.") from None
+    return structure_config(data, Settings, where)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokerConfigError(
+            f"The configuration {path} can not be read: {error}.", remedy=f"Check the path in {CONFIG_VARIABLE}."
+        ) from None

@@ -1,0 +1,218 @@
+"""The errors of brokersync, grouped by what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Fault(StrEnum):
+    """Whose fault an error is, so that it is reported to the right place."""
+
+    CORE = "core"
+    PLUGIN = "plugin"
+    BROKER = "broker"
+    USER = "user"
+    OPERATOR = "operator"
+
+
+class LimitScope(StrEnum):
+    """What a broker meters, and so what a refusal freezes."""
+
+    APP = "app"
+    EGRESS = "egress"
+    CREDENTIAL = "credential"
+    ACCOUNT = "account"
+    ENDPOINT = "endpoint"
+
+
+class DataUnavailableReason(StrEnum):
+    """Why a span of history can not be read."""
+
+    BEFORE_ACCOUNT = "before_account"
+    EXPIRED = "expired"
+    NO_SUCH_DATA = "no_such_data"
+
+
+class BrokerError(Exception):
+    """The root of everything brokersync raises.
+
+    `message` is written for a user and holds no secret; `remedy` says what to do next. `provider` and `operation` are
+    completed by core where the raiser did not know them.
+    """
+
+    fault = Fault.CORE
+    remedy_by_default = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        provider: str | None = None,
+        operation: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        fault: Fault | None = None,
+        report_to: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = self.remedy_by_default if remedy is None else remedy
+        self.provider = provider
+        self.operation = operation
+        self.status = status
+        self.code = code
+        self.fault = fault or type(self).fault
+        self.report_to = report_to
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".rstrip()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything a program needs to act on the error, as JSON values."""
+        facts = {
+            "error": type(self).__name__,
+            "message": self.message,
+            "remedy": self.remedy,
+            "provider": self.provider,
+            "operation": self.operation,
+            "status": self.status,
+            "code": self.code,
+            "fault": self.fault.value,
+            "report_to": self.report_to,
+        }
+        return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+class BrokerConfigError(BrokerError):
+    """The configuration is wrong: stop and tell the operator."""
+
+    fault = Fault.OPERATOR
+
+
+class BrokerNotInstalledError(BrokerConfigError):
+    """No installed distribution offers this broker."""
+
+
+class BrokerPluginError(BrokerConfigError):
+    """A plugin is broken, incompatible, or offers a key that another one offers too."""
+
+    fault = Fault.PLUGIN
+
+
+class BrokerHeldError(BrokerConfigError):
+    """The broker waits for an operator's approval; none of its code was run."""
+
+
+class BrokerTokenExpiredError(BrokerError):
+    """The access token is dead: refresh once and go on."""
+
+    fault = Fault.BROKER
+
+
+class BrokerAuthError(BrokerError):
+    """The user must act: wrong, revoked or expired credentials, or a locked login."""
+
+    fault = Fault.USER
+    remedy_by_default = "Check the credentials and connect again."
+
+
+class BrokerInteractionRequiredError(BrokerAuthError):
+    """The login needs a human; `challenge` is the provider's `Challenge`."""
+
+    def __init__(self, message: str, *, challenge: object, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.challenge = challenge
+
+
+class BrokerRetryableError(BrokerError):
+    """The same request may succeed later.
+
+    `retry_after` is the least wait, where the broker told one. `freeze` names the scope that must stay silent until
+    then, for every worker.
+    """
+
+    fault = Fault.BROKER
+    remedy_by_default = "It is tried again by itself."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        freeze: LimitScope | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.retry_after = retry_after
+        self.freeze = freeze
+
+    def describe(self) -> dict[str, Any]:
+        seconds = None if self.retry_after is None else self.retry_after.total_seconds()
+        return super().describe() | ({} if seconds is None else {"retry_after_seconds": seconds})
+
+
+class BrokerRateLimitError(BrokerRetryableError):
+    """The broker, or our own limiter on its behalf, refuses further requests for a while."""
+
+
+class BrokerTimeoutError(BrokerRetryableError):
+    """The broker did not answer in time."""
+
+
+class BrokerUnavailableError(BrokerRetryableError):
+    """The broker can not be reached or fails on its side."""
+
+
+class BrokerMaintenanceError(BrokerRetryableError):
+    """The broker is closed for maintenance."""
+
+
+class BrokerNotReadyError(BrokerRetryableError):
+    """What was asked for is not finalised yet; asking later is neither an attempt nor a failure."""
+
+
+class BrokerAPIError(BrokerError):
+    """The broker refused this request or answered nonsense: report it, do not hammer."""
+
+    fault = Fault.BROKER
+    remedy_by_default = "Report it to the plugin's authors; nothing was lost."
+
+
+class BrokerResponseError(BrokerAPIError):
+    """The answer is not what the broker documents."""
+
+
+class BrokerCursorError(BrokerAPIError):
+    """The cursor is not one of ours: the window is started again."""
+
+    fault = Fault.PLUGIN
+
+
+class BrokerDataUnavailableError(BrokerError):
+    """This span of history can not be had; coverage says so."""
+
+    fault = Fault.BROKER
+
+    def __init__(self, message: str, *, reason: DataUnavailableReason, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.reason = reason
+
+
+class BrokerInputNeededError(BrokerError):
+    """A file does not tell something that only the user knows; `fields` maps each name to its question."""
+
+    fault = Fault.USER
+
+    def __init__(self, message: str, *, fields: Mapping[str, str], **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.fields = dict(fields)
+
+
+class StoreError(BrokerError):
+    """The store can not be opened, read or written."""
+
+    fault = Fault.OPERATOR

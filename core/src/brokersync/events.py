@@ -1,0 +1,141 @@
+"""Frozen events and the sink that is passed in: the only telemetry seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import attrs
+
+from brokersync.types import TimeWindow
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """The root of all events; `provider` and `connection_id` are empty where there is none."""
+
+    provider: str = ""
+    connection_id: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PluginRefused(Event):
+    """An installed plugin is left out; the others go on."""
+
+    distribution: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class SyncStarted(Event):
+    owner: str
+
+
+@attrs.frozen(kw_only=True)
+class WindowStarted(Event):
+    """A source is asked for a window; `done` of `total` windows of this sync are behind it."""
+
+    source: str
+    account_id: str | None
+    window: TimeWindow
+    done: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
+class PageCommitted(Event):
+    """A page is durable."""
+
+    source: str
+    fetched: int
+    added: int
+    modified: int
+    removed: int
+    unchanged: int
+    quarantined: int
+
+
+@attrs.frozen(kw_only=True)
+class SyncFinished(Event):
+    owner: str
+    added: int
+    modified: int
+    removed: int
+    duration: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class SyncDeferred(Event):
+    """The sync gave its slot back and goes on later."""
+
+    until: datetime
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class SyncFailed(Event):
+    error: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class RequestSent(Event):
+    """One attempt at one request, answered or failed; `url` shows no secret."""
+
+    operation: str
+    url: str
+    attempt: int
+    status: int | None
+    duration: timedelta
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RetryScheduled(Event):
+    operation: str
+    attempt: int
+    wait: timedelta
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class LimitWaited(Event):
+    """A request waits for its place under the broker's limit; sent before the wait."""
+
+    operation: str
+    scope: str
+    wait: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class ScopeFrozen(Event):
+    """The broker refused further requests in a scope; all of them wait until then."""
+
+    scope: str
+    until: datetime
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class TokenRefreshed(Event):
+    """A new token is durable; `how` is `refresh` or `login`."""
+
+    how: str
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionNeedsUser(Event):
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionRecovered(Event):
+    """A connection that asked for its user works again."""
+
+
+EventSink: TypeAlias = Callable[[Event], None]
+
+
+def no_events(_: Event) -> None:
+    """The sink that hears nothing."""

@@ -1,0 +1,186 @@
+"""From a broker's key to a working provider: the one place where mechanism meets contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from brokersync.config import Settings, load_settings
+from brokersync.errors import BrokerConfigError, Fault
+from brokersync.events import EventSink, no_events
+from brokersync.fields import read_fields
+from brokersync.managed import ManagedProvider, files_only
+from brokersync.manifest import Manifest
+from brokersync.provider import Cache, Clock, Guard, Hosts, Http, ProviderContext
+from brokersync.registry import LoadedProvider, ProviderRegistry
+from brokersync.secret import Secret
+from brokersync.types import BrokerCredentials
+
+if TYPE_CHECKING:
+    from brokersync.http import TokenSource
+    from brokersync.ratelimit import Limiter
+
+__all__ = [
+    "GuardedHttp",
+    "ManagedProvider",
+    "get_broker_provider",
+    "make_context",
+    "make_credentials",
+    "open_provider",
+]
+
+
+class GuardedHttp(Http, Protocol):
+    """Requests, and the same manners for calls that are no HTTP."""
+
+    @property
+    def guard(self) -> Guard: ...
+
+
+def get_broker_provider(
+    broker_type: str,
+    *,
+    environment: str | None = None,
+    registry: ProviderRegistry | None = None,
+    settings: Settings | None = None,
+    context: ProviderContext | None = None,
+) -> ManagedProvider:
+    """The provider of one broker, ready to use; of all plugins only this broker's is imported.
+
+    Without `environment` it is the manifest's first. Without `settings` they are what `load_settings()` finds. Without
+    `context` the provider gets one that keeps limits and reference data in this process, and `aclose()` ends it.
+    Raises a `BrokerConfigError` that says which broker is missing, refused or misconfigured, and what to do.
+    """
+    settings = load_settings() if settings is None else settings
+    loaded = (registry or ProviderRegistry.installed(settings)).load(broker_type)
+    if context is not None:
+        _check_environment(loaded.manifest, context.environment)
+        return ManagedProvider(loaded, context)
+    return open_provider(
+        loaded, environment=environment or loaded.manifest.environments[0], settings=settings, cache=_MemoryCache()
+    )
+
+
+def open_provider(
+    loaded: LoadedProvider,
+    *,
+    environment: str,
+    settings: Settings,
+    cache: Cache,
+    clock: Clock | None = None,
+    limiter: Limiter | None = None,
+    events: EventSink = no_events,
+    tokens: TokenSource | None = None,
+    connection_id: str = "",
+) -> ManagedProvider:
+    """A loaded broker's provider over HTTP of its own, which `aclose()` ends.
+
+    Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
+    the login they are given. Raises `BrokerConfigError`.
+    """
+    manifest = loaded.manifest
+    _check_environment(manifest, environment)
+    if loaded.spec.create is None:
+        raise files_only(manifest)
+    from brokersync.clock import SystemClock  # the HTTP stack costs 150 ms that nobody pays before a provider opens
+    from brokersync.hosts import HostMap
+    from brokersync.http import BrokerHttp
+    from brokersync.ratelimit import LocalLimiter
+
+    own = settings.broker(manifest.key)
+    clock = clock or SystemClock()
+    hosts = HostMap(manifest, own.hosts)
+    http = BrokerHttp(
+        manifest=manifest,
+        limits=manifest.limits if own.limits is None else own.limits,
+        hosts=hosts,
+        limiter=limiter or LocalLimiter(clock),
+        clock=clock,
+        events=events,
+        settings=settings.http,
+        retry=settings.retry,
+        long_wait=settings.long_wait,
+        tokens=tokens,
+        connection_id=connection_id,
+    )
+    context = make_context(
+        manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache
+    )
+    return ManagedProvider(loaded, context, on_close=http.aclose)
+
+
+def make_context(
+    manifest: Manifest,
+    *,
+    environment: str,
+    settings: Settings,
+    http: GuardedHttp,
+    clock: Clock,
+    hosts: Hosts,
+    cache: Cache,
+) -> ProviderContext:
+    """What a provider is given.
+
+    Raises `BrokerConfigError` for an environment the manifest does not declare, and for operator fields that are
+    missing, unknown or mistaken.
+    """
+    _check_environment(manifest, environment)
+    return ProviderContext(
+        provider=manifest.key,
+        environment=environment,
+        manifest=manifest,
+        http=http,
+        guard=http.guard,
+        clock=clock,
+        hosts=hosts,
+        cache=cache,
+        settings=read_fields(
+            manifest.operator_fields,
+            settings.broker(manifest.key).settings,
+            provider=manifest.key,
+            fault=Fault.OPERATOR,
+        ),
+    )
+
+
+def make_credentials(loaded: LoadedProvider, fields: Mapping[str, str | Secret]) -> BrokerCredentials:
+    """The plugin's credentials out of what a user gave.
+
+    Raises one `BrokerConfigError` that names every mistaken field and shows no value.
+    """
+    manifest, kind = loaded.manifest, loaded.spec.credentials
+    values = read_fields(manifest.user_fields, fields, provider=manifest.key, fault=Fault.USER)
+    if kind is None:
+        return BrokerCredentials()
+    secret = {field.name for field in manifest.user_fields if field.secret}
+    try:
+        return kind(**{name: Secret(value) if name in secret else value for name, value in values.items()})
+    except (ValueError, TypeError) as error:
+        raise BrokerConfigError(
+            f"The plugin for {manifest.key!r} does not accept these credentials ({type(error).__name__}).",
+            remedy="Check each field against its description.",
+            provider=manifest.key,
+            fault=Fault.USER,
+        ) from None  # the plugin's own text may hold a value
+
+
+class _MemoryCache:
+    """Reference data for as long as the provider lives."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        return {key: self._values[key] for key in keys if key in self._values}
+
+    async def put_many(self, values: Mapping[str, Any]) -> None:
+        self._values.update(values)
+
+
+def _check_environment(manifest: Manifest, environment: str) -> None:
+    if environment not in manifest.environments:
+        raise BrokerConfigError(
+            f"The broker {manifest.key!r} has no environment {environment!r}.",
+            remedy=f"Its environments are: {', '.join(manifest.environments)}.",
+            provider=manifest.key,
+        )

@@ -1,0 +1,70 @@
+"""What a person gave, checked against the fields a manifest declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from brokersync.errors import BrokerConfigError, Fault
+from brokersync.manifest import Field
+from brokersync.secret import Secret
+
+
+def read_fields(
+    fields: Sequence[Field], given: Mapping[str, str | Secret], *, provider: str, fault: Fault
+) -> dict[str, str]:
+    """The values by name, defaults filled in; an optional field left blank and without default is left out.
+
+    Text loses the blanks around it, secrets do not. Patterns are searched for, as JSON Schema does. Raises one
+    `BrokerConfigError` that names every mistake and shows no value.
+    """
+    known = [field.name for field in fields]
+    mistakes = [f"{name} is unknown" for name in given if name not in known]
+    values: dict[str, str] = {}
+    for field in fields:
+        value = _plain(given.get(field.name), field)
+        mistake = _mistake(field, value)
+        if mistake:
+            mistakes.append(f"{field.name} {mistake}")
+        elif value is not None:
+            values[field.name] = value
+    if mistakes:
+        raise BrokerConfigError(
+            f"The fields for {provider!r} are not right: {'; '.join(mistakes)}.",
+            remedy=f"Its fields are: {', '.join(known) or 'none'}.",
+            provider=provider,
+            fault=fault,
+        )
+    return values
+
+
+def _plain(value: str | Secret | None, field: Field) -> str | None:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if text is None or not isinstance(text, str):
+        return field.default if text is None else text
+    return (text if field.secret else text.strip()) if text.strip() else field.default
+
+
+def _mistake(field: Field, value: str | None) -> str:
+    if value is None:
+        return "is missing" if field.required else ""
+    if not isinstance(value, str):
+        return "must be text"
+    if field.choices and value not in field.choices:
+        return f"must be one of {', '.join(field.choices)}"
+    if field.format == "integer" and not re.fullmatch(r"-?[0-9]+", value):
+        return "must be a whole number"
+    if field.format == "date" and not _is_date(value):
+        return "must be a date like 2026-01-31"
+    if field.pattern and not re.search(field.pattern, value):
+        return f"does not look right; {field.help}"
+    return ""
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,168 @@
+"""HTTP with manners: limit, token, send, check, classify, retry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar, final
+
+import aiohttp
+
+from brokersync.config import HttpSettings, RetrySettings
+from brokersync.errors import BrokerAPIError, BrokerError, LimitScope
+from brokersync.events import EventSink, no_events
+from brokersync.hosts import HostMap
+from brokersync.http_manners import Manners, Work
+from brokersync.http_wire import Wire, open_session
+from brokersync.http_work import GuardedCall, HttpCall, TokenSource
+from brokersync.limits import RateLimit
+from brokersync.manifest import Manifest
+from brokersync.provider import Check, Clock, HttpResponse, Prepare, RequestDraft
+from brokersync.ratelimit import Limiter
+from brokersync.retry import SAFE_METHODS, draw
+from brokersync.types import AuthResult
+
+__all__ = ["BrokerHttp", "TokenSource", "open_session"]
+
+R = TypeVar("R")
+
+_HTTP = HttpSettings()
+_RETRY = RetrySettings()
+
+
+@final
+class BrokerHttp:
+    """`Http` and `guard` for one connection.
+
+    An injected session is used as it is and stays open; make it with `open_session()`, or give it the same habits.
+    Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller.
+    """
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        limits: Sequence[RateLimit],
+        hosts: HostMap,
+        limiter: Limiter,
+        clock: Clock,
+        events: EventSink = no_events,
+        settings: HttpSettings = _HTTP,
+        retry: RetrySettings = _RETRY,
+        long_wait: timedelta = timedelta(seconds=5),
+        tokens: TokenSource | None = None,
+        connection_id: str = "",
+        session: aiohttp.ClientSession | None = None,
+        random: Callable[[], float] = draw,
+    ) -> None:
+        self._manifest, self._hosts, self._clock = manifest, hosts, clock
+        self._settings, self._tokens, self._connection_id = settings, tokens, connection_id
+        self._wire = Wire(manifest, settings, session)
+        self._manners = Manners(
+            provider=manifest.key,
+            connection_id=connection_id,
+            limits=limits,
+            limiter=limiter,
+            clock=clock,
+            events=events,
+            retry=retry,
+            long_wait=long_wait,
+            random=random,
+        )
+
+    async def request(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        auth: AuthResult | None = None,
+        bearer: bool = True,
+        account: str | None = None,
+        credential: str | None = None,
+        weight: int = 1,
+        prepare: Prepare | None = None,
+        check: Check | None = None,
+        spool: bool = False,
+        repeatable: bool | None = None,
+        total_timeout: timedelta | None = None,
+    ) -> HttpResponse:
+        """See `Http`.
+
+        `check` sees every answer, whatever its status, before the status is judged: brokers explain themselves in the
+        bodies of 4xx and 5xx. What it lets pass is judged by status; and where it can only say that the body is not
+        what the broker documents (`BrokerResponseError`), a status that asks for another try, a new token or the user
+        has the last word. With `total_timeout` the broker may be silent for as long.
+        """
+        call = HttpCall(
+            wire=self._wire,
+            manifest=self._manifest,
+            hosts=self._hosts,
+            clock=self._clock,
+            tokens=self._tokens,
+            operation=operation,
+            template=RequestDraft(
+                method=method.upper(),
+                url=url,
+                params=dict(params or {}),
+                headers=dict(headers or {}),
+                json=json,
+                form=None if form is None else dict(form),
+            ),
+            auth=auth,
+            bearer=bearer,
+            scopes=self._scopes(operation, account, credential or (auth.identity if auth else "")),
+            weight=weight,
+            prepare=prepare,
+            check=check,
+            spool=spool,
+            repeatable=method.upper() in SAFE_METHODS if repeatable is None else repeatable,
+            total=total_timeout,
+        )
+        return await self._run(call)
+
+    async def guard(
+        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
+    ) -> R:
+        """See `Guard`. It is made again after a failure that may pass, so it must be a call that can be.
+
+        For the limiter the connection stands for its credential.
+        """
+        return await self._run(
+            GuardedCall(
+                manifest=self._manifest,
+                operation=operation,
+                call=call,
+                scopes=self._scopes(operation, account, self._connection_id),
+                weight=weight,
+                total=self._settings.total,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close the session, unless it was injected."""
+        await self._wire.aclose()
+
+    async def _run(self, work: Work[R]) -> R:
+        try:
+            return await self._manners.run(work)
+        except BrokerError as error:
+            error.provider = error.provider or self._manifest.key
+            error.operation = error.operation or work.operation
+            if isinstance(error, BrokerAPIError):
+                error.report_to = error.report_to or self._manifest.support
+            raise
+
+    def _scopes(self, operation: str, account: str | None, credential: str) -> Mapping[LimitScope, str]:
+        scopes = {LimitScope.APP: "", LimitScope.EGRESS: "", LimitScope.ENDPOINT: operation}
+        if credential:
+            digest = hashlib.sha256(f"{self._manifest.key}\0{credential}".encode())
+            scopes[LimitScope.CREDENTIAL] = digest.hexdigest()[:16]
+        if account is not None:
+            scopes[LimitScope.ACCOUNT] = account
+        return scopes

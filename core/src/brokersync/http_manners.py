@@ -1,0 +1,181 @@
+"""The manners of every call to a broker: limit, try, freeze, renew, wait and try again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Protocol, TypeVar, final
+
+from brokersync.config import RetrySettings
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRetryableError,
+    BrokerTokenExpiredError,
+    LimitScope,
+)
+from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
+from brokersync.http_classify import Failed
+from brokersync.limits import RateLimit
+from brokersync.provider import Clock
+from brokersync.ratelimit import Limiter
+from brokersync.retry import Patience, may_repeat
+
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+
+_TOO_MANY = 429
+
+
+class Work(Protocol[R_co]):
+    """One call, attempt by attempt; `url` and `status` are those of the attempt made last."""
+
+    operation: str
+    scopes: Mapping[LimitScope, str]
+    weight: int
+    repeatable: bool
+    url: str
+    status: int | None
+
+    async def ready(self, previous: BrokerError | None) -> None:
+        """Make the next attempt ready; an error here ends the call."""
+
+    async def send(self) -> R_co:
+        """Make the attempt. Raises `Failed`."""
+
+    async def renew(self) -> bool:
+        """Get a new login for the next attempt; `False` when there is none to be had here."""
+
+
+@final
+class Manners:
+    """What all calls of one connection have in common; see `Http` and the errors for what each failure leads to."""
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        connection_id: str,
+        limits: Sequence[RateLimit],
+        limiter: Limiter,
+        clock: Clock,
+        events: EventSink,
+        retry: RetrySettings,
+        long_wait: timedelta,
+        random: Callable[[], float],
+    ) -> None:
+        self._provider, self._connection_id = provider, connection_id
+        self._limits, self._limiter = limits, limiter
+        self._clock, self._events = clock, events
+        self._retry, self._long_wait, self._random = retry, long_wait, random
+
+    async def run(self, work: Work[R]) -> R:
+        """The answer of the first attempt that succeeds. Raises the error of the last."""
+        patience = Patience(self._retry, self._clock, self._random)
+        previous: BrokerError | None = None
+        renewed = False
+        attempt = 0
+        while True:
+            await self._admit(work)
+            await work.ready(previous)
+            attempt += 1
+            try:
+                return await self._attempt(work, attempt)
+            except Failed as failure:
+                failed = failure
+            previous = failed.error
+            self._freeze(work, failed, patience)
+            if isinstance(previous, BrokerTokenExpiredError):
+                if renewed:
+                    raise _refused_again(previous)
+                renewed = await work.renew()
+                if not renewed:
+                    raise previous
+            else:
+                await self._pause(work, failed, patience, attempt)
+
+    async def _admit(self, work: Work[object]) -> None:
+        await self._limiter.acquire(
+            self._provider,
+            self._limits,
+            work.operation,
+            work.scopes,
+            work.weight,
+            longest=self._long_wait,
+            on_wait=partial(self._on_wait, work.operation),
+        )
+
+    def _on_wait(self, operation: str, scope: LimitScope, wait: timedelta) -> None:
+        self._emit(LimitWaited, operation=operation, scope=scope.value, wait=wait)
+
+    async def _attempt(self, work: Work[R], attempt: int) -> R:
+        started = self._clock.monotonic()
+        try:
+            answer = await work.send()
+        except Failed as failed:
+            failed.error.status = failed.error.status or work.status
+            self._sent(work, attempt, started, failed.error)
+            raise
+        self._sent(work, attempt, started, None)
+        return answer
+
+    def _sent(self, work: Work[object], attempt: int, started: float, error: BrokerError | None) -> None:
+        self._emit(
+            RequestSent,
+            operation=work.operation,
+            url=work.url,
+            attempt=attempt,
+            status=work.status,
+            duration=timedelta(seconds=self._clock.monotonic() - started),
+            error=None if error is None else type(error).__name__,
+        )
+
+    def _freeze(self, work: Work[object], failed: Failed, patience: Patience) -> None:
+        """Silence the scope that the broker refuses, for everybody; without a time from it, for longer each time."""
+        error = failed.error
+        asked = failed.asked
+        scope: LimitScope | None = None
+        if isinstance(error, BrokerRetryableError):
+            asked = error.retry_after = error.retry_after or asked
+            scope = error.freeze
+        if scope is None and work.status == _TOO_MANY:
+            scope = LimitScope.CREDENTIAL if LimitScope.CREDENTIAL in work.scopes else LimitScope.APP
+        if scope is None:
+            return
+        asked = asked or patience.growth
+        if isinstance(error, BrokerRetryableError):
+            error.retry_after, error.freeze = asked, scope
+        until = self._clock.now() + asked
+        reason = f"{type(error).__name__} of {work.operation}"
+        self._limiter.freeze(self._provider, scope, work.scopes.get(scope, ""), until, reason)
+        self._emit(ScopeFrozen, scope=scope.value, until=until, reason=reason)
+
+    async def _pause(self, work: Work[object], failed: Failed, patience: Patience, attempt: int) -> None:
+        """Sleep until the next attempt is due. Raises the error when there is to be none."""
+        error = failed.error
+        if not may_repeat(error, repeatable=work.repeatable, sent=failed.sent):
+            raise error
+        assert isinstance(error, BrokerRetryableError)
+        wait = patience.after(error)
+        if wait is None:
+            raise error
+        if wait > self._long_wait:
+            error.retry_after = wait
+            raise error
+        self._emit(RetryScheduled, operation=work.operation, attempt=attempt, wait=wait, reason=type(error).__name__)
+        await self._clock.sleep(wait.total_seconds())
+
+    def _emit(self, kind: Callable[..., Event], **facts: object) -> None:
+        self._events(kind(provider=self._provider, connection_id=self._connection_id, **facts))
+
+
+def _refused_again(error: BrokerTokenExpiredError) -> BrokerAuthError:
+    return BrokerAuthError(
+        "The broker refuses an access token that was made just now.",
+        remedy="The login may lack a permission, or was ended elsewhere: connect again.",
+        status=error.status,
+        code=error.code,
+        provider=error.provider,
+        operation=error.operation,
+    )

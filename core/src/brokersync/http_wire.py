@@ -1,0 +1,192 @@
+"""One request on the wire: the session, the bounds in time and size, and the body."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from datetime import timedelta
+from types import MappingProxyType
+from typing import BinaryIO, Final, cast, final
+
+import aiohttp
+
+from brokersync.config import HttpSettings
+from brokersync.errors import BrokerConfigError, BrokerResponseError, Fault
+from brokersync.http_classify import FOREIGN, Failed, foreign_error
+from brokersync.manifest import Manifest
+from brokersync.provider import HttpResponse, RequestDraft
+from brokersync.version import VERSION
+
+USER_AGENT: Final = f"brokersync/{VERSION}"
+
+_HEAD_OF_FILE = 64 * 1024
+_KEPT_IN_MEMORY = 1024 * 1024
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session as every broker gets it: no cookies, no proxies or passwords from the environment, no second sending.
+
+    The limiter bounds what is open at a time, so the pool does not.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        middlewares=(_send_once,),
+    )
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a request on its own, past limits and retry, when a kept connection is dead."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(type(error).__name__) from error
+
+
+@final
+class Wire:
+    """Sends requests of one broker through one session; a session that was given to it is not closed by it."""
+
+    def __init__(self, manifest: Manifest, settings: HttpSettings, session: aiohttp.ClientSession | None) -> None:
+        self._manifest, self._settings = manifest, settings
+        self._session, self._owned = session, session is None
+        self._closed = False
+
+    async def send(
+        self,
+        draft: RequestDraft,
+        *,
+        operation: str,
+        shown_url: str,
+        spool: bool = False,
+        repeatable: bool = True,
+        total: timedelta | None = None,
+    ) -> HttpResponse:
+        """The answer, read to its end, whatever its status. Raises `Failed`."""
+        try:
+            return await self._exchange(draft, shown_url, spool=spool, total=total)
+        except (*FOREIGN, ValueError, TypeError) as error:
+            failed = foreign_error(
+                error,
+                broker=self._manifest.display_name,
+                operation=operation,
+                support=self._manifest.support,
+                repeatable=repeatable,
+            )
+        raise failed  # out here, so that it does not drag the foreign one along, whose text holds the URL
+
+    async def aclose(self) -> None:
+        """Close the session if it was opened here; nothing can be sent any more."""
+        self._closed = True
+        if self._owned and self._session is not None:
+            await self._session.close()
+
+    async def _exchange(
+        self, draft: RequestDraft, shown_url: str, *, spool: bool, total: timedelta | None
+    ) -> HttpResponse:
+        headers = dict(draft.headers)
+        if "user-agent" not in {name.lower() for name in headers}:
+            headers["User-Agent"] = USER_AGENT
+        session = self._opened()
+        async with session.request(
+            draft.method,
+            draft.url,
+            params=draft.params,
+            headers=headers,
+            json=draft.json,
+            data=draft.form,
+            timeout=self._timeout(total),
+            allow_redirects=False,
+        ) as answer:
+            return await self._read(answer, shown_url, spool=spool)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None and not self._closed:
+            self._session = open_session()
+        if self._session is None or self._closed or self._session.closed:
+            raise Failed(
+                BrokerConfigError(
+                    f"{self._manifest.display_name} was asked for something after its connection had been closed.",
+                    remedy="Open the provider again.",
+                    fault=Fault.CORE,
+                ),
+                sent=False,
+            )
+        return self._session
+
+    def _timeout(self, total: timedelta | None) -> aiohttp.ClientTimeout:
+        """A request that may take long may also be silent for as long: the broker works on it."""
+        settings = self._settings
+        read = settings.read if total is None else max(settings.read, total)
+        return aiohttp.ClientTimeout(
+            total=(total or settings.total).total_seconds(),
+            connect=settings.connect.total_seconds(),
+            sock_read=read.total_seconds(),
+        )
+
+    async def _read(self, answer: aiohttp.ClientResponse, shown_url: str, *, spool: bool) -> HttpResponse:
+        headers: dict[str, str] = {}
+        for name, value in answer.headers.items():
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        with ExitStack() as on_failure:
+            file = None
+            if spool:
+                file = on_failure.enter_context(_spool())
+                body = await self._into_file(answer, file)
+            else:
+                body = bytes(await self._into_memory(answer))
+            on_failure.pop_all()
+        return HttpResponse(
+            status=answer.status, headers=MappingProxyType(headers), body=body, url=shown_url, file=file
+        )
+
+    async def _into_memory(self, answer: aiohttp.ClientResponse) -> bytearray:
+        body = bytearray()
+        async for part in answer.content.iter_any():  # parts are decompressed, and never more than a buffer at once
+            body += part
+            self._bound(len(body), self._settings.max_body_bytes, answer)
+        return body
+
+    async def _into_file(self, answer: aiohttp.ClientResponse, file: BinaryIO) -> bytes:
+        size = 0
+        async for part in answer.content.iter_any():
+            size += len(part)
+            self._bound(size, self._settings.max_spooled_bytes, answer)
+            self._store(file, part)
+        file.seek(0)
+        head = file.read(_HEAD_OF_FILE)
+        file.seek(0)
+        return head
+
+    def _bound(self, size: int, bound: int, answer: aiohttp.ClientResponse) -> None:
+        if size > bound:
+            answer.close()
+            raise Failed(
+                BrokerResponseError(
+                    f"{self._manifest.display_name} answered with more than {bound} bytes, which is the bound.",
+                    remedy="Ask for less at a time, or raise http.max_body_bytes or http.max_spooled_bytes.",
+                    status=answer.status,
+                )
+            )
+
+    def _store(self, file: BinaryIO, part: bytes) -> None:
+        try:
+            file.write(part)
+        except OSError as error:
+            failed = Failed(
+                BrokerConfigError(
+                    f"An answer could not be kept in a temporary file: {error.strerror or type(error).__name__}.",
+                    remedy="Make room in the folder for temporary files.",
+                )
+            )
+        else:
+            return
+        raise failed
+
+
+def _spool() -> BinaryIO:
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY))

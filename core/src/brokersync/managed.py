@@ -1,0 +1,214 @@
+"""A plugin's provider, held to the contract at every call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
+from brokersync.manifest import Manifest
+from brokersync.provider import BrokerProvider, ProviderContext, ProviderSpec
+from brokersync.registry import LoadedProvider
+from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, TradeBooking, TradePage, TradeRequest
+
+_END = object()
+
+
+class ManagedProvider:
+    """A plugin's provider, held to the contract.
+
+    Everything it raises is a `BrokerError` that names provider and operation; a foreign exception or an answer of the
+    wrong kind is a `BrokerPluginError` that shows no text of the plugin's. Closing it closes what it opened.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedProvider,
+        context: ProviderContext,
+        *,
+        on_close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.manifest: Manifest = loaded.manifest
+        self.spec: ProviderSpec = loaded.spec
+        self.context = context
+        self._plugin = f"{loaded.distribution} {loaded.version}".rstrip()
+        self._on_close = on_close
+        self._closed = False
+        self._provider = self._create()
+
+    async def authenticate(self, credentials: BrokerCredentials) -> AuthResult:
+        """See `BrokerProvider`; `credentials` come from `make_credentials`."""
+        if self.spec.credentials is None or not isinstance(credentials, self.spec.credentials):
+            raise BrokerConfigError(
+                f"These credentials are not those of {self.manifest.key!r}, but {type(credentials).__name__}.",
+                remedy="Build them with make_credentials().",
+                provider=self.manifest.key,
+                operation="authenticate",
+            )
+        with self._border("authenticate"):
+            auth = await self._provider.authenticate(credentials)
+        return self._checked_auth("authenticate", auth)
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        """See `BrokerProvider`; the answer is of the same login."""
+        with self._border("refresh_token"):
+            fresh = await self._provider.refresh_token(auth)
+        self._checked_auth("refresh_token", fresh)
+        if fresh.identity != auth.identity:
+            raise self._broken("refresh_token", "it answered with another login's identity")
+        return fresh
+
+    async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        """See `BrokerProvider`."""
+        with self._border("get_accounts"):
+            answer: object = await self._provider.get_accounts(auth)
+        if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
+            raise self._broken("get_accounts", f"it answered with {_kind(answer)} instead of a sequence of accounts")
+        fault = self._accounts_fault(answer)
+        if fault:
+            raise self._broken("get_accounts", fault)
+        return tuple(answer)
+
+    async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
+        """See `BrokerProvider`. Raises `BrokerConfigError` for a source that the manifest does not declare."""
+        self._check_source(request.source)
+        with self._border("get_trades"):
+            pages: object = self._provider.get_trades(auth, request)
+        if not isinstance(pages, AsyncGenerator):
+            if inspect.iscoroutine(pages):
+                pages.close()
+            raise self._broken("get_trades", f"it answered with {_kind(pages)} instead of an async generator")
+        try:
+            while True:
+                with self._border("get_trades"):
+                    page = await anext(pages, _END)
+                if page is _END:
+                    return
+                yield self._checked_page(page)
+        finally:
+            with self._border("get_trades"):
+                await pages.aclose()
+
+    async def aclose(self) -> None:
+        """Close the plugin's provider and the context that was made for it; again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with self._border("aclose"):
+                await self._provider.aclose()
+        finally:
+            if self._on_close is not None:
+                await self._on_close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _create(self) -> BrokerProvider[Any]:
+        if self.spec.create is None:
+            raise files_only(self.manifest)
+        with self._border("create"):
+            provider: object = self.spec.create(self.context)
+        if not isinstance(provider, BrokerProvider):
+            raise self._broken("create", f"it answered with {_kind(provider)}, which lacks methods of BrokerProvider")
+        return provider
+
+    @contextmanager
+    def _border(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except BrokerError as error:
+            error.provider = error.provider or self.manifest.key
+            error.operation = error.operation or verb
+            if error.fault is Fault.PLUGIN:
+                error.report_to = error.report_to or self.manifest.support
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._broken(verb, f"it raised {type(error).__name__}") from error
+
+    def _broken(self, verb: str, what: str) -> BrokerPluginError:
+        return BrokerPluginError(
+            f"The plugin {self._plugin} for {self.manifest.key!r} broke the contract in {verb}: {what}.",
+            remedy="Report it to the plugin's authors.",
+            provider=self.manifest.key,
+            operation=verb,
+            report_to=self.manifest.support,
+        )
+
+    def _checked_auth(self, verb: str, auth: object) -> AuthResult:
+        if not isinstance(auth, AuthResult):
+            raise self._broken(verb, f"it answered with {_kind(auth)} instead of an AuthResult")
+        strange = set(auth.sources or ()) - {source.name for source in self.manifest.sources}
+        if strange:
+            raise self._broken(verb, f"its manifest has no source {', '.join(sorted(strange))}")
+        return auth
+
+    def _check_source(self, name: str) -> None:
+        names = [source.name for source in self.manifest.sources]
+        if name not in names:
+            raise BrokerConfigError(
+                f"The broker {self.manifest.key!r} has no source {name!r}.",
+                remedy=f"Its sources are: {', '.join(names)}.",
+                provider=self.manifest.key,
+                operation="get_trades",
+            )
+
+    def _accounts_fault(self, accounts: Sequence[object]) -> str:
+        seen = set()
+        for account in accounts:
+            if not isinstance(account, BrokerAccount):
+                return f"it gave {_kind(account)} instead of a BrokerAccount"
+            if account.environment not in self.manifest.environments:
+                return f"its manifest has no environment {account.environment!r}"
+            if (account.environment, account.account_id) in seen:
+                return "it gave one account twice"
+            seen.add((account.environment, account.account_id))
+        return ""
+
+    def _checked_page(self, page: object) -> TradePage:
+        if not isinstance(page, TradePage):
+            raise self._broken("get_trades", f"it gave {_kind(page)} instead of a TradePage")
+        fault = self._accounts_fault(page.accounts) or self._content_fault(page)
+        if fault:
+            raise self._broken("get_trades", fault)
+        return page
+
+    def _content_fault(self, page: TradePage) -> str:
+        if page.resume_at is not None and page.cursor is None:
+            return "a page with resume_at needs a cursor to go on from"
+        strange = {row.environment for row in page.bookings} | {span.environment for span in page.covered}
+        strange -= set(self.manifest.environments)
+        if strange:
+            return f"its manifest has no environment {', '.join(sorted(strange))}"
+        for booking in page.bookings:
+            if booking.trade is not None and not self._belongs(booking):
+                return "a booking and its trade differ in provider, environment or account"
+        return ""
+
+    def _belongs(self, booking: TradeBooking) -> bool:
+        trade = booking.trade
+        return trade is None or (
+            (trade.provider, trade.environment, trade.account_id)
+            == (self.manifest.key, booking.environment, booking.account_id)
+        )
+
+
+def files_only(manifest: Manifest) -> BrokerConfigError:
+    """The error for a login at a broker that has none."""
+    return BrokerConfigError(
+        f"The broker {manifest.key!r} gives trades as files only; there is nothing to log in to.",
+        remedy="Import a file that you downloaded from the broker.",
+        provider=manifest.key,
+    )
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

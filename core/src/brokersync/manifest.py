@@ -1,0 +1,232 @@
+"""What is known of a broker without running its plugin's code: the contents of `provider.toml`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from brokersync.limits import RateLimit
+
+_KEY = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_SECRET_NAME = re.compile(r"password|secret|token|passphrase|private|api_?key", re.IGNORECASE)
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class AuthKind(StrEnum):
+    PASSWORD = "password"  # noqa: S105  the name of a kind, not a password
+    TOKEN = "token"  # noqa: S105  the name of a kind, not a token
+    API_KEY = "api_key"
+    OAUTH2 = "oauth2"
+    NONE = "none"
+
+
+class Retention(StrEnum):
+    """How long a source keeps history; `limited` needs `look_back`."""
+
+    SESSION = "session"
+    LIMITED = "limited"
+    UNLIMITED = "unlimited"
+
+
+class SelectsBy(StrEnum):
+    """Which time of a row decides whether a window holds it."""
+
+    EXECUTED = "executed"
+    BOOKED = "booked"
+
+
+class SourceScope(StrEnum):
+    """Whether one request answers for one account or for all accounts of the login."""
+
+    ACCOUNT = "account"
+    LOGIN = "login"
+
+
+class CalendarUnit(StrEnum):
+    """What windows are cut on: days that start at `day_starts`, or any instant."""
+
+    DAY = "day"
+    INSTANT = "instant"
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """Something a person gives, described well enough to draw a form. `format` is text, integer, date or choice."""
+
+    name: str
+    label: str
+    help: str
+    secret: bool = False
+    required: bool = True
+    format: str = "text"
+    choices: tuple[str, ...] = ()
+    pattern: str | None = None
+    default: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.format not in ("text", "integer", "date", "choice"):
+            raise ValueError(f"field {self.name}: format {self.format!r} is none of text, integer, date, choice")
+        if _SECRET_NAME.search(self.name) and not self.secret:
+            raise ValueError(f"field {self.name} is named like a secret and must be marked secret = true")
+        if (self.format == "choice") is not bool(self.choices):
+            raise ValueError(f"field {self.name}: format choice and choices go together")
+        if self.choices and self.default is not None and self.default not in self.choices:
+            raise ValueError(f"field {self.name}: the default is none of the choices")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"field {self.name}: the pattern is no regular expression: {error}") from None
+
+    def json_schema(self) -> dict[str, Any]:
+        """The field as JSON Schema; a secret is `writeOnly`."""
+        schema: dict[str, Any] = {"type": "string", "title": self.label, "description": self.help}
+        if self.secret:
+            schema |= {"writeOnly": True, "format": "password"}
+        elif self.format == "date":
+            schema["format"] = "date"
+        pattern = self.pattern or (r"^-?\d+$" if self.format == "integer" else None)
+        if pattern:
+            schema["pattern"] = pattern
+        if self.choices:
+            schema["enum"] = list(self.choices)
+        if self.default is not None:
+            schema["default"] = self.default
+        return schema
+
+
+@attrs.frozen(kw_only=True)
+class Calendar:
+    """The zone and unit that windows are cut on; `day_starts` is the local hour and minute at which a day begins."""
+
+    zone: str = "UTC"
+    unit: CalendarUnit = CalendarUnit.DAY
+    day_starts: str = "00:00"
+
+    def __attrs_post_init__(self) -> None:
+        if not _TIME_OF_DAY.fullmatch(self.day_starts):
+            raise ValueError(f"day_starts is a time of day like 17:00, not {self.day_starts!r}")
+        if self.zone != "UTC" and not _is_zone(self.zone):
+            raise ValueError(f"the zone {self.zone!r} is unknown")
+
+
+@attrs.frozen(kw_only=True)
+class SourceSpec:
+    """One way a broker gives trades.
+
+    `precedence`: where two sources tell of one row, the higher wins. `finality_lag`: how long after a day's end it can
+    be read as final. `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered
+    end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown.
+    `files`: the source is a file that a user gives, and is never planned.
+    """
+
+    name: str
+    precedence: int
+    retention: Retention = Retention.UNLIMITED
+    scope: SourceScope = SourceScope.ACCOUNT
+    selects_by: SelectsBy = SelectsBy.EXECUTED
+    calendar: Calendar = Calendar()
+    longest_window: timedelta | None = None
+    look_back: timedelta | None = None
+    finality_lag: timedelta = timedelta(0)
+    reread: timedelta = timedelta(0)
+    open_day: bool = True
+    absence_removes: bool = False
+    files: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.retention is Retention.LIMITED and self.look_back is None:
+            raise ValueError(f"source {self.name}: retention limited needs look_back")
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
+    `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker."""
+
+    key: str
+    display_name: str
+    contract: int
+    environments: tuple[str, ...]
+    auth: tuple[AuthKind, ...]
+    sources: tuple[SourceSpec, ...]
+    licence: str
+    docs: str
+    support: str
+    user_fields: tuple[Field, ...] = ()
+    operator_fields: tuple[Field, ...] = ()
+    hosts: Mapping[str, str] = _NONE
+    host_patterns: Mapping[str, tuple[str, ...]] = _NONE
+    limits: tuple[RateLimit, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    transport: str = "http"
+    sandbox: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ValueError(f"the key {self.key!r} is not lower-case letters, digits and single dashes")
+        for what, names in (
+            ("sources", [source.name for source in self.sources]),
+            ("environments", list(self.environments)),
+            ("user_fields", [field.name for field in self.user_fields]),
+            ("operator_fields", [field.name for field in self.operator_fields]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what} has a name twice")
+            if not names and what in ("sources", "environments"):
+                raise ValueError(f"{what} is empty")
+
+    def source(self, name: str) -> SourceSpec:
+        """Raises `KeyError` for a source that is not declared."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise KeyError(name)
+
+    def form(self) -> dict[str, Any]:
+        """The user's fields as JSON Schema, so that a backend can draw its form."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.display_name,
+            "type": "object",
+            "properties": {field.name: field.json_schema() for field in self.user_fields},
+            "required": [field.name for field in self.user_fields if field.required],
+            "additionalProperties": False,
+        }
+
+
+def parse_manifests(text: str, where: str) -> tuple[Manifest, ...]:
+    """The manifests in the text of a `provider.toml`: one broker, or a family's `[[brokers]]` over shared defaults.
+
+    Raises `BrokerConfigError` that names `where` and every mistake.
+    """
+    from brokersync.converter import structure_config  # cattrs is paid for only when a manifest is read
+    from brokersync.errors import BrokerConfigError
+
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BrokerConfigError(f"{where} is not TOML: {error}.") from None
+    members = data.pop("brokers", None)
+    if members is None:
+        return (structure_config(data, Manifest, where),)
+    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
+        raise BrokerConfigError(f"{where}: brokers must be a list of tables, each [[brokers]].")
+    return tuple(structure_config(data | member, Manifest, where) for member in members)
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

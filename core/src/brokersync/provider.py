@@ -1,0 +1,235 @@
+"""The contract between core and a broker's plugin."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import attrs
+
+from brokersync.errors import BrokerError, BrokerResponseError
+from brokersync.manifest import Manifest
+from brokersync.types import (
+    AuthResult,
+    BrokerAccount,
+    BrokerCredentials,
+    Challenge,
+    StatementHints,
+    TradePage,
+    TradeRequest,
+)
+
+CONTRACT_VERSION: Final = 0
+
+C = TypeVar("C", bound=BrokerCredentials)
+C_contra = TypeVar("C_contra", bound=BrokerCredentials, contravariant=True)
+R = TypeVar("R")
+
+
+@runtime_checkable
+class BrokerProvider(Protocol[C_contra]):
+    """The adapter of one broker: stateless about users, never sleeps, never retries."""
+
+    async def authenticate(self, credentials: C_contra) -> AuthResult:
+        """Log in. Raises `BrokerAuthError` when the broker refuses the credentials."""
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        """A new token from what `auth` holds. Raises `BrokerTokenExpiredError` when only a new login helps."""
+
+    async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        """All accounts of the login; none is a valid answer. Raises `BrokerNotReadyError` to be asked again later."""
+
+    def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
+        """The pages of one request. A window that can not be read is an error or uncovered, never an empty page."""
+
+    async def aclose(self) -> None:
+        """Give back what the provider opened itself."""
+
+
+@runtime_checkable
+class Consent(Protocol[C_contra]):
+    """Logins of several steps: OAuth, device codes, one-time codes."""
+
+    async def begin(self, credentials: C_contra, redirect_uri: str | None) -> Challenge: ...
+
+    async def complete(self, challenge: Challenge, answers: Mapping[str, str]) -> AuthResult | Challenge: ...
+
+    async def revoke(self, auth: AuthResult) -> None: ...
+
+
+@runtime_checkable
+class StatementReader(Protocol):
+    """Files a user downloaded from the broker."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the first 64 KiB of a file look like one of this broker's statements."""
+
+    def source(self, file: BinaryIO, hints: StatementHints) -> str:
+        """Check the whole file and name its source in the manifest; the file's position is the caller's to reset.
+
+        Raises a `BrokerError` for a file that can not be read to its end, before any page was given.
+        """
+
+    def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
+        """The pages of a file that `source` accepted."""
+
+
+@attrs.define(kw_only=True)
+class RequestDraft:
+    """One attempt at a request, for `prepare` to complete: sign it, place the token, resend a ticket.
+
+    `auth` is the current login when the request names one. `bearer` says whether core sets the Authorization header
+    from it, which it does before `prepare` runs.
+    """
+
+    method: str
+    url: str
+    params: dict[str, str]
+    headers: dict[str, str]
+    json: Any = None
+    form: dict[str, str] | None = None
+    auth: AuthResult | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HttpResponse:
+    """An answer, read to its end. `file` holds the whole body when it was asked for, and `body` its first 64 KiB.
+
+    `url` shows no secret. Header names are lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    file: BinaryIO | None = None
+
+    def text(self) -> str:
+        """The body as UTF-8; what is not UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON with exact numbers. Raises `BrokerResponseError` when it is none."""
+        from brokersync.converter import loads_exact  # cattrs costs 50 ms that a listing need not pay
+
+        try:
+            return loads_exact(self.body)
+        except (ValueError, RecursionError):
+            raise BrokerResponseError(
+                f"The broker's answer (HTTP {self.status}) is not JSON.", status=self.status
+            ) from None
+
+
+Prepare: TypeAlias = Callable[[RequestDraft, BrokerError | None], None]
+Check: TypeAlias = Callable[[HttpResponse], None]
+
+
+class Http(Protocol):
+    """HTTP with manners: limit, token, send, check, classify, retry."""
+
+    async def request(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        auth: AuthResult | None = None,
+        bearer: bool = True,
+        account: str | None = None,
+        credential: str | None = None,
+        weight: int = 1,
+        prepare: Prepare | None = None,
+        check: Check | None = None,
+        spool: bool = False,
+        repeatable: bool | None = None,
+        total_timeout: timedelta | None = None,
+    ) -> HttpResponse:
+        """The checked answer to one request.
+
+        `prepare` completes each attempt and is told the error of the one before. `check` raises the errors that come
+        with status 200. `repeatable` says whether the request may be sent again after a failure; reads (GET, HEAD) are
+        by default. `credential` names the login for the limiter before there is an `auth`. With `spool` the body goes
+        to a temporary file. Raises a `BrokerError` and nothing else.
+        """
+
+
+class Guard(Protocol):
+    """The same manners for brokers that do not speak HTTP."""
+
+    async def __call__(
+        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
+    ) -> R: ...
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Hosts(Protocol):
+    """Base URLs by role: the manifest's, the operator's or a sandbox's; none ends in a slash."""
+
+    def __getitem__(self, role: str) -> str:
+        """Raises `BrokerConfigError` for a role that the manifest does not declare."""
+
+    def accept(self, role: str, url: str) -> str:
+        """A base URL learned at run time, if it may be used for `role`; else raises `BrokerResponseError`.
+
+        Only https to a host the manifest names or whose pattern it allows; and any host the operator set.
+        """
+
+
+class Cache(Protocol):
+    """Durable reference data of one broker environment, such as instruments; values are JSON."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]: ...
+
+    async def put_many(self, values: Mapping[str, Any]) -> None: ...
+
+
+@attrs.frozen(kw_only=True)
+class ProviderContext:
+    """What a provider is given, and never fetches. `settings` are the operator's fields of the manifest."""
+
+    provider: str
+    environment: str
+    manifest: Manifest
+    http: Http
+    guard: Guard
+    clock: Clock
+    hosts: Hosts
+    cache: Cache
+    settings: Mapping[str, str] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ProviderSpec:
+    """A plugin's code for one broker: at least `create` or `statements`.
+
+    `statements` makes a reader for a broker key. `diagnose` checks a fresh login and answers with sentences for the
+    user; none means that all is well.
+    """
+
+    credentials: type[BrokerCredentials] | None = None
+    create: Callable[[ProviderContext], BrokerProvider[Any]] | None = None
+    consent: Callable[[ProviderContext], Consent[Any]] | None = None
+    statements: Callable[[str], StatementReader] | None = None
+    diagnose: Callable[[ProviderContext, AuthResult], Awaitable[Sequence[str]]] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.create is None and self.statements is None:
+            raise ValueError("a ProviderSpec needs create or statements")
+        if self.create is not None and self.credentials is None:
+            raise ValueError("a ProviderSpec with create needs its credentials class")

@@ -1,0 +1,292 @@
+"""The calls of one provider that want to go: who may, when, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from itertools import count
+from typing import final
+
+import attrs
+
+from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
+from brokersync.limits import LimitKind, RateLimit
+from brokersync.provider import Clock
+from brokersync.ratelimit.bucket import LeakyBucket
+from brokersync.ratelimit.meter import Meter
+from brokersync.ratelimit.window import RollingWindow
+
+_SHORTEST_WAIT = 1e-6  # a rest that rounding left must move the clock, or the sleeper spins
+_FEWEST_TO_SWEEP = 64
+
+
+@attrs.define(eq=False)
+class Call:
+    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
+
+    operation: str
+    scopes: Mapping[LimitScope, str]
+    weight: int
+    longest: float
+    meters: dict[Meter, LimitScope]
+    number: int
+    at: float
+    foreseen: float
+    scope: LimitScope
+    granted: bool = False
+    turn: asyncio.Future[None] | None = None
+    asleep_until: float | None = None
+    refusal: BrokerRateLimitError | None = None
+
+
+@final
+class Lane:
+    """The meters, freezes and waiting calls of one provider.
+
+    The first of the waiting calls sleeps for all and lets go whoever is due; the others only wait for their turn, so
+    there is no task of our own to leave behind. First come, first served among calls that count for the same keys; a
+    call never waits for the place of one that is held up elsewhere.
+    """
+
+    def __init__(self, provider: str, clock: Clock) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._meters: dict[tuple[RateLimit, str], Meter] = {}
+        self._freezes: dict[tuple[LimitScope, str], tuple[float, str]] = {}
+        self._sweep_at = _FEWEST_TO_SWEEP
+        self._waiting: dict[int, Call] = {}
+        self._order: list[tuple[float, int]] = []
+        self._numbers = count()
+        self._stale = False
+
+    def arrive(
+        self,
+        limits: Sequence[RateLimit],
+        operation: str,
+        scopes: Mapping[LimitScope, str],
+        weight: int,
+        longest: float,
+    ) -> Call | None:
+        """The call in its place, or `None` when it goes at once and is counted already.
+
+        Raises `BrokerRateLimitError` when the wait would be over `longest`.
+        """
+        now = self._clock.monotonic()
+        self._sweep(now)
+        meters = self._meters_of(limits, operation, scopes, weight)
+        at, scope = self._foresee(meters, scopes, weight, now)
+        if at <= now:
+            for meter in meters:
+                meter.settle(now, weight)
+            return None
+        call = Call(operation, scopes, weight, longest, meters, next(self._numbers), at, at - now, scope)
+        if call.foreseen > longest:
+            raise self._refusal(call, now)
+        self._queue(call, now)
+        return call
+
+    async def wait(self, call: Call) -> None:
+        """Returns when it is the call's turn; then `settle` it."""
+        while not call.granted:
+            if call.refusal is not None:
+                raise call.refusal
+            call.turn = asyncio.get_running_loop().create_future()
+            if self._first() is call:
+                await self._sleep(call, call.turn)
+                self._let_go()
+            else:
+                await call.turn
+
+    def settle(self, call: Call) -> None:
+        """The call goes now: only here is it counted, at the instant at which its caller runs again."""
+        now = self._clock.monotonic()
+        del self._waiting[call.number]
+        for meter in call.meters:
+            meter.revoke(call.weight)
+            meter.settle(now, call.weight)
+
+    def leave(self, call: Call) -> None:
+        """Give back the place of a call that will not go; those behind it move up."""
+        if self._waiting.pop(call.number, None) is None:
+            return
+        for meter in call.meters:
+            if call.granted:
+                meter.revoke(call.weight)
+            else:
+                meter.unplan(call.at, call.weight)
+        if self._waiting and not self._stale:
+            self._stale = True  # many may leave at once: those behind are planned anew only once
+            asyncio.get_running_loop().call_soon(self._plan_anew)
+
+    def freeze(self, scope: LimitScope, key: str, seconds: float, reason: str) -> None:
+        """No call of this scope for so long; calls that wait already wait longer, or are refused."""
+        until = self._clock.monotonic() + seconds
+        if until > self._freezes.get((scope, key), (0.0, ""))[0] and seconds > 0:
+            self._freezes[scope, key] = until, reason
+            self._plan_anew()
+
+    async def _sleep(self, call: Call, turn: asyncio.Future[None]) -> None:
+        """Sleep until the call is due, or is told that something changed."""
+        call.asleep_until = call.at
+        seconds = max(call.at - self._clock.monotonic(), _SHORTEST_WAIT)
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((sleep, turn), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            call.asleep_until = None
+            sleep.cancel()
+        if not turn.done():
+            sleep.result()
+
+    def _meters_of(
+        self, limits: Sequence[RateLimit], operation: str, scopes: Mapping[LimitScope, str], weight: int
+    ) -> dict[Meter, LimitScope]:
+        meters = {}
+        for limit in limits:
+            if limit.applies_to(operation):
+                if weight > limit.amount:
+                    raise BrokerConfigError(
+                        f"A call of {operation} weighs {weight}, more than the limit of {limit.amount} allows.",
+                        remedy="Raise the limit in the configuration, or report it to the plugin's authors.",
+                        provider=self._provider,
+                        operation=operation,
+                    )
+                meters[self._meter(limit, scopes.get(limit.scope, ""))] = limit.scope
+        return meters
+
+    def _meter(self, limit: RateLimit, key: str) -> Meter:
+        meter = self._meters.get((limit, key))
+        if meter is None:
+            seconds = limit.period.total_seconds()
+            if limit.kind is LimitKind.BUCKET:
+                meter = LeakyBucket(limit.amount, seconds, self._clock)
+            else:
+                meter = RollingWindow(limit.amount, seconds)
+            self._meters[limit, key] = meter
+        return meter
+
+    def _foresee(
+        self, meters: Mapping[Meter, LimitScope], scopes: Mapping[LimitScope, str], weight: int, now: float
+    ) -> tuple[float, LimitScope]:
+        """The first instant that all meters and freezes allow, and the scope that says so."""
+        at, scope = self._thaw(scopes, now)
+        agreed = 0
+        while agreed < len(meters):
+            for meter, metered in meters.items():
+                allowed = meter.earliest(at, now, weight)
+                agreed += 1
+                if allowed > at:
+                    at, scope, agreed = allowed, metered, 1
+        return at, scope
+
+    def _thaw(self, scopes: Mapping[LimitScope, str], now: float) -> tuple[float, LimitScope]:
+        at, scope = now, LimitScope.APP
+        for frozen, until, _ in self._frozen(scopes):
+            if until > at:
+                at, scope = until, frozen
+        return at, scope
+
+    def _frozen(self, scopes: Mapping[LimitScope, str]) -> list[tuple[LimitScope, float, str]]:
+        if not self._freezes:
+            return []
+        keys = [(scope, scopes.get(scope, "")) for scope in LimitScope]
+        return [(key[0], *self._freezes[key]) for key in keys if key in self._freezes]
+
+    def _queue(self, call: Call, now: float) -> None:
+        for meter in call.meters:
+            meter.plan(call.at, call.weight, meter.earliest(now, now, call.weight))
+        self._waiting[call.number] = call
+        heapq.heappush(self._order, (call.at, call.number))
+
+    def _first(self) -> Call | None:
+        while self._order:
+            at, number = self._order[0]
+            call = self._waiting.get(number)
+            if call is not None and call.at == at and not call.granted:
+                return call
+            heapq.heappop(self._order)
+        return None
+
+    def _let_go(self) -> None:
+        """Grant what is due, in order of arrival, and wake who sleeps next."""
+        now = self._clock.monotonic()
+        due = []
+        while (call := self._first()) is not None and call.at <= now:
+            heapq.heappop(self._order)
+            due.append(call)
+        held: Counter[Meter] = Counter()
+        for call in sorted(due, key=_arrival):
+            self._admit(call, now, held)
+        if (call := self._first()) is not None and call.asleep_until != call.at:
+            _wake(call)
+
+    def _admit(self, call: Call, now: float, held: Counter[Meter]) -> None:
+        """Grant a due call, unless somebody before it woke late; `held` is what must go before it."""
+        at, scope = self._thaw(call.scopes, now)
+        for meter, metered in call.meters.items():
+            meter.unplan(call.at, call.weight)
+            ready = meter.ready(now, call.weight + held[meter])
+            if ready > at:
+                at, scope = ready, metered
+        if at <= now:
+            call.granted = True
+            for meter in call.meters:
+                meter.grant(call.weight)
+            _wake(call)
+            return
+        for meter in call.meters:
+            held[meter] += call.weight
+        call.at, call.scope = at, scope
+        self._queue_or_refuse(call, now)
+
+    def _queue_or_refuse(self, call: Call, now: float) -> None:
+        if call.at - now <= call.longest:
+            self._queue(call, now)
+            return
+        del self._waiting[call.number]
+        call.refusal = self._refusal(call, now)
+        _wake(call)
+
+    def _plan_anew(self) -> None:
+        self._stale = False
+        now = self._clock.monotonic()
+        calls = sorted((call for call in self._waiting.values() if not call.granted), key=_arrival)
+        self._order.clear()
+        for call in calls:
+            for meter in call.meters:
+                meter.unplan(call.at, call.weight)
+                meter.reopen()
+        for call in calls:
+            call.at, call.scope = self._foresee(call.meters, call.scopes, call.weight, now)
+            self._queue_or_refuse(call, now)
+        self._let_go()
+
+    def _refusal(self, call: Call, now: float) -> BrokerRateLimitError:
+        wait = timedelta(seconds=call.at - now)
+        reasons = [reason for _, until, reason in self._frozen(call.scopes) if until > now]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        return BrokerRateLimitError(
+            f"The limits of {self._provider} let {call.operation} go in {wait.total_seconds():.1f} seconds{why}.",
+            retry_after=wait,
+            provider=self._provider,
+            operation=call.operation,
+        )
+
+    def _sweep(self, now: float) -> None:
+        if len(self._meters) + len(self._freezes) < self._sweep_at:
+            return
+        self._meters = {key: meter for key, meter in self._meters.items() if not meter.idle(now)}
+        self._freezes = {key: freeze for key, freeze in self._freezes.items() if freeze[0] > now}
+        self._sweep_at = max(_FEWEST_TO_SWEEP, 2 * (len(self._meters) + len(self._freezes)))
+
+
+def _arrival(call: Call) -> int:
+    return call.number
+
+
+def _wake(call: Call) -> None:
+    if call.turn is not None and not call.turn.done():
+        call.turn.set_result(None)

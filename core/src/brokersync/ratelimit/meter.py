@@ -1,0 +1,37 @@
+"""What one count under one limit can answer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """One key's count under one limit; all instants are seconds of one monotonic clock.
+
+    A call is planned, then granted, then settled. Planning keeps the order among those who wait; only settled and
+    granted calls decide whether the next may go, so a late waker never makes the count wrong.
+    """
+
+    def earliest(self, start: float, now: float, weight: int) -> float:
+        """The first instant from `start` on that fits beside all calls made, granted and planned."""
+
+    def ready(self, now: float, weight: int) -> float:
+        """When a planned call may go, by the calls that were made or granted before it."""
+
+    def plan(self, at: float, weight: int, alone: float) -> None:
+        """Keep a place at `at`; who comes later goes no sooner than `alone`, when only this count is looked at."""
+
+    def unplan(self, at: float, weight: int) -> None: ...
+
+    def reopen(self) -> None:
+        """Forget what earlier searches and plans ruled out: places were given back."""
+
+    def grant(self, weight: int) -> None: ...
+
+    def revoke(self, weight: int) -> None: ...
+
+    def settle(self, now: float, weight: int) -> None:
+        """The call goes now."""
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing would change if this count were forgotten."""

@@ -1,0 +1,228 @@
+"""What core itself keeps and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from brokersync.types import AuthResult, BrokerAccount, QuarantinedRow, TimeWindow, TradeBooking
+
+_NONE: Mapping[str, int] = MappingProxyType({})
+
+
+class ConnectionState(StrEnum):
+    """`needs_user` asks the owner to act and is withdrawn when the login works again."""
+
+    ACTIVE = "active"
+    NEEDS_USER = "needs_user"
+
+
+class SpanState(StrEnum):
+    """`lost` can never be had any more; `unavailable` never existed at the broker."""
+
+    FINAL = "final"
+    PROVISIONAL = "provisional"
+    LOST = "lost"
+    UNAVAILABLE = "unavailable"
+
+
+class ChangeKind(StrEnum):
+    ADDED = "added"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+
+
+class ChangeCause(StrEnum):
+    """What made a change: the broker's answer, a correction, a late fee, or a file the user gave."""
+
+    BROKER = "broker"
+    CORRECTION = "correction"
+    LATE_FEE = "late_fee"
+    FILE = "file"
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """One configured login of an owner; credentials and tokens stand in its grant."""
+
+    connection_id: str
+    owner: str
+    provider: str
+    environment: str
+    label: str
+    identity: str
+    created_at: datetime
+    since: datetime | None = None
+    state: ConnectionState = ConnectionState.ACTIVE
+    reason: str | None = None
+    last_synced_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """The tokens of one login identity; `generation` grows with each replacement, for compare-and-swap."""
+
+    owner: str
+    provider: str
+    identity: str
+    environment: str
+    generation: int
+    auth: AuthResult
+
+
+@attrs.frozen(kw_only=True)
+class AccountKey:
+    """Where an account's history is kept, whoever connects to it."""
+
+    owner: str
+    provider: str
+    environment: str
+    account_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Span:
+    """A stretch of an account's history in one source, and what is known of it."""
+
+    window: TimeWindow
+    state: SpanState
+
+
+@attrs.frozen(kw_only=True)
+class OpenRequest:
+    """A request that was begun and not finished: where to go on. `account` is empty when it is for the whole login."""
+
+    connection_id: str
+    source: str
+    account: str
+    window: TimeWindow
+    cursor: str | None
+    resume_at: datetime | None = None
+    attempts: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """One entry of the feed; positions grow in the order of commit."""
+
+    position: int
+    kind: ChangeKind
+    cause: ChangeCause
+    key: AccountKey
+    trade_id: str
+    revision: int
+    at: datetime
+    merged_into: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SpanReport:
+    """What a sync asked of one source of one account, and what of it was proved."""
+
+    source: str
+    account_id: str
+    environment: str
+    requested: TimeWindow
+    covered: tuple[TimeWindow, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class SyncReport:
+    """What one sync did.
+
+    `fetched` counts bookings read; `added`, `modified`, `removed` count trades; `unchanged` counts bookings that were
+    known already. `waiting` counts the cancels whose target this sync did not bring. `requests`, `retries` and `waits`
+    are the broker's part, `waited` the time spent waiting for it.
+    """
+
+    owner: str
+    provider: str
+    connection_id: str | None
+    started_at: datetime
+    duration: timedelta = timedelta(0)
+    pages: int = 0
+    fetched: int = 0
+    added: int = 0
+    modified: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    waiting: int = 0
+    requests: int = 0
+    retries: int = 0
+    waits: int = 0
+    waited: timedelta = timedelta(0)
+    spans: tuple[SpanReport, ...] = ()
+    skipped: Mapping[str, int] = _NONE
+    unmapped: Mapping[str, int] = _NONE
+    problems: tuple[Mapping[str, Any], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Done:
+    """The sync read all that can be read now."""
+
+    report: SyncReport
+
+
+@attrs.frozen(kw_only=True)
+class Deferred:
+    """The sync stopped without holding a worker: go on `until` then. What was read is committed."""
+
+    until: datetime
+    reason: str
+    report: SyncReport
+
+
+@attrs.frozen(kw_only=True)
+class KeptBooking:
+    """A booking as the store holds it; `version` counts the different contents its source gave for it."""
+
+    source: str
+    precedence: int
+    version: int
+    booking: TradeBooking
+
+
+@attrs.frozen(kw_only=True)
+class PageCommit:
+    """One page on its way into the store, with what follows from it for coverage and for going on.
+
+    `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
+    """
+
+    owner: str
+    provider: str
+    source: str
+    at: datetime
+    from_file: bool = False
+    connection_id: str | None = None
+    request_account: str = ""
+    bookings: tuple[TradeBooking, ...] = ()
+    accounts: tuple[BrokerAccount, ...] = ()
+    spans: tuple[tuple[AccountKey, Span], ...] = ()
+    quarantined: tuple[QuarantinedRow, ...] = ()
+    next_request: OpenRequest | None = None
+    ends_request: bool = False
+    bookmark: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PageOutcome:
+    """What a page changed in the store; `dispositions` names, in the page's order, what became of each booking.
+
+    `waiting` counts the cancels that wait for their target since this page, less those that waited and wait no more.
+    """
+
+    added: int = 0
+    modified: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    waiting: int = 0
+    dispositions: tuple[str, ...] = ()

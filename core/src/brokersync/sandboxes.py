@@ -1,0 +1,64 @@
+"""What a simulated broker looks like to core: an HTTP application of its own, with logins and faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+CONTROL_PATH = "/_sandbox"
+
+
+@attrs.frozen(kw_only=True)
+class SandboxSettings:
+    """How a simulated broker behaves: the same seed and clock give the same history and the same ids.
+
+    `days` of history end at `now()`; `trades_per_day` is the mean per account. `think` is how long it takes for
+    answers that take long at the real broker.
+    """
+
+    now: Callable[[], datetime]
+    seed: int = 7
+    logins: int = 2
+    accounts_per_login: int = 2
+    days: int = 400
+    trades_per_day: float = 2.0
+    think: timedelta = timedelta(seconds=1)
+
+
+@attrs.frozen(kw_only=True)
+class SandboxLogin:
+    """A login that works: the user's fields of the manifest, and the accounts behind it with their trades' number.
+
+    `trades` counts, per account id, the executions that a full import ends with, cancelled ones left out.
+    """
+
+    environment: str
+    fields: Mapping[str, str]
+    trades: Mapping[str, int]
+
+
+class SimulatedBroker(Protocol):
+    """A broker's protocol on loopback.
+
+    `faults` names the faults it can show, `demo_faults` those of them that a sync overcomes by itself within seconds.
+    `POST /_sandbox/faults` with `{"fault": NAME, "times": N, "after": M}` makes
+    the requests after the next `M` show it `N` times; `GET /_sandbox/ledger` tells what its own books say:
+    {"accounts": {ACCOUNT: [{"trade_id", "side", "quantity", "price", ...}]}} with the trades that a full import ends
+    with now, `trade_id` as the plugin publishes it, numbers as decimal text.
+    """
+
+    faults: tuple[str, ...]
+    demo_faults: tuple[str, ...]
+    logins: tuple[SandboxLogin, ...]
+
+    def application(self) -> Application:
+        """A new application over this broker's state."""
+
+    def hosts(self, base_url: str) -> Mapping[str, str]:
+        """The manifest's roles at this base URL."""

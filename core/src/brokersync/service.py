@@ -1,0 +1,424 @@
+"""`BrokerSync`: the one object a backend holds; it composes the rest and decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from brokersync.auth import GrantVault, TokenKeeper
+from brokersync.clock import SystemClock
+from brokersync.config import Settings, load_settings
+from brokersync.converter import to_json
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerNotReadyError,
+    BrokerTokenExpiredError,
+    StoreError,
+)
+from brokersync.events import (
+    ConnectionNeedsUser,
+    ConnectionRecovered,
+    Event,
+    EventSink,
+    SyncDeferred,
+    SyncFailed,
+    SyncFinished,
+    SyncStarted,
+    no_events,
+)
+from brokersync.factory import ManagedProvider, make_credentials, open_provider
+from brokersync.provider import Clock
+from brokersync.ratelimit import LocalLimiter
+from brokersync.records import Change, Connection, ConnectionState, Deferred, Done, Span, SyncReport
+from brokersync.registry import LoadedProvider, ProviderRegistry
+from brokersync.sealing import KeyProvider, LazyMasterKey, Sealer
+from brokersync.secret import Secret
+from brokersync.store import SqliteStore, Store, StoreCache, TradeFilter
+from brokersync.sync.engine import SyncEngine, SyncOptions
+from brokersync.sync.report import ReportBuilder
+from brokersync.sync.statement import OnRow, import_statement
+from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, StatementHints
+
+_TESTING_TAKES_AT_MOST = timedelta(minutes=3)
+_FIRST_LOOK = timedelta(seconds=2)
+
+
+class BrokerSync:
+    """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
+
+    `events` hears every event of every sync. What is not given is made: SQLite at `path`, the installed plugins, the
+    settings from `BROKERSYNC_CONFIG`, a key from `BROKERSYNC_KEY` or a key file beside the store.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: ProviderRegistry,
+        keys: KeyProvider,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        events: EventSink = no_events,
+    ) -> None:
+        self.registry = registry
+        self.settings = settings or Settings()
+        self._store, self._events = store, events
+        self._clock: Clock = clock or SystemClock()
+        self._limiter = LocalLimiter(self._clock)
+        self._vault = GrantVault(store, Sealer(keys))
+        self._running: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._renewing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        settings: Settings | None = None,
+        registry: ProviderRegistry | None = None,
+        clock: Clock | None = None,
+        events: EventSink = no_events,
+        on_key_made: Callable[[Path], None] = lambda _: None,
+    ) -> Self:
+        """A `BrokerSync` over the SQLite file at `path`, which is made when it is missing.
+
+        `on_key_made` is told the path of the key file when the first login makes it.
+        """
+        settings = settings or load_settings()
+        path = Path(path)
+        return cls(
+            store=SqliteStore(path),
+            registry=registry or ProviderRegistry.installed(settings, events),
+            keys=LazyMasterKey(path.with_name(path.name + ".key"), on_key_made),
+            settings=settings,
+            clock=clock,
+            events=events,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._store.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._store.close()
+
+    async def connect(
+        self,
+        provider: str,
+        *,
+        owner: str,
+        fields: Mapping[str, str | Secret],
+        environment: str | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+    ) -> Connection:
+        """Test a login at the broker and keep it, sealed; the same login again keeps its connection and history.
+
+        `fields` are the user's fields of the manifest. History is read from `since` on, else from the beginning.
+        Raises `BrokerConfigError` for fields that do not fit and `BrokerAuthError` when the broker refuses them; then
+        nothing is kept.
+        """
+        loaded = self.registry.load(provider)
+        environment = environment or loaded.manifest.environments[0]
+        plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        async with self._login(loaded, environment) as login:
+            auth, accounts = await self._test(login, plain)
+        connection = Connection(
+            connection_id=f"{provider}-{secrets.token_hex(3)}",
+            owner=owner,
+            provider=provider,
+            environment=environment,
+            label=label or f"{loaded.manifest.display_name} ({environment})",
+            identity=auth.identity,
+            created_at=self._clock.now(),
+            since=since,
+        )
+        grant = await self._vault.seal(
+            owner=owner, provider=provider, environment=environment, auth=auth, fields=plain, generation=1
+        )
+        connection = await self._store.add_connection(connection, grant)
+        await self._store.put_accounts(connection, accounts)
+        return connection
+
+    async def run(
+        self,
+        connection_id: str,
+        *,
+        sources: Sequence[str] | None = None,
+        again_from: datetime | None = None,
+        events: EventSink = no_events,
+    ) -> Done | Deferred:
+        """Bring a connection's trades up to date, as far as it goes without a long wait.
+
+        Repeating it is safe at any time. Raises `BrokerAuthError` when the user must log in again, which the connection
+        then says too.
+        """
+        async with self._running[connection_id]:
+            connection = await self.connection(connection_id)
+            report = ReportBuilder(
+                owner=connection.owner,
+                provider=connection.provider,
+                connection_id=connection_id,
+                started_at=self._clock.now(),
+            )
+            sink = _all_of(report, events, self._events)
+            sink(SyncStarted(provider=connection.provider, connection_id=connection_id, owner=connection.owner))
+            try:
+                outcome = await self._run(connection, report, sink, sources, again_from)
+            except BrokerError as error:
+                report.problem(error)
+                await self._fail(connection, error, report, sink)
+                raise
+            await self._settle(connection, outcome, sink)
+            return outcome
+
+    async def _run(
+        self,
+        connection: Connection,
+        report: ReportBuilder,
+        sink: EventSink,
+        sources: Sequence[str] | None,
+        again_from: datetime | None,
+    ) -> Done | Deferred:
+        loaded = self.registry.load(connection.provider)
+        grant, _ = await self._vault.load(connection)
+        async with self._login(loaded, connection.environment, sink, connection.connection_id) as login:
+            keeper = TokenKeeper(
+                connection=connection,
+                vault=self._vault,
+                login=login,
+                clock=self._clock,
+                events=sink,
+                lock=self._renewing[f"{connection.owner}|{connection.provider}|{connection.identity}"],
+            )
+            async with open_provider(
+                loaded,
+                environment=connection.environment,
+                settings=self.settings,
+                clock=self._clock,
+                limiter=self._limiter,
+                cache=StoreCache(self._store, connection.provider, connection.environment),
+                events=sink,
+                tokens=keeper,
+                connection_id=connection.connection_id,
+            ) as provider:
+                auth = await keeper.current(grant.auth)
+                engine = SyncEngine(
+                    connection=connection,
+                    manifest=loaded.manifest,
+                    read=lambda request: provider.get_trades(auth, request),
+                    store=self._store,
+                    clock=self._clock,
+                    events=sink,
+                    report=report,
+                    options=SyncOptions(
+                        long_wait=self.settings.long_wait,
+                        sources=_narrowed(sources, auth.sources),
+                        again_from=again_from,
+                    ),
+                )
+                return await engine.run()
+
+    async def import_statement(
+        self,
+        provider: str,
+        file: BinaryIO,
+        *,
+        owner: str,
+        hints: StatementHints | None = None,
+        dry_run: bool = False,
+        on_row: OnRow | None = None,
+        events: EventSink = no_events,
+    ) -> SyncReport:
+        """Import a statement the user has downloaded, with or without a connection; again it changes nothing.
+
+        With `dry_run` nothing is kept. `on_row` is told what became, or would become, of each row.
+        """
+        loaded = self.registry.load(provider)
+        if loaded.spec.statements is None:
+            raise BrokerConfigError(
+                f"The plugin for {loaded.manifest.display_name} reads no files.",
+                remedy="Connect the broker instead.",
+                provider=provider,
+            )
+        reader = loaded.spec.statements(provider)
+
+        async def into(store: Store) -> SyncReport:
+            return await import_statement(
+                file,
+                owner=owner,
+                manifest=loaded.manifest,
+                reader=reader,
+                hints=hints or StatementHints(),
+                store=store,
+                clock=self._clock,
+                events=_all_of(events, no_events if dry_run else self._events),
+                on_row=on_row,
+            )
+
+        if not dry_run:
+            return await into(self._store)
+        async with self._store.rehearsal() as rehearsal:
+            return await into(rehearsal)
+
+    async def connection(self, connection_id: str) -> Connection:
+        """Raises `BrokerConfigError` that names the known ones when there is none of this id."""
+        known = await self._store.connections()
+        for connection in known:
+            if connection.connection_id == connection_id:
+                return connection
+        names = ", ".join(one.connection_id for one in known)
+        raise BrokerConfigError(
+            f"There is no connection {connection_id!r}.",
+            remedy=f"Known are: {names}." if names else "Connect a broker first.",
+        )
+
+    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
+        """The connections of an owner, or of all, oldest first."""
+        return await self._store.connections(owner)
+
+    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
+        """The accounts a connection has seen."""
+        return await self._store.accounts(connection_id)
+
+    async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
+        """The owner's trades in the order of execution; cancelled ones only where the filter asks for them."""
+        after: tuple[str, str] | None = None
+        while True:
+            page, after = await self._store.trades(owner, only or TradeFilter(), after=after)
+            for trade in page:
+                yield trade
+            if after is None:
+                return
+
+    async def changes(self, owner: str, since: int = 0, limit: int = 500) -> tuple[Change, ...]:
+        """The owner's feed behind position `since`: added, modified and removed trades in the order of commit."""
+        return await self._store.changes(owner, since, limit)
+
+    async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
+        """What is known of each account's history in one source, per (environment, account id)."""
+        return await self._store.spans(owner, provider, source)
+
+    async def counts(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """Per account: live and cancelled trades, cancels that wait for their target, quarantined rows."""
+        return [to_json(key) | dict(numbers) for key, numbers in (await self._store.counts(owner)).items()]
+
+    async def quarantined(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """The rows that were not understood, with the reason and the broker's own words."""
+        return await self._store.quarantined(owner)
+
+    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
+        """What the connection's last sync did, as JSON values."""
+        return await self._store.last_report(connection_id)
+
+    def _login(
+        self, loaded: LoadedProvider, environment: str, events: EventSink | None = None, connection_id: str = ""
+    ) -> _OpenLogin:
+        provider = open_provider(
+            loaded,
+            environment=environment,
+            settings=self.settings,
+            clock=self._clock,
+            limiter=self._limiter,
+            cache=StoreCache(self._store, loaded.manifest.key, environment),
+            events=events or self._events,
+            connection_id=connection_id,
+        )
+        return _OpenLogin(loaded, provider)
+
+    async def _test(self, login: _OpenLogin, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
+        """Log in and list the accounts; a broker that needs a moment for the list is given one."""
+        auth = await login.log_in(fields)
+        deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
+        renewed = False
+        while True:
+            try:
+                return auth, await login.provider.get_accounts(auth)
+            except BrokerTokenExpiredError:
+                if renewed:
+                    raise
+                auth, renewed = await login.log_in(fields), True
+            except BrokerNotReadyError as error:
+                wait = error.retry_after or _FIRST_LOOK
+                if self._clock.now() + wait > deadline:
+                    raise
+                await self._clock.sleep(wait.total_seconds())
+
+    async def _fail(self, connection: Connection, error: BrokerError, report: ReportBuilder, sink: EventSink) -> None:
+        names = {"provider": connection.provider, "connection_id": connection.connection_id}
+        sink(SyncFailed(**names, error=type(error).__name__, message=error.message))
+        if isinstance(error, StoreError):
+            return
+        if isinstance(error, BrokerAuthError | BrokerTokenExpiredError):
+            await self._store.set_state(connection.connection_id, ConnectionState.NEEDS_USER, error.message)
+            sink(ConnectionNeedsUser(**names, reason=error.message))
+        await self._log(connection, report.build(self._clock.now()))
+
+    async def _settle(self, connection: Connection, outcome: Done | Deferred, sink: EventSink) -> None:
+        names = {"provider": connection.provider, "connection_id": connection.connection_id}
+        if connection.state is ConnectionState.NEEDS_USER:
+            await self._store.set_state(connection.connection_id, ConnectionState.ACTIVE, None)
+            sink(ConnectionRecovered(**names))
+        await self._log(connection, outcome.report)
+        if isinstance(outcome, Deferred):
+            sink(SyncDeferred(**names, until=outcome.until, reason=outcome.reason))
+            return
+        report = outcome.report
+        sink(
+            SyncFinished(
+                **names,
+                owner=connection.owner,
+                added=report.added,
+                modified=report.modified,
+                removed=report.removed,
+                duration=report.duration,
+            )
+        )
+
+    async def _log(self, connection: Connection, report: SyncReport) -> None:
+        await self._store.log_sync(connection.connection_id, to_json(report), self._clock.now())
+
+
+class _OpenLogin:
+    """A provider whose requests use the tokens they are given: for logging in, and for making new tokens."""
+
+    def __init__(self, loaded: LoadedProvider, provider: ManagedProvider) -> None:
+        self._loaded, self.provider = loaded, provider
+
+    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
+        return await self.provider.authenticate(make_credentials(self._loaded, fields))
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        return await self.provider.refresh_token(auth)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.provider.aclose()
+
+
+def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if wanted is None or possible is None:
+        return tuple(wanted) if wanted is not None else possible
+    return tuple(name for name in wanted if name in possible)
+
+
+def _all_of(*sinks: EventSink) -> EventSink:
+    def send(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return send

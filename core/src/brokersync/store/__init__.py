@@ -1,0 +1,7 @@
+"""Where everything is kept: the `Store` protocol, and SQLite as the default."""
+
+from brokersync.store.cache import StoreCache
+from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.sqlite import SqliteStore
+
+__all__ = ["PageRules", "SealedGrant", "SqliteStore", "Store", "StoreCache", "TradeFilter"]

@@ -1,0 +1,125 @@
+"""What core asks of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+import attrs
+
+from brokersync.records import (
+    AccountKey,
+    Change,
+    Connection,
+    ConnectionState,
+    KeptBooking,
+    OpenRequest,
+    PageCommit,
+    PageOutcome,
+    Span,
+)
+from brokersync.types import BrokerAccount, BrokerTrade
+
+
+@attrs.frozen(kw_only=True)
+class PageRules:
+    """The pure rules that a store applies inside a page's transaction."""
+
+    fold: Callable[[Sequence[KeptBooking]], tuple[BrokerTrade, ...]]
+    cover: Callable[[Sequence[Span], Span], tuple[Span, ...]]
+    precedence: Callable[[str], int]
+
+
+@attrs.frozen(kw_only=True)
+class SealedGrant:
+    """A grant as it is kept; `credentials` and `auth` are sealed. `generation` grows with each replacement."""
+
+    owner: str
+    provider: str
+    environment: str
+    identity: str
+    generation: int
+    auth: bytes
+    credentials: bytes
+
+    @property
+    def row(self) -> str:
+        """What the sealed values are bound to."""
+        return f"{self.provider}|{self.environment}|{self.identity}"
+
+
+@attrs.frozen(kw_only=True)
+class TradeFilter:
+    """Which trades to read; an unset field does not narrow. `since` and `until` bound `executed_at`, half-open."""
+
+    provider: str | None = None
+    account_id: str | None = None
+    symbol: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    cancelled: bool = False
+
+
+class Store(Protocol):
+    """Every method is atomic and safe to repeat; owners never see each other's rows."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
+        """The owner's wrapped data key; `new` makes it on first use, and the first of two racing callers wins."""
+
+    async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
+        """Keep a connection and its grant; the same login again keeps the connection and replaces the grant."""
+
+    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]: ...
+
+    async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None: ...
+
+    async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None: ...
+
+    async def replace_grant(self, grant: SealedGrant) -> bool:
+        """Replace the grant whose generation is one below; `False` when another process was first."""
+
+    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None: ...
+
+    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]: ...
+
+    async def spans(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
+        """Coverage per (environment, account id)."""
+
+    async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]: ...
+
+    async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
+
+    async def bookmark(self, connection_id: str, source: str, account: str) -> str | None: ...
+
+    async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
+        """Bookings, trades, changes, coverage and cursor of one page, in one transaction."""
+
+    def rehearsal(self) -> AbstractAsyncContextManager[Store]:
+        """A view on this store whose commits vanish when it ends; other writers wait meanwhile."""
+
+    async def trades(
+        self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
+    ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
+        """Trades in the order of execution, and where to go on; `None` when these were the last."""
+
+    async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
+        """The feed behind position `since`, in the order of commit."""
+
+    async def log_sync(self, connection_id: str, report: Mapping[str, Any], at: datetime) -> None: ...
+
+    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None: ...
+
+    async def counts(self, owner: str) -> Mapping[AccountKey, Mapping[str, int]]:
+        """Per account: live and cancelled trades, waiting cancels, quarantined rows."""
+
+    async def quarantined(self, owner: str) -> tuple[Mapping[str, Any], ...]: ...
+
+    async def cache_get(self, provider: str, environment: str, keys: Sequence[str]) -> dict[str, Any]: ...
+
+    async def cache_put(self, provider: str, environment: str, values: Mapping[str, Any]) -> None: ...

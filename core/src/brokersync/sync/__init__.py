@@ -1,0 +1,1 @@
+"""From a connection to committed trades: plan, read, fold, commit."""

@@ -1,0 +1,202 @@
+"""A page on its way from a provider into the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import attrs
+
+from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
+from brokersync.events import EventSink, PageCommitted
+from brokersync.manifest import Manifest, SourceSpec
+from brokersync.provider import Clock
+from brokersync.records import AccountKey, OpenRequest, PageCommit, PageOutcome, Span, SpanState
+from brokersync.store import PageRules, Store
+from brokersync.sync.fold import fold
+from brokersync.sync.ledger import cover
+from brokersync.sync.plan import Ask, day_floor
+from brokersync.sync.report import ReportBuilder
+from brokersync.types import CoveredSpan, Finality, IdQuality, TimeWindow, TradeBooking, TradePage
+
+# a broker that has nothing for days this old will not have it later either
+_SETTLED = timedelta(days=10)
+
+
+def page_rules(manifest: Manifest) -> PageRules:
+    """The rules by which a store folds and covers this broker's pages."""
+    ranks = {source.name: source.precedence for source in manifest.sources}
+    return PageRules(fold=fold, cover=cover, precedence=lambda source: ranks.get(source, 0))
+
+
+class Occurrences:
+    """Numbers rows that the broker gave no id and that are equal, so that two equal fills stay two.
+
+    The numbers hold within one whole reading of a span; `seen` says that a reading can not be resumed halfway.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self.seen = False
+
+    def number(self, booking: TradeBooking) -> TradeBooking:
+        """The booking under an id of its own."""
+        if booking.id_quality is not IdQuality.SYNTHETIC:
+            return booking
+        self.seen = True
+        key = (booking.environment, booking.account_id, booking.booking_id)
+        self._counts[key] += 1
+        return booking if self._counts[key] == 1 else _renamed(booking, f"{booking.booking_id}#{self._counts[key]}")
+
+
+def _renamed(booking: TradeBooking, name: str) -> TradeBooking:
+    old, trade = booking.booking_id, booking.trade
+    if trade is not None and trade.trade_id == old:
+        trade = attrs.evolve(trade, trade_id=name)
+    refs = tuple(name if ref == old else ref for ref in booking.refs)
+    return attrs.evolve(booking, booking_id=name, trade=trade, refs=refs)
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """For whom pages are committed: an owner's broker, through a connection or from a file."""
+
+    owner: str
+    provider: str
+    connection_id: str | None = None
+
+
+class PageWriter:
+    """Commits the pages of one reading after another, and counts them."""
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        manifest: Manifest,
+        store: Store,
+        clock: Clock,
+        events: EventSink,
+        report: ReportBuilder,
+    ) -> None:
+        self._target, self._manifest, self._store, self._clock = target, manifest, store, clock
+        self._events, self._report, self._rules = events, report, page_rules(manifest)
+        self._ask: Ask | None = None
+        self._source: SourceSpec | None = None
+        self._occurrences = Occurrences()
+
+    def begin(self, ask: Ask) -> None:
+        """The pages that follow answer `ask`."""
+        self._ask, self._source, self._occurrences = ask, ask.source, Occurrences()
+
+    def begin_file(self, source: SourceSpec) -> None:
+        """The pages that follow are a file's; all that they cover counts."""
+        self._ask, self._source, self._occurrences = None, source, Occurrences()
+
+    async def commit(self, page: TradePage, *, going_on: bool) -> PageOutcome:
+        """Make a page durable; without `going_on` it ends its reading."""
+        bookings = tuple(self._occurrences.number(booking) for booking in page.bookings)
+        outcome = await self._store.commit_page(
+            attrs.evolve(
+                self._frame(),
+                bookings=bookings,
+                accounts=page.accounts,
+                spans=tuple(part for span in page.covered for part in self._spans(span)),
+                quarantined=page.quarantined,
+                next_request=self._next(page) if going_on else None,
+                ends_request=not going_on,
+                bookmark=page.bookmark,
+            ),
+            self._rules,
+        )
+        self._report.page(page, outcome)
+        self._events(self._committed(page, outcome))
+        return outcome
+
+    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
+        """Write down that a window can not be had, where that is sure; else leave it open and report it."""
+        self.begin(ask)
+        sure = error.reason is not DataUnavailableReason.NO_SUCH_DATA or (
+            ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts)
+        )
+        if not sure:
+            self._report.problem(error, source=ask.source.name, window=ask.window)
+        state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
+        span = Span(window=ask.window, state=state)
+        accounts = ask.accounts if sure else ()
+        await self._store.commit_page(
+            attrs.evolve(
+                self._frame(),
+                spans=tuple((self._key(one.environment, one.account_id), span) for one in accounts),
+                ends_request=True,
+            ),
+            self._rules,
+        )
+
+    def _frame(self) -> PageCommit:
+        if self._source is None:
+            raise AssertionError("begin() comes before commit()")
+        return PageCommit(
+            owner=self._target.owner,
+            provider=self._target.provider,
+            source=self._source.name,
+            at=self._clock.now(),
+            from_file=self._ask is None,
+            connection_id=self._target.connection_id,
+            request_account=self._ask.account if self._ask else "",
+        )
+
+    def _next(self, page: TradePage) -> OpenRequest | None:
+        if page.cursor is None or self._ask is None or self._target.connection_id is None:
+            return None
+        # equal rows without an id are told apart by counting from the window's start, so that is where to go on
+        cursor, resume_at = (None, None) if self._occurrences.seen else (page.cursor, page.resume_at)
+        return OpenRequest(
+            connection_id=self._target.connection_id,
+            source=self._ask.source.name,
+            account=self._ask.account,
+            window=self._ask.window,
+            cursor=cursor,
+            resume_at=resume_at,
+        )
+
+    def _spans(self, covered: CoveredSpan) -> list[tuple[AccountKey, Span]]:
+        window = covered.window.overlap(self._ask.window) if self._ask else covered.window
+        if window is None or self._source is None:
+            return []
+        key = self._key(covered.environment, covered.account_id)
+        self._report.covered(self._source.name, covered.environment, covered.account_id, window)
+        return [(key, span) for span in _by_finality(self._source, window, covered.finality, self._clock.now())]
+
+    def _key(self, environment: str, account_id: str) -> AccountKey:
+        return AccountKey(
+            owner=self._target.owner, provider=self._target.provider, environment=environment, account_id=account_id
+        )
+
+    def _committed(self, page: TradePage, outcome: PageOutcome) -> PageCommitted:
+        return PageCommitted(
+            provider=self._target.provider,
+            connection_id=self._target.connection_id or "",
+            source=self._source.name if self._source else "",
+            fetched=len(page.bookings),
+            added=outcome.added,
+            modified=outcome.modified,
+            removed=outcome.removed,
+            unchanged=outcome.unchanged,
+            quarantined=outcome.quarantined,
+        )
+
+
+def _by_finality(source: SourceSpec, window: TimeWindow, finality: Finality, now: datetime) -> list[Span]:
+    """What is younger than the source's finality lag is provisional, whatever the page says."""
+    if finality is Finality.PROVISIONAL:
+        return [Span(window=window, state=SpanState.PROVISIONAL)]
+    settled = day_floor(now - source.finality_lag, source.calendar)
+    if settled >= window.end:
+        return [Span(window=window, state=SpanState.FINAL)]
+    if settled <= window.start:
+        return [Span(window=window, state=SpanState.PROVISIONAL)]
+    return [
+        Span(window=TimeWindow(window.start, settled), state=SpanState.FINAL),
+        Span(window=TimeWindow(settled, window.end), state=SpanState.PROVISIONAL),
+    ]

@@ -1,0 +1,188 @@
+"""Bookings to trades: pure, and the same for any order of arrival."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Context
+
+import attrs
+
+from brokersync.records import KeptBooking
+from brokersync.types import BookingEffect, BrokerTrade, Fee, FeesMode, TradeBooking, TradeStatus
+
+_STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2}
+# the sum of a chain must not depend on who summed first, so it is never rounded
+_EXACT = Context(prec=1000)
+
+
+def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
+    """The trades that a joined set of bookings stands for, ordered by trade id.
+
+    A set holds every booking that shares an id with another one of it. Cancels without a target give no trade. The
+    revision grows with each row of the set and each new content of one, and never goes back.
+    """
+    groups = _attach_loose_cancels(_connected(rows, lambda booking: booking.names))
+    revision = sum(row.version for row in rows)
+    trades = [_fold_group(group, revision) for group in groups if _has_target(group)]
+    return tuple(sorted(trades, key=lambda trade: trade.trade_id))
+
+
+def _rank(row: KeptBooking) -> tuple[object, ...]:
+    return (-row.precedence, row.booking.order, row.source, row.booking.booking_id)
+
+
+def _connected(
+    rows: Iterable[KeptBooking], names_of: Callable[[TradeBooking], Sequence[str]]
+) -> list[list[KeptBooking]]:
+    """The rows in groups that share a name, directly or through others, each group in the order of rank."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while (parent := parents.setdefault(name, name)) != name:
+            parents[name] = name = parents[parent]
+        return name
+
+    ordered = sorted(rows, key=_rank)
+    if len(ordered) == 1:
+        return [ordered]
+    for row in ordered:
+        names = names_of(row.booking)
+        for name in names:
+            parents[root(name)] = root(names[0])
+    groups: defaultdict[str, list[KeptBooking]] = defaultdict(list)
+    for row in ordered:
+        groups[root(row.booking.booking_id)].append(row)
+    return list(groups.values())
+
+
+def _attach_loose_cancels(groups: list[list[KeptBooking]]) -> list[list[KeptBooking]]:
+    """Lead cancels without any shared id to the first execution that their loose refs fit and no cancel has met yet."""
+    bare = [group for group in groups if not _has_target(group)]
+    whole = [group for group in groups if _has_target(group)]
+    for cancels in sorted(bare, key=_first_id):
+        wanted = {name for row in cancels for name in row.booking.loose_refs}
+        target = next((group for group in sorted(whole, key=_first_id) if _fits(group, wanted)), None)
+        if target is not None:
+            target += cancels
+    return whole
+
+
+def _first_id(group: Sequence[KeptBooking]) -> str:
+    return min(row.booking.booking_id for row in group)
+
+
+def _fits(group: Sequence[KeptBooking], wanted: set[str]) -> bool:
+    return not any(_is_cancel(row) for row in group) and any(
+        wanted.intersection(row.booking.loose_refs) for row in group
+    )
+
+
+def _is_cancel(row: KeptBooking) -> bool:
+    return row.booking.effect is BookingEffect.CANCEL
+
+
+def _has_target(group: Iterable[KeptBooking]) -> bool:
+    return not all(_is_cancel(row) for row in group)
+
+
+def _fold_group(group: Sequence[KeptBooking], revision: int) -> BrokerTrade:
+    rows = _one_of_each_row(group)
+    steps = _in_order([row for row in rows if not _is_cancel(row)])
+    key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
+    chain = [row.booking for row in steps if row.booking.effect is not BookingEffect.AMEND]
+    last = steps[-1].booking
+    cancelled = _is_cancelled(chain or [last], [row.booking for row in rows if _is_cancel(row)])
+    return attrs.evolve(
+        _content(last),
+        trade_id=_content(key.booking).trade_id,
+        revision=revision,
+        status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
+        fees=_fees(rows, last, cancelled=cancelled),
+        sources=tuple(sorted({row.source for row in group})),
+    )
+
+
+def _content(booking: TradeBooking) -> BrokerTrade:
+    if booking.trade is None:
+        raise AssertionError("only a cancel has no trade")
+    return booking.trade
+
+
+def _one_of_each_row(group: Iterable[KeptBooking]) -> list[KeptBooking]:
+    """Where sources tell of the same row, that of the highest precedence, under every name of the row."""
+    kept: list[KeptBooking] = []
+    for tellers in _connected(group, lambda booking: (booking.booking_id, *booking.aliases)):
+        told = [row for row in tellers if row.source == tellers[0].source]
+        if len(told) == 1 < len(tellers):
+            names = {name for row in tellers for name in (row.booking.booking_id, *row.booking.aliases)}
+            aliases = tuple(sorted(names - {told[0].booking.booking_id}))
+            told = [attrs.evolve(told[0], booking=attrs.evolve(told[0].booking, aliases=aliases))]
+        kept += told
+    return sorted(kept, key=_rank)
+
+
+def _in_order(steps: Sequence[KeptBooking]) -> list[KeptBooking]:
+    """The rows as they follow each other: as the broker orders them, where it orders all; else by their effect."""
+    ordered = all(row.booking.order for row in steps)
+
+    def place(row: KeptBooking) -> tuple[object, ...]:
+        step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
+        return (*((order, step, source) if ordered else (step, source, order)), row.booking.booking_id)
+
+    return sorted(steps, key=place)
+
+
+def _is_cancelled(chain: Sequence[TradeBooking], cancels: Sequence[TradeBooking]) -> bool:
+    """Whether the chain's last row is void.
+
+    A cancel that the broker orders behind a replacement means the replacement, unless it names what was replaced.
+    """
+    if _is_void(chain, cancels):
+        return True
+    replaced = max((place for place, row in enumerate(chain) if row.effect is BookingEffect.REPLACE), default=0)
+    since = chain[replaced].order
+    late = [
+        cancel
+        for cancel in cancels
+        if since and cancel.order > since and not any(_names_the_row(cancel, row) for row in chain[:replaced])
+    ]
+    return replaced > 0 and bool(late) and _is_void(chain[replaced:], late)
+
+
+def _is_void(chain: Sequence[TradeBooking], cancels: Iterable[TradeBooking]) -> bool:
+    """Whether the chain's last row is cancelled: a cancel voids the row it names, else the first that still stands."""
+    standing = list(range(len(chain)))
+    unaimed = 0
+    for cancel in cancels:
+        aimed = next((place for place in standing if _row_names(chain[place]).intersection(cancel.refs)), None)
+        if aimed is None:
+            unaimed += 1
+        else:
+            standing.remove(aimed)
+    return len(chain) - 1 not in standing[unaimed:]
+
+
+def _row_names(row: TradeBooking) -> set[str]:
+    return {row.booking_id, *row.aliases}
+
+
+def _names_the_row(cancel: TradeBooking, row: TradeBooking) -> bool:
+    # by a name of the row alone: the trade's key names the whole execution, replacements and all
+    return bool((_row_names(row) - {_content(row).trade_id}).intersection(cancel.refs))
+
+
+def _fees(rows: Sequence[KeptBooking], last: TradeBooking, *, cancelled: bool) -> tuple[Fee, ...]:
+    if last.fees_mode is FeesMode.PART:
+        return _summed(row.booking for row in rows)
+    return _summed(row.booking for row in rows if _is_cancel(row)) if cancelled else last.row_fees
+
+
+def _summed(bookings: Iterable[TradeBooking]) -> tuple[Fee, ...]:
+    sums: dict[tuple[str, str], Fee] = {}
+    for booking in bookings:
+        for fee in booking.row_fees:
+            key = (fee.kind.value, fee.currency)
+            amount = _EXACT.add(sums[key].amount, fee.amount) if key in sums else fee.amount
+            sums[key] = attrs.evolve(fee, amount=amount)
+    return tuple(sums[key] for key in sorted(sums))

@@ -1,0 +1,110 @@
+"""Counts of one sync, gathered from pages and events into a `SyncReport`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from brokersync.errors import BrokerError
+from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
+from brokersync.records import PageOutcome, SpanReport, SyncReport
+from brokersync.sync.ledger import union
+from brokersync.types import TimeWindow, TradePage
+
+
+class ReportBuilder:
+    """Hears the events of one sync and counts its pages; also an `EventSink`."""
+
+    def __init__(self, *, owner: str, provider: str, connection_id: str | None, started_at: datetime) -> None:
+        self._base = SyncReport(owner=owner, provider=provider, connection_id=connection_id, started_at=started_at)
+        self._numbers: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._unmapped: Counter[str] = Counter()
+        self._waited = timedelta(0)
+        self._asked: dict[tuple[str, str, str], list[TimeWindow]] = {}
+        self._covered: dict[tuple[str, str, str], list[TimeWindow]] = {}
+        self._problems: list[Mapping[str, Any]] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RequestSent):
+            self._numbers["requests"] += 1
+        elif isinstance(event, RetryScheduled):
+            self._numbers["retries"] += 1
+            self._wait(event.wait)
+        elif isinstance(event, LimitWaited):
+            self._wait(event.wait)
+
+    def _wait(self, wait: timedelta) -> None:
+        self._numbers["waits"] += 1
+        self._waited += wait
+
+    def page(self, page: TradePage, outcome: PageOutcome) -> None:
+        """Count a committed page."""
+        self._numbers["pages"] += 1
+        self._numbers["fetched"] += len(page.bookings)
+        for name in ("added", "modified", "removed", "unchanged", "quarantined", "waiting"):
+            self._numbers[name] += getattr(outcome, name)
+        self._skipped.update(page.skipped)
+        self._unmapped.update(page.unmapped)
+
+    def asked(self, source: str, environment: str, account_id: str, window: TimeWindow) -> None:
+        """Note that a span of an account was asked for."""
+        self._asked.setdefault((source, environment, account_id), []).append(window)
+
+    def covered(self, source: str, environment: str, account_id: str, window: TimeWindow) -> None:
+        """Note that a span of an account was proved."""
+        self._covered.setdefault((source, environment, account_id), []).append(window)
+
+    def problem(self, error: BrokerError, *, source: str | None = None, window: TimeWindow | None = None) -> None:
+        """Note something that did not succeed; the sync goes on."""
+        facts = error.describe()
+        if source is not None:
+            facts["source"] = source
+        if window is not None:
+            facts["window"] = [window.start.date().isoformat(), window.end.date().isoformat()]
+        self._problems.append(facts)
+
+    def build(self, now: datetime) -> SyncReport:
+        """The report as it stands."""
+        return attrs.evolve(
+            self._base,
+            pages=self._numbers["pages"],
+            fetched=self._numbers["fetched"],
+            added=self._numbers["added"],
+            modified=self._numbers["modified"],
+            removed=self._numbers["removed"],
+            unchanged=self._numbers["unchanged"],
+            quarantined=self._numbers["quarantined"],
+            # the target of an earlier sync's cancel counts below zero
+            waiting=max(self._numbers["waiting"], 0),
+            requests=self._numbers["requests"],
+            retries=self._numbers["retries"],
+            waits=self._numbers["waits"],
+            duration=now - self._base.started_at,
+            waited=self._waited,
+            spans=self._spans(),
+            skipped=dict(self._skipped),
+            unmapped=dict(self._unmapped),
+            problems=tuple(self._problems),
+        )
+
+    def _spans(self) -> tuple[SpanReport, ...]:
+        found = []
+        for key in sorted(self._asked.keys() | self._covered.keys()):
+            source, environment, account_id = key
+            covered = union(self._covered.get(key, ()))
+            asked = self._asked.get(key, covered)
+            found.append(
+                SpanReport(
+                    source=source,
+                    environment=environment,
+                    account_id=account_id,
+                    requested=TimeWindow(min(w.start for w in asked), max(w.end for w in asked)),
+                    covered=tuple(covered),
+                )
+            )
+        return tuple(found)

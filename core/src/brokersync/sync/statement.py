@@ -1,0 +1,104 @@
+"""A file that a user downloaded, on the same way into the store as a broker's answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError
+from brokersync.events import EventSink
+from brokersync.manifest import Manifest
+from brokersync.provider import Clock, StatementReader
+from brokersync.records import SyncReport
+from brokersync.store import Store
+from brokersync.sync.commit import PageWriter, Target
+from brokersync.sync.report import ReportBuilder
+from brokersync.types import StatementHints, TradeBooking, TradePage
+
+_HEAD_BYTES = 64 * 1024
+
+OnRow = Callable[[TradeBooking, str], None]
+
+
+async def import_statement(
+    file: BinaryIO,
+    *,
+    owner: str,
+    manifest: Manifest,
+    reader: StatementReader,
+    hints: StatementHints,
+    store: Store,
+    clock: Clock,
+    events: EventSink,
+    on_row: OnRow | None = None,
+) -> SyncReport:
+    """Commit every execution of a file and tell `on_row` what became of each.
+
+    The whole file is checked before anything is written: raises a `BrokerError` for one that can not be read to its
+    end, and the store is as it was. Importing a file again changes nothing.
+    """
+    report = ReportBuilder(owner=owner, provider=manifest.key, connection_id=None, started_at=clock.now())
+    writer = PageWriter(
+        target=Target(owner=owner, provider=manifest.key),
+        manifest=manifest,
+        store=store,
+        clock=clock,
+        events=events,
+        report=report,
+    )
+    name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
+    writer.begin_file(manifest.source(name))
+    pages = reader.read_statement(file, hints)
+    while (page := await asyncio.to_thread(_next_page, pages, manifest)) is not None:
+        outcome = await writer.commit(page, going_on=True)
+        if on_row is not None:
+            for booking, disposition in zip(page.bookings, outcome.dispositions, strict=True):
+                on_row(booking, disposition)
+    return report.build(clock.now())
+
+
+def _checked_source(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> str:
+    with _Border(manifest):
+        if not reader.recognises(file.read(_HEAD_BYTES)):
+            # the reader knows best what it was given instead, so it is asked before the general answer
+            file.seek(0)
+            reader.source(file, hints)
+            raise BrokerConfigError(
+                f"{hints.name or 'The file'} is no statement of {manifest.display_name}.",
+                remedy="Name the broker that the file comes from.",
+            )
+        file.seek(0)
+        source = reader.source(file, hints)
+        file.seek(0)
+    if source not in {one.name for one in manifest.sources}:
+        raise BrokerPluginError(f"The plugin names the source {source!r}, which its manifest does not declare.")
+    return source
+
+
+def _next_page(pages: Iterator[TradePage], manifest: Manifest) -> TradePage | None:
+    with _Border(manifest):
+        return next(pages, None)
+
+
+class _Border:
+    """What a plugin's reader raises besides `BrokerError` is the plugin's fault, whatever the file says."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, BrokerError):
+            error.provider = error.provider or self._manifest.key
+            error.operation = error.operation or "import"
+        elif isinstance(error, Exception) and not isinstance(error, OSError):
+            raise BrokerPluginError(
+                f"The plugin for {self._manifest.display_name} failed on this file ({type(error).__name__}).",
+                provider=self._manifest.key,
+                operation="import",
+                report_to=self._manifest.support,
+                remedy="Report it with the kind of file; the file itself holds private data.",
+            ) from error

@@ -1,0 +1,378 @@
+"""The values that cross the contract: credentials, accounts, bookings, trades, windows, requests and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+import attrs
+
+from brokersync.enums import (
+    AssetClass,
+    BookingEffect,
+    FeeKind,
+    FeesMode,
+    FeesState,
+    Finality,
+    Granularity,
+    IdQuality,
+    PositionEffect,
+    PriceUnit,
+    Right,
+    Side,
+    TimePrecision,
+    TradeEvent,
+    TradeStatus,
+)
+from brokersync.secret import Secret
+
+__all__ = [
+    "MOST_DIGITS",
+    "AssetClass",
+    "AuthResult",
+    "BookingEffect",
+    "BrokerAccount",
+    "BrokerCredentials",
+    "BrokerTrade",
+    "Challenge",
+    "CoveredSpan",
+    "Fee",
+    "FeeKind",
+    "FeesMode",
+    "FeesState",
+    "Finality",
+    "Granularity",
+    "IdQuality",
+    "Instrument",
+    "PositionEffect",
+    "PriceUnit",
+    "QuarantinedRow",
+    "Right",
+    "Side",
+    "StatementHints",
+    "TimePrecision",
+    "TimeWindow",
+    "TradeBooking",
+    "TradeEvent",
+    "TradePage",
+    "TradeRequest",
+    "TradeStatus",
+    "utc",
+]
+
+MOST_DIGITS: Final = 60  # "1e999999999" is short in an answer and fills the memory when it is written out
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _decimal(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not Decimal or not value.is_finite():
+        raise TypeError(f"{field.name} must be a finite Decimal, not {value!r}")
+    if abs(value.adjusted()) > MOST_DIGITS:
+        raise ValueError(f"{field.name} has more than {MOST_DIGITS} digits before or after the point")
+
+
+def _optional_decimal(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _decimal(instance, field, value)
+
+
+def _positive(instance: object, field: attrs.Attribute[Any], value: Decimal) -> None:
+    _decimal(instance, field, value)
+    if value <= 0:
+        raise ValueError(f"{field.name} must be positive, not {value}; the side says the direction")
+
+
+def _utc(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, datetime) or value.utcoffset() != timedelta(0):
+        raise ValueError(f"{field.name} must be an aware datetime in UTC, not {value!r}")
+
+
+def _optional_utc(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _utc(instance, field, value)
+
+
+def _text(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{field.name} must be a non-empty string, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class BrokerCredentials:
+    """What a user gives to log in; a plugin subclasses it with the fields its manifest declares."""
+
+
+@attrs.frozen(kw_only=True)
+class AuthResult:
+    """Everything of a login, so that the provider itself holds no user's state.
+
+    `identity` is the broker's stable name of who logged in. `expires_at` is the token's end and `grant_expires_at` the
+    end of the whole grant, absolute and in UTC. `secrets` and `state` are the plugin's own; all of it is sealed at
+    rest. `hosts` holds base URLs learned at run time that `context.hosts.accept()` let through. `sources` narrows the
+    manifest's sources to those this login can read.
+    """
+
+    identity: str = attrs.field(validator=_text)
+    access_token: Secret | None = None
+    refresh_token: Secret | None = None
+    expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    grant_expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    secrets: Mapping[str, Secret] = _EMPTY
+    state: Mapping[str, str] = _EMPTY
+    hosts: Mapping[str, str] = _EMPTY
+    sources: tuple[str, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BrokerAccount:
+    """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own."""
+
+    account_id: str = attrs.field(validator=_text)
+    environment: str = attrs.field(validator=_text)
+    name: str | None = None
+    currency: str | None = None
+    kind: str | None = None
+    opened_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    closed: bool = False
+    state: Mapping[str, str] = _EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class Instrument:
+    """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed."""
+
+    symbol: str = attrs.field(validator=_text)
+    broker_id: str | None = None
+    asset_class: AssetClass
+    currency: str | None = None
+    multiplier: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    exchange: str | None = None
+    isin: str | None = None
+    figi: str | None = None
+    cusip: str | None = None
+    underlying: str | None = None
+    expiry: date | None = None
+    strike: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    right: Right | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether currency and multiplier are known, so that money can be computed."""
+        return self.currency is not None and self.multiplier is not None
+
+
+@attrs.frozen(kw_only=True)
+class Fee:
+    """One cost of a trade: positive is a cost, negative a rebate."""
+
+    kind: FeeKind
+    amount: Decimal = attrs.field(validator=_decimal)
+    currency: str = attrs.field(validator=_text)
+
+
+@attrs.frozen(kw_only=True)
+class BrokerTrade:
+    """One execution, never a round trip.
+
+    `quantity` is positive and `side` gives the direction. With `time_precision` `day`, `executed_at` is the start of
+    `trade_date` in the source's zone. `trade_date` is the exchange's. `net_cash` and `accrued_interest` carry the
+    broker's sign: positive is money received. `revision`, `status` and `sources` are set by core.
+    """
+
+    provider: str = attrs.field(validator=_text)
+    environment: str = attrs.field(validator=_text)
+    account_id: str = attrs.field(validator=_text)
+    trade_id: str = attrs.field(validator=_text)
+    revision: int = 1
+    status: TradeStatus = TradeStatus.ACTIVE
+    order_id: str | None = None
+    group_id: str | None = None
+    leg: int | None = None
+    related: tuple[str, ...] = ()
+    instrument: Instrument
+    side: Side
+    position_effect: PositionEffect = PositionEffect.UNKNOWN
+    quantity: Decimal = attrs.field(validator=_positive)
+    price: Decimal = attrs.field(validator=_decimal)
+    price_unit: PriceUnit = PriceUnit.MONEY
+    executed_at: datetime = attrs.field(validator=_utc)
+    time_precision: TimePrecision = TimePrecision.SECOND
+    trade_date: date | None = None
+    fees: tuple[Fee, ...] = ()
+    fees_state: FeesState = FeesState.FINAL
+    net_cash: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    accrued_interest: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    event: TradeEvent = TradeEvent.EXECUTION
+    granularity: Granularity = Granularity.FILL
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    id_quality: IdQuality = IdQuality.BROKER
+    raw: Mapping[str, Any] = _EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class TradeBooking:
+    """One row of a source about an execution; core folds all rows of an execution into one `BrokerTrade`.
+
+    `booking_id` names the row within its source; a row without any id of the broker's takes its content as id and
+    `id_quality` synthetic, and core numbers equal ones. `aliases` name this very row in other sources. `refs` are ids
+    it shares with the other rows of its execution. `loose_refs` only lead a cancel to its target when no id does, and
+    never join two new rows. `order` is the broker's own order among the rows of one execution. A bare cancel has no
+    `trade`; then `fees` are what the row itself costs or gives back.
+    """
+
+    booking_id: str = attrs.field(validator=_text)
+    environment: str = attrs.field(validator=_text)
+    account_id: str = attrs.field(validator=_text)
+    effect: BookingEffect = BookingEffect.NEW
+    aliases: tuple[str, ...] = ()
+    refs: tuple[str, ...] = ()
+    loose_refs: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
+    fees_mode: FeesMode = FeesMode.TOTAL
+    trade: BrokerTrade | None = None
+    fees: tuple[Fee, ...] = ()
+    id_quality: IdQuality = IdQuality.BROKER
+    raw: Mapping[str, Any] = _EMPTY
+
+    def __attrs_post_init__(self) -> None:
+        if self.trade is None and self.effect is not BookingEffect.CANCEL:
+            raise ValueError(f"a booking with effect {self.effect.value} needs its trade")
+        if self.trade is not None and self.fees:
+            raise ValueError("the fees of a booking with a trade stand in the trade")
+
+    @classmethod
+    def of(cls, trade: BrokerTrade, **facts: Any) -> Self:
+        """The ordinary case: a row that books `trade` under the trade's own id."""
+        values: dict[str, Any] = {
+            "booking_id": trade.trade_id,
+            "environment": trade.environment,
+            "account_id": trade.account_id,
+            "refs": (trade.trade_id,),
+            "id_quality": trade.id_quality,
+            "trade": trade,
+        }
+        return cls(**(values | facts))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every id by which this row is joined to others of its execution."""
+        own = () if self.trade is None else (self.trade.trade_id,)
+        return (self.booking_id, *self.aliases, *self.refs, *own)
+
+    @property
+    def row_fees(self) -> tuple[Fee, ...]:
+        """What this row adds to the cost of its execution."""
+        return self.fees if self.trade is None else self.trade.fees
+
+
+@attrs.frozen(order=True)
+class TimeWindow:
+    """The half-open span `[start, end)` of UTC instants."""
+
+    start: datetime = attrs.field(validator=_utc)
+    end: datetime = attrs.field(validator=_utc)
+
+    def __attrs_post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a window ends after it starts, not {self.start.isoformat()} to {self.end.isoformat()}")
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def overlap(self, other: TimeWindow) -> TimeWindow | None:
+        """The part both windows share."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return TimeWindow(start, end) if start < end else None
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
+
+
+@attrs.frozen(kw_only=True)
+class TradeRequest:
+    """What the engine asks of one source: these accounts, this window, from this cursor on.
+
+    With the source's scope `login`, `accounts` are all that are known so far and may be empty. `bookmark` is what the
+    last finished request of this connection and source left.
+    """
+
+    source: str
+    window: TimeWindow
+    accounts: tuple[BrokerAccount, ...] = ()
+    cursor: str | None = None
+    bookmark: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CoveredSpan:
+    """A span that this page, with those before it in the request, proves complete for one account."""
+
+    account_id: str
+    environment: str
+    window: TimeWindow
+    finality: Finality = Finality.FINAL
+
+
+@attrs.frozen(kw_only=True)
+class QuarantinedRow:
+    """A row about an execution that was not understood; it is kept, reported, and never passes silently."""
+
+    reason: str
+    raw: Mapping[str, Any]
+    account_id: str | None = None
+    environment: str | None = None
+    row_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TradePage:
+    """One step of an answer; the engine commits it as one transaction.
+
+    `cursor` leads on from behind this page inside the request; with `resume_at` the broker needs time until then.
+    `skipped` counts rows that are no executions, by reason; `unmapped` counts names and values that were new to us.
+    """
+
+    bookings: tuple[TradeBooking, ...] = ()
+    covered: tuple[CoveredSpan, ...] = ()
+    accounts: tuple[BrokerAccount, ...] = ()
+    cursor: str | None = None
+    bookmark: str | None = None
+    resume_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    quarantined: tuple[QuarantinedRow, ...] = ()
+    skipped: Mapping[str, int] = _EMPTY
+    unmapped: Mapping[str, int] = _EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class Challenge:
+    """What a login of several steps asks of the user: where to go, what to answer, and until when."""
+
+    kind: str
+    message: str
+    url: str | None = None
+    fields: Mapping[str, str] = _EMPTY
+    expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    state: Mapping[str, Secret] = _EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class StatementHints:
+    """What the user says about a file that the file does not tell itself."""
+
+    name: str = ""
+    account_id: str | None = None
+    environment: str | None = None
+    zone: str | None = None
+
+
+def utc(value: datetime) -> datetime:
+    """The same instant in UTC; a naive value is refused."""
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return value.astimezone(UTC)

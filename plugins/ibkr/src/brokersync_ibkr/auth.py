@@ -1,0 +1,68 @@
+"""Logging in: a token has no login of its own, so a first statement is ordered with it."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Final
+
+from brokersync.plugin import AuthResult, BrokerConfigError, BrokerDataUnavailableError, ProviderContext
+from brokersync_ibkr.client import FlexClient, Ordered
+from brokersync_ibkr.coverage import Days, is_closed
+from brokersync_ibkr.credentials import FlexCredentials
+from brokersync_ibkr.dates import new_york_day
+
+ACTIVITY: Final = "activity"
+CONFIRMATIONS: Final = "confirmations"
+
+_FIRST_LOOK = 7
+_DAY = timedelta(days=1)
+
+
+async def log_in(client: FlexClient, context: ProviderContext, credentials: FlexCredentials) -> AuthResult:
+    """Check token and activity query by ordering a statement over the last business days.
+
+    The token changes at least once a year and tells no name, so the login's identity is its activity query, which
+    belongs to one username and one selection of accounts. The statement on order lists the accounts later.
+    """
+    identity = f"query:{credentials.activity_query_id}"
+    days = last_business_days(new_york_day(context.clock.now()))
+    try:
+        ordered = await client.check_login(identity, credentials.token, credentials.activity_query_id, days)
+    except BrokerDataUnavailableError:
+        # said only after token and query were found good: the account is new, or nothing is finalised yet
+        ordered = None
+    sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
+    return AuthResult(
+        identity=identity, access_token=credentials.token, state=_state(credentials, ordered), sources=sources
+    )
+
+
+def query_of(auth: AuthResult, source: str) -> str:
+    """The id of the query that a source is read with. Raises `BrokerConfigError` where the user gave none."""
+    query_id = auth.state.get(f"{source}_query_id")
+    if query_id is None:
+        raise BrokerConfigError(
+            f"This login has no query for the source {source}.",
+            remedy=f"Connect again and give {source}_query_id as well.",
+        )
+    return query_id
+
+
+def last_business_days(today: date) -> Days:
+    """The last seven days before today that IBKR books on: a statement may never ask for the running day."""
+    open_days: list[date] = []
+    day = today
+    while len(open_days) < _FIRST_LOOK:
+        day -= _DAY
+        if not is_closed(day):
+            open_days.append(day)
+    return Days(open_days[-1], open_days[0])
+
+
+def _state(credentials: FlexCredentials, ordered: Ordered | None) -> dict[str, str]:
+    state = {
+        "activity_query_id": credentials.activity_query_id,
+        "confirmations_query_id": credentials.confirmations_query_id,
+        "reference": ordered.reference if ordered else None,
+    }
+    return {name: value for name, value in state.items() if value}

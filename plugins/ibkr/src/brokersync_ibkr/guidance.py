@@ -1,0 +1,26 @@
+"""What to do in Client Portal, in the words of its menus."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FLEX_QUERIES: Final = "Client Portal > Performance & Reports > Flex Queries"
+
+DATE_FORMAT_REMEDY: Final = (
+    f"In {FLEX_QUERIES} open the query, set Date Format to yyyyMMdd, Time Format to HHmmss and the separator to ';', "
+    "save it and try again."
+)
+EXECUTIONS_REMEDY: Final = (
+    f"In {FLEX_QUERIES} open the query, click its section Trades, tick Execution, save it and try again."
+)
+XML_REMEDY: Final = f"In {FLEX_QUERIES} open the query, set Format to XML, save it and run it again."
+SERVICE_REMEDY: Final = f"In {FLEX_QUERIES} open Flex Web Service Configuration, tick Flex Web Service Status and save."
+TOKEN_REMEDY: Final = (
+    f"In {FLEX_QUERIES} open Flex Web Service Configuration, generate a new token with a life of one year and connect "
+    "again with it. A new token ends the old one at once."
+)
+QUERY_REMEDY: Final = (
+    f"In {FLEX_QUERIES} click the (i) beside the query and compare its Query ID. The query must belong to the username "
+    "that made the token, and to the accounts that were selected when it was made."
+)
+REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."

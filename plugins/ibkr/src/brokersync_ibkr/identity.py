@@ -1,0 +1,106 @@
+"""Which ids a row has, and which of them it shares with the other rows of its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import NamedTuple
+
+from brokersync.plugin import IdQuality
+from brokersync_ibkr.numbers import NULLS
+from brokersync_ibkr.vocabulary import RowKind
+
+_NO_ID = NULLS | {"0"}
+_LONGEST_REVISION = 3
+
+
+class RowIds(NamedTuple):
+    """The identity of one row, in the contract's terms."""
+
+    booking_id: str
+    trade_id: str
+    aliases: tuple[str, ...]
+    refs: tuple[str, ...]
+    loose_refs: tuple[str, ...]
+    order: tuple[int, ...]
+    quality: IdQuality
+
+
+class Content(NamedTuple):
+    """What a correction of a row's fees or texts leaves as it is, in one spelling whatever the query's formats."""
+
+    account_id: str
+    contract: str
+    at: datetime
+    quantity: Decimal
+    price: Decimal
+
+    def key(self) -> str:
+        told = (self.account_id, self.contract, self.at.isoformat(), _plain(self.quantity), _plain(self.price))
+        return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
+
+    def fraction_ref(self) -> str:
+        """What a fraction's payment and its cancel have in common; they share no id."""
+        told = (self.account_id, self.contract, self.at.isoformat(), _plain(abs(self.quantity)), _plain(self.price))
+        return "frac:" + ":".join(told)
+
+
+def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
+    """The ids of a row with the attributes of an Activity statement."""
+    transaction, execution, trade = (_id(fields, name) for name in ("transactionID", "ibExecID", "tradeID"))
+    base, revision = split_execution_id(execution) if execution else (None, 0)
+    quality = IdQuality.BROKER
+    if transaction:
+        booking_id = f"tx:{transaction}"
+    elif execution:
+        booking_id = f"ex:{execution}"
+    elif trade:
+        booking_id = f"tr:{trade}:{content.contract}:{_plain(content.quantity)}"
+    else:
+        booking_id, quality = content.key(), IdQuality.SYNTHETIC
+    refs = _refs(fields, kind, base, trade)
+    return RowIds(
+        booking_id=booking_id,
+        trade_id=refs[0] if refs and not kind.cancels else booking_id,
+        aliases=(f"ex:{execution}",) if execution and transaction else (),
+        refs=refs,
+        loose_refs=(content.fraction_ref(),) if kind in (RowKind.FRACTION, RowKind.FRACTION_CANCEL) else (),
+        order=(revision, int(transaction) if transaction and transaction.isdecimal() else 0),
+        quality=quality,
+    )
+
+
+def split_execution_id(execution: str) -> tuple[str, int]:
+    """An execution id without its last part, and that part: it counts the revisions of one execution."""
+    head, _, last = execution.rpartition(".")
+    if "." in head and last.isdecimal() and len(last) <= _LONGEST_REVISION:
+        return head, int(last)
+    return execution, 0
+
+
+def _refs(fields: Mapping[str, str], kind: RowKind, base: str | None, trade: str | None) -> tuple[str, ...]:
+    refs = [f"exec:{base}"] if base else []
+    if trade:
+        refs.append(f"trade:{trade}")
+    if kind.cancels or kind is RowKind.CORRECTION:
+        original, transaction = _id(fields, "origTradeID"), _id(fields, "origTransactionID")
+        if original and original != trade:
+            refs.append(f"trade:{original}")
+        if transaction:
+            refs.append(f"tx:{transaction}")
+    return tuple(refs)
+
+
+def _id(fields: Mapping[str, str], name: str) -> str | None:
+    text = fields.get(name)
+    return None if text is None or text in _NO_ID else text
+
+
+def _plain(value: Decimal) -> str:
+    """One spelling for equal numbers: `1`, `1.0` and `1.00` are the same quantity."""
+    if not value:
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

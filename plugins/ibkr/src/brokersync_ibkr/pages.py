@@ -1,0 +1,286 @@
+"""A document to pages: rows to bookings, and at the end what the statements prove."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from itertools import compress
+from typing import BinaryIO, Final
+
+import attrs
+
+from brokersync.plugin import BrokerAccount, CoveredSpan, Finality, QuarantinedRow, TradeBooking, TradePage
+from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
+from brokersync_ibkr.coverage import Days, proved
+from brokersync_ibkr.dates import FlexDates
+from brokersync_ibkr.diagnosis import wrong_query
+from brokersync_ibkr.instruments import RowError, text_of
+from brokersync_ibkr.linking import is_leg, linked
+from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.payloads import read_document
+from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill
+from brokersync_ibkr.vocabulary import (
+    ACTIVITY_TYPE,
+    CONFIRMATION_NAMES,
+    CONFIRMATION_TYPE,
+    FILL_ELEMENTS,
+    KNOWN_ATTRIBUTES,
+    KNOWN_SECTIONS,
+    SUMMARY_ELEMENTS,
+    SUMMARY_LEVELS,
+)
+
+PAGE_SIZE: Final = 500
+_MOST_LEGS = 5_000
+_QUERY_FIELDS = {ACTIVITY_TYPE: ("Activity", "activity_query_id")} | {
+    CONFIRMATION_TYPE: ("Trade Confirmation", "confirmations_query_id")
+}
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """What is known of a document before it is read.
+
+    `environment` and `account_id` stand in where it does not tell them. `asked` are the days that were ordered,
+    `expected` the type of the query that was, and `accounts` those that were asked for.
+    """
+
+    environment: str = "live"
+    account_id: str | None = None
+    asked: Days | None = None
+    expected: str | None = None
+    accounts: tuple[BrokerAccount, ...] = ()
+
+
+def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
+    """The pages of the document that begins where the file stands; only the last one carries coverage.
+
+    The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
+    """
+    start = file.tell()
+    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)))
+    for _ in read_document(file, builder):
+        yield from builder.full_pages()
+    yield from builder.last_pages()
+
+
+class _PageBuilder:
+    def __init__(self, reading: Reading, dates: FlexDates) -> None:
+        self._reading = reading
+        self._dates = dates
+        self._facts = DocumentFacts()
+        self._unmapped: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._normaliser = Normaliser(dates, self._note_unknown)
+        self._bookings: list[TradeBooking] = []
+        self._legs: list[TradeBooking] = []
+        self._quarantined: list[QuarantinedRow] = []
+        self._accounts: dict[str, BrokerAccount] = {}
+        self._fresh: set[str] = set()
+        self._stated: dict[str, list[Days]] = {}
+        self._made: date | None = None
+        self._account: str | None = None
+        self._names: list[str] = []
+        self._unknown_names: tuple[str, ...] = ()
+        self._has_commission_currency = True
+
+    # what the reader tells
+
+    def document(self, attributes: Mapping[str, str]) -> None:
+        kind, expected = attributes.get("type"), self._reading.expected
+        self._facts.kind = kind
+        if kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE):
+            self._note_unknown(f"type={kind}")
+        elif expected is not None and kind != expected:
+            raise wrong_query(*_QUERY_FIELDS[expected])
+
+    def statement(self, attributes: Mapping[str, str]) -> None:
+        self._facts.statements += 1
+        self._account = text_of(attributes, "accountId")
+        made = self._day(attributes, "whenGenerated")
+        self._made = min(made, self._made) if made and self._made else made or self._made
+        if self._account is not None:
+            self._meet(self._account)
+        first, last = self._day(attributes, "fromDate"), self._day(attributes, "toDate")
+        if first and last and first <= last:
+            told = self._account or self._reading.account_id or ""
+            self._stated.setdefault(told, []).append(Days(first, last))
+        else:
+            self._note_unknown("a statement without a readable period")
+
+    def section(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._facts.sections.add(name)
+        if name not in KNOWN_SECTIONS:
+            self._note_unknown(name)
+        if name == "AccountInformation":
+            self._describe(attributes)
+
+    def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
+        if element not in FILL_ELEMENTS:
+            if element in SUMMARY_ELEMENTS:
+                self._facts.sums += 1
+                self._skipped[element] += 1
+            else:
+                self._note_unknown(f"{section}/{element}")
+            return
+        if names != self._names:
+            self._learn(names)
+        raw = dict(compress(zip(names, values, strict=True), values))
+        level = raw.get("levelOfDetail")
+        if not is_fill(element, level):
+            self._facts.sums += 1
+            self._skipped[f"{element} {level}"] += 1
+            if level not in SUMMARY_LEVELS:
+                self._note_unknown(f"levelOfDetail={level}")
+            return
+        self._facts.fills += 1
+        for name in self._unknown_names:
+            self._note_unknown(f"{element}@{name}")
+        self._book(element, raw)
+
+    def statement_ends(self) -> None:
+        self._bookings += linked(self._legs)
+        self._legs.clear()
+        self._account = None
+
+    # what is made of it
+
+    def full_pages(self) -> Iterator[TradePage]:
+        """The pages that are full by now."""
+        while len(self._bookings) >= PAGE_SIZE or len(self._quarantined) >= PAGE_SIZE:
+            yield self._page()
+
+    def last_pages(self) -> Iterator[TradePage]:
+        """The rest, after the document's end; raises if it could not tell trades."""
+        self._facts.check()
+        yield from self.full_pages()
+        yield self._page(tuple(self._covered()))
+
+    def _page(self, covered: tuple[CoveredSpan, ...] = ()) -> TradePage:
+        page = TradePage(
+            bookings=tuple(self._bookings[:PAGE_SIZE]),
+            quarantined=tuple(self._quarantined[:PAGE_SIZE]),
+            covered=covered,
+            accounts=tuple(self._accounts[name] for name in sorted(self._fresh)),
+            skipped=dict(self._skipped),
+            unmapped=dict(self._unmapped),
+        )
+        del self._bookings[:PAGE_SIZE], self._quarantined[:PAGE_SIZE]
+        self._fresh.clear()
+        self._skipped.clear()
+        self._unmapped.clear()
+        return page
+
+    def _book(self, element: str, raw: dict[str, str]) -> None:
+        confirmation = element == "TradeConfirm"
+        account_id = raw.get("accountId") or self._account or self._reading.account_id
+        if account_id is None:
+            self._quarantined.append(QuarantinedRow(reason="the row names no account", raw=raw))
+            return
+        account = self._accounts.get(account_id) or self._meet(account_id)
+        place = RowPlace(account_id, account.environment, confirmation, self._has_commission_currency)
+        try:
+            booking = self._normaliser.booking(_as_activity(raw) if confirmation else raw, raw, place)
+        except RowError as error:
+            self._quarantined.append(
+                QuarantinedRow(
+                    reason=str(error),
+                    raw=raw,
+                    account_id=account_id,
+                    environment=account.environment,
+                    row_id=_row_id(raw),
+                )
+            )
+            return
+        if not is_leg(booking):
+            self._bookings.append(booking)
+            return
+        self._legs.append(booking)
+        if len(self._legs) >= _MOST_LEGS:
+            self._bookings += linked(self._legs)
+            self._legs.clear()
+
+    def _learn(self, names: list[str]) -> None:
+        self._names = names
+        self._unknown_names = tuple(name for name in names if name not in KNOWN_ATTRIBUTES)
+        self._has_commission_currency = "ibCommissionCurrency" in names or "commissionCurrency" in names
+
+    def _note_unknown(self, what: str) -> None:
+        self._unmapped[what] += 1
+
+    def _day(self, attributes: Mapping[str, str], name: str) -> date | None:
+        text = text_of(attributes, name)
+        try:
+            return self._dates.day(text) if text else None
+        except ValueError:
+            return None
+
+    def _meet(self, account_id: str) -> BrokerAccount:
+        known = self._accounts.get(account_id)
+        if known is not None:
+            return known
+        if not is_account_id(account_id):
+            self._note_unknown("an account alias in place of the account's id")
+        account = BrokerAccount(
+            account_id=account_id, environment=environment_of(account_id, self._reading.environment)
+        )
+        self._accounts[account_id] = account
+        self._fresh.add(account_id)
+        return account
+
+    def _describe(self, attributes: Mapping[str, str]) -> None:
+        account_id = text_of(attributes, "accountId") or self._account
+        if account_id is None:
+            return
+        environment = self._meet(account_id).environment
+        try:
+            account = account_of(account_id, environment, attributes, self._dates)
+        except ValueError:
+            self._note_unknown("an account's dateOpened that is no date")
+            return
+        if account != self._accounts[account_id]:
+            self._accounts[account_id] = account
+            self._fresh.add(account_id)
+
+    def _covered(self) -> Iterator[CoveredSpan]:
+        stems = {_stem(account_id): days for account_id, days in self._stated.items()}
+        asked_for = {account.account_id: account.environment for account in self._reading.accounts}
+        met = {account_id: account.environment for account_id, account in self._accounts.items()}
+        for account_id, environment in sorted((asked_for | met).items()):
+            stated = self._stated.get(account_id) or stems.get(_stem(account_id), [])
+            for days in proved(stated, self._reading.asked):
+                for part, finality in self._by_finality(days):
+                    yield CoveredSpan(
+                        account_id=account_id, environment=environment, window=part.window, finality=finality
+                    )
+
+    def _by_finality(self, days: Days) -> Iterator[tuple[Days, Finality]]:
+        """Confirmations are provisional, and so is a day that was not over when the statement was made."""
+        if self._facts.confirmation or (self._made is not None and days.first >= self._made):
+            yield days, Finality.PROVISIONAL
+        elif self._made is None or days.last < self._made:
+            yield days, Finality.FINAL
+        else:
+            yield Days(days.first, self._made - timedelta(days=1)), Finality.FINAL
+            yield Days(self._made, days.last), Finality.PROVISIONAL
+
+
+def _as_activity(raw: Mapping[str, str]) -> dict[str, str]:
+    fields = dict(raw)
+    for theirs, ours in CONFIRMATION_NAMES.items():
+        if theirs in raw and ours not in raw:
+            fields[ours] = raw[theirs]
+    return fields
+
+
+def _row_id(raw: Mapping[str, str]) -> str | None:
+    for name in ("transactionID", "ibExecID", "execID", "tradeID"):
+        if raw.get(name):
+            return raw[name]
+    return None
+
+
+def _stem(account_id: str) -> str:
+    """The account without the letter of its segment: a statement of U1 also tells about U1F."""
+    return account_id.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") if is_account_id(account_id) else account_id

@@ -1,0 +1,108 @@
+"""Interactive Brokers over the Flex Web Service: a statement is ordered, waited for, and read once for all accounts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, closing
+from datetime import timedelta
+from typing import BinaryIO
+
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAccount,
+    BrokerNotReadyError,
+    BrokerTokenExpiredError,
+    ProviderContext,
+    TradePage,
+    TradeRequest,
+)
+from brokersync_ibkr.auth import log_in
+from brokersync_ibkr.client import Fetched, FlexClient
+from brokersync_ibkr.codes import NO_STATEMENT, PENDING, REFERENCE_GONE, service_error
+from brokersync_ibkr.credentials import FlexCredentials
+from brokersync_ibkr.diagnosis import damaged_answer
+from brokersync_ibkr.pages import Reading, read_pages
+from brokersync_ibkr.payloads import FlexSyntaxError
+from brokersync_ibkr.survey import Survey, findings
+from brokersync_ibkr.trades import StatementRequest
+from brokersync_ibkr.vocabulary import ACTIVITY_TYPE
+
+_LOOK_AGAIN = timedelta(seconds=5)
+
+
+class FlexProvider:
+    """The provider of `ibkr`; a login may run one Activity query and one Trade Confirmation query."""
+
+    def __init__(self, context: ProviderContext) -> None:
+        self._context = context
+        self._client = FlexClient(context)
+
+    async def authenticate(self, credentials: FlexCredentials) -> AuthResult:
+        return await log_in(self._client, self._context, credentials)
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        """Always raises: a token lives until the date its user chose, and no request makes another."""
+        raise BrokerTokenExpiredError("A token of the Flex Web Service can not be renewed.")
+
+    async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        """The accounts of the statement that the login ordered."""
+        fetched = await _first_statement(self._client, auth)
+        if fetched.file is None:
+            return ()
+        reading = Reading(environment=self._context.environment, expected=ACTIVITY_TYPE)
+        with closing(fetched.file) as file:
+            return await asyncio.to_thread(_accounts_in, file, reading)
+
+    async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
+        """Order a statement over the window, or go on with the one that the cursor names."""
+        statement = StatementRequest(self._context, self._client, auth, request)
+        async with aclosing(statement.pages()) as pages:
+            async for page in pages:
+                yield page
+
+    async def aclose(self) -> None:
+        """Nothing stays open between two requests."""
+
+
+async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
+    """What the user should change at the Activity query, in sentences, by the statement that the login ordered."""
+    fetched = await _first_statement(FlexClient(context), auth)
+    if fetched.file is None:
+        return ()
+    with closing(fetched.file) as file:
+        return await asyncio.to_thread(_findings_in, file)
+
+
+async def _first_statement(client: FlexClient, auth: AuthResult) -> Fetched:
+    reference = auth.state.get("reference")
+    if reference is None:
+        return Fetched(code=NO_STATEMENT)
+    fetched = await client.fetch(auth, reference)
+    if fetched.file is not None or fetched.code == NO_STATEMENT:
+        return fetched
+    if fetched.code == REFERENCE_GONE:
+        # the login is older than its statement; only a new login orders another, and core makes one when told this
+        raise BrokerTokenExpiredError("The statement that the login ordered is gone.")
+    if fetched.code in PENDING:
+        raise BrokerNotReadyError("IBKR is still generating the statement.", retry_after=_LOOK_AGAIN, code=fetched.code)
+    raise service_error(fetched.code, "")
+
+
+def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
+    found: dict[str, BrokerAccount] = {}
+    try:
+        for page in read_pages(file, reading):
+            found.update((account.account_id, account) for account in page.accounts)
+    except FlexSyntaxError as error:
+        raise damaged_answer(error) from None
+    return tuple(found[account_id] for account_id in sorted(found))
+
+
+def _findings_in(file: BinaryIO) -> Sequence[str]:
+    survey = Survey()
+    try:
+        survey.run(file)
+    except FlexSyntaxError as error:
+        raise damaged_answer(error) from None
+    return findings(survey)

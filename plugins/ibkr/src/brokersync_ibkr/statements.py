@@ -1,0 +1,59 @@
+"""Statements that a user downloaded from Client Portal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from brokersync.plugin import BrokerInputNeededError, StatementHints, TradePage
+from brokersync_ibkr.diagnosis import bad_file, damaged_file
+from brokersync_ibkr.pages import Reading, read_pages
+from brokersync_ibkr.payloads import CHUNK, BodyKind, FlexSyntaxError, kind_of
+from brokersync_ibkr.survey import Survey
+
+ACTIVITY_FILE: Final = "activity_file"
+CONFIRMATIONS_FILE: Final = "confirmations_file"
+# the other two can not be read, but this plugin knows what to do about them
+_RECOGNISED = frozenset({BodyKind.STATEMENT, BodyKind.SERVICE, BodyKind.CSV})
+
+
+class FlexStatementReader:
+    """Reads Flex statements as XML: Activity and Trade Confirmation."""
+
+    def recognises(self, head: bytes) -> bool:
+        """True also for the service's own answers and for IBKR's CSV, so that the user is told what to do."""
+        return kind_of(head) in _RECOGNISED
+
+    def source(self, file: BinaryIO, hints: StatementHints) -> str:
+        """The file's source, after a check of the whole of it. The file must be seekable.
+
+        Raises `BrokerConfigError` for a query that must be set up differently, `BrokerInputNeededError` for one that
+        does not tell the account, and `BrokerResponseError` for a file that is no complete statement.
+        """
+        start = file.tell()
+        head = file.read(CHUNK)
+        if kind_of(head) is not BodyKind.STATEMENT:
+            raise bad_file(head)
+        file.seek(start)
+        survey = Survey()
+        try:
+            survey.run(file)
+        except FlexSyntaxError as error:
+            raise damaged_file(error) from None
+        survey.facts.check()
+        survey.day_order()
+        if survey.fills_without_account and not hints.account_id:
+            raise BrokerInputNeededError(
+                "The statement does not tell which account it is for.",
+                fields={"account_id": "Which account is this statement for?"},
+                remedy="Name the account, or tick Account ID in the query's section Trades.",
+            )
+        return CONFIRMATIONS_FILE if survey.facts.confirmation else ACTIVITY_FILE
+
+    def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
+        """The pages of a file that `source` accepted; the last one says which days it proves."""
+        reading = Reading(environment=hints.environment or "live", account_id=hints.account_id)
+        try:
+            yield from read_pages(file, reading)
+        except FlexSyntaxError as error:
+            raise damaged_file(error) from None

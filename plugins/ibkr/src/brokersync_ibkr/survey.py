@@ -1,0 +1,153 @@
+"""What a document is as a whole: its kind, its sections, its fills, and the order of its dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import BinaryIO
+
+import attrs
+
+from brokersync.plugin import BrokerResponseError
+from brokersync_ibkr.accounts import is_account_id
+from brokersync_ibkr.dayorder import DayOrder, DayOrderEvidence
+from brokersync_ibkr.diagnosis import no_executions, no_trades_section
+from brokersync_ibkr.payloads import read_document
+from brokersync_ibkr.vocabulary import (
+    ACTIVITY_TYPE,
+    CONFIRMATION_TYPE,
+    DATE_ATTRIBUTES,
+    FILL_ELEMENTS,
+    FILL_LEVEL,
+    SUMMARY_ELEMENTS,
+    TRADE_SECTIONS,
+)
+
+
+@attrs.define
+class DocumentFacts:
+    """What is counted while a document is read."""
+
+    kind: str | None = None
+    statements: int = 0
+    fills: int = 0
+    sums: int = 0
+    sections: set[str] = attrs.Factory(set)
+
+    @property
+    def confirmation(self) -> bool:
+        """Whether its fills are provisional ones, of a Trade Confirmation query."""
+        only_confirms = "TradeConfirms" in self.sections and "Trades" not in self.sections
+        return only_confirms or (self.kind == CONFIRMATION_TYPE and "Trades" not in self.sections)
+
+    def check(self) -> None:
+        """Raise a `BrokerError` if the document can not tell about trades at all."""
+        if not self.statements:
+            raise BrokerResponseError("The document holds no statement.", remedy="Check the query's accounts.")
+        if self.sums and not self.fills:
+            raise no_executions()
+        # an account without any activity may give no more than its own description
+        if not self.sections & TRADE_SECTIONS and self.sections - {"AccountInformation"}:
+            raise no_trades_section()
+
+
+def is_fill(element: str, level: str | None) -> bool:
+    """Whether a row is one execution: old and converted files call sums `Trade` too, so its level counts as well."""
+    return element in FILL_ELEMENTS and (not level or level == FILL_LEVEL)
+
+
+class Survey:
+    """Reads a document once without keeping any of it; `run` it first."""
+
+    def __init__(self) -> None:
+        self.facts = DocumentFacts()
+        self.columns: set[str] = set()
+        self.aliases: set[str] = set()
+        self.fills_without_account = 0
+        self._evidence = DayOrderEvidence()
+        self._account = ""
+
+    def run(self, file: BinaryIO) -> None:
+        """Read from where the file stands to its end. Raises `FlexSyntaxError`."""
+        for _ in read_document(file, self):
+            pass
+
+    def day_order(self) -> DayOrder:
+        """Raises `BrokerConfigError` when the dates can be read in two ways."""
+        return self._evidence.decide()
+
+    def document(self, attributes: Mapping[str, str]) -> None:
+        self.facts.kind = attributes.get("type")
+
+    def statement(self, attributes: Mapping[str, str]) -> None:
+        self.facts.statements += 1
+        self._account = attributes.get("accountId", "")
+        if self._account and not is_account_id(self._account):
+            self.aliases.add(self._account)
+        told = [attributes.get(name, "") for name in ("fromDate", "toDate", "whenGenerated")]
+        self._evidence.period(*told)
+
+    def section(self, name: str, attributes: Mapping[str, str]) -> None:
+        self.facts.sections.add(name)
+        for date in ("dateOpened", "dateFunded", "dateClosed"):
+            self._evidence.date(attributes.get(date, ""))
+
+    def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
+        attributes = dict(zip(names, values, strict=True))
+        if is_fill(element, attributes.get("levelOfDetail")):
+            self.facts.fills += 1
+            self.columns.update(names)
+            if not (attributes.get("accountId") or self._account):
+                self.fills_without_account += 1
+        elif element in SUMMARY_ELEMENTS | FILL_ELEMENTS:
+            self.facts.sums += 1
+        for name in DATE_ATTRIBUTES:
+            self._evidence.date(attributes.get(name, ""))
+        self._evidence.booked(attributes.get("reportDate") or attributes.get("tradeDate", ""))
+
+    def statement_ends(self) -> None:
+        self._account = ""
+
+
+def day_order_of(file: BinaryIO, start: int) -> DayOrder:
+    """The order of the dates in the document that begins at `start`; the file stands afterwards where it stood."""
+    here = file.tell()
+    survey = Survey()
+    file.seek(start)
+    try:
+        survey.run(file)
+    finally:
+        file.seek(here)
+    return survey.day_order()
+
+
+_NEEDED = (
+    (("conid", "symbol"), "which instrument was traded"),
+    (("assetCategory",), "what kind of instrument it is"),
+    (("multiplier",), "what one contract stands for"),
+    (("currency",), "the currency"),
+    (("dateTime", "tradeTime"), "the time of the execution"),
+    (("ibCommission", "commission"), "the commission"),
+    (("ibCommissionCurrency", "commissionCurrency"), "the commission's currency"),
+    (("transactionID", "ibExecID", "execID", "tradeID"), "an id"),
+)
+_REQUIRED = ((("quantity",), "the quantity"), (("tradePrice", "price"), "the price"))
+
+
+def findings(survey: Survey) -> list[str]:
+    """What the user should change at a query whose document was surveyed, in sentences."""
+    said = []
+    if survey.facts.kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE, None):
+        said.append("The query is of a type that is unknown here.")
+    if survey.aliases:
+        said.append("The query shows an alias in place of the account's id: set Display Account Alias to No.")
+    if not survey.facts.sections & TRADE_SECTIONS:
+        said.append("The query has no Trades section yet: check that Trades with Execution is ticked.")
+    if not survey.facts.fills:
+        return [
+            *said,
+            "There was no execution in the last days, so the query's columns are checked with the first one.",
+        ]
+    for names, what in _REQUIRED + _NEEDED:
+        if not survey.columns.intersection(names):
+            said.append(f"The query does not tell {what}: tick {' or '.join(names)} in its section Trades.")
+    return said

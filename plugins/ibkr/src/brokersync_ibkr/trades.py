@@ -1,0 +1,144 @@
+"""One request for trades: order a statement, come back for it, read it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
+from datetime import date, timedelta
+from typing import BinaryIO
+
+import attrs
+
+from brokersync.plugin import (
+    AuthResult,
+    BrokerCursorError,
+    BrokerDataUnavailableError,
+    BrokerResponseError,
+    BrokerUnavailableError,
+    ProviderContext,
+    TradePage,
+    TradeRequest,
+)
+from brokersync_ibkr.auth import ACTIVITY, query_of
+from brokersync_ibkr.client import HOST_ROLE, Fetched, FlexClient
+from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, service_error
+from brokersync_ibkr.coverage import Days
+from brokersync_ibkr.dates import new_york_day
+from brokersync_ibkr.diagnosis import damaged_answer
+from brokersync_ibkr.orders import DEADLINE, FORGOTTEN, MOST_ORDERS, Order, order_of
+from brokersync_ibkr.pages import Reading, read_pages
+from brokersync_ibkr.payloads import FlexSyntaxError
+from brokersync_ibkr.vocabulary import ACTIVITY_TYPE, CONFIRMATION_TYPE
+
+_DAY = timedelta(days=1)
+# "no statement" (1003) of so new days may mean that they are not finalised; as far back the end is moved for a part
+_UNSETTLED = timedelta(days=7)
+_RAISED_AGAIN = timedelta(minutes=5)
+
+
+class StatementRequest:
+    """Answers one `TradeRequest`: each call of `pages` makes one step and never waits."""
+
+    def __init__(self, context: ProviderContext, client: FlexClient, auth: AuthResult, request: TradeRequest) -> None:
+        self._context = context
+        self._client = client
+        self._auth = auth
+        self._request = request
+        self._asked = Days.of(request.window)
+        self._query_id = query_of(auth, request.source)
+
+    async def pages(self) -> AsyncGenerator[TradePage, None]:
+        """Without a cursor the page that says when to come back; with one the statement's, or again such a page."""
+        if self._request.cursor is None:
+            yield await self._place(self._asked.last)
+            return
+        order = order_of(self._request.cursor)
+        if order.query_id != self._query_id or order.days.overlap(self._asked) != order.days:
+            raise BrokerCursorError("The cursor belongs to another request.")
+        fetched = await self._fetch(order)
+        if fetched.file is None:
+            yield await self._without_statement(order, fetched.code)
+            return
+        with closing(fetched.file) as file:
+            async with aclosing(self._read(file)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def _fetch(self, order: Order) -> Fetched:
+        fetched = await self._client.fetch(self._auth, order.reference)
+        if fetched.code != REFERENCE_GONE or order.base is None:
+            return fetched
+        # for some users only the host that the service named knows the reference, so that one is asked as well
+        try:
+            base = self._context.hosts.accept(HOST_ROLE, order.base)
+        except BrokerResponseError:
+            return fetched
+        return await self._client.fetch(self._auth, order.reference, base)
+
+    async def _without_statement(self, order: Order, code: str) -> TradePage:
+        if code in PENDING:
+            return self._come_back(order, code)
+        if code == REFERENCE_GONE and order.orders < MOST_ORDERS:
+            return await self._place(order.days.last, orders=order.orders + 1)
+        error = service_error(code, "")
+        if isinstance(error, BrokerDataUnavailableError):
+            return await self._place_shorter(order.days.last, error)
+        raise error
+
+    def _come_back(self, order: Order, code: str) -> TradePage:
+        now = self._context.clock.now()
+        age = now - order.ordered_at
+        if age > FORGOTTEN:
+            raise BrokerCursorError("The statement on order is too old to wait for.")
+        if age > DEADLINE:
+            raise BrokerUnavailableError(
+                "IBKR is still generating the statement.", retry_after=_RAISED_AGAIN, code=code
+            )
+        order = attrs.evolve(order, polls=order.polls + 1)
+        return TradePage(cursor=order.cursor(), resume_at=now + order.wait)
+
+    async def _place(self, last: date, orders: int = 1) -> TradePage:
+        """Order the statement up to the day `last`, and say when to come for it."""
+        days = Days(self._asked.first, last)
+        try:
+            ordered = await self._client.order(self._auth, self._query_id, days)
+        except BrokerDataUnavailableError as error:
+            return await self._place_shorter(last, error)
+        now = self._context.clock.now()
+        order = Order(
+            query_id=self._query_id,
+            days=days,
+            reference=ordered.reference,
+            ordered_at=now,
+            orders=orders,
+            base=ordered.base,
+        )
+        return TradePage(cursor=order.cursor(), resume_at=now + order.wait)
+
+    async def _place_shorter(self, last: date, error: BrokerDataUnavailableError) -> TradePage:
+        """Order the statement a day shorter where the newest days may not be finalised; else nothing is covered."""
+        oldest = new_york_day(self._context.clock.now()) - _UNSETTLED
+        if self._asked.last < oldest:
+            raise error
+        shorter = last - _DAY
+        if self._request.source == ACTIVITY and shorter >= max(self._asked.first, self._asked.last - _UNSETTLED):
+            return await self._place(shorter)
+        return TradePage()
+
+    async def _read(self, file: BinaryIO) -> AsyncGenerator[TradePage, None]:
+        pages = read_pages(
+            file,
+            Reading(
+                environment=self._context.environment,
+                asked=self._asked,
+                expected=ACTIVITY_TYPE if self._request.source == ACTIVITY else CONFIRMATION_TYPE,
+                accounts=self._request.accounts,
+            ),
+        )
+        try:
+            # a thread reads, so that a large statement does not hold up everything else in the process
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                yield page
+        except FlexSyntaxError as error:
+            raise damaged_answer(error) from None

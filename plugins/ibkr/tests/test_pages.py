@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.plugin import BrokerAccount, BrokerConfigError, BrokerResponseError, Finality, TimeWindow
+from brokersync_ibkr.coverage import Days
+from brokersync_ibkr.payloads import FlexSyntaxError
+
+INFORMATION = {
+    "accountId": "U4711001",
+    "acctAlias": "",
+    "name": "Made Up",
+    "accountType": "Individual",
+    "currency": "chf",
+    "dateOpened": "20200302",
+    "dateClosed": "",
+}
+
+
+def window(first: date, end: date) -> TimeWindow:
+    return Days(first, end).window
+
+
+def covered(pages: list[Any]) -> list[tuple[str, TimeWindow, Finality]]:
+    assert not any(page.covered for page in pages[:-1])
+    return [(span.account_id, span.window, span.finality) for span in pages[-1].covered]
+
+
+WEEK = window(date(2024, 3, 11), date(2024, 3, 15))
+
+
+def test_pages_hold_500_bookings_and_only_the_last_says_what_is_covered(flex: Any) -> None:
+    pages = flex.pages(flex.document(flex.statement(flex.trade(number) for number in range(1201))))
+    assert [len(page.bookings) for page in pages] == [500, 500, 201]
+    assert len({booking.booking_id for page in pages for booking in page.bookings}) == 1201
+    assert covered(pages) == [("U4711001", WEEK, Finality.FINAL)]
+    assert all(page.cursor is None and page.resume_at is None for page in pages)
+
+
+def test_an_empty_trades_section_is_a_valid_answer(flex: Any) -> None:
+    [page] = flex.pages(flex.document(flex.statement()))
+    assert page.bookings == ()
+    assert covered([page]) == [("U4711001", WEEK, Finality.FINAL)]
+
+
+@pytest.mark.parametrize("level", [None, "", "EXECUTION"])
+def test_executions_are_taken_with_or_without_their_level(flex: Any, level: str | None) -> None:
+    assert flex.booking(levelOfDetail=level).booking_id == "tx:900100"
+
+
+def test_sums_and_lots_are_counted_and_never_trades(flex: Any) -> None:
+    sums = [
+        flex.trade(1, element="Order", levelOfDetail="ORDER"),
+        flex.trade(2, element="Lot", levelOfDetail="CLOSED_LOT"),
+        flex.trade(3, element="Lot", levelOfDetail="EXECUTION"),
+        flex.trade(4, element="WashSale", levelOfDetail="WASH_SALE"),
+        flex.trade(5, element="SymbolSummary", levelOfDetail="SYMBOL_SUMMARY", tradeDate="MULTI"),
+        flex.trade(6, element="AssetSummary", levelOfDetail="ASSET_SUMMARY"),
+        flex.trade(7, levelOfDetail="ORDER"),
+        flex.trade(8, levelOfDetail="CLOSED_LOT"),
+        flex.trade(9, levelOfDetail="NEWLY_MADE"),
+    ]
+    [page] = flex.pages(flex.document(flex.statement([*sums, flex.trade()])))
+    assert [booking.booking_id for booking in page.bookings] == ["tx:900100"]
+    assert page.skipped == {
+        "Order": 1,
+        "Lot": 2,
+        "WashSale": 1,
+        "SymbolSummary": 1,
+        "AssetSummary": 1,
+        "Trade ORDER": 1,
+        "Trade CLOSED_LOT": 1,
+        "Trade NEWLY_MADE": 1,
+    }
+    assert page.unmapped == {"levelOfDetail=NEWLY_MADE": 1}
+
+
+@pytest.mark.parametrize("row", [{"element": "Order"}, {"element": "SymbolSummary"}, {"levelOfDetail": "ORDER"}])
+def test_a_document_with_sums_but_no_execution_says_what_to_tick(flex: Any, row: dict[str, str]) -> None:
+    with pytest.raises(BrokerConfigError) as caught:
+        flex.pages(flex.document(flex.statement([flex.trade(**row)]), flex.statement()))
+    assert "tick Execution" in caught.value.remedy
+
+
+def test_a_document_without_its_trades_section_can_not_tell_that_there_were_none(flex: Any) -> None:
+    with pytest.raises(BrokerConfigError, match="no Trades section"):
+        flex.pages(flex.document(flex.statement(section=None, extra="<CashTransactions></CashTransactions>")))
+    [page] = flex.pages(flex.document(flex.statement(section=None, extra=flex.account(**INFORMATION))))
+    assert covered([page]) == [("U4711001", WEEK, Finality.FINAL)]
+
+
+def test_a_document_without_any_statement_is_refused(flex: Any) -> None:
+    with pytest.raises(BrokerResponseError, match="no statement"):
+        flex.pages(flex.document())
+
+
+def test_the_query_of_the_other_type_is_named(flex: Any) -> None:
+    confirmations = flex.document(flex.statement(section="TradeConfirms"), kind="TCF")
+    with pytest.raises(BrokerConfigError, match="activity_query_id is no Activity"):
+        flex.pages(confirmations, expected="AF")
+    with pytest.raises(BrokerConfigError, match="confirmations_query_id is no Trade Confirmation"):
+        flex.pages(flex.document(flex.statement()), expected="TCF")
+    assert flex.pages(confirmations, expected="TCF")
+
+
+def test_new_names_and_values_are_counted_and_stop_nothing(flex: Any) -> None:
+    rows = [
+        flex.trade(1, brandNew="", alsoNew="x"),
+        flex.trade(2, brandNew="y", assetCategory="MOON", notes="P;Zz", putCall="X", openCloseIndicator="?"),
+        "<Novelty a='1' />",
+    ]
+    [page] = flex.pages(flex.document(flex.statement(rows, extra="<NewSection />"), kind="XX"))
+    assert len(page.bookings) == 2
+    assert page.unmapped == {
+        "Trade@brandNew": 2,
+        "Trade@alsoNew": 1,
+        "assetCategory=MOON": 1,
+        "code=Zz": 1,
+        "putCall=X": 1,
+        "openCloseIndicator=?": 1,
+        "Trades/Novelty": 1,
+        "NewSection": 1,
+        "type=XX": 1,
+    }
+
+
+def test_several_accounts_and_repeated_statements_are_told_once_each(flex: Any) -> None:
+    body = flex.document(
+        flex.statement([flex.trade(1)], last="20240312"),
+        flex.statement([flex.trade(2, accountId="DU4711002")], account="DU4711002"),
+        flex.statement([flex.trade(3)], first="20240313"),
+    )
+    [page] = flex.pages(body)
+    assert covered([page]) == [("DU4711002", WEEK, Finality.FINAL), ("U4711001", WEEK, Finality.FINAL)]
+    assert [(one.account_id, one.environment) for one in page.accounts] == [
+        ("DU4711002", "paper"),
+        ("U4711001", "live"),
+    ]
+    assert [booking.account_id for booking in page.bookings] == ["U4711001", "DU4711002", "U4711001"]
+
+
+def test_breakout_by_day_is_one_span_over_the_weekends(flex: Any) -> None:
+    days = ["20240307", "20240308", "20240311", "20240312", "20240314"]
+    [page] = flex.pages(flex.document(*(flex.statement(first=day, last=day) for day in days)))
+    assert covered([page]) == [
+        ("U4711001", window(date(2024, 3, 7), date(2024, 3, 12)), Finality.FINAL),
+        ("U4711001", window(date(2024, 3, 14), date(2024, 3, 14)), Finality.FINAL),
+    ]
+
+
+def test_the_row_names_its_account_else_the_statement_does(flex: Any) -> None:
+    rows = [flex.trade(1, accountId=None), flex.trade(2, accountId="U4711009")]
+    [page] = flex.pages(flex.document(flex.statement(rows)))
+    assert [booking.account_id for booking in page.bookings] == ["U4711001", "U4711009"]
+    # the second account has no statement, so nothing is known of the rest of its days
+    assert [account for account, *_ in covered([page])] == ["U4711001"]
+
+
+def test_a_statement_also_covers_the_segment_with_a_letter_behind_the_account(flex: Any) -> None:
+    rows = [flex.trade(1), flex.trade(2, accountId="U4711001F")]
+    [page] = flex.pages(flex.document(flex.statement(rows)))
+    assert [account for account, *_ in covered([page])] == ["U4711001", "U4711001F"]
+    known = (BrokerAccount(account_id="U4711001F", environment="live"),)
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()])), accounts=known)
+    assert [account for account, *_ in covered([page])] == ["U4711001", "U4711001F"]
+
+
+def test_an_account_that_was_asked_for_and_is_not_in_the_answer_is_not_covered(flex: Any) -> None:
+    asked = tuple(BrokerAccount(account_id=name, environment="live") for name in ("U4711001", "U4711002"))
+    [page] = flex.pages(flex.document(flex.statement()), accounts=asked)
+    assert [account for account, *_ in covered([page])] == ["U4711001"]
+
+
+def test_a_row_without_any_account_is_quarantined_unless_the_user_names_it(flex: Any) -> None:
+    body = flex.document(flex.statement([flex.trade(accountId=None)], account=""))
+    [page] = flex.pages(body)
+    assert [row.reason for row in page.quarantined] == ["the row names no account"]
+    assert page.covered == ()
+    [page] = flex.pages(body, account_id="U4711005", environment="live")
+    assert [booking.account_id for booking in page.bookings] == ["U4711005"]
+    assert covered([page]) == [("U4711005", WEEK, Finality.FINAL)]
+
+
+def test_an_alias_in_place_of_the_account_is_imported_and_reported(flex: Any) -> None:
+    [page] = flex.pages(
+        flex.document(flex.statement([flex.trade(accountId="My Pot")], account="My Pot")), environment="paper"
+    )
+    assert page.bookings[0].environment == "paper"
+    assert page.unmapped == {"an account alias in place of the account's id": 1}
+
+
+def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
+    body = flex.document(flex.statement(extra=flex.account(**INFORMATION)), flex.statement())
+    [page] = flex.pages(body)
+    assert page.accounts == (
+        BrokerAccount(
+            account_id="U4711001",
+            environment="live",
+            name="Made Up",
+            currency="CHF",
+            kind="Individual",
+            opened_at=datetime(2020, 3, 2, 5, tzinfo=UTC),
+        ),
+    )
+
+
+def test_an_alias_beside_the_id_names_the_account_and_a_closing_date_closes_it(flex: Any) -> None:
+    facts = INFORMATION | {"acctAlias": "Rainy days", "dateClosed": "20240301", "dateOpened": "", "currency": ""}
+    [page] = flex.pages(flex.document(flex.statement(extra=flex.account(**facts))))
+    [account] = page.accounts
+    assert (account.name, account.closed, account.opened_at, account.currency) == ("Rainy days", True, None, None)
+
+
+def test_an_account_is_told_with_its_first_page_and_again_only_with_news(flex: Any) -> None:
+    rows = [flex.trade(number) for number in range(700)]
+    body = flex.document(flex.statement(rows), flex.statement(extra=flex.account(**INFORMATION)))
+    assert [[one.currency for one in page.accounts] for page in flex.pages(body)] == [[None], ["CHF"]]
+
+
+@pytest.mark.parametrize("facts", [{"dateOpened": "long ago"}, {"accountId": ""}])
+def test_unreadable_facts_of_an_account_stop_nothing(flex: Any, facts: dict[str, str]) -> None:
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()], extra=flex.account(**(INFORMATION | facts)))))
+    assert len(page.bookings) == 1
+    assert [one.account_id for one in page.accounts] == ["U4711001"]
+
+
+@pytest.mark.parametrize(("first", "last"), [("", ""), ("20240315", "20240311"), ("soon", "20240315")])
+def test_a_statement_without_a_readable_period_covers_nothing(flex: Any, first: str, last: str) -> None:
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()], first=first, last=last)))
+    assert len(page.bookings) == 1
+    assert page.covered == ()
+    assert page.unmapped == {"a statement without a readable period": 1}
+
+
+def test_confirmations_are_provisional(flex: Any) -> None:
+    body = flex.document(flex.statement([flex.confirm()], section="TradeConfirms"), kind="TCF")
+    assert covered(flex.pages(body)) == [("U4711001", WEEK, Finality.PROVISIONAL)]
+    untyped = flex.document(flex.statement([flex.confirm()], section="TradeConfirms"), kind=None)
+    assert covered(flex.pages(untyped)) == [("U4711001", WEEK, Finality.PROVISIONAL)]
+
+
+def test_a_day_that_was_not_over_when_the_statement_was_made_is_provisional(flex: Any) -> None:
+    assert covered(flex.pages(flex.document(flex.statement(made="20240315;180000")))) == [
+        ("U4711001", window(date(2024, 3, 11), date(2024, 3, 14)), Finality.FINAL),
+        ("U4711001", window(date(2024, 3, 15), date(2024, 3, 15)), Finality.PROVISIONAL),
+    ]
+    assert covered(flex.pages(flex.document(flex.statement(first="20240315", made="20240315;180000")))) == [
+        ("U4711001", window(date(2024, 3, 15), date(2024, 3, 15)), Finality.PROVISIONAL)
+    ]
+
+
+def test_only_asked_days_are_covered_and_closed_days_at_the_edges_count(flex: Any) -> None:
+    asked = Days(date(2024, 3, 9), date(2024, 3, 14))  # from a Saturday
+    assert covered(flex.pages(flex.document(flex.statement()), asked=asked)) == [
+        ("U4711001", asked.window, Finality.FINAL)
+    ]
+    other = Days(date(2024, 2, 5), date(2024, 2, 9))
+    assert covered(flex.pages(flex.document(flex.statement()), asked=other)) == []
+
+
+def test_a_document_that_breaks_off_covers_nothing(flex: Any) -> None:
+    body = flex.document(flex.statement(flex.trade(number) for number in range(1200)))[:-200]
+    pages = flex.read(body)
+    assert len(next(pages).bookings) == 500
+    assert not next(pages).covered
+    with pytest.raises(FlexSyntaxError):
+        next(pages)
+
+
+@given(seed=st.integers(0, 1000), cancels=st.integers(0, 4))
+def test_the_order_of_the_rows_changes_no_booking(flex: Any, seed: int, cancels: int) -> None:
+    rows = [flex.trade(number) for number in range(8)]
+    rows += [
+        flex.trade(
+            20 + number, transactionType="TradeCancel", tradeID="", origTradeID=str(500100 + number), quantity="-100"
+        )
+        for number in range(cancels)
+    ]
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    by_id = [{booking.booking_id: booking for booking in flex.bookings(*order)} for order in (rows, shuffled)]
+    assert by_id[0] == by_id[1]
+
+
+def slashed(flex: Any, pattern: str, days: list[str], **period: str) -> bytes:
+    def written(text: str) -> str:
+        return date.fromisoformat(text).strftime(pattern)
+
+    rows = [
+        flex.trade(number, dateTime=f"{written(day)};101500", tradeDate=written(day), reportDate=written(day))
+        for number, day in enumerate(days)
+    ]
+    told = {"first": "20240401", "last": "20240430", "made": "20240502"} | period
+    return flex.document(flex.statement(rows, **{name: written(text) for name, text in told.items()}))
+
+
+@pytest.mark.parametrize("pattern", ["%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y"])
+def test_the_order_of_dates_with_slashes_is_found_in_the_document_itself(flex: Any, pattern: str) -> None:
+    [page] = flex.pages(slashed(flex, pattern, ["20240402", "20240403", "20240424"]))
+    assert [booking.trade.trade_date for booking in page.bookings] == [
+        date(2024, 4, 2),
+        date(2024, 4, 3),
+        date(2024, 4, 24),
+    ]
+    assert covered([page]) == [("U4711001", window(date(2024, 4, 1), date(2024, 4, 30)), Finality.FINAL)]
+
+
+def test_dates_that_can_be_read_in_two_ways_stop_the_import_with_the_setting_to_change(flex: Any) -> None:
+    body = slashed(flex, "%d/%m/%Y", ["20240402"], first="20240401", last="20240405", made="20240406")
+    with pytest.raises(BrokerConfigError) as caught:
+        flex.pages(body)
+    assert "yyyyMMdd" in caught.value.remedy

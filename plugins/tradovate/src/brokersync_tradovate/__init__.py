@@ -1,0 +1,17 @@
+"""Tradovate for brokersync: the fills of the session and the history of the Reporting API."""
+
+from __future__ import annotations
+
+from brokersync.plugin import ProviderSpec, hookimpl
+
+
+@hookimpl
+def brokersync_provider(broker: str) -> ProviderSpec | None:
+    """The code behind the key `tradovate`."""
+    if broker != "tradovate":
+        return None
+    # imported here, so that looking at the plugin costs nothing
+    from brokersync_tradovate.credentials import TradovateCredentials
+    from brokersync_tradovate.provider import TradovateProvider
+
+    return ProviderSpec(credentials=TradovateCredentials, create=TradovateProvider)

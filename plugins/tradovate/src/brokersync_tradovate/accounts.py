@@ -1,0 +1,60 @@
+"""The accounts behind a login. One login reaches live and demo, and prop-firm accounts stand on the demo side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAccount,
+    BrokerAPIError,
+    BrokerAuthError,
+    BrokerError,
+    BrokerTokenExpiredError,
+)
+from brokersync_tradovate.client import TradovateClient
+from brokersync_tradovate.normalise import ENVIRONMENTS, account_of
+from brokersync_tradovate.payloads import Account, RowError
+from brokersync_tradovate.refusals import Meaning, Refusal, request_refused, unexpected
+
+_NOT_THIS_SIDE = (401, 403, 404)
+
+
+async def list_accounts(
+    client: TradovateClient, auth: AuthResult, environment: str, meaning: Meaning = request_refused
+) -> Sequence[BrokerAccount]:
+    """The accounts on one side, closed ones too: their history can still be read."""
+    rows = await client.list_all(auth, environment, "account", meaning=meaning)
+    try:
+        return [account_of(Account.of(row), environment) for row in rows]
+    except RowError as error:
+        raise unexpected("account/list", f"has an account without what is needed: {error}") from None
+
+
+async def list_all_accounts(client: TradovateClient, auth: AuthResult, home: str) -> Sequence[BrokerAccount]:
+    """The accounts on both sides, those of the login's own side first.
+
+    A side that refuses the login has none of its accounts. When both refuse, the refusal of its own side is raised.
+    """
+    accounts: list[BrokerAccount] = []
+    refused: list[BrokerError] = []
+    meaning: Meaning = request_refused
+    for environment in sorted(ENVIRONMENTS, key=lambda one: one != home):
+        try:
+            accounts += await list_accounts(client, auth, environment, meaning)
+        except (BrokerAuthError, BrokerTokenExpiredError, BrokerAPIError) as error:
+            if error.status not in _NOT_THIS_SIDE:
+                raise
+            refused.append(error)
+        else:
+            meaning = _refused_here
+    if len(refused) == len(ENVIRONMENTS):
+        raise refused[0]
+    return accounts
+
+
+def _refused_here(refusal: Refusal) -> BrokerError:
+    """On the second side: the token worked on the first a moment ago, so renewing it would not help."""
+    if refusal.status == 401 and not refusal.names_a_dead_token:
+        return BrokerAPIError(f"Tradovate refuses this login on this side.{refusal.quoted}", **refusal.facts)
+    return request_refused(refusal)

@@ -1,0 +1,50 @@
+"""From Tradovate's answer to a login: what core keeps of it, and which hosts it may lead to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from brokersync.plugin import AuthResult, BrokerAuthError, BrokerResponseError, ProviderContext
+from brokersync_tradovate.payloads import Login
+
+# Keys of `apiHosts` and our roles; the others lead to market data, replay and what may come (Dynamic API hosts).
+_ROLES = {
+    "live": "live",
+    "demo": "demo",
+    "reportingLive": "reporting-live",
+    "reportingDemo": "reporting-demo",
+}
+_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
+
+
+def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str, str]) -> AuthResult:
+    """What a login gives. Raises `BrokerAuthError` for a user who may not trade.
+
+    The identity is the user, not the owner of an account, whom all traders of a prop firm share.
+    """
+    if login.user_status != "Active":
+        raise BrokerAuthError(
+            f"Tradovate says that this user is not active but {login.user_status}.",
+            remedy="Sign in to Tradovate's web application, which says what to do; then connect again.",
+            code=login.user_status,
+        )
+    return AuthResult(
+        identity=f"user:{login.user_id}",
+        access_token=login.access_token,
+        expires_at=login.expiration_time,
+        hosts={**known_hosts, **learned_hosts(login.api_hosts, context)},
+        state={"environment": context.environment, "name": login.name},
+    )
+
+
+def learned_hosts(api_hosts: Mapping[str, str], context: ProviderContext) -> dict[str, str]:
+    """Base URLs by role. The token is sent there, so anything but a bare name of an allowed host is refused."""
+    learned = {}
+    for key, role in _ROLES.items():
+        if key not in api_hosts:
+            continue
+        if not _HOST_NAME.fullmatch(api_hosts[key]):
+            raise BrokerResponseError(f"Tradovate named a host for {role} that is no bare host name.")
+        learned[role] = context.hosts.accept(role, f"https://{api_hosts[key]}/v1")
+    return learned

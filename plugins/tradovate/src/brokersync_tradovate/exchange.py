@@ -1,0 +1,88 @@
+"""One request to Tradovate: what its answers mean, and the ticket that a penalty wants to see again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from brokersync.plugin import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRateLimitError,
+    HttpResponse,
+    LimitScope,
+    RequestDraft,
+    Secret,
+)
+from brokersync_tradovate.refusals import HOUR_OF_SILENCE, Meaning, Refusal, body_of, refusal_of, refuse_status
+
+_PENALTY_KEYS = ("p-ticket", "p-time", "p-captcha")
+_USUAL_PENALTY = timedelta(seconds=15)
+_LONGEST_PENALTY = timedelta(days=1)
+_MARGIN = timedelta(seconds=1)
+_MOST_PENALTIES = 2
+_TIMEOUTS_OF_A_CLOSED_SESSION = 2
+
+
+class Exchange:
+    """The `check` and `prepare` of one request.
+
+    Tradovate answers too many requests with status 200 and a ticket: the request was not executed, and is to be sent
+    again with the ticket after a while (penalty tickets, partner.tradovate.com). The ticket lives as long as the
+    request and is shown nowhere.
+    """
+
+    def __init__(self, operation: str, meaning: Meaning, hide: tuple[Secret, ...] = ()) -> None:
+        self._operation, self._meaning, self._hide = operation, meaning, hide
+        self._ticket: Secret | None = None
+        self._penalties = 0
+        self._timeouts = 0
+
+    def check(self, response: HttpResponse) -> None:
+        """Raise what the answer means when it is no success; penalties come before anything else."""
+        body = body_of(response)
+        if isinstance(body, Mapping) and any(key in body for key in _PENALTY_KEYS):
+            raise self._penalised(body)
+        refuse_status(self._operation, response)
+        if response.status == 408:
+            self._timed_out()
+        refusal = refusal_of(self._operation, response, body, self._hide)
+        if refusal is not None:
+            raise self._meaning(refusal)
+
+    def prepare(self, draft: RequestDraft, previous_error: BrokerError | None) -> None:
+        """Send the ticket along; where a read without a body carries it is not documented, so that is just repeated."""
+        if self._ticket is not None and isinstance(draft.json, dict):
+            draft.json = {**draft.json, "p-ticket": self._ticket.reveal()}
+
+    def _timed_out(self) -> None:
+        """The first 408 is core's to repeat. The second may mean that a newer login closed the session: its token never
+        works again, and is not answered with 401 either. So a new token is asked for, once."""
+        self._timeouts += 1
+        if self._timeouts == _TIMEOUTS_OF_A_CLOSED_SESSION:
+            raise self._meaning(Refusal(operation=self._operation, status=408))
+
+    def _penalised(self, body: Mapping[str, Any]) -> BrokerError:
+        if str(body.get("p-captcha", "")).lower() == "true":
+            return BrokerAuthError(
+                "Tradovate wants a person to solve a captcha before it takes further requests of this login.",
+                remedy="Wait an hour, sign in once to Tradovate's web application, then connect again.",
+                operation=self._operation,
+            )
+        self._ticket = Secret(str(body["p-ticket"])) if body.get("p-ticket") else None
+        self._penalties += 1
+        again_at_once = self._penalties <= _MOST_PENALTIES
+        return BrokerRateLimitError(
+            "Tradovate asks to wait before it takes further requests of this login.",
+            retry_after=_seconds(body.get("p-time")) + _MARGIN if again_at_once else HOUR_OF_SILENCE,
+            freeze=LimitScope.CREDENTIAL,
+            operation=self._operation,
+        )
+
+
+def _seconds(value: Any) -> timedelta:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and value >= 0:
+        return timedelta(seconds=min(float(value), _LONGEST_PENALTY.total_seconds()))
+    return _USUAL_PENALTY

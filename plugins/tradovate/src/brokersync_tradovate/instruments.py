@@ -1,0 +1,90 @@
+"""What a contract is: four entities, each asked of Tradovate once and then kept in the durable cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from brokersync.plugin import AuthResult, Instrument, ProviderContext
+from brokersync_tradovate.client import TradovateClient
+from brokersync_tradovate.normalise import instrument_of, is_known_product_type, plain
+from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, Row, by_id
+
+
+class ReferenceData:
+    """Instruments and currencies of one environment, for one answer.
+
+    An id means another thing in the other environment, so the cache keeps them apart. What Tradovate does not tell is
+    left out, counted in `unmapped`, and asked for again the next time.
+    """
+
+    def __init__(
+        self,
+        context: ProviderContext,
+        client: TradovateClient,
+        auth: AuthResult,
+        environment: str,
+        unmapped: Counter[str],
+    ) -> None:
+        self._cache, self._client = context.cache, client
+        self._auth, self._environment, self._unmapped = auth, environment, unmapped
+
+    async def instruments(self, symbols: Mapping[int, str | None]) -> dict[int, Instrument]:
+        """An instrument for each contract id; `symbols` holds what the rows themselves call it."""
+        contracts = await self._items(Contract, "contract", symbols)
+        maturities = await self._items(
+            ContractMaturity, "contractMaturity", (one.contract_maturity_id for one in contracts.values())
+        )
+        products = await self._items(Product, "product", (one.product_id for one in maturities.values()))
+        codes = await self.currencies(one.currency_id for one in products.values())
+        self._unmapped.update(
+            f"productType {one.product_type}" for one in products.values() if not is_known_product_type(one)
+        )
+        instruments = {}
+        for contract_id, symbol in symbols.items():
+            contract = contracts.get(contract_id)
+            maturity = maturities.get(contract.contract_maturity_id) if contract else None
+            product = products.get(maturity.product_id) if maturity else None
+            currency = codes.get(product.currency_id) if product else None
+            name = contract.name if contract else symbol
+            instruments[contract_id] = instrument_of(contract_id, name, maturity, product, currency)
+        return instruments
+
+    async def currencies(self, ids: Iterable[int]) -> dict[int, str]:
+        """The code of each currency id. There are few of them, so they are all asked for at once."""
+        wanted = sorted(set(ids))
+        known = await self._cached(Currency, "currency", wanted)
+        if len(known) < len(wanted):
+            rows = await self._client.list_all(self._auth, self._environment, "currency")
+            known |= await self._keep(Currency, "currency", rows)
+        self._count_missing("currency", wanted, known)
+        return {one: known[one].name for one in wanted if one in known}
+
+    async def _items(self, kind: type[E], entity: str, ids: Iterable[int]) -> dict[int, E]:
+        wanted = sorted(set(ids))
+        known = await self._cached(kind, entity, wanted)
+        missing = [one for one in wanted if one not in known]
+        if missing:
+            rows = await self._client.list_items(self._auth, self._environment, entity, missing)
+            known |= await self._keep(kind, entity, rows)
+        self._count_missing(entity, wanted, known)
+        return known
+
+    async def _cached(self, kind: type[E], entity: str, ids: Sequence[int]) -> dict[int, E]:
+        rows = await self._cache.get_many([self._key(entity, one) for one in ids]) if ids else {}
+        return by_id(kind, rows.values(), self._unmapped)
+
+    async def _keep(self, kind: type[E], entity: str, rows: Iterable[Row]) -> dict[int, E]:
+        """Only what was understood is kept, so that a malformed row is asked for again."""
+        of_id = {row.get("id"): row for row in rows}
+        parsed = by_id(kind, of_id.values(), self._unmapped)
+        await self._cache.put_many({self._key(entity, one): plain(of_id[one]) for one in parsed})
+        return parsed
+
+    def _count_missing(self, entity: str, wanted: Sequence[int], known: Mapping[int, object]) -> None:
+        missing = sum(1 for one in wanted if one not in known)
+        if missing:
+            self._unmapped[f"{entity} not found"] += missing
+
+    def _key(self, entity: str, number: int) -> str:
+        return f"{entity}:{self._environment}:{number}"

@@ -1,0 +1,194 @@
+"""From Tradovate's rows to bookings: pure, and the same for every order of the rows.
+
+The session's list and the Fills report tell of one execution under one id, so both book it as `fill:<id>`, and core
+takes the word of the source with the higher precedence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from brokersync.plugin import (
+    AssetClass,
+    BrokerAccount,
+    BrokerTrade,
+    Fee,
+    FeeKind,
+    FeesState,
+    Instrument,
+    QuarantinedRow,
+    Side,
+    TradeBooking,
+)
+from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product, Row
+
+PROVIDER = "tradovate"
+ENVIRONMENTS = ("live", "demo")
+
+_SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
+_ASSET_CLASSES = {
+    "Futures": AssetClass.FUTURE,
+    "Options": AssetClass.FUTURE_OPTION,
+    "Spread": AssetClass.SPREAD,
+    "Cryptocurrency": AssetClass.CRYPTO,
+    "CommonStock": AssetClass.STOCK,
+}
+_FEE_KINDS = {
+    "commission": FeeKind.COMMISSION,
+    "exchangeFee": FeeKind.EXCHANGE,
+    "clearingFee": FeeKind.CLEARING,
+    "nfaFee": FeeKind.REGULATORY,
+    "brokerageFee": FeeKind.BROKERAGE,
+    "ipFee": FeeKind.PLATFORM,
+    "orderRoutingFee": FeeKind.ROUTING,
+}
+
+
+@attrs.frozen
+class Costs:
+    """The fees of one fill as far as they are told, and how far that is."""
+
+    fees: tuple[Fee, ...] = ()
+    state: FeesState = FeesState.PENDING
+
+
+def account_of(account: Account, environment: str) -> BrokerAccount:
+    """The account as core knows it; the environment is that of the host which listed it."""
+    return BrokerAccount(
+        account_id=str(account.id),
+        environment=environment,
+        name=account.name,
+        kind=account.account_type,
+        opened_at=account.timestamp,
+        closed=account.gone,
+    )
+
+
+def instrument_of(
+    contract_id: int,
+    symbol: str | None,
+    maturity: ContractMaturity | None,
+    product: Product | None,
+    currency: str | None,
+) -> Instrument:
+    """What was traded, as far as it is known; core completes an incomplete instrument when a later answer tells more.
+
+    The expiry is the UTC date of the broker's expiration time, which lies in the afternoon of the exchange.
+    """
+    known = product is not None and product.value_per_point > 0
+    return Instrument(
+        symbol=symbol or str(contract_id),
+        broker_id=str(contract_id),
+        asset_class=_ASSET_CLASSES.get(product.product_type, AssetClass.OTHER) if product else AssetClass.OTHER,
+        currency=currency,
+        multiplier=product.value_per_point if product is not None and known else None,
+        underlying=product.name if product else None,
+        expiry=maturity.expiration_date.date() if maturity and maturity.expiration_date else None,
+    )
+
+
+def is_known_product_type(product: Product) -> bool:
+    """Whether the type has an asset class here; one that has none is booked as `other` and counted."""
+    return product.product_type in _ASSET_CLASSES
+
+
+def session_costs(fee: FillFee | None, currencies: Mapping[int, str], product_currency: str | None) -> Costs:
+    """What `fillFee` tells of a fill: nothing yet is pending, and an amount that is absent is not zero.
+
+    An amount without a currency is in the product's, which makes the costs estimated; one whose currency is unknown is
+    left out until it is known.
+    """
+    fees, state = [], FeesState.FINAL
+    for name, (amount, currency_id) in (fee.amounts if fee else {}).items():
+        currency = product_currency if currency_id is None else currencies.get(currency_id)
+        if currency is None:
+            return Costs()
+        if currency_id is None:
+            state = FeesState.ESTIMATED
+        fees.append(Fee(kind=_FEE_KINDS[name], amount=amount, currency=currency))
+    return Costs(tuple(fees), state) if fees else Costs()
+
+
+def report_costs(commission: Decimal | None, product_currency: str | None) -> Costs:
+    """What the Fills report tells: the commission alone, exact, in the product's currency.
+
+    Exchange, clearing and regulatory fees are not in it and never will be, so the whole is an estimate: neither final,
+    nor pending on anything that this source could still tell.
+    """
+    if commission is None or product_currency is None:
+        return Costs()
+    fee = Fee(kind=FeeKind.COMMISSION, amount=commission, currency=product_currency)
+    return Costs((fee,), FeesState.ESTIMATED)
+
+
+def booking_of(
+    fill: Fill, row: Row, *, environment: str, account_id: str | None, instrument: Instrument, costs: Costs
+) -> TradeBooking | QuarantinedRow:
+    """The booking of one fill, or the row in quarantine where booking it would be a guess.
+
+    What `active: false` means is not documented, so such a fill is booked and tagged, not dropped.
+    """
+    row_id = f"fill:{fill.id}"
+    reason = _why_not(fill, account_id)
+    if reason is not None or account_id is None:
+        return quarantined(row, reason or "", environment, account_id, row_id)
+    trade = BrokerTrade(
+        provider=PROVIDER,
+        environment=environment,
+        account_id=account_id,
+        trade_id=row_id,
+        order_id=str(fill.order_id),
+        instrument=instrument,
+        side=_SIDES[fill.action],
+        quantity=fill.qty,
+        price=fill.price,
+        executed_at=fill.timestamp,
+        trade_date=fill.trade_date,
+        fees=costs.fees,
+        fees_state=costs.state,
+        tags=() if fill.active else ("inactive",),
+        raw=plain(row),
+    )
+    return TradeBooking.of(trade)
+
+
+def _why_not(fill: Fill, account_id: str | None) -> str | None:
+    if account_id is None:
+        return f"its account is unknown, because Tradovate does not tell of the order {fill.order_id}"
+    if fill.action not in _SIDES:
+        return f"the action {fill.action!r} is neither Buy nor Sell"
+    if fill.qty <= 0:
+        return "the quantity is not positive"
+    return None
+
+
+def quarantined(
+    row: Row, reason: str, environment: str, account_id: str | None = None, row_id: str | None = None
+) -> QuarantinedRow:
+    """A fill that is kept and reported instead of being booked."""
+    return QuarantinedRow(reason=reason, raw=plain(row), environment=environment, account_id=account_id, row_id=row_id)
+
+
+def plain(value: Any) -> Any:
+    """The value with every number of a fraction as text, so that JSON keeps its digits."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def length_warnings(lengths: Mapping[str, int]) -> Counter[str]:
+    """Lists that may have been cut: the broker caps them at sizes that vary, such as 1,000, 1,024 or 2,048."""
+    return Counter(
+        f"{name} has {length} rows and may be cut off"
+        for name, length in lengths.items()
+        if length == 1000 or (length >= 1024 and length & (length - 1) == 0)
+    )

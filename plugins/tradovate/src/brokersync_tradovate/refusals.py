@@ -1,0 +1,199 @@
+"""What Tradovate means when it refuses: most of it comes with status 200, and its texts vary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import attrs
+
+from brokersync.plugin import (
+    BrokerAPIError,
+    BrokerAuthError,
+    BrokerError,
+    BrokerMaintenanceError,
+    BrokerRateLimitError,
+    BrokerResponseError,
+    BrokerTokenExpiredError,
+    BrokerUnavailableError,
+    Fault,
+    HttpResponse,
+    LimitScope,
+    Secret,
+    loads_exact,
+)
+
+HOUR_OF_SILENCE = timedelta(hours=1)
+_LONGEST_TEXT = 200
+_UNAVAILABLE_TEXTS = ("temporarily unavailable", "timeout", "timed out", "internal error")
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """An answer that is no success, in the broker's words."""
+
+    operation: str
+    status: int
+    text: str = ""
+
+    def says(self, *fragments: str) -> bool:
+        """Whether the text holds one of these; the wording of these texts changes from time to time."""
+        text = self.text.lower()
+        return any(fragment in text for fragment in fragments)
+
+    @property
+    def names_a_dead_token(self) -> bool:
+        return self.says("expired") and self.says("token")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"operation": self.operation, "status": self.status}
+
+    @property
+    def quoted(self) -> str:
+        return f' It said: "{self.text}".' if self.text else ""
+
+
+Meaning: TypeAlias = Callable[[Refusal], BrokerError]
+
+
+def body_of(response: HttpResponse) -> Any:
+    """The body as JSON, or `None` when it is none."""
+    try:
+        return loads_exact(response.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def refusal_of(operation: str, response: HttpResponse, body: Any, hide: Iterable[Secret] = ()) -> Refusal | None:
+    """The refusal an answer holds, without the secrets that were sent; what only a status tells is left to core."""
+    text = _error_text(body)
+    if text is None and response.status == 401:
+        text = _plain_text(response) if body is None else ""
+    if text is None or response.status >= 500:
+        return None
+    for secret in hide:
+        text = text.replace(secret.reveal(), "***") if secret else text
+    return Refusal(operation=operation, status=response.status, text=" ".join(text.split())[:_LONGEST_TEXT])
+
+
+def _plain_text(response: HttpResponse) -> str:
+    text = response.text().strip()
+    return "" if text.startswith("<") else text
+
+
+def _error_text(body: Any) -> str | None:
+    if not isinstance(body, Mapping):
+        return None
+    if body.get("errorText"):
+        return str(body["errorText"])
+    if body.get("violations"):
+        return f"violations of {_named_constraints(body['violations'])}"
+    if body.get("error"):
+        return str(body["error"])
+    return None
+
+
+def _named_constraints(violations: Any) -> str:
+    """Only the names: the values beside them are what we sent."""
+    rows = violations if isinstance(violations, list) else []
+    return ", ".join(str(row.get("constraint")) for row in rows if isinstance(row, Mapping)) or "unnamed constraints"
+
+
+def refuse_status(operation: str, response: HttpResponse) -> None:
+    """Raise what the statuses mean that Tradovate uses in a way of its own."""
+    if response.status == 429:
+        # each request in that hour starts the hour again, and it locks the user, not the address
+        raise BrokerRateLimitError(
+            "Tradovate has locked this login out for an hour because of too many requests.",
+            retry_after=HOUR_OF_SILENCE,
+            freeze=LimitScope.CREDENTIAL,
+            operation=operation,
+            status=response.status,
+        )
+    if response.status == 423:
+        raise BrokerRateLimitError(
+            "Tradovate is about to lock this address out and wants an hour of silence.",
+            remedy="It is tried again by itself. Check the password if logins have failed.",
+            retry_after=HOUR_OF_SILENCE,
+            freeze=LimitScope.EGRESS,
+            operation=operation,
+            status=response.status,
+        )
+    if response.status in (301, 302, 303, 307, 308):
+        raise BrokerAPIError(
+            "Tradovate has moved this login to another host, and following it there is not supported yet.",
+            remedy="Connect again, so that the hosts are learned anew.",
+            operation=operation,
+            status=response.status,
+        )
+
+
+def login_refused(refusal: Refusal) -> BrokerError:
+    """A refused login is the user's to solve, and never tried again by itself: five failures lock the address.
+
+    The credentials are looked for first, because "please try again" is said of a wrong password as well.
+    """
+    if refusal.says("username", "password", "credential"):
+        return BrokerAuthError(
+            f"Tradovate refused the login.{refusal.quoted}",
+            remedy="Check username and password, and sign in to the web application once if the password has expired.",
+            **refusal.facts,
+        )
+    if refusal.says("not registered", "client id"):
+        return BrokerAuthError(
+            f"Tradovate does not know this API key.{refusal.quoted}",
+            remedy="Check cid and sec, which belong to the API key, and app_id; then connect again.",
+            **refusal.facts,
+        )
+    if refusal.says("maintenance"):
+        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
+    if refusal.status == 408 or refusal.says(*_UNAVAILABLE_TEXTS):
+        return BrokerUnavailableError(f"Tradovate can not log anybody in now.{refusal.quoted}", **refusal.facts)
+    return BrokerAuthError(
+        f"Tradovate refused the login.{refusal.quoted}",
+        remedy="Sign in to Tradovate's web application, which says more; then connect again.",
+        **refusal.facts,
+    )
+
+
+def renewal_refused(refusal: Refusal) -> BrokerError:
+    """Whatever the reason, a new login is the way on; it tells the user what is wrong when that fails too."""
+    return BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
+
+
+def request_refused(refusal: Refusal) -> BrokerError:
+    """A refused read: a dead token, a right that is not granted, or a question the broker does not take."""
+    if refusal.names_a_dead_token:
+        return BrokerTokenExpiredError("Tradovate says that the access token has expired.", **refusal.facts)
+    if refusal.status == 408:
+        return BrokerTokenExpiredError(
+            "Tradovate no longer answers this session; a newer login may have closed it.", **refusal.facts
+        )
+    if refusal.status == 401 or refusal.says("access is denied", "not authorized", "unauthorized"):
+        # a dead token and a missing right look the same: core renews once, and only then it is the user's to solve
+        return BrokerTokenExpiredError(
+            f"Tradovate denies this login the right to {refusal.operation}.{refusal.quoted}",
+            remedy="Grant the API key read access to accounts, orders, contracts, fees and reports.",
+            **refusal.facts,
+        )
+    if refusal.says("maintenance"):
+        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
+    for fragments, message, fault in _REPORT_TEXTS:
+        if refusal.says(*fragments):
+            return BrokerAPIError(f"{message}{refusal.quoted}", fault=fault, **refusal.facts)
+    return BrokerAPIError(f"Tradovate refused {refusal.operation}.{refusal.quoted}", **refusal.facts)
+
+
+_REPORT_TEXTS: tuple[tuple[tuple[str, ...], str, Fault], ...] = (
+    (("long range",), "Tradovate gives no report over that many days.", Fault.PLUGIN),
+    (("account is not found", "account not found"), "Tradovate's reports do not know the account.", Fault.BROKER),
+    (("unknown report",), "Tradovate has no report of that name.", Fault.PLUGIN),
+    (("illegal number", "violations"), "Tradovate can not read the request.", Fault.PLUGIN),
+)
+
+
+def unexpected(operation: str, what: str) -> BrokerResponseError:
+    """The error for an answer of another shape than the documented one; it shows no content."""
+    return BrokerResponseError(f"Tradovate's answer to {operation} {what}.", operation=operation)

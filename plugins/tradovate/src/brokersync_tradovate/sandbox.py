@@ -1,0 +1,262 @@
+"""A simulated Tradovate: the trading and reporting hosts under one address, with invented people and their history.
+
+Prefixes of the path stand for the hosts. Left out because a loopback address can not express them: `apiHosts` holds
+bare host names, so a login names them only where a fault asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+from aiohttp import web
+
+from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, SimulatedBroker
+from brokersync_tradovate.sandbox_auth import Penalties, Sessions, penalty, penalty_key
+from brokersync_tradovate.sandbox_entities import entity_answer
+from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, Faults, spoil
+from brokersync_tradovate.sandbox_ledger import Book, Fill
+from brokersync_tradovate.sandbox_logins import Account, User, invent_users
+from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of, trading_day
+from brokersync_tradovate.sandbox_reports import definitions, names_an_account, report
+from brokersync_tradovate.sandbox_views import View
+from brokersync_tradovate.sandbox_wire import NOT_FOUND, Answer, RefusedError, Row, answer, load_object, stamp
+
+_HOSTS = {
+    "live": ("live", False),
+    "demo": ("demo", False),
+    "reporting-live": ("live", True),
+    "reporting-demo": ("demo", True),
+}
+_STALE_HOST = "https://moved.example.invalid"
+
+
+def create(settings: SandboxSettings) -> SimulatedBroker:
+    """A broker of its own; its history begins `settings.days` before `settings.now()` at this moment."""
+    return _Tradovate(settings)
+
+
+@attrs.frozen(kw_only=True)
+class _Call:
+    """A request; `operation` is in lower case because paths are the same in any."""
+
+    environment: str
+    reporting: bool
+    operation: str
+    path: str
+    query: Mapping[str, str]
+    body: Row
+    token: str | None
+    remote: str
+
+
+class _Tradovate:
+    faults: tuple[str, ...] = NAMES
+    demo_faults: tuple[str, ...] = OVERCOME_IN_SECONDS
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        first = trading_day(session_of(settings.now()) - timedelta(days=settings.days))
+        users = invent_users(settings, opens(first))
+        self._users = users
+        self._books = {
+            environment: Book(
+                settings, [a for user in users for a in user.accounts if a.environment == environment], first
+            )
+            for environment in ("live", "demo")
+        }
+        self._sessions = Sessions(users, settings.now)
+        self._penalties = Penalties(settings.now)
+        self._armed = Faults()
+        self._operations: Counter[str] = Counter()
+        self._hosts: Counter[str] = Counter()
+        counts = {account.id: len(fills) for account, fills in self._fills(settings.now()).items()}
+        self.logins = tuple(_login(user, counts) for user in users)
+
+    def hosts(self, base_url: str) -> dict[str, str]:
+        return {role: f"{base_url.rstrip('/')}/{role}/v1" for role in _HOSTS}
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_post(f"{CONTROL_PATH}/faults", self._arm)
+        application.router.add_delete(f"{CONTROL_PATH}/faults", self._disarm)
+        application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
+        application.router.add_get(f"{CONTROL_PATH}/requests", self._requests)
+        application.router.add_route("*", "/{host}/v1/{entity}/{operation}", self._serve)
+        return application
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        host, operation = request.match_info["host"], _operation(request)
+        if host not in _HOSTS:
+            return _response(NOT_FOUND)
+        self._operations[operation] += 1
+        self._hosts[host] += 1
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or None
+        fault = self._armed.take(operation, token is not None)
+        if fault == "redirect":
+            raise web.HTTPTemporaryRedirect(f"{_STALE_HOST}{request.rel_url}")
+        if fault == "slow":
+            await self._think()
+        try:
+            proper = await self._answer(await _call(request, token), fault)
+        except RefusedError as refusal:
+            proper = refusal.answer
+        if fault == "cut":
+            return await _cut(request, proper)
+        return _response(spoil(fault, proper))
+
+    async def _answer(self, call: _Call, fault: str | None) -> Answer:
+        key = penalty_key(call.remote, call.path, call.body)
+        if fault in INSTEAD:
+            return INSTEAD[fault]
+        if fault == "penalty_captcha":
+            return penalty(captcha=True)
+        if fault == "penalty_ticket":
+            return self._penalties.ticket(key)
+        if fault == "expired_token" and call.token:
+            self._sessions.expire(call.token)
+        if fault == "session_closed" and call.token:
+            self._sessions.close(call.token)
+        return self._penalties.check(key, call.body) or await self._proper(call)
+
+    async def _proper(self, call: _Call) -> Answer:
+        if call.reporting:
+            return await self._report(call)
+        if call.operation.startswith("auth/"):
+            return self._auth(call)
+        entity, _, operation = call.operation.partition("/")
+        return answer(entity_answer(self._view(call), entity, operation, call.query))
+
+    def _auth(self, call: _Call) -> Answer:
+        if call.operation == "auth/accesstokenrequest":
+            return self._sessions.log_in(call.body, call.remote)
+        if call.operation == "auth/renewaccesstoken":
+            return self._sessions.renew(call.token, call.remote)
+        user = self._sessions.user(call.token)
+        if call.operation != "auth/me" or call.environment != "live":
+            return NOT_FOUND
+        return answer(
+            {
+                "userId": user.id,
+                "name": user.name,
+                "fullName": user.name.replace("-", " ").title(),
+                "email": f"{user.name}@example.com",
+                "emailVerified": True,
+                "isTrial": False,
+                "organizationName": user.organisation,
+            }
+        )
+
+    async def _report(self, call: _Call) -> Answer:
+        view = self._view(call)
+        if call.operation == "reports/requestreportdefinitions":
+            return definitions()
+        if call.operation != "reports/requestreport":
+            return NOT_FOUND
+        if not names_an_account(call.body):
+            await self._think()
+        return report(view, call.body)
+
+    def _view(self, call: _Call) -> View:
+        return View(
+            user=self._sessions.user(call.token),
+            environment=call.environment,
+            book=self._books[call.environment],
+            catalogue=Catalogue(call.environment),
+            now=self._settings.now(),
+        )
+
+    async def _think(self) -> None:
+        await asyncio.sleep(self._settings.think.total_seconds())
+
+    def _fills(self, now: datetime) -> dict[Account, list[Fill]]:
+        fills: dict[Account, list[Fill]] = {account: [] for user in self._users for account in user.accounts}
+        for book in self._books.values():
+            for session in book.sessions(opens(book.first), now):
+                for fill in session.fills:
+                    if fill.at <= now:
+                        fills[fill.account].append(fill)
+        return fills
+
+    async def _arm(self, request: web.Request) -> web.Response:
+        try:
+            self._armed.arm(load_object(await request.text()))
+        except RefusedError as refusal:
+            return _response(refusal.answer)
+        return _response(answer({"armed": True}))
+
+    async def _disarm(self, request: web.Request) -> web.Response:
+        self._armed.clear()
+        return _response(answer({"armed": False}))
+
+    async def _requests(self, request: web.Request) -> web.Response:
+        counts = {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
+        return _response(answer(counts))
+
+    async def _ledger(self, request: web.Request) -> web.Response:
+        fills = self._fills(self._settings.now())
+        holders = {str(a.id): {"environment": a.environment, "name": a.name} for a in fills}
+        books = {str(account.id): [_trade(fill) for fill in own] for account, own in fills.items()}
+        return _response(answer({"accounts": books, "holders": holders}))
+
+
+def _login(user: User, counts: Mapping[int, int]) -> SandboxLogin:
+    return SandboxLogin(
+        environment=user.environment,
+        fields={"username": user.name, "password": user.password, "cid": str(user.cid), "sec": user.sec},
+        trades={str(account.id): counts[account.id] for account in user.accounts},
+    )
+
+
+def _trade(fill: Fill) -> Row:
+    product = fill.contract.product
+    return {
+        "trade_id": f"fill:{fill.id}",
+        "order_id": str(fill.order.id),
+        "symbol": fill.contract.name,
+        "side": fill.side.lower(),
+        "quantity": str(fill.quantity),
+        "price": format(fill.price, "f"),
+        "executed_at": stamp(fill.at),
+        "trade_date": fill.session.isoformat(),
+        "multiplier": format(product.value_per_point, "f"),
+        "currency": product.currency,
+        "fees": {kind: format(amount, "f") for kind, amount in fill.fees.items()},
+    }
+
+
+def _operation(request: web.Request) -> str:
+    return f"{request.match_info['entity']}/{request.match_info['operation']}".lower()
+
+
+async def _call(request: web.Request, token: str | None) -> _Call:
+    environment, reporting = _HOSTS[request.match_info["host"]]
+    return _Call(
+        environment=environment,
+        reporting=reporting,
+        operation=_operation(request),
+        path=str(request.rel_url),
+        query=request.query,
+        body=load_object(await request.text()),
+        token=token,
+        remote=request.remote or "",
+    )
+
+
+def _response(given: Answer) -> web.Response:
+    return web.Response(status=given.status, text=given.text, content_type=given.content_type)
+
+
+async def _cut(request: web.Request, proper: Answer) -> web.StreamResponse:
+    """The connection ends in the middle of the body."""
+    body = proper.text.encode() or b"{}"
+    response = web.StreamResponse(status=proper.status, headers={"Content-Type": proper.content_type})
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response

@@ -1,0 +1,131 @@
+"""The source `session`: the fills of the running session, joined with their orders, fees and contracts.
+
+Tradovate's lists hold the current session only; what is not read before it rolls has to come from the reports.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAccount,
+    CoveredSpan,
+    Finality,
+    ProviderContext,
+    QuarantinedRow,
+    TimeWindow,
+    TradeBooking,
+    TradePage,
+    TradeRequest,
+)
+from brokersync_tradovate.accounts import list_accounts
+from brokersync_tradovate.client import TradovateClient
+from brokersync_tradovate.instruments import ReferenceData
+from brokersync_tradovate.normalise import ENVIRONMENTS, booking_of, length_warnings, quarantined, session_costs
+from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
+
+
+async def session_pages(
+    context: ProviderContext, client: TradovateClient, auth: AuthResult, request: TradeRequest
+) -> AsyncGenerator[TradePage, None]:
+    """A page for each environment that one of the accounts is in."""
+    for environment in ENVIRONMENTS:
+        accounts = [one for one in request.accounts if one.environment == environment]
+        if accounts:
+            covered = _covered(accounts, request.window, context.clock.now())
+            yield await _Session(context, client, auth, environment).page(accounts, covered)
+
+
+def _covered(accounts: Sequence[BrokerAccount], window: TimeWindow, now: datetime) -> tuple[CoveredSpan, ...]:
+    """The session up to now: what is traded between this read and the roll is not proved by it."""
+    if now <= window.start:
+        return ()
+    span = TimeWindow(window.start, min(window.end, now))
+    return tuple(
+        CoveredSpan(account_id=one.account_id, environment=one.environment, window=span, finality=Finality.PROVISIONAL)
+        for one in accounts
+    )
+
+
+class _Session:
+    """One read of the session in one environment."""
+
+    def __init__(self, context: ProviderContext, client: TradovateClient, auth: AuthResult, environment: str) -> None:
+        self._client, self._auth, self._environment = client, auth, environment
+        self._unmapped: Counter[str] = Counter()
+        self._references = ReferenceData(context, client, auth, environment, self._unmapped)
+
+    async def page(self, known: Iterable[BrokerAccount], covered: tuple[CoveredSpan, ...]) -> TradePage:
+        """The fills of all accounts, `known` or not, for the broker lists them together."""
+        rows = await self._list("fill")
+        if not rows:
+            return TradePage(covered=covered)
+        # read after the fills, so that the order and the fees of each of them can be there
+        orders, fees = await self._list("order"), await self._list("fillFee")
+        fills, bad = self._parsed(rows)
+        account_ids = await self._account_ids(fills, orders)
+        outcomes = await self._outcomes(fills, account_ids, fees)
+        bookings = tuple(one for one in outcomes if isinstance(one, TradeBooking))
+        return TradePage(
+            bookings=bookings,
+            covered=covered,
+            accounts=await self._first_seen(bookings, known),
+            quarantined=(*bad, *(one for one in outcomes if isinstance(one, QuarantinedRow))),
+            unmapped=dict(self._unmapped),
+        )
+
+    async def _list(self, entity: str) -> Sequence[Row]:
+        rows = await self._client.list_all(self._auth, self._environment, entity)
+        self._unmapped.update(length_warnings({f"{entity}/list": len(rows)}))
+        return rows
+
+    def _parsed(self, rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[QuarantinedRow]]:
+        """The fills in the order of execution, which the list does not keep, and the rows that are none."""
+        fills, bad = [], []
+        for row in rows:
+            try:
+                fills.append((Fill.of(row), row))
+            except RowError as error:
+                bad.append(quarantined(row, str(error), self._environment))
+        return sorted(fills, key=lambda pair: (pair[0].timestamp, pair[0].id)), bad
+
+    async def _account_ids(self, fills: Iterable[tuple[Fill, Row]], rows: Iterable[Row]) -> dict[int, str]:
+        """The account of each order; an order that the list does not hold is asked for by its id."""
+        orders = by_id(Order, rows, self._unmapped)
+        missing = {fill.order_id for fill, _ in fills} - orders.keys()
+        if missing:
+            found = await self._client.list_items(self._auth, self._environment, "order", missing)
+            orders |= by_id(Order, found, self._unmapped)
+        return {order.id: str(order.account_id) for order in orders.values()}
+
+    async def _outcomes(
+        self, fills: Sequence[tuple[Fill, Row]], account_ids: Mapping[int, str], fee_rows: Sequence[Row]
+    ) -> list[TradeBooking | QuarantinedRow]:
+        fees, written_fees = by_id(FillFee, fee_rows, self._unmapped), {row.get("id"): row for row in fee_rows}
+        instruments = await self._references.instruments({fill.contract_id: None for fill, _ in fills})
+        currencies = await self._references.currencies(
+            currency for fee in fees.values() for _, currency in fee.amounts.values() if currency is not None
+        )
+        return [
+            booking_of(
+                fill,
+                {"fill": row, "fillFee": written_fees.get(fill.id)},
+                environment=self._environment,
+                account_id=account_ids.get(fill.order_id),
+                instrument=instruments[fill.contract_id],
+                costs=session_costs(fees.get(fill.id), currencies, instruments[fill.contract_id].currency),
+            )
+            for fill, row in fills
+        ]
+
+    async def _first_seen(
+        self, bookings: Iterable[TradeBooking], known: Iterable[BrokerAccount]
+    ) -> tuple[BrokerAccount, ...]:
+        new = {booking.account_id for booking in bookings} - {account.account_id for account in known}
+        if not new:
+            return ()
+        listed = await list_accounts(self._client, self._auth, self._environment)
+        return tuple(account for account in listed if account.account_id in new)

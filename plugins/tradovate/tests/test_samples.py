@@ -1,0 +1,93 @@
+"""Answers of the real broker, as other people published them, where their files lie beside the repository."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.plugin import BrokerError, BrokerResponseError, HttpResponse, loads_exact
+from brokersync_tradovate.exchange import Exchange
+from brokersync_tradovate.fills_report import FillsReport
+from brokersync_tradovate.payloads import (
+    Account,
+    Contract,
+    ContractMaturity,
+    Currency,
+    Fill,
+    FillFee,
+    Login,
+    Order,
+    Product,
+    by_id,
+)
+from brokersync_tradovate.refusals import request_refused
+
+SAMPLES = Path(__file__).parents[3].parent / "shared" / "samples" / "tradovate"
+
+pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the published samples do not lie beside this checkout")
+
+
+def sample(name: str) -> Any:
+    return loads_exact((SAMPLES / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["fill_list_d.json", "fill_deps_d.json"])
+def test_published_fills_are_understood(name: str) -> None:
+    rows = sample(name)
+
+    fills = [Fill.of(row) for row in rows]
+
+    assert [(one.id, one.price, one.qty) for one in fills] == [
+        (row["id"], Decimal(row["price"]), Decimal(row["qty"])) for row in rows
+    ]
+    assert all(one.active and one.trade_date for one in fills)
+
+
+def test_an_evening_fill_belongs_to_the_next_session() -> None:
+    (fill,) = [Fill.of(row) for row in sample("fill_deps_d.json")]
+
+    assert fill.trade_date is not None
+    assert fill.trade_date > fill.timestamp.date()
+
+
+def test_every_published_shape_is_understood() -> None:
+    shapes = sample("shapes_synthetic.json")
+    unmapped: Counter[str] = Counter()
+    kinds: dict[str, Any] = {
+        "account_list": Account,
+        "order_list": Order,
+        "fill_list": Fill,
+        "fill_fee_list": FillFee,
+        "contract_items": Contract,
+        "contract_maturity_items": ContractMaturity,
+        "product_items": Product,
+        "currency_list": Currency,
+    }
+
+    assert all(len(by_id(kind, shapes[name], unmapped)) == len(shapes[name]) > 0 for name, kind in kinds.items())
+    assert not unmapped
+    assert Login.of(shapes["auth_ok"]).user_id == shapes["auth_ok"]["userId"]
+    assert list(FillsReport(shapes["report_empty"]["data"]).rows()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["auth_error", "penalty", "penalty_captcha", "oauth_error_http200", "report_error_http200"]
+)
+def test_every_published_refusal_is_an_error(name: str) -> None:
+    body = json.dumps(sample("shapes_synthetic.json")[name], default=str).encode()
+
+    with pytest.raises(BrokerError):
+        Exchange("fill/list", request_refused).check(HttpResponse(status=200, headers={}, body=body, url=""))
+
+
+@pytest.mark.parametrize(
+    "name", ["performance_b.csv", "orders_b.csv", "position_history_c.csv", "cash_history_synthetic.csv"]
+)
+def test_another_report_is_not_taken_for_the_fills_report(name: str) -> None:
+    with pytest.raises(BrokerResponseError, match="lacks the columns"):
+        FillsReport((SAMPLES / name).read_text(encoding="utf-8"))

@@ -1,0 +1,166 @@
+"""Bad input gets a clear message and an exit code, and the store stays as it was."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+_GOOD = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">
+<FlexStatement accountId="U9000001" fromDate="20260105" toDate="20260109" period="" whenGenerated="20260110;060000">
+<Trades>
+<Trade accountId="U9000001" currency="USD" assetCategory="STK" symbol="ACME" conid="77" multiplier="1" tradeID="501"
+ transactionID="9001" ibExecID="0000aaaa.0000bbbb.01.01" ibOrderID="31" dateTime="20260106;093105" tradeDate="20260106"
+ transactionType="ExchTrade" buySell="BUY" quantity="3" tradePrice="10.25" ibCommission="-0.35"
+ ibCommissionCurrency="USD" levelOfDetail="EXECUTION" openCloseIndicator="O" exchange="NYSE" />
+</Trades></FlexStatement></FlexStatements></FlexQueryResponse>
+"""
+
+_BAD = {
+    "truncated": _GOOD[:-60],
+    "not XML": "these are my trades, honest",
+    "an HTML page": "<!DOCTYPE html><html><body>Service is being maintained</body></html>",
+    "a service answer": """<FlexStatementResponse timestamp='05 January, 2026 12:10 PM EST'><Status>Warn</Status>
+        <ErrorCode>1019</ErrorCode><ErrorMessage>Generation in progress.</ErrorMessage></FlexStatementResponse>""",
+    "a CSV statement": '"ClientAccountID","CurrencyPrimary","Symbol","Buy/Sell"\n"U9000001","USD","ACME","BUY"\n',
+    "an entity bomb": '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]>'
+    + _GOOD.replace("ACME", "&b;"),
+    "empty": "",
+    "another root": "<Statements/>",
+    "no encoding": "\udcff\udcfe" + _GOOD,
+}
+
+
+def _contents(store: Path) -> dict[str, list[Any]]:
+    tables = ("bookings", "trades", "changes", "coverage", "accounts", "quarantine")
+    with sqlite3.connect(store) as db:
+        found = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    db.close()
+    return found
+
+
+@pytest.fixture
+def filled(brokersync: Run, tmp_path: Path) -> Path:
+    good = tmp_path / "good.xml"
+    good.write_text(_GOOD)
+    assert brokersync("import", "ibkr", good).code == 0
+    return tmp_path / "store.db"
+
+
+@pytest.mark.parametrize("what", _BAD)
+def test_a_bad_statement_changes_nothing_and_says_what_to_do(
+    brokersync: Run, filled: Path, tmp_path: Path, what: str
+) -> None:
+    before = _contents(filled)
+    bad = tmp_path / "bad.xml"
+    bad.write_bytes(_BAD[what].encode("utf-8", "surrogateescape"))
+    answer = brokersync("import", "ibkr", bad, "--json")
+    error = answer.document["imports"][0]["error"]
+    assert answer.code in (3, 6)
+    assert error["message"]
+    assert error["remedy"]
+    assert "Traceback" not in answer.out + answer.err
+    assert _contents(filled) == before
+    assert brokersync("import", "ibkr", bad).err.startswith("bad.xml: ")
+
+
+def test_each_bad_statement_has_a_message_of_its_own(brokersync: Run, tmp_path: Path) -> None:
+    messages = set()
+    for what, text in _BAD.items():
+        bad = tmp_path / "bad.xml"
+        bad.write_bytes(text.encode("utf-8", "surrogateescape"))
+        messages.add(brokersync("import", "ibkr", bad, "--json").document["imports"][0]["error"]["message"])
+        assert messages, what
+    assert len(messages) >= len(_BAD) - 2
+
+
+def test_a_missing_file_does_not_keep_the_others_from_being_imported(brokersync: Run, tmp_path: Path) -> None:
+    good = tmp_path / "good.xml"
+    good.write_text(_GOOD)
+    answer = brokersync("import", "ibkr", tmp_path / "missing.xml", good, "--json")
+    assert answer.code == 3
+    assert [set(one) & {"error", "report"} for one in answer.document["imports"]] == [{"error"}, {"report"}]
+    assert answer.document["imports"][1]["report"]["added"] == 1
+
+
+def test_a_dry_run_says_what_each_row_would_do_and_keeps_nothing(brokersync: Run, filled: Path, tmp_path: Path) -> None:
+    before = _contents(filled)
+    changed = tmp_path / "changed.xml"
+    second = _GOOD[_GOOD.index("<Trade ") : _GOOD.index("</Trades>")]
+    second = second.replace("501", "502").replace("9001", "9002").replace("bbbb.01.01", "bbbb.02.01")
+    changed.write_text(_GOOD.replace("</Trades>", second + "</Trades>"))
+    answer = brokersync("import", "ibkr", changed, "--dry-run", "--json")
+    assert answer.code == 0
+    assert [row["disposition"] for row in answer.document["imports"][0]["rows"]] == ["unchanged", "added"]
+    assert _contents(filled) == before
+    shown = brokersync("import", "ibkr", changed, "--dry-run").out
+    assert "would add 1" in shown
+    assert _contents(filled) == before
+
+
+def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Path, tmp_path: Path) -> None:
+    before = _contents(filled)
+    answer = brokersync("import", "ibkr", tmp_path / "good.xml", "--json")
+    report = answer.document["imports"][0]["report"]
+    assert (report["added"], report["unchanged"]) == (0, 1)
+    assert _contents(filled) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("sync",), 3, "connection"),
+        (("sync", "nobody-1"), 3, "nobody-1"),
+        (("connect", "acme"), 3, "acme"),
+        (("connect", "IBKR"), 3, "ibkr"),
+        (("providers", "ibrk"), 3, "ibkr"),
+        (("import", "ibkr"), 3, "file"),
+        (("import", "acme", "x.xml"), 3, "acme"),
+        (("connect", "ibkr", "--field", "token=1"), 3, "secret"),
+        (("connect", "ibkr", "--field", "nonsense"), 3, "NAME=VALUE"),
+        (("connect", "ibkr", "--fields-from", "/nowhere.json"), 3, "nowhere.json"),
+        (("connect", "ibkr", "--since", "tomorrow"), 3, "tomorrow"),
+        (("trades", "--since", "soon"), 3, "soon"),
+        (("sandbox", "acme"), 3, "acme"),
+        (("status", "--store", "/dev/null/x.db"), 7, "/dev/null"),
+        (("status", "--config", "/nowhere.toml"), 3, "nowhere.toml"),
+        (("frobnicate",), 2, "frobnicate"),
+        (("trades", "--format", "xml"), 2, "xml"),
+    ],
+)
+def test_wrong_words_get_a_clear_error_and_their_exit_code(
+    brokersync: Run, words: tuple[str, ...], code: int, said: str
+) -> None:
+    answer = brokersync(*words)
+    assert answer.code == code, answer
+    assert said in answer.err
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+
+
+def test_an_error_under_json_is_the_one_document(brokersync: Run) -> None:
+    answer = brokersync("sync", "--json")
+    assert answer.code == 3
+    assert json.loads(answer.out)["error"]["error"] == "BrokerConfigError"
+
+
+@pytest.mark.parametrize("words", [("providers",), ("providers", "ibkr"), ("status",), ("trades",)])
+def test_json_is_one_document_and_nothing_else(brokersync: Run, words: tuple[str, ...]) -> None:
+    answer = brokersync(*words, "--json")
+    assert answer.code == 0
+    assert isinstance(answer.document, dict)
+
+
+def test_a_file_that_is_no_store_is_left_alone(brokersync: Run, tmp_path: Path) -> None:
+    other = tmp_path / "letter.txt"
+    other.write_text("Dear Sir or Madam" * 100)
+    answer = brokersync("status", "--store", other)
+    assert answer.code == 7
+    assert "letter.txt" in answer.err
+    assert other.read_text() == "Dear Sir or Madam" * 100

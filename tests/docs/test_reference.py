@@ -1,0 +1,75 @@
+"""The reference and the code can not disagree silently."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import attrs
+
+from brokersync import errors, events, hookspecs
+from brokersync.cli.app import build
+from brokersync.cli.exits import Exit
+from brokersync.config import BrokerSettings, HttpSettings, RetrySettings, Settings
+from brokersync.types import BrokerTrade, Instrument
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def _section(title: str) -> str:
+    found = re.search(rf"^#+ {re.escape(title)}$(.*?)(?=^#+ |\Z)", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert found, f"the reference has no section {title!r}"
+    return found[1]
+
+
+def _first_cells(title: str) -> set[str]:
+    rows = [line.split("|")[1] for line in _section(title).splitlines() if line.startswith("|")]
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_error_is_in_the_reference() -> None:
+    tree = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.BrokerError)
+    }
+    assert _first_cells("Errors") == tree
+
+
+def test_every_event_is_in_the_reference() -> None:
+    tree = {name for name, kind in vars(events).items() if inspect.isclass(kind) and issubclass(kind, events.Event)}
+    assert _first_cells("Events") == tree - {"Event"}
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    plain = {field.name for field in attrs.fields(Settings)} - {"http", "retry", "brokers"}
+    nested = {
+        f"{prefix}.{field.name}"
+        for prefix, kind in (("http", HttpSettings), ("retry", RetrySettings), ("brokers.KEY", BrokerSettings))
+        for field in attrs.fields(kind)
+    }
+    names = {name for name in _first_cells("Settings") if not name.startswith("BROKERSYNC_")}
+    assert names == plain | nested
+
+
+def test_every_command_is_in_the_reference() -> None:
+    documented = {name.split()[1] for name in _first_cells("Commands")}
+    assert documented == {name for name in build() if not name.startswith("-")}
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    codes = {int(line.split("|")[1]) for line in _section("Exit codes").splitlines() if re.match(r"\| \d", line)}
+    assert codes == {int(code) for code in Exit}
+
+
+def test_every_name_of_a_trade_is_in_the_reference() -> None:
+    section = _section("A line of `trades --format jsonl`")
+    names = {field.name for field in attrs.fields(BrokerTrade)} - {"raw"}
+    assert _first_cells("A line of `trades --format jsonl`") == names
+    for field in attrs.fields(Instrument):
+        assert f"`{field.name}`" in section
+
+
+def test_every_hook_is_in_the_reference() -> None:
+    hooks = {name for name, value in vars(hookspecs).items() if hasattr(value, "brokersync_spec")}
+    assert {name.partition("(")[0] for name in _first_cells("Hooks")} == hooks

@@ -45,6 +45,7 @@ def test_one_distribution_may_offer_many_keys(site: Any) -> None:
         },
     )
     assert [offer.key for offer in discover().offers if offer.distribution == "family"] == ["fam-a", "fam-b"]
+    assert problems_of("family") == []
 
 
 def test_a_distribution_on_the_path_twice_is_listed_once(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -401,6 +401,13 @@ def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
     assert caught.value.remedy == "Its environments are: live, demo."
     with pytest.raises(BrokerConfigError, match="no environment 'paper'"):
         context_of("paper")
+    with pytest.raises(BrokerConfigError, match="no environment 'paper'"):
+        get_broker_provider(
+            "paper",
+            registry=registry_of(lambda context: Provider()),
+            settings=Settings(),
+            context=attrs.evolve(context_of(), environment="paper"),
+        )
 
 
 def test_an_unknown_broker_is_not_installed() -> None:

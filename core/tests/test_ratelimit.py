@@ -324,6 +324,7 @@ async def test_a_freeze_refuses_those_who_would_wait_too_long_for_it() -> None:
     await settle_without_time(lambda: toy.freeze(100))
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert toy.went == [("a", 0)]
+    assert toy.clock.time == toy.start
     assert [type(outcome) for outcome in outcomes] == [type(None), BrokerRateLimitError, BrokerRateLimitError]
 
 
@@ -434,9 +435,7 @@ weighted = st.lists(st.tuples(st.floats(0, 2, allow_subnormal=False), st.integer
 
 @given(weighted, st.integers(3, 5), periods, st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_first_come_is_first_served(
-    arrivals: list[tuple[float, int]], amount: int, period: float, leaky: bool
-) -> None:
+def test_first_come_is_first_served(arrivals: list[tuple[float, int]], amount: int, period: float, leaky: bool) -> None:
     async def play() -> None:
         toy = Caller((bucket if leaky else window)(amount, period))
         tasks = []

@@ -92,6 +92,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "40",
         "--think-ms",
         "0",
+        "--no-limits",
         "--json",
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

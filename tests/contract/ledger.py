@@ -45,7 +45,7 @@ class Row:
 
 
 def make_ledger(*, days: int = 5, seed: int = 11, corrections: bool = True) -> list[Row]:
-    """Some days of both accounts: equal timestamps, twins, fills on the day's edge, late fees, a cancel, a rebooking."""
+    """Some days of both accounts: equal times, twins, fills on the day's edge, late fees, a cancel and a rebooking."""
     chance = random.Random(seed)
     rows: list[Row] = []
     for day in range(days):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from .ledger import ACCOUNTS, DAY, START, Row, as_executed
 JOURNAL_PAGE = 6
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer with an HTTP status that is not 200."""
 
     def __init__(self, status: int, code: str) -> None:
@@ -56,11 +57,11 @@ class Server:
         return [account for account, since in self.accounts.items() if since <= self.clock.now()]
 
     def answer(self, path: str, asked: Mapping[str, str], bearer: str | None) -> Any:
-        """The JSON of an answer. Raises `Refusal`, or the error that `fail` ordered."""
+        """The JSON of an answer. Raises `RefusalError`, or the error that `fail` ordered."""
         if path == "/login":
             return self._log_in(asked)
         if bearer not in self.tokens:
-            raise Refusal(401, "token")
+            raise RefusalError(401, "token")
         if path == "/accounts":
             return [{"id": account, "opened": START.isoformat()} for account in self.visible()]
         self.count(path, asked)
@@ -75,7 +76,7 @@ class Server:
 
     def _log_in(self, asked: Mapping[str, str]) -> Any:
         if asked["password"] != self.password:
-            raise Refusal(403, "password")
+            raise RefusalError(403, "password")
         token = f"t-{len(self.tokens)}"
         self.tokens.add(token)
         return {"token": token, "login": asked["user"]}
@@ -188,13 +189,14 @@ class Line:
         check: Check | None = None,
         **_: Any,
     ) -> HttpResponse:
+        await asyncio.sleep(0)  # a real request gives others their turn, and can be cancelled there
         bearer = auth.access_token.reveal() if auth and auth.access_token else None
         try:
             answer, status = (
                 self.server.answer("/" + url.rpartition("/")[2], {**(params or {}), **(form or {})}, bearer),
                 200,
             )
-        except Refusal as refusal:
+        except RefusalError as refusal:
             raise _of_status(refusal) from None
         response = HttpResponse(status=status, headers={}, body=json.dumps(answer).encode(), url=url)
         if check is not None:
@@ -202,7 +204,7 @@ class Line:
         return response
 
 
-def _of_status(refusal: Refusal) -> BrokerError:
+def _of_status(refusal: RefusalError) -> BrokerError:
     if refusal.status == 401:
         return BrokerTokenExpiredError("The token is not valid.")
     if refusal.status == 403:

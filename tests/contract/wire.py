@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ class Wire:
 
     async def ask(self, account: str, start: str, end: str, offset: int) -> list[bytes]:
         """Up to six frames from `offset` on; an empty list is the end. Raises `LookupError` beyond it."""
+        await asyncio.sleep(0)
         asked = {"account": account, "start": start, "end": end, "offset": str(offset)}
         self._server.count("wire", asked)
         rows = self._server.executed(asked)

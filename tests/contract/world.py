@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -24,11 +23,13 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
-from brokersync.records import AccountKey, Connection, Deferred, Done, PageCommit, PageOutcome, Span, SpanState
+from brokersync.records import Connection, Deferred, Done, OpenRequest, PageCommit, PageOutcome, SpanState
 from brokersync.registry import ProviderRegistry
 from brokersync.store import PageRules, SealedGrant, SqliteStore, Store, StoreCache, TradeFilter
+from brokersync.sync.commit import page_rules
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.ledger import subtract, union
+from brokersync.sync.plan import Ask
 from brokersync.sync.report import ReportBuilder
 from brokersync.types import CoveredSpan, TimeWindow
 
@@ -62,15 +63,21 @@ class VirtualClock:
         self._now = max(moment, self._now)
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process is gone: nothing in the engine may catch this."""
 
 
-class Spy:
-    """The store, with something done after, or during, a chosen commit of a page."""
+def crash() -> None:
+    raise CrashError
 
-    def __init__(self, store: Store, at: int, act: Callable[[], None], *, during: bool = False) -> None:
-        self._store, self._at, self._act, self._during = store, at, act, during
+
+class Spy:
+    """The store, with something done before or after a chosen commit of a page; without `at` it only counts them."""
+
+    def __init__(
+        self, store: Store, at: int | None = None, act: Callable[[], object] = crash, *, before: bool = False
+    ) -> None:
+        self._store, self._at, self._act, self._before = store, at, act, before
         self.commits = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -79,10 +86,10 @@ class Spy:
     async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
         self.commits += 1
         mine = self.commits == self._at
-        if mine and self._during:
+        if mine and self._before:
             self._act()
         outcome = await self._store.commit_page(page, rules)
-        if mine and not self._during:
+        if mine and not self._before:
             self._act()
         return outcome
 
@@ -194,6 +201,13 @@ class World:
         days = (floor(last) - START) // DAY + 1
         return [START + (day + 1) * DAY - _BEFORE_MIDNIGHT for day in range(days)]
 
+    async def live(self) -> None:
+        """Sync once a day, shortly before midnight, from the first day on."""
+        while self.clock.now() < NOW:
+            self.clock.set(floor(self.clock.now()) + DAY - _BEFORE_MIDNIGHT)
+            await self.settle()
+            self.clock.set(floor(self.clock.now()) + DAY)
+
     async def catch_up(self, *, store: Store | None = None) -> Done:
         """Bring in all that the broker has."""
         done: Done | None = None
@@ -224,6 +238,29 @@ class World:
     async def feed(self) -> list[tuple[str, str, str, int]]:
         changes = await self.store.changes("owner", 0, limit=5000)
         return sorted((one.key.account_id, one.trade_id, one.kind.value, one.revision) for one in changes)
+
+    async def state(self) -> tuple[object, ...]:
+        """All that another course of events has to end in as well."""
+        return await self.trades(), await self.spans(SpanState.FINAL), await self.feed()
+
+    async def unproved(self) -> list[TimeWindow]:
+        """What is called covered though no page has said so: nothing, if all is well."""
+        covered = await self.spans(SpanState.FINAL, SpanState.PROVISIONAL)
+        return [part for account, windows in covered.items() for part in subtract(windows, self.proved(account))]
+
+    async def plant(self, cursor: str, window: TimeWindow) -> None:
+        """Leave a begun request in the store, as if an earlier sync had been broken off."""
+        (source,) = self.manifest.sources
+        accounts = await self.store.accounts("c-1")
+        account = Ask(source=source, accounts=accounts, window=window).account
+        request = OpenRequest(connection_id="c-1", source=source.name, account=account, window=window, cursor=cursor)
+        await self.store.commit_page(
+            PageCommit(
+                owner="owner", provider=self.manifest.key, source=source.name, at=self.clock.now(),
+                connection_id="c-1", request_account=account, next_request=request,
+            ),
+            page_rules(self.manifest),
+        )  # fmt: skip
 
     def proved(self, account: str) -> list[TimeWindow]:
         """What pages have said to cover, inside what they were asked."""
@@ -288,6 +325,7 @@ async def open_world(
         await world.connect()
         clock.set(now or (NOW if kind.history else START))
         yield world
+        assert all(reading.closed for reading in world.readings), "a provider's generator was left open"
     finally:
         unlisten(manifest.hosts["api"])
         await store.close()

@@ -57,6 +57,7 @@ class Stand:
             logins=1,
             days=_DAYS,
             think=timedelta(0),
+            keeps_limits=False,
         )
         self.broker: SimulatedBroker = simulated_broker(key, registry, settings)
 

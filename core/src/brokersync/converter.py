@@ -15,9 +15,9 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
+from brokersync.decimals import check_length
 from brokersync.errors import BrokerConfigError
 from brokersync.secret import Secret
-from brokersync.types import MOST_DIGITS
 
 T = TypeVar("T")
 
@@ -54,8 +54,7 @@ def _structure_decimal(value: Any, _: Any) -> Decimal:
         raise ValueError(f"{value!r} is no number") from None
     if not number.is_finite():
         raise ValueError(f"{value!r} is not finite")
-    if abs(number.adjusted()) > MOST_DIGITS:
-        raise ValueError(f"{value!r} has more than {MOST_DIGITS} digits before or after the point")
+    check_length(number, repr(value))
     return number
 
 

@@ -9,7 +9,7 @@ from brokersync.config import Settings, load_settings
 from brokersync.errors import BrokerConfigError, Fault
 from brokersync.events import EventSink, no_events
 from brokersync.fields import read_fields
-from brokersync.managed import ManagedProvider, files_only
+from brokersync.managed import ManagedProvider
 from brokersync.manifest import Manifest
 from brokersync.provider import Cache, Clock, Guard, Hosts, Http, ProviderContext
 from brokersync.registry import LoadedProvider, ProviderRegistry
@@ -78,15 +78,12 @@ def open_provider(
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
     the login they are given. Raises `BrokerConfigError`.
     """
-    manifest = loaded.manifest
-    _check_environment(manifest, environment)
-    if loaded.spec.create is None:
-        raise files_only(manifest)
     from brokersync.clock import SystemClock  # the HTTP stack costs 150 ms that nobody pays before a provider opens
     from brokersync.hosts import HostMap
     from brokersync.http import BrokerHttp
     from brokersync.ratelimit import LocalLimiter
 
+    manifest = loaded.manifest
     own = settings.broker(manifest.key)
     clock = clock or SystemClock()
     hosts = HostMap(manifest, own.hosts)

@@ -30,7 +30,7 @@ from brokersync.hosts import host_of
 FOREIGN: Final = (aiohttp.ClientError, HttpProcessingError, OSError, EOFError)
 """What the network raises; anything else is a bug and is not dressed up."""
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d+)?")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 _LONGEST_ASKED = timedelta(days=366)
 _DOUBT = "Whether it was carried out is not known."
 _CHECK_FIRST = "Look at the broker whether it was carried out before it is sent again."

@@ -12,6 +12,7 @@ import aiohttp
 
 from brokersync.config import HttpSettings
 from brokersync.errors import BrokerConfigError, BrokerResponseError, Fault
+from brokersync.http_body import ACCEPTED_ENCODING, read_body
 from brokersync.http_classify import FOREIGN, Failed, foreign_error
 from brokersync.manifest import Manifest
 from brokersync.provider import HttpResponse, RequestDraft
@@ -19,6 +20,7 @@ from brokersync.version import VERSION
 
 USER_AGENT: Final = f"brokersync/{VERSION}"
 
+_HEADERS: Final = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED_ENCODING}
 _HEAD_OF_FILE = 64 * 1024
 _KEPT_IN_MEMORY = 1024 * 1024
 
@@ -87,9 +89,8 @@ class Wire:
     async def _exchange(
         self, draft: RequestDraft, shown_url: str, *, spool: bool, total: timedelta | None
     ) -> HttpResponse:
-        headers = dict(draft.headers)
-        if "user-agent" not in {name.lower() for name in headers}:
-            headers["User-Agent"] = USER_AGENT
+        own = {name.lower() for name in draft.headers}
+        headers = {name: value for name, value in _HEADERS.items() if name.lower() not in own} | draft.headers
         session = self._opened()
         async with session.request(
             draft.method,
@@ -100,6 +101,7 @@ class Wire:
             data=draft.form,
             timeout=self._timeout(total),
             allow_redirects=False,
+            auto_decompress=False,
         ) as answer:
             return await self._read(answer, shown_url, spool=spool)
 
@@ -138,25 +140,28 @@ class Wire:
                 file = on_failure.enter_context(_spool())
                 body = await self._into_file(answer, file)
             else:
-                body = bytes(await self._into_memory(answer))
+                body = await self._into_memory(answer)
             on_failure.pop_all()
         return HttpResponse(
             status=answer.status, headers=MappingProxyType(headers), body=body, url=shown_url, file=file
         )
 
-    async def _into_memory(self, answer: aiohttp.ClientResponse) -> bytearray:
+    async def _into_memory(self, answer: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
-        async for part in answer.content.iter_any():  # parts are decompressed, and never more than a buffer at once
-            body += part
-            self._bound(len(body), self._settings.max_body_bytes, answer)
-        return body
+
+        def write(piece: bytes) -> None:
+            self._bound(len(body) + len(piece), self._settings.max_body_bytes, answer)
+            body.extend(piece)
+
+        await read_body(answer, self._manifest.display_name, write)
+        return bytes(body)
 
     async def _into_file(self, answer: aiohttp.ClientResponse, file: BinaryIO) -> bytes:
-        size = 0
-        async for part in answer.content.iter_any():
-            size += len(part)
-            self._bound(size, self._settings.max_spooled_bytes, answer)
-            self._store(file, part)
+        def write(piece: bytes) -> None:
+            self._bound(file.tell() + len(piece), self._settings.max_spooled_bytes, answer)
+            _store(file, piece)
+
+        await read_body(answer, self._manifest.display_name, write)
         file.seek(0)
         head = file.read(_HEAD_OF_FILE)
         file.seek(0)
@@ -173,19 +178,20 @@ class Wire:
                 )
             )
 
-    def _store(self, file: BinaryIO, part: bytes) -> None:
-        try:
-            file.write(part)
-        except OSError as error:
-            failed = Failed(
-                BrokerConfigError(
-                    f"An answer could not be kept in a temporary file: {error.strerror or type(error).__name__}.",
-                    remedy="Make room in the folder for temporary files.",
-                )
-            )
-        else:
-            return
-        raise failed
+
+def _store(file: BinaryIO, piece: bytes) -> None:
+    try:
+        file.write(piece)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    else:
+        return
+    raise Failed(
+        BrokerConfigError(
+            f"An answer could not be kept in a temporary file: {why}.",
+            remedy="Make room in the folder for temporary files.",
+        )
+    )
 
 
 def _spool() -> BinaryIO:

@@ -114,7 +114,11 @@ class ManagedProvider:
 
     def _create(self) -> BrokerProvider[Any]:
         if self.spec.create is None:
-            raise files_only(self.manifest)
+            raise BrokerConfigError(
+                f"The broker {self.manifest.key!r} gives trades as files only; there is nothing to log in to.",
+                remedy="Import a file that you downloaded from the broker.",
+                provider=self.manifest.key,
+            )
         with self._border("create"):
             provider: object = self.spec.create(self.context)
         if not isinstance(provider, BrokerProvider):
@@ -199,15 +203,6 @@ class ManagedProvider:
             (trade.provider, trade.environment, trade.account_id)
             == (self.manifest.key, booking.environment, booking.account_id)
         )
-
-
-def files_only(manifest: Manifest) -> BrokerConfigError:
-    """The error for a login at a broker that has none."""
-    return BrokerConfigError(
-        f"The broker {manifest.key!r} gives trades as files only; there is nothing to log in to.",
-        remedy="Import a file that you downloaded from the broker.",
-        provider=manifest.key,
-    )
 
 
 def _kind(value: object) -> str:

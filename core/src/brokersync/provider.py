@@ -84,11 +84,11 @@ class RequestDraft:
     """
 
     method: str
-    url: str
-    params: dict[str, str]
-    headers: dict[str, str]
-    json: Any = None
-    form: dict[str, str] | None = None
+    url: str = attrs.field(repr=False)
+    params: dict[str, str] = attrs.field(repr=False)
+    headers: dict[str, str] = attrs.field(repr=False)
+    json: Any = attrs.field(default=None, repr=False)
+    form: dict[str, str] | None = attrs.field(default=None, repr=False)
     auth: AuthResult | None = None
 
 
@@ -100,8 +100,8 @@ class HttpResponse:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
     url: str
     file: BinaryIO | None = None
 

@@ -95,13 +95,17 @@ class Span:
 
 @attrs.frozen(kw_only=True)
 class OpenRequest:
-    """A request that was begun and not finished: where to go on. `account` is empty when it is for the whole login."""
+    """A request that was begun and not finished: where to go on. `account` is empty when it is for the whole login.
+
+    `begun_at` is when its first answer was asked for; `attempts` counts the syncs since that could not move it on.
+    """
 
     connection_id: str
     source: str
     account: str
     window: TimeWindow
     cursor: str | None
+    begun_at: datetime | None = None
     resume_at: datetime | None = None
     attempts: int = 0
 
@@ -194,6 +198,7 @@ class PageCommit:
     """One page on its way into the store, with what follows from it for coverage and for going on.
 
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
+    `finished` is the window that ended with this page, so that the same round of syncing does not read it again.
     """
 
     owner: str
@@ -209,6 +214,7 @@ class PageCommit:
     quarantined: tuple[QuarantinedRow, ...] = ()
     next_request: OpenRequest | None = None
     ends_request: bool = False
+    finished: TimeWindow | None = None
     bookmark: str | None = None
 
 

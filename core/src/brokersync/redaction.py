@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Final, final
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, unquote_plus, urlsplit
 
 MASK: Final = "***"
 
@@ -69,7 +69,10 @@ def redact_url(url: str, secret_values: Iterable[str] = (), *, params: Iterable[
     path = _PATH_PARAMETER.sub(rf";\1={MASK}", parts.path)
     address = f"{parts.scheme}://{authority}{path}" if parts.scheme or authority else path
     names = [_name(pair) for pair in parts.query.split("&") if pair] + [f"{name}={MASK}" for name in params]
-    return redact_text(address + ("?" + "&".join(names) if names else ""), secret_values)
+    shown = address + ("?" + "&".join(names) if names else "")
+    plain = unquote_plus(shown)
+    standing = [value for value in secret_values if value in shown or value in plain]
+    return redact_text(shown, standing) if standing else shown  # for every request, so what is not there costs little
 
 
 def _name(pair: str) -> str:

@@ -19,7 +19,7 @@ class SandboxSettings:
     """How a simulated broker behaves: the same seed and clock give the same history and the same ids.
 
     `days` of history end at `now()`; `trades_per_day` is the mean per account. `think` is how long it takes for
-    answers that take long at the real broker.
+    answers that take long at the real broker. Without `keeps_limits` it refuses nobody for asking too often.
     """
 
     now: Callable[[], datetime]
@@ -29,6 +29,7 @@ class SandboxSettings:
     days: int = 400
     trades_per_day: float = 2.0
     think: timedelta = timedelta(seconds=1)
+    keeps_limits: bool = True
 
 
 @attrs.frozen(kw_only=True)

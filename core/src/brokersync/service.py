@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -16,10 +16,11 @@ from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
 from brokersync.converter import to_json
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
     BrokerConfigError,
     BrokerError,
-    BrokerNotReadyError,
+    BrokerRetryableError,
     BrokerTokenExpiredError,
     StoreError,
 )
@@ -34,7 +35,9 @@ from brokersync.events import (
     SyncStarted,
     no_events,
 )
-from brokersync.factory import ManagedProvider, make_credentials, open_provider
+from brokersync.factory import ManagedProvider, open_provider
+from brokersync.login import OpenLogin
+from brokersync.manifest import SourceScope
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.records import Change, Connection, ConnectionState, Deferred, Done, Span, SyncReport
@@ -46,9 +49,6 @@ from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, StatementHints
-
-_TESTING_TAKES_AT_MOST = timedelta(minutes=3)
-_FIRST_LOOK = timedelta(seconds=2)
 
 
 class BrokerSync:
@@ -132,7 +132,7 @@ class BrokerSync:
         environment = environment or loaded.manifest.environments[0]
         plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
         async with self._login(loaded, environment) as login:
-            auth, accounts = await self._test(login, plain)
+            auth, accounts = await login.test(plain)
         connection = Connection(
             connection_id=f"{provider}-{secrets.token_hex(3)}",
             owner=owner,
@@ -213,6 +213,7 @@ class BrokerSync:
                 connection_id=connection.connection_id,
             ) as provider:
                 auth = await keeper.current(grant.auth)
+                await self._look_for_accounts(connection, provider, auth, report)
                 engine = SyncEngine(
                     connection=connection,
                     manifest=loaded.manifest,
@@ -228,6 +229,17 @@ class BrokerSync:
                     ),
                 )
                 return await engine.run()
+
+    async def _look_for_accounts(
+        self, connection: Connection, provider: ManagedProvider, auth: AuthResult, report: ReportBuilder
+    ) -> None:
+        """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand."""
+        if all(source.scope is SourceScope.LOGIN for source in provider.manifest.sources if not source.files):
+            return
+        try:
+            await self._store.put_accounts(connection, await provider.get_accounts(auth))
+        except (BrokerRetryableError, BrokerAPIError) as error:
+            report.problem(error)
 
     async def import_statement(
         self,
@@ -323,7 +335,7 @@ class BrokerSync:
 
     def _login(
         self, loaded: LoadedProvider, environment: str, events: EventSink | None = None, connection_id: str = ""
-    ) -> _OpenLogin:
+    ) -> OpenLogin:
         provider = open_provider(
             loaded,
             environment=environment,
@@ -334,25 +346,7 @@ class BrokerSync:
             events=events or self._events,
             connection_id=connection_id,
         )
-        return _OpenLogin(loaded, provider)
-
-    async def _test(self, login: _OpenLogin, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
-        """Log in and list the accounts; a broker that needs a moment for the list is given one."""
-        auth = await login.log_in(fields)
-        deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
-        renewed = False
-        while True:
-            try:
-                return auth, await login.provider.get_accounts(auth)
-            except BrokerTokenExpiredError:
-                if renewed:
-                    raise
-                auth, renewed = await login.log_in(fields), True
-            except BrokerNotReadyError as error:
-                wait = error.retry_after or _FIRST_LOOK
-                if self._clock.now() + wait > deadline:
-                    raise
-                await self._clock.sleep(wait.total_seconds())
+        return OpenLogin(loaded, provider, self._clock)
 
     async def _fail(self, connection: Connection, error: BrokerError, report: ReportBuilder, sink: EventSink) -> None:
         names = {"provider": connection.provider, "connection_id": connection.connection_id}
@@ -387,27 +381,6 @@ class BrokerSync:
 
     async def _log(self, connection: Connection, report: SyncReport) -> None:
         await self._store.log_sync(connection.connection_id, to_json(report), self._clock.now())
-
-
-class _OpenLogin:
-    """A provider whose requests use the tokens they are given: for logging in, and for making new tokens."""
-
-    def __init__(self, loaded: LoadedProvider, provider: ManagedProvider) -> None:
-        self._loaded, self.provider = loaded, provider
-
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        return await self.provider.authenticate(make_credentials(self._loaded, fields))
-
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        return await self.provider.refresh_token(auth)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.provider.aclose()
 
 
 def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import attrs
 
+from brokersync.decimals import check_length
 from brokersync.enums import (
     AssetClass,
     BookingEffect,
@@ -30,7 +31,6 @@ from brokersync.enums import (
 from brokersync.secret import Secret
 
 __all__ = [
-    "MOST_DIGITS",
     "AssetClass",
     "AuthResult",
     "BookingEffect",
@@ -63,16 +63,13 @@ __all__ = [
     "utc",
 ]
 
-MOST_DIGITS: Final = 60  # "1e999999999" is short in an answer and fills the memory when it is written out
-
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def _decimal(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if type(value) is not Decimal or not value.is_finite():
         raise TypeError(f"{field.name} must be a finite Decimal, not {value!r}")
-    if abs(value.adjusted()) > MOST_DIGITS:
-        raise ValueError(f"{field.name} has more than {MOST_DIGITS} digits before or after the point")
+    check_length(value, field.name)
 
 
 def _optional_decimal(instance: object, field: attrs.Attribute[Any], value: object) -> None:

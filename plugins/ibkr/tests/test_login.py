@@ -55,8 +55,8 @@ async def test_without_a_second_query_there_are_no_confirmations(
     service.script.append(flex.accepted())
     auth = await provider.authenticate(attrs.evolve(CREDENTIALS, confirmations_query_id=None))
     assert auth.sources == ("activity",)
+    request = TradeRequest(source="confirmations", window=Days(date(2024, 3, 15), date(2024, 3, 15)).window)
     with pytest.raises(BrokerConfigError, match="no query for the source confirmations"):
-        request = TradeRequest(source="confirmations", window=Days(date(2024, 3, 15), date(2024, 3, 15)).window)
         await anext(provider.get_trades(auth, request))
 
 

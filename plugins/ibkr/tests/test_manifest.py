@@ -33,7 +33,7 @@ def test_the_running_day_is_asked_of_confirmations_only(manifest: Manifest) -> N
 
 def test_the_limits_are_the_tokens(manifest: Manifest) -> None:
     assert [(limit.scope, limit.amount, limit.period) for limit in manifest.limits] == [
-        (LimitScope.CREDENTIAL, 1, timedelta(seconds=1)),
+        (LimitScope.CREDENTIAL, 1, timedelta(milliseconds=1200)),
         (LimitScope.CREDENTIAL, 10, timedelta(seconds=60)),
     ]
     assert all(limit.source and not limit.operations for limit in manifest.limits)

@@ -200,7 +200,7 @@ async def test_a_row_becomes_the_same_booking_as_the_sessions_fill(world: Any) -
     ],
 )
 async def test_the_side_is_the_code_or_else_the_word(world: Any, changes: dict[str, str], side: Side) -> None:
-    (booking,) = await read_bookings(world, row(**changes))
+    (booking,) = await read_bookings(world, row() | changes)
 
     assert booking.trade is not None
     assert booking.trade.side is side
@@ -313,7 +313,7 @@ async def test_a_column_that_can_be_done_without_is_counted(world: Any, absent: 
     ],
 )
 async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: dict[str, str], reason: str) -> None:
-    script(world, text(row(21), row(22, **changes)))
+    script(world, text(row(21), row(22) | changes))
 
     first, last = await read(world)
 

@@ -145,7 +145,7 @@ async def test_the_row_is_kept_as_json_with_every_digit(world: Any) -> None:
     ],
 )
 async def test_each_fee_keeps_its_kind_sign_and_currency(world: Any, field: str, currency: str, kind: FeeKind) -> None:
-    script(world, [fill()], [order()], [fee(**{field: -0.25, currency: 8})])
+    script(world, [fill()], [order()], [fee() | {field: -0.25, currency: 8}])
 
     (booking,) = (await read_one(world)).bookings
 
@@ -337,6 +337,16 @@ async def test_a_row_that_was_not_understood_is_not_kept(world: Any) -> None:
     assert (first.bookings[0].trade and first.bookings[0].trade.instrument.complete) is False
     assert any("Product row" in name for name in first.unmapped)
     assert (second.bookings[0].trade and second.bookings[0].trade.instrument.complete) is True
+
+
+async def test_an_id_may_come_as_text(world: Any) -> None:
+    script(world, [fill()], [order()])
+    world.broker.on("live", "contract/items", [CONTRACT | {"id": "301"}])
+
+    first, second = await read_one(world), await read_one(world)
+
+    assert (first.bookings[0].trade and first.bookings[0].trade.instrument.symbol) == "MYMM6"
+    assert first == second
 
 
 async def test_ids_mean_other_things_on_the_other_side(world: Any) -> None:

@@ -1,4 +1,4 @@
-"""An aggregator of other brokers: a day late, early rows without fees first, and ids that change with each reworking."""
+"""An aggregator of other brokers: a day late, rows without fees first, and ids that change when it works them over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker without any interface: the user downloads a file, whose rows have no ids, and there is nothing to log in to."""
+"""A broker without an interface: the user downloads a file, its rows have no ids, and there is nothing to log in to."""
 
 from __future__ import annotations
 

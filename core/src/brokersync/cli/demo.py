@@ -60,7 +60,7 @@ async def _play(folder: Path, seed: int, common: Common) -> int:
             "No installed broker brings a sandbox, so there is nothing to show.",
             remedy="Install one: `brokersync providers` says how.",
         )
-    settings = SandboxSettings(now=lambda: datetime.now(UTC), seed=seed, days=_DAYS, think=timedelta(milliseconds=800))
+    settings = SandboxSettings(now=lambda: datetime.now(UTC), seed=seed, days=_DAYS, think=timedelta(milliseconds=300))
     async with Stage(folder, brokers, registry, settings) as stage:
         facts = await _acts(stage)
     _finish(facts, folder, common)

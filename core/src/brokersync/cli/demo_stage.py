@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -149,10 +149,18 @@ class Stage:
         )
 
     async def sync(self, again_from: datetime | None = None) -> list[dict[str, Any]]:
-        """Sync all logins side by side; each one's result as JSON values."""
+        """Sync all logins side by side; each one's result as JSON values. With `again_from` only histories are read."""
+        sources = self._histories() if again_from else None
         with SyncProgress(self.connections) as progress:
-            results = await sync_all(self._bs, self.connections, events=progress, again_from=again_from)
+            results = await sync_all(
+                self._bs, self.connections, events=progress, again_from=again_from, sources=sources
+            )
         return [as_json(result) for result in results]
+
+    def _histories(self) -> list[str]:
+        """The sources that are read again for corrections; the others hold the last days only."""
+        specs = [spec for key in self._brokers for spec in self._registry.manifest(key).sources]
+        return [spec.name for spec in specs if spec.reread > timedelta(0)]
 
     async def compare(self) -> list[dict[str, Any]]:
         """The store's live trades against each sandbox's ledger, per account: by key, side, quantity and price."""

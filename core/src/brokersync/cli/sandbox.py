@@ -14,6 +14,7 @@ from brokersync.cli.common import Common, finish, note, print_json
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from brokersync.sandboxes import SandboxSettings
     from brokersync.testing import RunningSandbox
 
 
@@ -26,21 +27,30 @@ def sandbox(
     days: Annotated[int, Parameter(help="How many days of history there are.")] = 400,
     logins: Annotated[int, Parameter(help="How many logins there are.")] = 2,
     think_ms: Annotated[int, Parameter(help="How long the broker takes for what takes it long.")] = 1000,
+    limits: Annotated[bool, Parameter(help="Whether it keeps the broker's limits.")] = True,
     common: Common = Common(),
 ) -> int:
     """Run a simulated broker that speaks the real broker's protocol, with invented history and faults on request.
 
     POST /_sandbox/faults with {"fault": NAME, "times": N, "after": M} makes requests fail; Ctrl-C ends it.
     """
-    return finish(_sandbox(broker, port, seed, days, logins, timedelta(milliseconds=think_ms), common), common)
-
-
-async def _sandbox(broker: str, port: int, seed: int, days: int, logins: int, think: timedelta, common: Common) -> int:
-    from brokersync.registry import ProviderRegistry
     from brokersync.sandboxes import SandboxSettings
+
+    settings = SandboxSettings(
+        now=lambda: datetime.now(UTC),
+        seed=seed,
+        days=days,
+        logins=logins,
+        think=timedelta(milliseconds=think_ms),
+        keeps_limits=limits,
+    )
+    return finish(_sandbox(broker, port, settings, common), common)
+
+
+async def _sandbox(broker: str, port: int, settings: SandboxSettings, common: Common) -> int:
+    from brokersync.registry import ProviderRegistry
     from brokersync.testing import run_sandbox
 
-    settings = SandboxSettings(now=lambda: datetime.now(UTC), seed=seed, days=days, logins=logins, think=think)
     registry = ProviderRegistry.installed(common.settings())
     async with run_sandbox(broker, registry=registry, settings=settings, port=port) as running:
         _tell(running, common)

@@ -125,8 +125,6 @@ async def _one(
         if until - began > wait:
             return Result(connection_id=name, report=_sum(parts), deferred_until=until)
         await asyncio.sleep(max((until - datetime.now(UTC)).total_seconds(), 0))
-        # what was read from that day on is committed; the parts to come only fill what is missing
-        again_from = None
 
 
 def _as_report(outcome: Done | Deferred) -> dict[str, Any]:

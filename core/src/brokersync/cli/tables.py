@@ -11,23 +11,33 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_IN_A_PIPE = 10_000
+
+
 def console(*, stderr: bool = False) -> Console:
-    """A console on standard output or standard error; in a pipe it writes plain text of 120 columns."""
+    """A console on standard output or standard error; in a pipe its lines are as long as they need to be."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 120, soft_wrap=False)
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _IN_A_PIPE, soft_wrap=False)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """A table on standard output; columns named in `right` are numbers."""
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> None:
+    """A table on standard output; columns named in `right` are numbers, and those and `whole` ones are never broken."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in right or column in whole,
+        )
     for row in rows:
         # what a broker or a user wrote is text, never markup
         table.add_row(*(Text(cell) for cell in row))

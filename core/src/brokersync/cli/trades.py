@@ -131,7 +131,8 @@ async def _write_table(found: AsyncIterator[BrokerTrade]) -> None:
     show_table(
         ("executed (UTC)", "account", "side", "quantity", "symbol", "price", "", "fees", "event"),
         rows,
-        right=("quantity", "price", "fees"),
+        right=("quantity", "price"),
+        whole=("executed (UTC)", "side"),
     )
     if more:
         sys.stdout.write(f"... the first {_TABLE_ROWS} are shown; --format csv or jsonl writes all\n")

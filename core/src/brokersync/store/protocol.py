@@ -20,7 +20,7 @@ from brokersync.records import (
     PageOutcome,
     Span,
 )
-from brokersync.types import BrokerAccount, BrokerTrade
+from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +94,12 @@ class Store(Protocol):
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]: ...
 
     async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
+
+    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+        """The windows that ended in this round of syncing, not before `since`, per (source, request's account)."""
+
+    async def end_round(self, connection_id: str) -> None:
+        """The next sync begins a new round, in which everything that is due is read again."""
 
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None: ...
 

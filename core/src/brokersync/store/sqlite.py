@@ -29,7 +29,7 @@ from brokersync.store.protocol import PageRules, SealedGrant, TradeFilter
 from brokersync.store.sqlite_accounts import put_accounts
 from brokersync.store.sqlite_page import commit_page
 from brokersync.store.sqlite_schema import prepare
-from brokersync.types import BrokerAccount, BrokerTrade
+from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,6 +163,12 @@ class SqliteStore:
 
     async def drop_request(self, connection_id: str, source: str, account: str) -> None:
         await self._write(queries.drop_request, connection_id, source, account)
+
+    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+        return await self._read(queries.finished, connection_id, since)
+
+    async def end_round(self, connection_id: str) -> None:
+        await self._write(queries.end_round, connection_id)
 
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None:
         return await self._read(queries.bookmark, connection_id, source, account)

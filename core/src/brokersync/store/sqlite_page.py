@@ -268,12 +268,21 @@ class _Page:
         key = (self._page.connection_id, self._page.source, self._page.request_account)
         if self._page.ends_request:
             self._db.execute("DELETE FROM open_requests WHERE (connection_id, source, account) = (?, ?, ?)", key)
+            self._keep_finished(key)
         elif self._page.next_request is not None:
             self._db.execute(
                 "INSERT OR REPLACE INTO open_requests VALUES (?, ?, ?, ?)", (*key, compact(self._page.next_request))
             )
         if self._page.bookmark is not None:
             self._db.execute("INSERT OR REPLACE INTO bookmarks VALUES (?, ?, ?, ?)", (*key, self._page.bookmark))
+
+    def _keep_finished(self, key: tuple[str, str, str]) -> None:
+        window = self._page.finished
+        if window is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO finished_windows VALUES (?, ?, ?, ?, ?, ?)",
+                (*key, sortable(window.start), sortable(window.end), sortable(self._page.at)),
+            )
 
 
 def _heir(gone: str, bookings: Sequence[TradeBooking], keys: Sequence[str]) -> str | None:

@@ -23,7 +23,7 @@ from brokersync.records import (
 )
 from brokersync.store.protocol import SealedGrant, TradeFilter
 from brokersync.store.rows import compact, load_span, load_trade, sortable, unpack_raw
-from brokersync.types import BrokerAccount, BrokerTrade
+from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 
 def data_key(db: sqlite3.Connection, owner: str, new: Callable[[], bytes]) -> bytes:
@@ -148,6 +148,24 @@ def drop_request(db: sqlite3.Connection, connection_id: str, source: str, accoun
         "DELETE FROM open_requests WHERE connection_id = ? AND source = ? AND account = ?",
         (connection_id, source, account),
     )
+
+
+def finished(
+    db: sqlite3.Connection, connection_id: str, since: datetime
+) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+    rows = db.execute(
+        "SELECT source, account, starts, ends FROM finished_windows"
+        " WHERE connection_id = ? AND at >= ? ORDER BY starts",
+        (connection_id, sortable(since)),
+    )
+    found: dict[tuple[str, str], list[TimeWindow]] = {}
+    for source, account, starts, ends in rows:
+        found.setdefault((source, account), []).append(from_json({"start": starts, "end": ends}, TimeWindow))
+    return {key: tuple(value) for key, value in found.items()}
+
+
+def end_round(db: sqlite3.Connection, connection_id: str) -> None:
+    db.execute("DELETE FROM finished_windows WHERE connection_id = ?", (connection_id,))
 
 
 def bookmark(db: sqlite3.Connection, connection_id: str, source: str, account: str) -> str | None:

@@ -81,6 +81,12 @@ CREATE TABLE open_requests (
     PRIMARY KEY (connection_id, source, account)
 ) WITHOUT ROWID;
 
+CREATE TABLE finished_windows (
+    connection_id TEXT NOT NULL, source TEXT NOT NULL, account TEXT NOT NULL,
+    starts TEXT NOT NULL, ends TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (connection_id, source, account, starts)
+) WITHOUT ROWID;
+
 CREATE TABLE bookmarks (
     connection_id TEXT NOT NULL, source TEXT NOT NULL, account TEXT NOT NULL, bookmark TEXT NOT NULL,
     PRIMARY KEY (connection_id, source, account)

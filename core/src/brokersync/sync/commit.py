@@ -81,21 +81,32 @@ class PageWriter:
     ) -> None:
         self._target, self._manifest, self._store, self._clock = target, manifest, store, clock
         self._events, self._report, self._rules = events, report, page_rules(manifest)
-        self._ask: Ask | None = None
-        self._source: SourceSpec | None = None
-        self._occurrences = Occurrences()
+        self._start(None, None, None)
 
-    def begin(self, ask: Ask) -> None:
-        """The pages that follow answer `ask`."""
-        self._ask, self._source, self._occurrences = ask, ask.source, Occurrences()
+    def begin(self, ask: Ask, opened: OpenRequest | None = None) -> None:
+        """The pages that follow answer `ask`, from its start or from where `opened` was left."""
+        self._start(ask, ask.source, opened)
 
     def begin_file(self, source: SourceSpec) -> None:
         """The pages that follow are a file's; all that they cover counts."""
-        self._ask, self._source, self._occurrences = None, source, Occurrences()
+        self._start(None, source, None)
+
+    def _start(self, ask: Ask | None, source: SourceSpec | None, opened: OpenRequest | None) -> None:
+        self._ask, self._source, self._kept = ask, source, opened
+        self._begun_at = (opened.begun_at if opened else None) or self._clock.now()
+        self._occurrences = Occurrences()
+        self._bookmark: str | None = None
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the present request can go on later from where it stands."""
+        return self._kept is not None and self._kept.cursor is not None
 
     async def commit(self, page: TradePage, *, going_on: bool) -> PageOutcome:
         """Make a page durable; without `going_on` it ends its reading."""
         bookings = tuple(self._occurrences.number(booking) for booking in page.bookings)
+        following = self._next(page) if going_on else None
+        self._bookmark = page.bookmark or self._bookmark
         outcome = await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
@@ -103,15 +114,24 @@ class PageWriter:
                 accounts=page.accounts,
                 spans=tuple(part for span in page.covered for part in self._spans(span)),
                 quarantined=page.quarantined,
-                next_request=self._next(page) if going_on else None,
+                next_request=following,
                 ends_request=not going_on,
-                bookmark=page.bookmark,
+                finished=self._ask.window if self._ask and not going_on else None,
+                # what follows a bookmark is read only when nothing before it is missing
+                bookmark=None if going_on else self._bookmark,
             ),
             self._rules,
         )
+        self._kept = following or self._kept
         self._report.page(page, outcome)
         self._events(self._committed(page, outcome))
         return outcome
+
+    async def stuck(self) -> None:
+        """Count a sync that could not move a begun request on."""
+        if self._kept is not None:
+            self._kept = attrs.evolve(self._kept, attempts=self._kept.attempts + 1)
+            await self._store.commit_page(attrs.evolve(self._frame(), next_request=self._kept), self._rules)
 
     async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
         """Write down that a window can not be had, where that is sure; else leave it open and report it."""
@@ -129,6 +149,7 @@ class PageWriter:
                 self._frame(),
                 spans=tuple((self._key(one.environment, one.account_id), span) for one in accounts),
                 ends_request=True,
+                finished=ask.window,
             ),
             self._rules,
         )
@@ -157,16 +178,24 @@ class PageWriter:
             account=self._ask.account,
             window=self._ask.window,
             cursor=cursor,
+            begun_at=self._begun_at,
             resume_at=resume_at,
         )
 
     def _spans(self, covered: CoveredSpan) -> list[tuple[AccountKey, Span]]:
-        window = covered.window.overlap(self._ask.window) if self._ask else covered.window
+        window = self._provable(covered.window)
         if window is None or self._source is None:
             return []
         key = self._key(covered.environment, covered.account_id)
         self._report.covered(self._source.name, covered.environment, covered.account_id, window)
-        return [(key, span) for span in _by_finality(self._source, window, covered.finality, self._clock.now())]
+        return [(key, span) for span in _by_finality(self._source, window, covered.finality, self._begun_at)]
+
+    def _provable(self, window: TimeWindow) -> TimeWindow | None:
+        """The part of a page's claim that was asked for and, when it was asked for, had already passed."""
+        if self._ask is None:
+            return window
+        start, end = max(window.start, self._ask.window.start), min(window.end, self._ask.window.end, self._begun_at)
+        return TimeWindow(start, end) if start < end else None
 
     def _key(self, environment: str, account_id: str) -> AccountKey:
         return AccountKey(
@@ -187,11 +216,11 @@ class PageWriter:
         )
 
 
-def _by_finality(source: SourceSpec, window: TimeWindow, finality: Finality, now: datetime) -> list[Span]:
-    """What is younger than the source's finality lag is provisional, whatever the page says."""
+def _by_finality(source: SourceSpec, window: TimeWindow, finality: Finality, read_at: datetime) -> list[Span]:
+    """What was younger than the source's finality lag is provisional, whatever the page says."""
     if finality is Finality.PROVISIONAL:
         return [Span(window=window, state=SpanState.PROVISIONAL)]
-    settled = day_floor(now - source.finality_lag, source.calendar)
+    settled = day_floor(read_at - source.finality_lag, source.calendar)
     if settled >= window.end:
         return [Span(window=window, state=SpanState.FINAL)]
     if settled <= window.start:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -12,27 +12,27 @@ import attrs
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
-    BrokerCursorError,
     BrokerDataUnavailableError,
+    BrokerMaintenanceError,
     BrokerNotReadyError,
-    BrokerResponseError,
+    BrokerRateLimitError,
     BrokerRetryableError,
-    Fault,
 )
-from brokersync.events import EventSink, LimitWaited, WindowStarted
+from brokersync.events import EventSink, WindowStarted
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, Deferred, Done, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
+from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import Ask, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import BrokerAccount, TradePage, TradeRequest
-
-Reader = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
+from brokersync.sync.window import Reader, WindowReader
+from brokersync.types import BrokerAccount
 
 _FIRST_PAUSE = timedelta(seconds=30)
-_REFUSALS_BEFORE_REST = 3
+_FAILURES_IN_A_ROW = 3
+_ROUND_LASTS = timedelta(hours=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,8 +45,11 @@ class SyncOptions:
 
 
 class _Outcome(Enum):
+    """What became of one window, and so what may be asked next: all, other windows, other accounts, nothing."""
+
     READ = "read"
-    REFUSED = "refused"
+    FAILED = "failed"
+    WAITS = "waits"
     REST = "rest"
 
 
@@ -54,7 +57,7 @@ class SyncEngine:
     """Brings one connection's trades into the store.
 
     Reads at least once and takes effect exactly once: a crash anywhere costs repetition, never a loss and never a
-    double. What one source refuses does not keep the others from being read.
+    double. What fails for one source, account or window does not keep the others from being read.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class SyncEngine:
         report: ReportBuilder,
         options: SyncOptions,
     ) -> None:
-        self._connection, self._manifest, self._read = connection, manifest, read
+        self._connection, self._manifest = connection, manifest
         self._store, self._clock, self._events = store, clock, events
         self._report, self._options = report, options
         self._writer = PageWriter(
@@ -80,7 +83,18 @@ class SyncEngine:
             events=events,
             report=report,
         )
+        self._window = WindowReader(
+            connection=connection,
+            read=read,
+            store=store,
+            writer=self._writer,
+            clock=clock,
+            events=events,
+            long_wait=options.long_wait,
+            with_bookmarks=options.again_from is None,
+        )
         self._later: tuple[datetime, str] | None = None
+        self._unanswered = 0
 
     async def run(self) -> Done | Deferred:
         """Read all that is due. Raises `BrokerAuthError` and `StoreError`; what else goes wrong is in the report."""
@@ -88,6 +102,7 @@ class SyncEngine:
             await self._run_source(source)
         report = self._report.build(self._clock.now())
         if self._later is None:
+            await self._store.end_round(self._connection.connection_id)
             return Done(report=report)
         return Deferred(until=self._later[0], reason=self._later[1], report=report)
 
@@ -100,34 +115,69 @@ class SyncEngine:
         ]
 
     async def _run_source(self, source: SourceSpec) -> None:
+        waiting: set[str] = set()
         # what was begun is finished before the rest is planned, so that nothing is asked twice
-        for due in (self._begun, self._planned):
-            refusals = 0
-            asks = await due(source)
-            for number, (ask, opened) in enumerate(asks):
-                self._announce(ask, number, len(asks))
-                outcome = await self._try(ask, opened)
-                refusals = refusals + 1 if outcome is _Outcome.REFUSED else 0
-                if outcome is _Outcome.REST or refusals == _REFUSALS_BEFORE_REST:
-                    return
+        if not await self._work_off(await self._begun(source), waiting):
+            return
+        known = await self._known_accounts()
+        done = await self._work_off(await self._planned(source), waiting)
+        if done and await self._known_accounts() != known:
+            # a page told of an account that nobody had asked for: what was finished was finished without it
+            await self._store.end_round(self._connection.connection_id)
+            await self._work_off(await self._planned(source), waiting)
+
+    async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
+        """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""
+        failures: Counter[str] = Counter()
+        for number, (ask, opened) in enumerate(asks):
+            if ask.account in waiting:
+                continue
+            self._announce(ask, number, len(asks))
+            outcome = await self._try(ask, opened)
+            if outcome is _Outcome.REST:
+                return False
+            failures[ask.account] = failures[ask.account] + 1 if outcome is _Outcome.FAILED else 0
+            if outcome is _Outcome.WAITS or failures[ask.account] == _FAILURES_IN_A_ROW:
+                waiting.add(ask.account)
+        return True
 
     async def _try(self, ask: Ask, opened: OpenRequest | None) -> _Outcome:
-        """Read one window; what goes wrong is reported, and says whether to go on with this source."""
+        """Read one window; what goes wrong is reported, and says whom to ask next."""
+        outcome = _Outcome.READ
         try:
-            return _Outcome.READ if await self._run_ask(ask, opened) else _Outcome.REST
+            wait = await self._window.read(ask, opened)
+            if wait is not None:
+                self._postpone(wait.until, wait.reason)
+                outcome = _Outcome.WAITS
         except BrokerDataUnavailableError as error:
             await self._writer.unavailable(ask, error)
-            return _Outcome.READ
         except BrokerRetryableError as error:
-            self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
-            self._report.problem(error, source=ask.source.name, window=ask.window)
-            return _Outcome.REST
+            return await self._failed_for_now(ask, error)
         except BrokerConfigError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
-            return _Outcome.REST
+            outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
-            return _Outcome.REFUSED
+            outcome = _Outcome.FAILED
+        self._unanswered = 0
+        return outcome
+
+    async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
+        self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
+        # another window of the account would take the place of the one that was begun
+        outcome = _Outcome.WAITS if self._writer.keeps_place else _Outcome.FAILED
+        if isinstance(error, BrokerNotReadyError):
+            return outcome
+        self._report.problem(error, source=ask.source.name, window=ask.window)
+        if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError):
+            return _Outcome.REST
+        await self._writer.stuck()
+        self._unanswered += 1
+        return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
+
+    async def _known_accounts(self) -> set[tuple[str, str]]:
+        known = await self._store.accounts(self._connection.connection_id)
+        return {(account.environment, account.account_id) for account in known}
 
     async def _begun(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
         accounts = await self._store.accounts(self._connection.connection_id)
@@ -146,7 +196,14 @@ class SyncEngine:
             since=self._connection.since,
             again_from=self._options.again_from,
         )
-        return [(ask, None) for ask in planned]
+        # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
+        # reading again what the part before has just read
+        finished = await self._store.finished(self._connection.connection_id, self._clock.now() - _ROUND_LASTS)
+        return [
+            (attrs.evolve(ask, window=piece), None)
+            for ask in planned
+            for piece in reversed(subtract([ask.window], finished.get((source.name, ask.account), ())))
+        ]
 
     def _announce(self, ask: Ask, done: int, total: int) -> None:
         self._events(
@@ -162,70 +219,6 @@ class SyncEngine:
         )
         for account in ask.accounts:
             self._report.asked(ask.source.name, account.environment, account.account_id, ask.window)
-
-    async def _run_ask(self, ask: Ask, opened: OpenRequest | None) -> bool:
-        """Read one window to its end; `False` when it has to wait longer than a slot is held."""
-        cursor = opened.cursor if opened else None
-        resume_at = opened.resume_at if opened else None
-        self._writer.begin(ask)
-        while True:
-            if resume_at is not None and not await self._may_wait(resume_at):
-                return False
-            try:
-                last = await self._read_pages(ask, cursor)
-            except BrokerCursorError:
-                if cursor is None:
-                    raise
-                await self._store.drop_request(self._connection.connection_id, ask.source.name, ask.account)
-                self._writer.begin(ask)
-                cursor = resume_at = None
-                continue
-            except BrokerNotReadyError as error:
-                self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
-                return False
-            if last is None or last.cursor is None:
-                return True
-            if last.cursor == cursor and last.resume_at is None:
-                raise BrokerResponseError("The broker's paging does not move on.", fault=Fault.PLUGIN)
-            cursor, resume_at = last.cursor, last.resume_at
-
-    async def _read_pages(self, ask: Ask, cursor: str | None) -> TradePage | None:
-        request = TradeRequest(
-            source=ask.source.name,
-            window=ask.window,
-            accounts=ask.accounts,
-            cursor=cursor,
-            bookmark=await self._store.bookmark(self._connection.connection_id, ask.source.name, ask.account),
-        )
-        last: TradePage | None = None
-        async with aclosing(self._read(request)) as pages:
-            async for page in pages:
-                if last is not None:
-                    await self._writer.commit(last, going_on=True)
-                last = page
-        if last is None:
-            await self._writer.commit(TradePage(), going_on=False)
-        else:
-            await self._writer.commit(last, going_on=last.cursor is not None)
-        return last
-
-    async def _may_wait(self, until: datetime) -> bool:
-        wait = until - self._clock.now()
-        if wait > self._options.long_wait:
-            self._postpone(until, "The broker is still preparing its answer.")
-            return False
-        if wait > timedelta(0):
-            self._events(
-                LimitWaited(
-                    provider=self._connection.provider,
-                    connection_id=self._connection.connection_id,
-                    operation="get_trades",
-                    scope="report",
-                    wait=wait,
-                )
-            )
-            await self._clock.sleep(wait.total_seconds())
-        return True
 
     def _postpone(self, until: datetime, reason: str) -> None:
         if self._later is None or until < self._later[0]:

@@ -87,18 +87,18 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
 
 
 def _fold_group(group: Sequence[KeptBooking], revision: int) -> BrokerTrade:
-    rows = _one_of_each_row(group)
-    steps = _in_order([row for row in rows if not _is_cancel(row)])
+    cancels = [row.booking for row in _one_of_each_row(row for row in group if _is_cancel(row))]
+    steps = _in_order(_one_of_each_row(row for row in group if not _is_cancel(row)))
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
     chain = [row.booking for row in steps if row.booking.effect is not BookingEffect.AMEND]
     last = steps[-1].booking
-    cancelled = _is_cancelled(chain or [last], [row.booking for row in rows if _is_cancel(row)])
+    cancelled = _is_cancelled(chain or [last], cancels)
     return attrs.evolve(
         _content(last),
         trade_id=_content(key.booking).trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
-        fees=_fees(rows, last, cancelled=cancelled),
+        fees=_fees([row.booking for row in steps], cancels, cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
 
@@ -172,10 +172,10 @@ def _names_the_row(cancel: TradeBooking, row: TradeBooking) -> bool:
     return bool((_row_names(row) - {_content(row).trade_id}).intersection(cancel.refs))
 
 
-def _fees(rows: Sequence[KeptBooking], last: TradeBooking, *, cancelled: bool) -> tuple[Fee, ...]:
-    if last.fees_mode is FeesMode.PART:
-        return _summed(row.booking for row in rows)
-    return _summed(row.booking for row in rows if _is_cancel(row)) if cancelled else last.row_fees
+def _fees(steps: Sequence[TradeBooking], cancels: Sequence[TradeBooking], *, cancelled: bool) -> tuple[Fee, ...]:
+    if steps[-1].fees_mode is FeesMode.PART:
+        return _summed([*steps, *cancels])
+    return _summed(cancels) if cancelled else steps[-1].row_fees
 
 
 def _summed(bookings: Iterable[TradeBooking]) -> tuple[Fee, ...]:

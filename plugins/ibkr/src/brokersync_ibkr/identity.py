@@ -49,26 +49,28 @@ class Content(NamedTuple):
 
 def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
     """The ids of a row with the attributes of an Activity statement."""
-    transaction, execution, trade = (_id(fields, name) for name in ("transactionID", "ibExecID", "tradeID"))
+    transaction, execution, trade = _id(fields, "transactionID"), _id(fields, "ibExecID"), _id(fields, "tradeID")
     base, revision = split_execution_id(execution) if execution else (None, 0)
+    refs = _refs(fields, kind, base, trade)
+    aliases: tuple[str, ...] = ()
     quality = IdQuality.BROKER
     if transaction:
-        booking_id = f"tx:{transaction}"
+        booking_id = "tx:" + transaction
+        aliases = ("ex:" + execution,) if execution else ()
     elif execution:
-        booking_id = f"ex:{execution}"
+        booking_id = "ex:" + execution
     elif trade:
         booking_id = f"tr:{trade}:{content.contract}:{_plain(content.quantity)}"
     else:
         booking_id, quality = content.key(), IdQuality.SYNTHETIC
-    refs = _refs(fields, kind, base, trade)
     return RowIds(
-        booking_id=booking_id,
-        trade_id=refs[0] if refs and not kind.cancels else booking_id,
-        aliases=(f"ex:{execution}",) if execution and transaction else (),
-        refs=refs,
-        loose_refs=(content.fraction_ref(),) if kind in (RowKind.FRACTION, RowKind.FRACTION_CANCEL) else (),
-        order=(revision, int(transaction) if transaction and transaction.isdecimal() else 0),
-        quality=quality,
+        booking_id,
+        refs[0] if refs and not kind.cancels else booking_id,
+        aliases,
+        refs,
+        (content.fraction_ref(),) if kind.of_fraction else (),
+        (revision, int(transaction) if transaction and transaction.isdecimal() else 0),
+        quality,
     )
 
 
@@ -81,15 +83,15 @@ def split_execution_id(execution: str) -> tuple[str, int]:
 
 
 def _refs(fields: Mapping[str, str], kind: RowKind, base: str | None, trade: str | None) -> tuple[str, ...]:
-    refs = [f"exec:{base}"] if base else []
+    refs = ["exec:" + base] if base else []
     if trade:
-        refs.append(f"trade:{trade}")
+        refs.append("trade:" + trade)
     if kind.cancels or kind is RowKind.CORRECTION:
         original, transaction = _id(fields, "origTradeID"), _id(fields, "origTransactionID")
         if original and original != trade:
-            refs.append(f"trade:{original}")
+            refs.append("trade:" + original)
         if transaction:
-            refs.append(f"tx:{transaction}")
+            refs.append("tx:" + transaction)
     return tuple(refs)
 
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from brokersync.plugin import (
-    BookingEffect,
     BrokerTrade,
     Fee,
     FeeKind,
@@ -53,11 +52,6 @@ _CHARGES = (
     ("otherTax", FeeKind.TAX),
     ("tradeCharge", FeeKind.OTHER),
 )
-_EFFECTS = {
-    RowKind.CANCEL: BookingEffect.CANCEL,
-    RowKind.FRACTION_CANCEL: BookingEffect.CANCEL,
-    RowKind.CORRECTION: BookingEffect.REPLACE,
-}
 
 
 class RowPlace(NamedTuple):
@@ -94,7 +88,7 @@ class Normaliser:
             booking_id=ids.booking_id,
             environment=place.environment,
             account_id=place.account_id,
-            effect=_EFFECTS.get(kind, BookingEffect.NEW),
+            effect=kind.effect,
             aliases=ids.aliases,
             refs=ids.refs,
             loose_refs=ids.loose_refs,
@@ -146,11 +140,12 @@ class Normaliser:
         )
 
     def _moment(self, fields: Mapping[str, str]) -> Moment:
-        when, day, clock = text_of(fields, "dateTime"), text_of(fields, "tradeDate"), text_of(fields, "tradeTime")
+        when, day = text_of(fields, "dateTime"), text_of(fields, "tradeDate")
         try:
             moment = self._dates.moment(when or day or "")
             if moment.has_time:
                 return moment
+            clock = text_of(fields, "tradeTime")
             if clock:
                 return self._dates.joined(when or day or "", clock)
             # only a day is told: of two, the exchange's trading day
@@ -231,7 +226,7 @@ def _fees(fields: Mapping[str, str], currency: str | None, place: RowPlace) -> t
             raise RowError("the commission has no currency")
         fees.append(Fee(kind=FeeKind.COMMISSION, amount=-commission, currency=in_currency))
     for name, fee_kind in _CHARGES:
-        charge = number_of(fields, name)
+        charge = number_of(fields, name) if name in fields else None
         if charge:
             if currency is None:
                 raise RowError(f"{name} has no currency")
@@ -263,7 +258,7 @@ def _tags(fields: Mapping[str, str], kind: RowKind, codes: tuple[str, ...]) -> t
         tags.append("book_entry")
     if fields.get("isAPIOrder") in ("Y", "Yes"):
         tags.append("api_order")
-    return tuple(dict.fromkeys(tags))
+    return tuple(dict.fromkeys(tags)) if tags else ()
 
 
 def _order_id(fields: Mapping[str, str]) -> str | None:

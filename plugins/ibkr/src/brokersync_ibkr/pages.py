@@ -15,10 +15,10 @@ from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
 from brokersync_ibkr.coverage import Days, proved
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.diagnosis import wrong_query
+from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import RowError, text_of
 from brokersync_ibkr.linking import is_leg, linked
 from brokersync_ibkr.normalise import Normaliser, RowPlace
-from brokersync_ibkr.payloads import read_document
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_TYPE,

@@ -1,19 +1,13 @@
-"""Flex XML, read as a stream: only what stands in the statements' trades and account sections is passed on."""
+"""Bodies of the Flex service and of files: which kind they are, the service's own answers, and the XML parser."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import BinaryIO, Final, Protocol
 from xml.parsers import expat
 
 import attrs
 
-from brokersync_ibkr.vocabulary import TRADE_SECTIONS
-
-CHUNK: Final = 1 << 16
-_LARGEST_ELEMENT = 1 << 23
 _ANSWER_LIMIT = 1 << 16
 _ROOT = re.compile(r"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(?P<doctype>!doctype\s+)?(?P<name>[^\s/>]+)", re.DOTALL | re.I)
 # the first title of a Flex export as text, its control line, and the first line of an ordinary activity statement
@@ -89,12 +83,12 @@ def service_answer(body: bytes) -> ServiceAnswer:
             key = path[1].lower()
             texts[key] = texts.get(key, "") + data
 
-    parser = _new_parser()
+    parser = new_parser()
     parser.StartElementHandler = begin
     parser.EndElementHandler = lambda _: path.pop() and None
     parser.CharacterDataHandler = text
     # a real answer has some 300 bytes
-    _parse(parser, body[:_ANSWER_LIMIT], 0, last=True)
+    parse(parser, body[:_ANSWER_LIMIT], 0, last=True)
     values = {name: value.strip() for name, value in texts.items()}
     return ServiceAnswer(
         reference=values.get("referencecode") or None,
@@ -104,78 +98,8 @@ def service_answer(body: bytes) -> ServiceAnswer:
     )
 
 
-class FlexSink(Protocol):
-    """Who is told what a statement's file holds, in its order."""
-
-    def document(self, attributes: Mapping[str, str]) -> None: ...
-
-    def statement(self, attributes: Mapping[str, str]) -> None: ...
-
-    def section(self, name: str, attributes: Mapping[str, str]) -> None: ...
-
-    def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
-        """An element of a trades section: the names and the values of its attributes, side by side."""
-
-    def statement_ends(self) -> None: ...
-
-
-def read_document(file: BinaryIO, sink: FlexSink) -> Iterator[None]:
-    """Read the file from where it stands to its end, telling `sink`; pauses after each chunk of it.
-
-    Raises `FlexSyntaxError` for anything but one complete `FlexQueryResponse` without a document type.
-    """
-    reader = _Reader(sink)
-    parser = _new_parser()
-    parser.ordered_attributes = True
-    parser.StartElementHandler = reader.begin
-    parser.EndElementHandler = reader.end
-    done = 0
-    chunk = file.read(CHUNK).lstrip()
-    while chunk:
-        _parse(parser, chunk, done, last=False)
-        done += len(chunk)
-        if done - parser.CurrentByteIndex > _LARGEST_ELEMENT:
-            raise FlexSyntaxError(f"The XML has an element of more than 8 MiB at line {parser.CurrentLineNumber}.")
-        yield
-        chunk = file.read(CHUNK)
-    _parse(parser, b"", done, last=True)
-    yield
-
-
-class _Reader:
-    def __init__(self, sink: FlexSink) -> None:
-        self._sink = sink
-        self._path: list[str] = []
-        self._section = ""
-
-    def begin(self, name: str, flat: list[str]) -> None:
-        path = self._path
-        path.append(name)
-        if self._section and len(path) > 1 and path[-2] == self._section:
-            self._sink.row(self._section, name, flat[::2], flat[1::2])
-        elif len(path) == 1:
-            if name != "FlexQueryResponse":
-                raise FlexSyntaxError("The XML is not a Flex statement: its first element is not FlexQueryResponse.")
-            self._sink.document(_mapping(flat))
-        elif name == "FlexStatement":
-            self._sink.statement(_mapping(flat))
-        elif path[-2] == "FlexStatement":
-            self._section = name if name in TRADE_SECTIONS else ""
-            self._sink.section(name, _mapping(flat))
-
-    def end(self, name: str) -> None:
-        self._path.pop()
-        if name == "FlexStatement":
-            self._sink.statement_ends()
-        elif name == self._section:
-            self._section = ""
-
-
-def _mapping(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _new_parser() -> expat.XMLParserType:
+def new_parser() -> expat.XMLParserType:
+    """An expat parser that refuses document types."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_doctype
     return parser
@@ -186,7 +110,8 @@ def _refuse_doctype(*_: object) -> None:
     raise FlexSyntaxError("The XML declares a document type, which no Flex statement does; it was not read.")
 
 
-def _parse(parser: expat.XMLParserType, chunk: bytes, done: int, *, last: bool) -> None:
+def parse(parser: expat.XMLParserType, chunk: bytes, done: int, *, last: bool) -> None:
+    """Feed the parser, which has had `done` bytes before. Raises `FlexSyntaxError`."""
     try:
         parser.Parse(chunk, last)
     except expat.ExpatError as error:

@@ -26,7 +26,7 @@ _BROKEN = ("truncated", "cut", "slow")
 _REPLACED = ("rate_limit", "rate_limit_date", "server_error", "maintenance", "html", "csv")
 FAULTS = tuple(sorted((*_CODES, *_BROKEN, *_REPLACED)))
 # Not those after which the service itself wants to be left alone for a minute.
-DEMO_FAULTS = ("rate_limit", "server_error", "cut")
+DEMO_FAULTS = ("rate_limit", "cut")
 
 _WAIT = timedelta(seconds=2)
 _DRIPS = 10

@@ -114,7 +114,7 @@ class FlexService:
         """Counts an arriving request; says whether its token's limits allow it."""
         self._requests[operation] += 1
         meter = self._meters.get(query.get("t", ""))
-        return meter is None or meter.admit(self._settings.now())
+        return meter is None or meter.admit(self._settings.now()) or not self._settings.keeps_limits
 
     def usage(self) -> dict[str, object]:
         """What arrived so far, and the most of it in any second and any minute, for each token by its accounts."""

@@ -7,8 +7,9 @@ from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerInputNeededError, StatementHints, TradePage
 from brokersync_ibkr.diagnosis import bad_file, damaged_file
+from brokersync_ibkr.documents import CHUNK
 from brokersync_ibkr.pages import Reading, read_pages
-from brokersync_ibkr.payloads import CHUNK, BodyKind, FlexSyntaxError, kind_of
+from brokersync_ibkr.payloads import BodyKind, FlexSyntaxError, kind_of
 from brokersync_ibkr.survey import Survey
 
 ACTIVITY_FILE: Final = "activity_file"

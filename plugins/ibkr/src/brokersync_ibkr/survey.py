@@ -11,7 +11,7 @@ from brokersync.plugin import BrokerResponseError
 from brokersync_ibkr.accounts import is_account_id
 from brokersync_ibkr.dayorder import DayOrder, DayOrderEvidence
 from brokersync_ibkr.diagnosis import no_executions, no_trades_section
-from brokersync_ibkr.payloads import read_document
+from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_TYPE,
     CONFIRMATION_TYPE,

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-from brokersync.plugin import AssetClass, TradeEvent
+from brokersync.plugin import AssetClass, BookingEffect, TradeEvent
 
 
 def _words(text: str) -> frozenset[str]:
@@ -35,9 +35,14 @@ class RowKind(Enum):
     CANCEL = auto()
     FRACTION_CANCEL = auto()
 
-    @property
-    def cancels(self) -> bool:
-        return self in (RowKind.CANCEL, RowKind.FRACTION_CANCEL)
+    def __init__(self, _: object) -> None:
+        self.cancels = self.name.endswith("CANCEL")
+        self.of_fraction = self.name.startswith("FRACTION")
+        self.effect = BookingEffect.NEW
+        if self.cancels:
+            self.effect = BookingEffect.CANCEL
+        elif self.name == "CORRECTION":
+            self.effect = BookingEffect.REPLACE
 
 
 ROW_KINDS: Final[Mapping[str | None, RowKind]] = MappingProxyType(

@@ -76,10 +76,14 @@ class ReferenceData:
 
     async def _keep(self, kind: type[E], entity: str, rows: Iterable[Row]) -> dict[int, E]:
         """Only what was understood is kept, so that a malformed row is asked for again."""
-        of_id = {row.get("id"): row for row in rows}
-        parsed = by_id(kind, of_id.values(), self._unmapped)
-        await self._cache.put_many({self._key(entity, one): plain(of_id[one]) for one in parsed})
-        return parsed
+        known: dict[int, E] = {}
+        values: dict[str, Row] = {}
+        for row in rows:
+            understood = by_id(kind, (row,), self._unmapped)
+            known |= understood
+            values |= {self._key(entity, one): plain(row) for one in understood}
+        await self._cache.put_many(values)
+        return known
 
     def _count_missing(self, entity: str, wanted: Sequence[int], known: Mapping[int, object]) -> None:
         missing = sum(1 for one in wanted if one not in known)

@@ -1,0 +1,60 @@
+"""Logging in: a provider whose requests use the tokens they are given, not those a keeper holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from brokersync.errors import BrokerNotReadyError, BrokerRateLimitError, BrokerTokenExpiredError
+from brokersync.factory import make_credentials
+from brokersync.managed import ManagedProvider
+from brokersync.provider import Clock
+from brokersync.registry import LoadedProvider
+from brokersync.types import AuthResult, BrokerAccount
+
+_TESTING_TAKES_AT_MOST = timedelta(minutes=3)
+_FIRST_LOOK = timedelta(seconds=2)
+
+
+class OpenLogin:
+    """Makes and renews the tokens of a login; leaving it closes its provider."""
+
+    def __init__(self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock) -> None:
+        self._loaded, self._provider, self._clock = loaded, provider, clock
+
+    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
+        """A new login from the user's fields."""
+        return await self._provider.authenticate(make_credentials(self._loaded, fields))
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        """A new token of the same login."""
+        return await self._provider.refresh_token(auth)
+
+    async def test(self, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
+        """Log in and list the accounts; a broker that wants a moment is given it, three minutes at most."""
+        auth: AuthResult | None = None
+        deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
+        renewed = False
+        while True:
+            try:
+                auth = auth or await self.log_in(fields)
+                return auth, await self._provider.get_accounts(auth)
+            except BrokerTokenExpiredError:
+                if renewed or auth is None:
+                    raise
+                auth, renewed = None, True
+            except (BrokerNotReadyError, BrokerRateLimitError) as error:
+                wait = error.retry_after or _FIRST_LOOK
+                if self._clock.now() + wait > deadline:
+                    raise
+                await self._clock.sleep(wait.total_seconds())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._provider.aclose()

@@ -1,0 +1,159 @@
+"""One window of a source, asked on from cursor to cursor until it is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+import attrs
+
+from brokersync.errors import BrokerCursorError, BrokerError, BrokerResponseError, Fault
+from brokersync.events import EventSink, LimitWaited
+from brokersync.provider import Clock
+from brokersync.records import Connection, OpenRequest, Span, SpanState
+from brokersync.store import Store
+from brokersync.sync.commit import PageWriter
+from brokersync.sync.plan import Ask
+from brokersync.types import TradePage, TradeRequest
+
+Reader = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
+
+_POLLS_IN_A_ROW = 12
+_PAUSE = timedelta(seconds=30)
+# a ticket that led nowhere for so long never will
+_TICKET_LASTS = timedelta(days=1)
+_STUCK_SYNCS = 10
+
+
+@attrs.frozen
+class Wait:
+    """The broker needs until then; the request keeps its place."""
+
+    until: datetime
+    reason: str
+
+
+class WindowReader:
+    """Reads windows through a plugin's generator into the store, each page as soon as the next one is there."""
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        read: Reader,
+        store: Store,
+        writer: PageWriter,
+        clock: Clock,
+        events: EventSink,
+        long_wait: timedelta,
+        with_bookmarks: bool,
+    ) -> None:
+        self._connection, self._read, self._store, self._writer = connection, read, store, writer
+        self._clock, self._events = clock, events
+        self._long_wait, self._with_bookmarks = long_wait, with_bookmarks
+        self._cursor: str | None = None
+
+    async def read(self, ask: Ask, opened: OpenRequest | None) -> Wait | None:
+        """Read one window to its end, or as far as it goes without a long wait.
+
+        Raises what the plugin raises; the pages before it are committed.
+        """
+        bookmark = await self._bookmark(ask)
+        try:
+            return await self._follow(ask, opened if opened and self._leads_on(opened) else None, bookmark)
+        except BrokerCursorError:
+            if self._cursor is None and bookmark is None:
+                raise
+        # once: a broker that never knows its own cursors would be asked for ever
+        await self._store.drop_request(self._connection.connection_id, ask.source.name, ask.account)
+        return await self._follow(ask, None, None)
+
+    async def _follow(self, ask: Ask, opened: OpenRequest | None, bookmark: str | None) -> Wait | None:
+        self._cursor = opened.cursor if opened else None
+        resume_at = opened.resume_at if opened else None
+        seen, polls = {self._cursor}, 0
+        self._writer.begin(ask, opened)
+        while True:
+            if resume_at is not None:
+                polls += 1
+                if wait := await self._wait(resume_at, polls):
+                    return wait
+            last = await self._read_pages(ask, bookmark)
+            if last is None or last.cursor is None:
+                return None
+            self._cursor, resume_at = last.cursor, last.resume_at
+            if resume_at is None:
+                if self._cursor in seen:
+                    raise BrokerResponseError("The broker's paging does not move on.", fault=Fault.PLUGIN)
+                seen.add(self._cursor)
+
+    def _leads_on(self, opened: OpenRequest) -> bool:
+        begun_at = opened.begun_at if opened.resume_at else None
+        if begun_at is not None and begun_at < self._clock.now() - _TICKET_LASTS:
+            return False
+        return opened.attempts < _STUCK_SYNCS
+
+    async def _bookmark(self, ask: Ask) -> str | None:
+        """What the last finished request left, where this one begins in what such requests have covered.
+
+        It says nothing of the time before them, nor of an account that they did not know.
+        """
+        if not self._with_bookmarks or not ask.accounts:
+            return None
+        spans = await self._store.spans(self._connection.owner, self._connection.provider, ask.source.name)
+        for account in ask.accounts:
+            known = spans.get((account.environment, account.account_id), ())
+            if not any(_reaches(span, ask.window.start) for span in known):
+                return None
+        return await self._store.bookmark(self._connection.connection_id, ask.source.name, ask.account)
+
+    async def _read_pages(self, ask: Ask, bookmark: str | None) -> TradePage | None:
+        request = TradeRequest(
+            source=ask.source.name, window=ask.window, accounts=ask.accounts, cursor=self._cursor, bookmark=bookmark
+        )
+        last: TradePage | None = None
+        async with aclosing(self._read(request)) as pages:
+            while (page := await self._next(pages, last)) is not None:
+                if last is not None:
+                    await self._writer.commit(last, going_on=True)
+                last = page
+        if last is None:
+            await self._writer.commit(TradePage(), going_on=False)
+        else:
+            await self._writer.commit(last, going_on=last.cursor is not None)
+        return last
+
+    async def _next(self, pages: AsyncGenerator[TradePage, None], last: TradePage | None) -> TradePage | None:
+        try:
+            return await anext(pages, None)
+        except BrokerError:
+            # what came before the failure is paid for, and may be all that the limit allows in one sync
+            if last is not None:
+                await self._writer.commit(last, going_on=True)
+            raise
+
+    async def _wait(self, until: datetime, polls: int) -> Wait | None:
+        """Sleep through a short wait; a long one, or one short one after another, is given back."""
+        now = self._clock.now()
+        if polls > _POLLS_IN_A_ROW:
+            until = max(until, now + _PAUSE)
+        if until - now > self._long_wait or polls > _POLLS_IN_A_ROW:
+            return Wait(until, "The broker is still preparing its answer.")
+        if until > now:
+            self._events(
+                LimitWaited(
+                    provider=self._connection.provider,
+                    connection_id=self._connection.connection_id,
+                    operation="get_trades",
+                    scope="report",
+                    wait=until - now,
+                )
+            )
+            await self._clock.sleep((until - now).total_seconds())
+        return None
+
+
+def _reaches(span: Span, moment: datetime) -> bool:
+    read = span.state in (SpanState.FINAL, SpanState.PROVISIONAL)
+    return read and span.window.start <= moment <= span.window.end

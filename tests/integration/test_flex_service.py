@@ -1,0 +1,138 @@
+"""The IBKR plugin over core's own HTTP, against its sandbox on loopback, on a clock that the test owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from brokersync import BrokerSync, Deferred, Done
+from brokersync.errors import BrokerAuthError, BrokerConfigError
+from brokersync.sandboxes import CONTROL_PATH, SandboxSettings
+from brokersync.testing import RunningSandbox, run_sandbox
+
+OWNER = "somebody"
+
+
+class Clock:
+    """Sleeping moves the time on and takes none."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday, 11:00 in New York
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def sandbox(clock: Clock) -> AsyncIterator[RunningSandbox]:
+    settings = SandboxSettings(now=clock.now, days=420, trades_per_day=0.4, think=timedelta(seconds=12))
+    async with run_sandbox("ibkr", settings=settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def bs(sandbox: RunningSandbox, clock: Clock, tmp_path: Path) -> AsyncIterator[BrokerSync]:
+    async with BrokerSync.open(tmp_path / "store.db", settings=sandbox.settings(), clock=clock) as bs:
+        yield bs
+
+
+async def arm(sandbox: RunningSandbox, **wish: object) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{sandbox.base_url}{CONTROL_PATH}/faults", json=wish) as answer,
+    ):
+        assert answer.status == 200
+
+
+async def until_done(bs: BrokerSync, connection_id: str, clock: Clock) -> Done:
+    for _ in range(40):
+        outcome = await bs.run(connection_id)
+        if isinstance(outcome, Done):
+            return outcome
+        assert isinstance(outcome, Deferred)
+        clock.time = max(clock.time, outcome.until)
+    raise AssertionError("the sync does not come to an end")
+
+
+async def counted(bs: BrokerSync, sandbox: RunningSandbox, login: int = 0) -> tuple[dict[str, int], dict[str, int]]:
+    found: dict[str, int] = dict.fromkeys(sandbox.logins[login].trades, 0)
+    async for trade in bs.trades(OWNER):
+        found[trade.account_id] += 1
+    return found, dict(sandbox.logins[login].trades)
+
+
+async def test_a_history_of_two_windows_is_read_whole_and_again_changes_nothing(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Clock
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    assert {account.account_id for account in await bs.accounts(connection.connection_id)} == set(login.trades)
+    first = await until_done(bs, connection.connection_id, clock)
+    assert first.report.problems == ()
+    assert first.report.quarantined == 0
+    found, expected = await counted(bs, sandbox)
+    assert found == expected
+    assert sum(expected.values()) > 100
+    again = await until_done(bs, connection.connection_id, clock)
+    assert (again.report.added, again.report.removed) == (0, 0)
+
+
+async def test_the_faults_of_the_service_cost_time_and_no_trade(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Clock
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    for number, fault in enumerate(
+        [
+            "too_many_requests",
+            "not_ready",
+            "heavy_load",
+            "unavailable",
+            "server_error",
+            "truncated",
+            "unknown_reference",
+        ]
+    ):
+        await arm(sandbox, fault=fault, times=1, after=number)
+    await until_done(bs, connection.connection_id, clock)
+    await until_done(bs, connection.connection_id, clock)
+    found, expected = await counted(bs, sandbox)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        ("expired_token", BrokerAuthError, "generate a new token"),
+        ("ip_restriction", BrokerAuthError, "IP restriction"),
+        ("service_inactive", BrokerConfigError, "Flex Web Service Status"),
+        ("csv", BrokerConfigError, "set Format to XML"),
+    ],
+)
+async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
+    bs: BrokerSync, sandbox: RunningSandbox, fault: str, kind: type[Exception], words: str
+) -> None:
+    await arm(sandbox, fault=fault, times=1)
+    login = sandbox.logins[0]
+    with pytest.raises(kind) as caught:
+        await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    assert words in str(caught.value)
+    assert login.fields["token"] not in str(caught.value)
+    assert await bs.connections(OWNER) == ()

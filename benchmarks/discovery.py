@@ -21,6 +21,8 @@ def provide():
 """
 _HEAVY = "import aiohttp\n" + _LIGHT
 _OURS = """
+import zoneinfo  # every plugin that reads local times has it
+
 import attrs
 from brokersync.plugin import BrokerCredentials, ProviderSpec, Secret, hookimpl
 
@@ -82,6 +84,10 @@ _MANIFESTS = (
     "for offer in discover().offers:\n    assert read_manifest(offer).key == offer.key"
 )
 _REGISTRY = "from brokersync.registry import ProviderRegistry; registry = ProviderRegistry.installed()"
+_ADDED = (
+    f"{_REGISTRY}\nimport time, made_up_7\n"
+    "started = time.perf_counter(); registry.load('made-up-7'); print((time.perf_counter() - started) * 1000)"
+)
 _ENTRY_POINTS = "assert len(entry_points(group='brokersync.providers')) >= " + str(PLUGINS)
 _PLUGGY = (
     "import pluggy; manager = pluggy.PluginManager('bench')\n"
@@ -129,7 +135,6 @@ def _cases(light: Path, heavy: Path, ours: Path) -> list[Case]:
     def case(name: str, kind: str, code: str, site: Path, skip: str = "") -> Case:
         return Case(name=name, kind=kind, arguments=["-c", code], path=[site], skip=skip)
 
-    own_import = f"{_REGISTRY}; import made_up_7"
     return [
         case("bare interpreter", "floor", "pass", light),
         case("raw scan of the metadata files", "floor", _RAW, light),
@@ -146,8 +151,8 @@ def _cases(light: Path, heavy: Path, ours: Path) -> list[Case]:
         case("list all keys", "ours", _LIST, heavy),
         case("list all keys through the registry", "ours", f"{_REGISTRY}; assert registry.keys()", heavy),
         case("read all manifests", "ours", _MANIFESTS, heavy),
-        case("list, then import one plugin by hand", "floor", own_import, ours),
         case("list, then load one plugin", "ours", f"{_REGISTRY}; registry.load('made-up-7')", ours),
+        Case(name="what loading adds to the import", kind="ours", arguments=["-c", _ADDED], path=[ours], prints=True),
     ]
 
 
@@ -156,7 +161,6 @@ def _goals(medians: dict[str, float]) -> list[Goal]:
     above = {name: value - bare for name, value in medians.items()}
     entry_points, listing = above["entry_points(group=)"], above["list all keys"]
     eager = above["pluggy, all loaded, plugins import aiohttp"]
-    added = above["list, then load one plugin"] - above["list, then import one plugin by hand"]
     return [
         Goal(name="list all keys against entry_points(group=)", value=listing / entry_points, at_most=1.15),
         Goal(name="pluggy with aiohttp plugins against list all keys", value=eager / listing, at_least=5),
@@ -165,7 +169,12 @@ def _goals(medians: dict[str, float]) -> list[Goal]:
             value=above["read all manifests"] / entry_points,
             at_most=4.5,
         ),
-        Goal(name="what loading one of 240 adds to its own import", value=added, at_most=10, unit="ms"),
+        Goal(
+            name="what loading one of 240 adds to its own import",
+            value=medians["what loading adds to the import"],
+            at_most=10,
+            unit="ms",
+        ),
     ]
 
 

@@ -20,13 +20,15 @@ import attrs
 class Case:
     """Something to measure: a python process with these arguments; `kind` is peer, floor or ours.
 
-    `skip` says why it is not measured.
+    With `prints` the process measures a part of itself and prints the milliseconds. `skip` says why a case is not
+    measured.
     """
 
     name: str
     kind: str
     arguments: Sequence[str]
     path: Sequence[Path] = ()
+    prints: bool = False
     skip: str = ""
 
 
@@ -69,6 +71,9 @@ class Table:
                 rows.append([case.name, case.kind, trouble, "", ""])
                 continue
             total = self.medians[case.name]
+            if case.prints:
+                rows.append([case.name, case.kind, f"{total:.1f}", "", ""])
+                continue
             ratio = f"{(total - bare) / reference:.2f}" if reference > 0 else ""
             rows.append([case.name, case.kind, f"{total:.1f}", f"{total - bare:.1f}", ratio])
         return rows
@@ -131,8 +136,10 @@ def _spent(case: Case) -> tuple[float, str]:
         check=False,
     )
     spent = (time.perf_counter() - started) * 1000
-    lines = (done.stderr or done.stdout).strip().splitlines()
-    return spent, "" if done.returncode == 0 else f"failed: {lines[-1] if lines else done.returncode}"
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        return 0, f"failed: {lines[-1] if lines else done.returncode}"
+    return (float(done.stdout) if case.prints else spent), ""
 
 
 def _machine() -> str:

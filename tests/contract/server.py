@@ -146,7 +146,7 @@ class Server:
                 "ref": row.execution,
                 "row": row.number + 1000 * (settled + self.reprocessed),
             }
-            shown.append(facts if settled else facts | {"fee": None})
+            shown.append(facts | ({"early": False} if settled else {"early": True, "fee": None}))
         return {"rows": shown, "complete_through": complete.isoformat(), "final_through": final.isoformat()}
 
 

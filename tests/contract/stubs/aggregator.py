@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
+from typing import Any
 
 from brokersync.plugin import (
     AuthResult,
@@ -42,7 +43,7 @@ class Provider(StubProvider):
         whole = request.window.start, datetime.fromisoformat(answer["final_through"])
         early = whole[1], datetime.fromisoformat(answer["complete_through"])
         yield TradePage(
-            **understood(KEY, answer["rows"]),
+            **understood(KEY, [_superseding(row) for row in answer["rows"]]),
             accounts=new,
             covered=tuple(
                 covering
@@ -51,6 +52,11 @@ class Provider(StubProvider):
                 for covering in covered((*request.accounts, *new), part, finality)
             ),
         )
+
+
+def _superseding(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A settled row takes the place of the early one, whose id it does not keep."""
+    return row if row["early"] or row["kind"] != "fill" else {**row, "kind": "replace"}
 
 
 def _shared(window: TimeWindow, start: datetime, end: datetime) -> TimeWindow | None:

@@ -41,11 +41,13 @@ class Provider(StubProvider):
             raise BrokerDataUnavailableError("That session is over.", reason=DataUnavailableReason.EXPIRED)
         answer = await self.ask(auth, "session")
         new = self.first_seen(answer["accounts"], request.accounts)
-        proved = TimeWindow(request.window.start, now)
+        proved = [TimeWindow(request.window.start, now)] if request.window.start < now else []
         yield TradePage(
             **understood(KEY, answer["rows"]),
             accounts=new,
-            covered=covered((*request.accounts, *new), proved, Finality.PROVISIONAL),
+            covered=tuple(
+                one for part in proved for one in covered((*request.accounts, *new), part, Finality.PROVISIONAL)
+            ),
         )
 
 

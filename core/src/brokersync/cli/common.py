@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,7 +96,11 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal; standard output stays for results."""
+    """A line for the person at the terminal, broken between words; standard output stays for results."""
+    if sys.stderr.isatty():
+        indent = " " * (len(text) - len(text.lstrip()))
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, subsequent_indent=indent + "  ", break_on_hyphens=False)
     sys.stderr.write(text + "\n")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from brokersync.cli.spans import ZoneOf, days_text
 from brokersync.cli.tables import duration_text, show_table
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _NUMBERS = ("fetched", "added", "modified", "unchanged", "quarantined", "requests", "retries", "waits")
 
 
-def show_results(results: Sequence[Result]) -> None:
+def show_results(results: Sequence[Result], zone_of: ZoneOf) -> None:
     """A line of numbers per connection, then what was covered, then what went wrong."""
     show_table(
         ("connection", *_NUMBERS, "time"),
@@ -29,7 +30,11 @@ def show_results(results: Sequence[Result]) -> None:
         ],
         right=(*_NUMBERS, "time"),
     )
-    rows = [(result.connection_id, *_span(span)) for result in results for span in result.report.get("spans", ())]
+    rows = [
+        (result.connection_id, *_span(span, zone_of(result.report["provider"], span["source"])))
+        for result in results
+        for span in result.report.get("spans", ())
+    ]
     if rows:
         sys.stdout.write("\n")
         show_table(("connection", "account", "source", "asked for", "covered"), rows)
@@ -37,18 +42,13 @@ def show_results(results: Sequence[Result]) -> None:
         _show_problems(result)
 
 
-def _span(span: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _span(span: Mapping[str, Any], zone: str) -> tuple[str, str, str, str]:
     return (
         f"{span['environment']} {span['account_id']}",
         span["source"],
-        days_text(span["requested"]),
-        ", ".join(days_text(window) for window in span["covered"]) or "nothing",
+        days_text(span["requested"], zone),
+        ", ".join(days_text(window, zone) for window in span["covered"]) or "nothing",
     )
-
-
-def days_text(window: Mapping[str, str]) -> str:
-    """A window as days."""
-    return f"{window['start'][:10]} to {window['end'][:10]}"
 
 
 def _show_problems(result: Result) -> None:

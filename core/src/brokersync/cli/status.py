@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, finish, note, print_json
 from brokersync.cli.exits import Exit
+from brokersync.cli.spans import ZoneOf, days_text, zones
 from brokersync.errors import BrokerConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def _status(common: Common) -> int:
     if common.json:
         print_json(facts)
     else:
-        _show(facts)
+        _show(facts, zones(bs.registry))
     return Exit.DONE
 
 
@@ -68,7 +69,7 @@ async def _coverage(bs: BrokerSync, owner: str) -> list[dict[str, Any]]:
     return found
 
 
-def _show(facts: Mapping[str, Any]) -> None:
+def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
     from brokersync.cli.tables import show_table
 
     if not facts["connections"] and not facts["accounts"]:
@@ -108,12 +109,12 @@ def _show(facts: Mapping[str, Any]) -> None:
             (
                 f"{one['provider']} {one['environment']} {one['account_id']}",
                 one["source"],
-                ", ".join(_span(span) for span in one["spans"]),
+                "\n".join(_span(span, zone_of(one["provider"], one["source"])) for span in one["spans"]),
             )
             for one in facts["coverage"]
         ],
     )
 
 
-def _span(span: Mapping[str, Any]) -> str:
-    return f"{span['window']['start'][:10]} to {span['window']['end'][:10]} {span['state']}"
+def _span(span: Mapping[str, Any], zone: str) -> str:
+    return f"{days_text(span['window'], zone)} {span['state']}"

@@ -56,18 +56,20 @@ async def _sync(
     names: Sequence[str], sources: Sequence[str], again_from: str | None, wait: timedelta, common: Common
 ) -> int:
     from brokersync.cli.progress import SyncProgress
+    from brokersync.cli.spans import zones
 
     start = parse_day(again_from, "--again-from") if again_from else None
     async with common.open() as bs:
         chosen = await _chosen(bs, names, common.owner)
         with SyncProgress(chosen) as progress:
             results = await sync_all(bs, chosen, events=progress, sources=sources or None, again_from=start, wait=wait)
+        zone_of = zones(bs.registry)
     if common.json:
         print_json({"syncs": [as_json(result) for result in results]})
     else:
         from brokersync.cli.reports import show_results
 
-        show_results(results)
+        show_results(results, zone_of)
     return max((result.exit for result in results), default=Exit.DONE)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 _IN_A_PIPE = 10_000
+_WIDE = 100
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -23,25 +24,32 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    wide: Sequence[str] = (),
 ) -> None:
-    """A table on standard output; columns named in `right` are numbers, and those and `whole` ones are never broken."""
+    """A table on standard output.
+
+    Columns named in `right` are numbers; those and the `whole` ones are never broken; the `wide` ones are left out on a
+    terminal of less than 100 columns.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="fold",
-            no_wrap=column in right or column in whole,
-        )
+    out = console()
+    shown = [number for number, name in enumerate(columns) if name not in wide or out.width >= _WIDE]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in (columns[number] for number in shown):
+        whole_cells = name in right or name in whole
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole_cells)
     for row in rows:
         # what a broker or a user wrote is text, never markup
-        table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+        table.add_row(*(Text(row[number]) for number in shown))
+    out.print(table)
 
 
 def duration_text(value: timedelta) -> str:

@@ -129,10 +129,11 @@ async def _write_table(found: AsyncIterator[BrokerTrade]) -> None:
             break
         rows.append(_table_row(trade))
     show_table(
-        ("executed (UTC)", "account", "side", "quantity", "symbol", "price", "", "fees", "event"),
+        ("executed (UTC)", "side", "quantity", "symbol", "price", "", "account", "fees", "event"),
         rows,
         right=("quantity", "price"),
         whole=("executed (UTC)", "side"),
+        wide=("fees", "event"),
     )
     if more:
         sys.stdout.write(f"... the first {_TABLE_ROWS} are shown; --format csv or jsonl writes all\n")
@@ -148,14 +149,14 @@ def _table_row(trade: BrokerTrade) -> tuple[str, ...]:
     cancelled = trade.status is TradeStatus.CANCELLED
     return (
         day if by_day else moment_text(trade.executed_at),
-        trade.account_id,
-        trade.side.value,
+        f"{trade.side.value} (cancelled)" if cancelled else trade.side.value,
         decimal_text(trade.quantity),
         " ".join(trade.instrument.symbol.split()),
         decimal_text(trade.price),
         trade.instrument.currency or "?",
+        trade.account_id,
         " ".join(f"{decimal_text(fee.amount)} {fee.currency}" for fee in _by_currency(trade)),
-        "cancelled" if cancelled else trade.event.value,
+        trade.event.value,
     )
 
 

@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
+from brokersync.events import Event, PageCommitted
+from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, SourceScope, SourceSpec
+from brokersync.records import OpenRequest, SpanState
+from brokersync.store import SqliteStore, TradeFilter
+from brokersync.sync.commit import Occurrences, PageWriter, Target, page_rules
+from brokersync.sync.plan import Ask
+from brokersync.sync.report import ReportBuilder
+from brokersync.types import (
+    AssetClass,
+    BookingEffect,
+    BrokerAccount,
+    BrokerTrade,
+    CoveredSpan,
+    Finality,
+    IdQuality,
+    Instrument,
+    QuarantinedRow,
+    Side,
+    TimeWindow,
+    TradeBooking,
+    TradePage,
+)
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+START = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = START + 5 * DAY + 15 * HOUR
+WEEK = TimeWindow(START, START + 7 * DAY)
+FINAL, PROVISIONAL = SpanState.FINAL, SpanState.PROVISIONAL
+A = BrokerAccount(account_id="A", environment="live")
+B = BrokerAccount(account_id="B", environment="live")
+
+
+def booking(trade_id: str, *, synthetic: bool = False, account: str = "A", **facts: Any) -> TradeBooking:
+    trade = BrokerTrade(
+        provider="paper", environment="live", account_id=account, trade_id=trade_id, side=Side.BUY,
+        instrument=Instrument(symbol="EUR", asset_class=AssetClass.STOCK), quantity=Decimal(1), price=Decimal(2),
+        executed_at=START, id_quality=IdQuality.SYNTHETIC if synthetic else IdQuality.BROKER,
+    )  # fmt: skip
+    return TradeBooking.of(trade, **facts)
+
+
+def covered(start: datetime, end: datetime, finality: Finality = Finality.FINAL, account: str = "A") -> CoveredSpan:
+    return CoveredSpan(account_id=account, environment="live", window=TimeWindow(start, end), finality=finality)
+
+
+class Clock:
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody sleeps here")
+
+
+class Desk:
+    """A writer over a real store."""
+
+    def __init__(self, store: SqliteStore, **facts: Any) -> None:
+        self.store = store
+        self.source = SourceSpec(**({"name": "fills", "precedence": 1} | facts))
+        self.events: list[Event] = []
+        self.report = ReportBuilder(owner="o", provider="paper", connection_id="c", started_at=NOW)
+        self.writer = self._writer(Target(owner="o", provider="paper", connection_id="c"))
+        self.file_writer = self._writer(Target(owner="o", provider="paper"))
+
+    def _writer(self, target: Target) -> PageWriter:
+        manifest = Manifest(
+            key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+            sources=(self.source,), licence="", docs="", support="",
+        )  # fmt: skip
+        return PageWriter(
+            target=target, manifest=manifest, store=self.store, clock=Clock(),
+            events=self.events.append, report=self.report,
+        )  # fmt: skip
+
+    def ask(self, window: TimeWindow = WEEK, *accounts: BrokerAccount) -> Ask:
+        return Ask(source=self.source, accounts=accounts or (A,), window=window)
+
+    async def ids(self) -> list[str]:
+        trades, _ = await self.store.trades("o", TradeFilter(cancelled=True))
+        return [one.trade_id for one in trades]
+
+    async def spans(self, account: str = "A") -> list[tuple[datetime, datetime, SpanState]]:
+        found = (await self.store.spans("o", "paper", "fills")).get(("live", account), ())
+        return [(one.window.start, one.window.end, one.state) for one in found]
+
+    async def request(self) -> OpenRequest | None:
+        found = await self.store.open_requests("c")
+        return found[0] if found else None
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "store.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+def test_equal_rows_without_an_id_get_a_number_each() -> None:
+    numbers = Occurrences()
+    named = [numbers.number(booking("content", synthetic=True)) for _ in range(3)]
+    assert [one.booking_id for one in named] == ["content", "content#2", "content#3"]
+    assert [one.trade.trade_id for one in named if one.trade] == ["content", "content#2", "content#3"]
+    assert [one.refs for one in named] == [("content",), ("content#2",), ("content#3",)]
+    assert numbers.seen
+
+
+def test_a_numbered_row_keeps_the_refs_and_the_key_that_are_not_its_own_name() -> None:
+    numbers = Occurrences()
+    row = attrs.evolve(booking("key", synthetic=True), booking_id="content", refs=("key", "content", "other"))
+    numbers.number(row)
+    again = numbers.number(row)
+    assert (again.booking_id, again.refs) == ("content#2", ("key", "content#2", "other"))
+    assert again.trade is not None
+    assert again.trade.trade_id == "key"
+
+
+def test_a_bare_cancel_without_an_id_is_numbered_too() -> None:
+    numbers = Occurrences()
+    cancel = TradeBooking(
+        booking_id="content", environment="live", account_id="A", effect=BookingEffect.CANCEL,
+        loose_refs=("content",), id_quality=IdQuality.SYNTHETIC,
+    )  # fmt: skip
+    assert [numbers.number(cancel).booking_id for _ in range(2)] == ["content", "content#2"]
+    assert numbers.number(cancel).loose_refs == ("content",)
+
+
+def test_rows_with_an_id_and_rows_of_other_accounts_are_not_numbered() -> None:
+    numbers = Occurrences()
+    assert numbers.number(booking("a")) == numbers.number(booking("a")) == booking("a")
+    assert not numbers.seen
+    first, other = booking("content", synthetic=True), booking("content", synthetic=True, account="B")
+    assert [numbers.number(first), numbers.number(other)] == [first, other]
+
+
+@given(st.lists(st.sampled_from("abc")))
+def test_numbering_gives_each_row_an_id_of_its_own_and_a_second_reading_the_same(contents: list[str]) -> None:
+    def read() -> list[str]:
+        numbers = Occurrences()
+        return [numbers.number(booking(content, synthetic=True)).booking_id for content in contents]
+
+    assert len(set(read())) == len(contents)
+    assert read() == read()
+    assert [one.partition("#")[0] for one in read()] == contents
+
+
+async def test_two_equal_fills_without_an_id_stay_two_however_often_they_are_read(store: SqliteStore) -> None:
+    desk = Desk(store)
+    for _ in range(2):
+        desk.writer.begin(desk.ask())
+        for _ in range(2):
+            await desk.writer.commit(TradePage(bookings=(booking("content", synthetic=True),)), going_on=False)
+    assert await desk.ids() == ["content", "content#2"]
+
+
+async def test_a_cursor_leads_on_from_behind_its_page(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    later = NOW + HOUR
+    await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2", resume_at=later), going_on=True)
+    kept = await desk.request()
+    assert kept == OpenRequest(
+        connection_id="c", source="fills", account="live/A", window=WEEK, cursor="2", resume_at=later
+    )
+    await desk.writer.commit(TradePage(bookings=(booking("b"),)), going_on=True)
+    assert await desk.request() == kept, "a page without a cursor leaves it where it was"
+    await desk.writer.commit(TradePage(), going_on=False)
+    assert await desk.request() is None
+
+
+async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2"), going_on=True)
+    await desk.writer.commit(TradePage(bookings=(booking("b", synthetic=True),), cursor="3"), going_on=True)
+    assert (await desk.request()) == OpenRequest(
+        connection_id="c", source="fills", account="live/A", window=WEEK, cursor=None
+    )
+    await desk.writer.commit(TradePage(bookings=(booking("c"),), cursor="4", resume_at=NOW), going_on=True)
+    kept = await desk.request()
+    assert kept is not None
+    assert (kept.cursor, kept.resume_at) == (None, None)
+
+
+async def test_the_next_window_starts_counting_anew(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("x", synthetic=True),)), going_on=False)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("x", synthetic=True),), cursor="2"), going_on=True)
+    assert await desk.ids() == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "window", "wanted"),
+    [
+        ({}, (0, 5), [(0, 5, FINAL)]),
+        ({}, (0, 6), [(0, 5, FINAL), (5, 6, PROVISIONAL)]),
+        ({}, (5, 7), [(5, 7, PROVISIONAL)]),
+        ({"finality_lag": 16 * HOUR}, (0, 6), [(0, 4, FINAL), (4, 6, PROVISIONAL)]),
+        ({"finality_lag": 15 * HOUR}, (0, 6), [(0, 5, FINAL), (5, 6, PROVISIONAL)]),
+        ({"finality_lag": 30 * DAY}, (0, 6), [(0, 6, PROVISIONAL)]),
+    ],
+)
+async def test_what_is_younger_than_the_finality_lag_is_provisional_whatever_the_page_says(
+    store: SqliteStore, facts: dict[str, Any], window: tuple[int, int], wanted: list[tuple[int, int, SpanState]]
+) -> None:
+    desk = Desk(store, **facts)
+    desk.writer.begin(desk.ask())
+    start, end = (START + number * DAY for number in window)
+    await desk.writer.commit(TradePage(covered=(covered(start, end),)), going_on=False)
+    assert await desk.spans() == [(START + a * DAY, START + b * DAY, state) for a, b, state in wanted]
+
+
+async def test_the_lag_is_counted_on_the_sources_own_days(store: SqliteStore) -> None:
+    desk = Desk(store, calendar=Calendar(zone="America/Chicago", day_starts="17:00"))
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(covered=(covered(WEEK.start, WEEK.end),)), going_on=False)
+    # it is 09:00 in Chicago, so the running session began at 17:00 the day before, which is 23:00 in UTC
+    border = START + 4 * DAY + 23 * HOUR
+    assert await desk.spans() == [(WEEK.start, border, FINAL), (border, WEEK.end, PROVISIONAL)]
+
+
+async def test_a_provisional_page_stays_provisional(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    page = TradePage(covered=(covered(START, START + DAY, Finality.PROVISIONAL),))
+    await desk.writer.commit(page, going_on=False)
+    assert await desk.spans() == [(START, START + DAY, PROVISIONAL)]
+
+
+async def test_a_page_covers_nothing_outside_what_was_asked_and_a_file_all_it_says(store: SqliteStore) -> None:
+    desk = Desk(store)
+    page = TradePage(covered=(covered(START - 9 * DAY, START + DAY), covered(START - 9 * DAY, START - 8 * DAY)))
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(page, going_on=False)
+    assert await desk.spans() == [(START, START + DAY, FINAL)]
+    desk.file_writer.begin_file(desk.source)
+    await desk.file_writer.commit(page, going_on=True)
+    assert await desk.spans() == [(START - 9 * DAY, START + DAY, FINAL)]
+    (report,) = desk.report.build(NOW).spans
+    assert report.covered == (TimeWindow(START - 9 * DAY, START + DAY),)
+
+
+async def test_a_file_keeps_no_cursor_and_its_changes_say_that_they_come_from_it(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.file_writer.begin_file(desk.source)
+    await desk.file_writer.commit(TradePage(bookings=(booking("a"),), cursor="2", bookmark="b"), going_on=True)
+    assert await desk.request() is None
+    assert [change.cause.value for change in await store.changes("o", 0)] == ["file"]
+
+
+async def test_a_bookmark_outlives_its_request(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookmark="17"), going_on=False)
+    await desk.writer.commit(TradePage(), going_on=False)
+    assert await store.bookmark("c", "fills", "live/A") == "17"
+    assert await store.bookmark("c", "fills", "live/B") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        (DataUnavailableReason.EXPIRED, SpanState.LOST),
+        (DataUnavailableReason.BEFORE_ACCOUNT, SpanState.UNAVAILABLE),
+    ],
+)
+async def test_a_window_that_can_not_be_had_is_written_down_for_every_account_asked(
+    store: SqliteStore, reason: DataUnavailableReason, state: SpanState
+) -> None:
+    desk = Desk(store, scope=SourceScope.LOGIN)
+    ask = desk.ask(WEEK, A, B)
+    desk.writer.begin(ask)
+    await desk.writer.commit(TradePage(cursor="2"), going_on=True)
+    await desk.writer.unavailable(ask, BrokerDataUnavailableError("Gone.", reason=reason))
+    assert await desk.spans("A") == await desk.spans("B") == [(WEEK.start, WEEK.end, state)]
+    assert await desk.request() is None
+    assert desk.report.build(NOW).problems == ()
+
+
+@pytest.mark.parametrize(("age", "sure"), [(9, False), (10, True)])
+async def test_a_broker_without_data_is_believed_about_old_days_only(store: SqliteStore, age: int, sure: bool) -> None:
+    desk = Desk(store)
+    window = TimeWindow(NOW - (age + 1) * DAY, NOW - age * DAY)
+    error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
+    await desk.writer.unavailable(desk.ask(window), error)
+    assert bool(await desk.spans()) is sure
+    assert bool(desk.report.build(NOW).problems) is not sure
+
+
+async def test_every_page_is_told_as_an_event_and_counted(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    page = TradePage(
+        bookings=(booking("a"), booking("b")), quarantined=(QuarantinedRow(reason="odd", raw={"x": 1}),),
+        skipped={"deposits": 3}, unmapped={"code=Q": 1},
+    )  # fmt: skip
+    await desk.writer.commit(page, going_on=True)
+    await desk.writer.commit(page, going_on=False)
+    assert desk.events == [
+        PageCommitted(
+            provider="paper", connection_id="c", source="fills",
+            fetched=2, added=added, modified=0, removed=0, unchanged=unchanged, quarantined=1,
+        )
+        for added, unchanged in ((2, 0), (0, 2))
+    ]  # fmt: skip
+    report = desk.report.build(NOW + HOUR)
+    assert (report.pages, report.fetched, report.added, report.unchanged, report.quarantined) == (2, 4, 2, 2, 2)
+    assert (report.skipped, report.unmapped, report.duration) == ({"deposits": 6}, {"code=Q": 2}, HOUR)
+
+
+def test_a_source_that_the_manifest_no_longer_declares_ranks_last() -> None:
+    manifest = Manifest(
+        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        sources=(SourceSpec(name="fills", precedence=7),), licence="", docs="", support="",
+    )  # fmt: skip
+    rules = page_rules(manifest)
+    assert (rules.precedence("fills"), rules.precedence("gone")) == (7, 0)
+
+
+async def test_an_instant_source_settles_by_days_too(store: SqliteStore) -> None:
+    desk = Desk(store, calendar=Calendar(unit=CalendarUnit.INSTANT))
+    desk.writer.begin(desk.ask(TimeWindow(START, NOW)))
+    await desk.writer.commit(TradePage(covered=(covered(START, NOW),)), going_on=False)
+    assert await desk.spans() == [(START, START + 5 * DAY, FINAL), (START + 5 * DAY, NOW, PROVISIONAL)]

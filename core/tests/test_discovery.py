@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brokersync import discovery, manifest
 from brokersync.discovery import Discovered, Offer, Problem, discover, read_manifest, read_manifests, same_distribution
 from brokersync.errors import BrokerPluginError
 
@@ -262,7 +263,7 @@ def test_a_family_describes_many_brokers_in_one_file(site: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "reason"),
+    ("text", "reason"),
     [
         (None, "has no provider.toml"),
         ("key = ", "not TOML"),
@@ -272,8 +273,8 @@ def test_a_family_describes_many_brokers_in_one_file(site: Any) -> None:
         (_manifest("x") + "\nnovelty = 1", "novelty"),
     ],
 )
-def test_an_unusable_manifest_names_distribution_and_reason(site: Any, manifest: str | None, reason: str) -> None:
-    site.package("faulty_plugin", manifest=manifest)
+def test_an_unusable_manifest_names_distribution_and_reason(site: Any, text: str | None, reason: str) -> None:
+    site.package("faulty_plugin", manifest=text)
     with pytest.raises(BrokerPluginError) as caught:
         read_manifest(Offer("x", "faulty_plugin", "brokersync-faulty", "1.2"))
     assert "brokersync-faulty 1.2" in str(caught.value)
@@ -307,6 +308,16 @@ def test_an_empty_path_entry_means_the_working_directory(site: Any, monkeypatch:
     monkeypatch.chdir(site.folder)
     monkeypatch.setattr(sys, "path", ["", *(entry for entry in sys.path if entry != str(site.folder))])
     assert found("alpha")
+
+
+def test_what_is_no_text_on_the_import_path_is_ignored(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.plugin("alpha")
+    monkeypatch.setattr(sys, "path", [None, site.folder / "elsewhere", *sys.path])
+    assert found("alpha")
+
+
+def test_a_key_is_the_same_thing_in_metadata_and_manifest() -> None:
+    assert discovery._KEY.pattern == manifest._KEY.pattern
 
 
 def test_nothing_installed_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

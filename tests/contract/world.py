@@ -109,6 +109,7 @@ class World:
     def __init__(self, kind: Kind, manifest: Manifest, server: Server, clock: VirtualClock, store: Store) -> None:
         self.kind, self.manifest, self.server, self.clock, self.store = kind, manifest, server, clock, store
         self.readings: list[Reading] = []
+        self.guarded: list[tuple[str, str | None]] = []
         self.auth = AuthResult(identity="somebody", access_token=Secret("t-0"))
         self.connection = Connection(
             connection_id="c-1",
@@ -132,12 +133,22 @@ class World:
             environment="live",
             manifest=self.manifest,
             http=Line(self.server),
-            guard=_guard,
+            guard=self._guard,
             clock=self.clock,
             hosts=_Hosts(self.manifest.hosts),
             cache=StoreCache(self.store, key, "live"),
             settings={},
         )
+
+    async def _guard(
+        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
+    ) -> R:
+        self.guarded.append((operation, account))
+        return await call()
+
+    def since(self, moment: datetime) -> None:
+        """From when on the owner wants the history."""
+        self.connection = attrs.evolve(self.connection, since=moment)
 
     def _watch_generators(self) -> None:
         """Put a watcher around the plugin's own generators, below `ManagedProvider`."""
@@ -224,7 +235,7 @@ class World:
 
     async def facts(self) -> Counter[Facts]:
         """What stands in the store, in the words of the ledger."""
-        return Counter(_facts(trade) for trade in await self.trades(cancelled=False))
+        return Counter(facts_of(trade) for trade in await self.trades(cancelled=False))
 
     async def spans(self, *states: SpanState) -> dict[str, list[TimeWindow]]:
         """What of each account is covered, in one of these states."""
@@ -273,7 +284,8 @@ class World:
         return union(part for part in parts if part is not None)
 
 
-def _facts(trade: BrokerTrade) -> Facts:
+def facts_of(trade: BrokerTrade) -> Facts:
+    """A trade in the words of the ledger."""
     fees = sum((fee.amount for fee in trade.fees), Decimal(0))
     return (
         trade.account_id,
@@ -295,10 +307,6 @@ class _Hosts:
 
     def accept(self, role: str, url: str) -> str:
         return url
-
-
-async def _guard(operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1) -> R:
-    return await call()
 
 
 @asynccontextmanager

@@ -101,7 +101,7 @@ def test_a_statement_without_trades_section_is_refused_with_what_to_tick(name: s
 def test_the_cancel_and_rebooking_share_the_originals_ids() -> None:
     bookings = bookings_of("goforce64-activity-subset.xml")
     [cancel] = [booking for booking in bookings if booking.effect is BookingEffect.CANCEL]
-    chain = [booking for booking in bookings if set(booking.refs) & set(cancel.refs)]
+    chain = [booking for booking in bookings if {*booking.refs, *booking.loose_refs} & set(cancel.refs)]
     assert len(chain) == 3
     assert len({booking.trade.trade_id for booking in chain if booking.trade}) == 1
     assert sum(fee.amount for booking in chain for fee in booking.row_fees) == Decimal("1.0333")

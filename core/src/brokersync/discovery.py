@@ -163,6 +163,8 @@ def _installed() -> Iterator[tuple[str, _Metadata]]:
         yield from _by_library(None)
         return
     for root in sys.path:
+        if not isinstance(root, str):
+            continue  # the import system ignores it too
         try:
             children = os.listdir(root or ".")  # noqa: PTH208  a listing need not pay for pathlib
         except NotADirectoryError:

@@ -51,6 +51,12 @@ class OpenLogin:
                     raise
                 await self._clock.sleep(wait.total_seconds())
 
+    async def diagnose(self, auth: AuthResult) -> Sequence[str]:
+        """What the user should change at the broker, by the plugin's own look at the login."""
+        if self._provider.spec.diagnose is None:
+            return ()
+        return await self._provider.spec.diagnose(self._provider.context, auth)
+
     async def __aenter__(self) -> Self:
         return self
 

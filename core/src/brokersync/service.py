@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from brokersync.auth import GrantVault, TokenKeeper
 from brokersync.clock import SystemClock
@@ -36,22 +36,23 @@ from brokersync.events import (
     no_events,
 )
 from brokersync.factory import ManagedProvider, open_provider
+from brokersync.journal import Journal
 from brokersync.login import OpenLogin
 from brokersync.manifest import SourceScope
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
-from brokersync.records import Change, Connection, ConnectionState, Deferred, Done, Span, SyncReport
+from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider, LazyMasterKey, Sealer
 from brokersync.secret import Secret
-from brokersync.store import SqliteStore, Store, StoreCache, TradeFilter
+from brokersync.store import SqliteStore, Store, StoreCache
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.statement import OnRow, import_statement
-from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, StatementHints
+from brokersync.types import AuthResult, StatementHints
 
 
-class BrokerSync:
+class BrokerSync(Journal):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
     `events` hears every event of every sync. What is not given is made: SQLite at `path`, the installed plugins, the
@@ -70,7 +71,8 @@ class BrokerSync:
     ) -> None:
         self.registry = registry
         self.settings = settings or Settings()
-        self._store, self._events = store, events
+        super().__init__(store)
+        self._events = events
         self._clock: Clock = clock or SystemClock()
         self._limiter = LocalLimiter(self._clock)
         self._vault = GrantVault(store, Sealer(keys))
@@ -283,55 +285,13 @@ class BrokerSync:
         async with self._store.rehearsal() as rehearsal:
             return await into(rehearsal)
 
-    async def connection(self, connection_id: str) -> Connection:
-        """Raises `BrokerConfigError` that names the known ones when there is none of this id."""
-        known = await self._store.connections()
-        for connection in known:
-            if connection.connection_id == connection_id:
-                return connection
-        names = ", ".join(one.connection_id for one in known)
-        raise BrokerConfigError(
-            f"There is no connection {connection_id!r}.",
-            remedy=f"Known are: {names}." if names else "Connect a broker first.",
-        )
-
-    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
-        """The connections of an owner, or of all, oldest first."""
-        return await self._store.connections(owner)
-
-    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
-        """The accounts a connection has seen."""
-        return await self._store.accounts(connection_id)
-
-    async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
-        """The owner's trades in the order of execution; cancelled ones only where the filter asks for them."""
-        after: tuple[str, str] | None = None
-        while True:
-            page, after = await self._store.trades(owner, only or TradeFilter(), after=after)
-            for trade in page:
-                yield trade
-            if after is None:
-                return
-
-    async def changes(self, owner: str, since: int = 0, limit: int = 500) -> tuple[Change, ...]:
-        """The owner's feed behind position `since`: added, modified and removed trades in the order of commit."""
-        return await self._store.changes(owner, since, limit)
-
-    async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
-        """What is known of each account's history in one source, per (environment, account id)."""
-        return await self._store.spans(owner, provider, source)
-
-    async def counts(self, owner: str) -> Sequence[Mapping[str, Any]]:
-        """Per account: live and cancelled trades, cancels that wait for their target, quarantined rows."""
-        return [to_json(key) | dict(numbers) for key, numbers in (await self._store.counts(owner)).items()]
-
-    async def quarantined(self, owner: str) -> Sequence[Mapping[str, Any]]:
-        """The rows that were not understood, with the reason and the broker's own words."""
-        return await self._store.quarantined(owner)
-
-    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
-        """What the connection's last sync did, as JSON values."""
-        return await self._store.last_report(connection_id)
+    async def diagnose(self, connection_id: str) -> Sequence[str]:
+        """What the user should change at the broker, in sentences; none where all is well or nobody can tell."""
+        connection = await self.connection(connection_id)
+        loaded = self.registry.load(connection.provider)
+        grant, _ = await self._vault.load(connection)
+        async with self._login(loaded, connection.environment) as login:
+            return await login.diagnose(grant.auth)
 
     def _login(
         self, loaded: LoadedProvider, environment: str, events: EventSink | None = None, connection_id: str = ""

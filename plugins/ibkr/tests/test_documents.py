@@ -147,6 +147,11 @@ def test_another_declared_encoding_is_read(flex: Any) -> None:
     assert len(read(text.encode("utf-16"))) == len(read(body))
 
 
+def test_blanks_before_the_declaration_are_passed_over(flex: Any) -> None:
+    body = b"<?xml version='1.0'?>" + flex.document(flex.statement([flex.trade()]))
+    assert read(b" \r\n" * 50_000 + body) == read(body)
+
+
 def test_one_endless_element_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_LARGEST_ELEMENT", 200_000)
     body = b"<FlexQueryResponse><a b='" + b"x" * 1_000_000 + b"' /></FlexQueryResponse>"

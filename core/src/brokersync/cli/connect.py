@@ -12,10 +12,11 @@ from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, note, parse_day, print_json
 from brokersync.cli.exits import Exit
-from brokersync.errors import BrokerConfigError, Fault
+from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
 if TYPE_CHECKING:
     from brokersync.manifest import Field, Manifest
+    from brokersync.service import BrokerSync
 
 
 def connect(
@@ -57,18 +58,29 @@ async def _connect(
             broker, owner=common.owner, fields=fields, environment=environment, label=label, since=start
         )
         accounts = await bs.accounts(connection.connection_id)
+        advice = await _advice(bs, connection.connection_id)
     if common.json:
         from brokersync.converter import to_json
 
-        print_json({"connection": to_json(connection), "accounts": to_json(accounts)})
+        print_json({"connection": to_json(connection), "accounts": to_json(accounts), "advice": advice})
         return Exit.DONE
     sys.stdout.write(f"Connected {connection.connection_id}: {connection.label}\n")
     for account in accounts:
         sys.stdout.write(
             f"  account {account.account_id} {account.environment} {account.currency or ''}".rstrip() + "\n"
         )
+    for sentence in advice:
+        note(f"Please note: {sentence}")
     note(f"Next: brokersync sync {connection.connection_id}")
     return Exit.DONE
+
+
+async def _advice(bs: BrokerSync, connection_id: str) -> list[str]:
+    """The login works and is kept, so advice that can not be had now keeps nobody from going on."""
+    try:
+        return list(await bs.diagnose(connection_id))
+    except BrokerRetryableError:
+        return []
 
 
 def _gather(manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None) -> dict[str, str]:

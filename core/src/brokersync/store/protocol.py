@@ -96,7 +96,10 @@ class Store(Protocol):
     async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
 
     async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
-        """The windows that ended in this round of syncing, not before `since`, per (source, request's account)."""
+        """The windows that ended in this round of syncing, per (source, request's account).
+
+        A round in which no window has ended since `since` is over.
+        """
 
     async def end_round(self, connection_id: str) -> None:
         """The next sync begins a new round, in which everything that is due is read again."""

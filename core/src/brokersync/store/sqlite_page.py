@@ -25,8 +25,6 @@ from brokersync.store.rows import (
 from brokersync.store.sqlite_accounts import account_number, put_accounts
 from brokersync.types import BookingEffect, BrokerTrade, TradeBooking
 
-_LOOSE = "~"
-
 
 def commit_page(db: sqlite3.Connection, page: PageCommit, rules: PageRules) -> PageOutcome:
     """Everything of one page; the caller opened the transaction and ends it."""
@@ -119,7 +117,7 @@ class _Page:
 
     def _join(self, account: int, booking: TradeBooking) -> int:
         """The set of all bookings that share a name with this one, joined into one where there were several."""
-        names = {*booking.names, *(_LOOSE + name for name in booking.loose_refs)}
+        names = {*booking.names, *booking.loose_refs}
         marks = ",".join("?" * len(names))
         found = self._db.execute(
             f"SELECT DISTINCT set_id FROM booking_names WHERE account = ? AND name IN ({marks})",

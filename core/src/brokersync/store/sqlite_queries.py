@@ -154,9 +154,9 @@ def finished(
     db: sqlite3.Connection, connection_id: str, since: datetime
 ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
     rows = db.execute(
-        "SELECT source, account, starts, ends FROM finished_windows"
-        " WHERE connection_id = ? AND at >= ? ORDER BY starts",
-        (connection_id, sortable(since)),
+        "SELECT source, account, starts, ends FROM finished_windows WHERE connection_id = ?"
+        " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) >= ? ORDER BY starts",
+        (connection_id, connection_id, sortable(since)),
     )
     found: dict[tuple[str, str], list[TimeWindow]] = {}
     for source, account, starts, ends in rows:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Final
 
 from brokersync.errors import StoreError
 
 SCHEMA_VERSION: Final = 1
 
+# how many seconds to wait for other processes
+_PATIENCE: Final = 30
 # marks the file as ours, so that another program's database is never taken for a store
 _APPLICATION: Final = int.from_bytes(b"brks")
 
@@ -112,11 +115,11 @@ CREATE TABLE reference_data (
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the tables in an empty database; refuse one that a newer release or somebody else wrote, untouched."""
-    db.execute("PRAGMA busy_timeout = 30000")
+    db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
     db.execute("BEGIN")
     ready = _is_ready(db)
     db.execute("COMMIT")
-    db.execute("PRAGMA journal_mode = WAL")
+    _use_wal(db)
     # a rotated refresh token must survive a power cut, so each commit reaches the disk
     db.execute("PRAGMA synchronous = FULL")
     if ready:
@@ -130,6 +133,20 @@ def prepare(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; SQLite itself does not wait here for others who open the same new file."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _is_ready(db: sqlite3.Connection) -> bool:

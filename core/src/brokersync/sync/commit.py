@@ -142,12 +142,15 @@ class PageWriter:
         if not sure:
             self._report.problem(error, source=ask.source.name, window=ask.window)
         state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
-        span = Span(window=ask.window, state=state)
-        accounts = ask.accounts if sure else ()
+        window = self._provable(ask.window) if sure else None
         await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
-                spans=tuple((self._key(one.environment, one.account_id), span) for one in accounts),
+                spans=tuple(
+                    (self._key(one.environment, one.account_id), Span(window=window, state=state))
+                    for one in ask.accounts
+                    if window is not None
+                ),
                 ends_request=True,
                 finished=ask.window,
             ),

@@ -22,10 +22,16 @@ def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
     A set holds every booking that shares an id with another one of it. Cancels without a target give no trade. The
     revision grows with each row of the set and each new content of one, and never goes back.
     """
-    groups = _attach_loose_cancels(_connected(rows, lambda booking: booking.names))
+    held = {name for row in rows for name in row.booking.names}
+    groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
     trades = [_fold_group(group, revision) for group in groups if _has_target(group)]
     return tuple(sorted(trades, key=lambda trade: trade.trade_id))
+
+
+def _joining(booking: TradeBooking, held: set[str]) -> Sequence[str]:
+    """The names that join: the booking's own, and of the loose ones those that another row holds as its own."""
+    return (*booking.names, *(name for name in booking.loose_refs if name in held))
 
 
 def _rank(row: KeptBooking) -> tuple[object, ...]:

@@ -56,9 +56,11 @@ class FlexDates:
     def moment(self, text: str) -> Moment:
         """A date, or a date with a time."""
         if len(text) == 15 and text[8] in ";, " and text[:8].isdigit() and text[9:].isdigit():
-            local = datetime.fromisoformat(text)  # the default format, read 20 times faster than by the pattern
-            day = local.date()
-            return Moment(_to_utc(local, day), day, True)
+            # the default format, many times faster than by the pattern
+            day = _compact(text[:8])
+            offset = _steady_offset(day)
+            if offset is not None:
+                return Moment(datetime.fromisoformat(text + "Z") + offset, day, True)
         found = _MOMENT.fullmatch(text)
         if found is None:
             raise ValueError(f"{text!r} is no date")

@@ -44,7 +44,7 @@ def read_document(file: BinaryIO, sink: FlexSink, *, scan: bool = True) -> Itera
     `FlexSyntaxError` for anything but one complete `FlexQueryResponse` without a document type.
     """
     reader = _Reader(sink)
-    chunk = file.read(CHUNK).lstrip()
+    chunk = _first_chunk(file)
     reader.scans = scan and _is_ascii_inside(chunk)
     rest = b""
     while chunk:
@@ -53,6 +53,14 @@ def read_document(file: BinaryIO, sink: FlexSink, *, scan: bool = True) -> Itera
         chunk = file.read(CHUNK)
     reader.end(rest)
     yield
+
+
+def _first_chunk(file: BinaryIO) -> bytes:
+    """Saved files may begin with blanks, which XML allows only without its declaration."""
+    while chunk := file.read(CHUNK):
+        if not chunk.isspace():
+            return chunk.lstrip()
+    return b""
 
 
 def _is_ascii_inside(head: bytes) -> bool:

@@ -52,6 +52,10 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
     transaction, execution, trade = _id(fields, "transactionID"), _id(fields, "ibExecID"), _id(fields, "tradeID")
     base, revision = split_execution_id(execution) if execution else (None, 0)
     refs = _refs(fields, kind, base, trade)
+    loose = (content.fraction_ref(),) if kind.of_fraction else ()
+    if base and trade and "trade:" + trade not in refs:
+        # two executions were seen under one trade id; a cancel or a row that has only the trade id still finds its own
+        loose = (*loose, "trade:" + trade)
     aliases: tuple[str, ...] = ()
     quality = IdQuality.BROKER
     if transaction:
@@ -68,7 +72,7 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
         refs[0] if refs and not kind.cancels else booking_id,
         aliases,
         refs,
-        (content.fraction_ref(),) if kind.of_fraction else (),
+        loose,
         (revision, int(transaction) if transaction and transaction.isdecimal() else 0),
         quality,
     )
@@ -84,7 +88,7 @@ def split_execution_id(execution: str) -> tuple[str, int]:
 
 def _refs(fields: Mapping[str, str], kind: RowKind, base: str | None, trade: str | None) -> tuple[str, ...]:
     refs = ["exec:" + base] if base else []
-    if trade:
+    if trade and not base:
         refs.append("trade:" + trade)
     if kind.cancels or kind is RowKind.CORRECTION:
         original, transaction = _id(fields, "origTradeID"), _id(fields, "origTransactionID")

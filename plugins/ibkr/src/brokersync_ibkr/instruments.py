@@ -49,8 +49,7 @@ class InstrumentReader:
 
     def read(self, fields: Mapping[str, str]) -> Instrument:
         """The instrument of a row. Raises `RowError` when it can not be named, or a number or date is unreadable."""
-        get = fields.get
-        key = tuple([get(name) for name in _TELLING])
+        key = tuple(map(fields.get, _TELLING))
         instrument = self._kept.get(key)
         if instrument is None:
             instrument = self._build(fields)

@@ -124,7 +124,7 @@ class _PageBuilder:
             else:
                 self._note_unknown(f"{section}/{element}")
             return
-        if names != self._names:
+        if names is not self._names and names != self._names:
             self._learn(names)
         raw = dict(compress(zip(names, values, strict=True), values))
         level = raw.get("levelOfDetail")

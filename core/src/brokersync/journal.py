@@ -1,0 +1,69 @@
+"""What is in the store, for reading: connections, trades, the feed of changes, coverage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from brokersync.converter import to_json
+from brokersync.errors import BrokerConfigError
+from brokersync.records import Change, Connection, Span
+from brokersync.store import Store, TradeFilter
+from brokersync.types import BrokerAccount, BrokerTrade
+
+
+class Journal:
+    """Reads a store; an owner sees what is the owner's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def connection(self, connection_id: str) -> Connection:
+        """Raises `BrokerConfigError` that names the known ones when there is none of this id."""
+        known = await self._store.connections()
+        for connection in known:
+            if connection.connection_id == connection_id:
+                return connection
+        names = ", ".join(one.connection_id for one in known)
+        raise BrokerConfigError(
+            f"There is no connection {connection_id!r}.",
+            remedy=f"Known are: {names}." if names else "Connect a broker first.",
+        )
+
+    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
+        """The connections of an owner, or of all, oldest first."""
+        return await self._store.connections(owner)
+
+    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
+        """The accounts a connection has seen."""
+        return await self._store.accounts(connection_id)
+
+    async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
+        """The owner's trades in the order of execution; cancelled ones only where the filter asks for them."""
+        after: tuple[str, str] | None = None
+        while True:
+            page, after = await self._store.trades(owner, only or TradeFilter(), after=after)
+            for trade in page:
+                yield trade
+            if after is None:
+                return
+
+    async def changes(self, owner: str, since: int = 0, limit: int = 500) -> tuple[Change, ...]:
+        """The owner's feed behind position `since`: added, modified and removed trades in the order of commit."""
+        return await self._store.changes(owner, since, limit)
+
+    async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
+        """What is known of each account's history in one source, per (environment, account id)."""
+        return await self._store.spans(owner, provider, source)
+
+    async def counts(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """Per account: live and cancelled trades, cancels that wait for their target, quarantined rows."""
+        return [to_json(key) | dict(numbers) for key, numbers in (await self._store.counts(owner)).items()]
+
+    async def quarantined(self, owner: str) -> Sequence[Mapping[str, Any]]:
+        """The rows that were not understood, with the reason and the broker's own words."""
+        return await self._store.quarantined(owner)
+
+    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
+        """What the connection's last sync did, as JSON values."""
+        return await self._store.last_report(connection_id)

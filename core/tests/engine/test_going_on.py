@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from brokersync.errors import (
+    BrokerCursorError,
+    BrokerMaintenanceError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+)
+from brokersync.events import LimitWaited
+from brokersync.manifest import SourceScope, SourceSpec
+from brokersync.records import Deferred, Done
+
+from .bench import DAY, NOW, START, TODAY, A, B, Bench, CrashError, crash, fill, page, problems, step
+
+
+async def test_a_bookmark_is_handed_to_the_request_that_goes_on_behind_it(bench: Bench) -> None:
+    bench.answer = lambda request: [page(request, fill("1"), bookmark="one")]
+    await bench.run()
+    bench.clock.moment += DAY
+    await bench.run()
+    assert [request.bookmark for request in bench.requests] == ["one"]
+
+
+async def test_a_bookmark_counts_only_when_its_request_is_finished(bench: Bench) -> None:
+    bench.answer = lambda request: [
+        step(fill("9"), cursor="a", bookmark="nine"),
+        step(fill("8"), cursor="b"),
+        crash,
+        page(request),
+    ]
+    with pytest.raises(CrashError):
+        await bench.run()
+    assert await bench.store.bookmark("c", "fills", "live/A") is None
+    bench.answer = lambda request: [page(request, fill("7"))]
+    await bench.run()
+    assert await bench.store.bookmark("c", "fills", "live/A") is None
+
+
+async def test_the_last_bookmark_of_a_finished_request_is_kept(bench: Bench) -> None:
+    bench.answer = lambda request: [
+        step(cursor="a", bookmark="one"),
+        step(cursor="b", bookmark="two"),
+        page(request),
+    ]
+    await bench.run()
+    assert await bench.store.bookmark("c", "fills", "live/A") == "two"
+
+
+async def test_no_bookmark_is_handed_to_a_request_for_older_history(bench: Bench) -> None:
+    bench.answer = lambda request: [page(request, bookmark="one")]
+    await bench.run()
+    bench.accounts = (attrs.evolve(A, opened_at=START - 9 * DAY),)
+    bench.since = START - 9 * DAY
+    await bench.run()
+    handed = {request.window.start: request.bookmark for request in bench.requests}
+    assert handed == {TODAY: "one", bench.since: None}
+
+
+async def test_no_bookmark_is_handed_when_everything_is_to_be_read_again(bench: Bench) -> None:
+    bench.answer = lambda request: [page(request, bookmark="one")]
+    await bench.run()
+    await bench.run(again_from=START)
+    assert [(request.window.start, request.bookmark) for request in bench.requests] == [(START, None)]
+
+
+async def test_a_new_account_of_the_login_is_read_without_the_bookmark_of_the_others(bench: Bench) -> None:
+    bench.source_is(scope=SourceScope.LOGIN)
+    bench.answer = lambda request: [page(request, bookmark="one")]
+    await bench.run()
+    bench.accounts = (A, B)
+    await bench.run()
+    assert [(request.window.start, request.bookmark) for request in bench.requests] == [(START, None)]
+
+
+async def test_a_bookmark_that_the_broker_does_not_know_is_given_up(bench: Bench) -> None:
+    bench.answer = lambda request: [page(request, bookmark="of a lost time")]
+    await bench.run()
+    bench.answer = lambda request: (
+        [BrokerCursorError("unknown")] if request.bookmark else [page(request, fill("1"), bookmark="new")]
+    )
+    outcome = await bench.run()
+    assert problems(outcome.report) == []
+    assert await bench.ids() == ["1"]
+    assert await bench.store.bookmark("c", "fills", "live/A") == "new"
+
+
+async def test_a_broken_off_request_goes_on_from_its_last_page(bench: Bench) -> None:
+    bench.answer = lambda request: [step(fill("1"), cursor="a"), step(fill("2"), cursor="b"), crash]
+    with pytest.raises(CrashError):
+        await bench.run()
+    bench.answer = lambda request: [page(request, fill("2"), fill("3"))]
+    await bench.run()
+    assert bench.requests[0].cursor == "a"
+    assert await bench.ids() == ["1", "2", "3"]
+
+
+async def test_a_cursor_that_is_not_known_any_more_starts_the_window_again(bench: Bench) -> None:
+    bench.answer = lambda request: [step(fill("1"), cursor="a"), BrokerUnavailableError("down")]
+    await bench.run()
+    bench.answer = lambda request: [BrokerCursorError("unknown")] if request.cursor else [page(request, fill("2"))]
+    outcome = await bench.run()
+    assert [request.cursor for request in bench.requests][:2] == ["a", None]
+    assert isinstance(outcome, Done)
+    assert problems(outcome.report) == []
+    assert await bench.cursors() == []
+
+
+async def test_a_plugin_that_refuses_every_cursor_is_reported_and_not_asked_for_ever(bench: Bench) -> None:
+    bench.answer = lambda request: [BrokerCursorError("unknown")]
+    outcome = await bench.run()
+    assert problems(outcome.report) == ["BrokerCursorError"]
+    assert len(bench.requests) == 1
+
+
+@pytest.mark.parametrize("cycle", [["a"], ["a", "b"], ["a", "b", "c"]])
+async def test_paging_in_a_circle_ends(bench: Bench, cycle: list[str]) -> None:
+    places = iter(cycle * 50)
+    bench.answer = lambda request: [step(fill("1"), cursor=next(places))]
+    outcome = await bench.run()
+    assert problems(outcome.report) == ["BrokerResponseError"]
+    assert len(bench.requests) <= len(cycle) + 1
+
+
+async def test_equal_rows_without_ids_stay_two_after_a_break(bench: Bench) -> None:
+    twins = [fill("same", named=False), fill("same", named=False)]
+    bench.answer = lambda request: [step(twins[0], cursor="a"), step(twins[1], cursor="b"), crash]
+    with pytest.raises(CrashError):
+        await bench.run()
+    bench.answer = lambda request: [step(twins[0], cursor="a"), page(request, twins[1])]
+    await bench.run()
+    assert bench.requests[0].cursor is None
+    assert len(await bench.ids()) == 2
+
+
+async def test_a_short_wait_is_slept_and_told(bench: Bench) -> None:
+    ready = NOW + timedelta(seconds=4)
+    bench.answer = lambda request: (
+        [page(request, fill("1"))] if request.cursor else [step(cursor="ticket", resume_at=ready)]
+    )
+    outcome = await bench.run()
+    assert isinstance(outcome, Done)
+    assert bench.clock.slept == [4]
+    assert [event.wait for event in bench.events if isinstance(event, LimitWaited)] == [timedelta(seconds=4)]
+
+
+async def test_a_long_wait_frees_the_slot_and_orders_nothing_twice(bench: Bench) -> None:
+    ready = NOW + timedelta(minutes=3)
+    bench.answer = lambda request: (
+        [page(request, fill("1"))] if request.cursor else [step(cursor="ticket", resume_at=ready)]
+    )
+    outcome = await bench.run()
+    assert isinstance(outcome, Deferred)
+    assert outcome.until == ready
+    again = await bench.run()
+    assert isinstance(again, Deferred)
+    assert bench.requests == []
+    bench.clock.moment = ready
+    assert isinstance(await bench.run(), Done)
+    assert bench.requests[0].cursor == "ticket"
+    assert bench.clock.slept == []
+
+
+async def test_a_report_that_is_never_ready_does_not_hold_the_slot(bench: Bench) -> None:
+    bench.answer = lambda request: [step(cursor="ticket", resume_at=bench.clock.now() + timedelta(seconds=1))]
+    outcome = await bench.run()
+    assert isinstance(outcome, Deferred)
+    assert outcome.until > bench.clock.now()
+    assert sum(bench.clock.slept) < 60
+
+
+async def test_an_account_that_waits_does_not_keep_the_others_waiting(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    ready = NOW + timedelta(hours=1)
+    bench.answer = lambda request: (
+        [step(cursor="ticket", resume_at=ready)] if request.accounts == (A,) else [page(request, fill("1", "B"))]
+    )
+    outcome = await bench.run()
+    assert isinstance(outcome, Deferred)
+    assert await bench.ids() == ["1"]
+    assert await bench.cursors() == ["ticket"]
+
+
+async def test_a_slow_limit_does_not_let_a_round_begin_anew_before_its_oldest_window(bench: Bench) -> None:
+    bench.source_is(longest_window=DAY, reread=5 * DAY)
+    allowed: list[None] = []
+    bench.answer = lambda request: (
+        [page(request)] if allowed and allowed.pop() is None else [BrokerRateLimitError("later", retry_after=DAY / 48)]
+    )
+    for _ in range(6):
+        allowed.append(None)
+        outcome = await bench.run()
+        bench.clock.moment += DAY / 48
+    assert isinstance(outcome, Done)
+
+
+async def test_a_round_that_came_to_a_halt_is_over_after_an_hour(bench: Bench) -> None:
+    bench.source_is(scope=SourceScope.LOGIN)
+    bench.more_sources = (SourceSpec(name="broken", precedence=0),)
+    bench.answer = lambda request: [BrokerMaintenanceError("closed")] if request.source == "broken" else [page(request)]
+    seen = []
+    for _ in range(3):
+        await bench.run()
+        seen.append([request.source for request in bench.requests])
+        bench.clock.moment += timedelta(minutes=40)
+    assert seen == [["fills", "broken"], ["broken"], ["fills", "broken"]]

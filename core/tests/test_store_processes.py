@@ -1,0 +1,154 @@
+"""Real processes on one file: killed at any moment, writing at once, opening a new file at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from brokersync.records import Span, SpanState
+from brokersync.store import SqliteStore, TradeFilter
+from brokersync.types import TimeWindow
+
+_ROUNDS = 10
+_ROWS = 7
+START = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+# each page holds its own rows, one row that all pages share, one day of coverage, and where to go on
+_CHILD = """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from brokersync.records import AccountKey, OpenRequest, PageCommit, Span, SpanState
+from brokersync.store import PageRules, SqliteStore
+from brokersync.sync.fold import fold
+from brokersync.sync.ledger import cover
+from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
+
+START, DAY = datetime(2026, 3, 2, tzinfo=UTC), timedelta(days=1)
+WHOLE = TimeWindow(START, START + 90000 * DAY)
+path, who, first, end, rows = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+
+def booking(name):
+    return TradeBooking.of(BrokerTrade(
+        provider="paper", environment="live", account_id="A", trade_id=name, side=Side.BUY, quantity=Decimal(1),
+        instrument=Instrument(symbol="EUR", asset_class=AssetClass.STOCK), price=Decimal(2), executed_at=START,
+    ))
+
+def page(number):
+    key = AccountKey(owner="o", provider="paper", environment="live", account_id="A")
+    request = OpenRequest(connection_id=who, source="fills", account="live/A", window=WHOLE, cursor=str(number + 1))
+    day = TimeWindow(START + number * DAY, START + (number + 1) * DAY)
+    names = [f"{who}-{number}-{row}" for row in range(rows)] + ["shared"]
+    return PageCommit(
+        owner="o", provider="paper", source=who, at=START, connection_id=who, request_account="live/A",
+        bookings=tuple(booking(name) for name in names), next_request=request,
+        spans=((key, Span(window=day, state=SpanState.FINAL)),),
+    )
+
+async def main():
+    store = SqliteStore(path)
+    await store.open()
+    known = await store.open_requests(who)
+    number = int(known[0].cursor) if known else first
+    print("ready", flush=True)
+    while number < end:
+        await store.commit_page(page(number), PageRules(fold=fold, cover=cover, precedence=lambda _: 1))
+        number += 1
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def start(path: Path, who: str, end: int, rows: int = _ROWS) -> subprocess.Popen[bytes]:
+    arguments = [str(path), who, "0", str(end), str(rows)]
+    return subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], stdout=subprocess.PIPE)
+
+
+async def whole_pages(path: Path, who: str) -> int:
+    """How many pages the store holds; each must be there entirely, and nothing else."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    store = SqliteStore(path)
+    await store.open()
+    found = await store.open_requests(who)
+    pages = int(found[0].cursor or 0) if found else 0
+    wanted = {f"{who}-{number}-{row}" for number in range(pages) for row in range(_ROWS)}
+    wanted |= {"shared"} if pages else set()
+    trades, _ = await store.trades("o", TradeFilter(), limit=100_000)
+    assert {one.trade_id for one in trades} == wanted
+    changes = await store.changes("o", 0, limit=100_000)
+    assert sorted(change.trade_id for change in changes) == sorted(wanted)
+    assert [change.position for change in changes] == list(range(1, len(changes) + 1))
+    spans = (await store.spans("o", "paper", who)).get(("live", "A"), ())
+    covered = Span(window=TimeWindow(START, START + pages * DAY), state=SpanState.FINAL) if pages else None
+    assert spans == ((covered,) if covered else ())
+    await store.close()
+    return pages
+
+
+async def test_a_process_killed_at_any_moment_leaves_entire_pages_and_a_sound_file(tmp_path: Path) -> None:
+    path, moments = tmp_path / "store.db", random.Random(20260302)
+    pages, grew = 0, 0
+    for _ in range(_ROUNDS):
+        with start(path, "c", end=1_000_000) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            await asyncio.sleep(moments.uniform(0, 0.15))  # real time: the child commits in its own process
+            child.send_signal(signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+        now = await whole_pages(path, "c")
+        assert now >= pages
+        grew += now > pages
+        pages = now
+    assert grew > _ROUNDS // 2, "the child was hardly ever killed while it wrote"
+
+
+async def test_two_processes_that_write_at_once_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with start(path, "one", end=40) as one, start(path, "two", end=40) as two:
+        store = SqliteStore(path)
+        await store.open()
+        heard: list[str] = []
+        position = 0
+        deadline = time.monotonic() + 120
+        while one.poll() is None or two.poll() is None:
+            assert time.monotonic() < deadline
+            # a reader that follows the feed meanwhile must not step over anything that is committed later
+            for change in await store.changes("o", position):
+                assert change.position > position
+                position = change.position
+                heard.append(change.trade_id)
+    assert (one.returncode, two.returncode) == (0, 0)
+    heard += [change.trade_id for change in await store.changes("o", position, limit=100_000)]
+    wanted = {f"{who}-{number}-{row}" for who in ("one", "two") for number in range(40) for row in range(_ROWS)}
+    assert sorted(heard) == sorted(wanted | {"shared"})
+    trades, _ = await store.trades("o", TradeFilter(), limit=100_000)
+    assert {trade.trade_id for trade in trades} == wanted | {"shared"}
+    for who in ("one", "two"):
+        spans = await store.spans("o", "paper", who)
+        assert spans["live", "A"] == (Span(window=TimeWindow(START, START + 40 * DAY), state=SpanState.FINAL),)
+    await store.close()
+
+
+async def test_processes_that_open_one_new_file_at_once_all_find_a_store(tmp_path: Path) -> None:
+    for attempt in range(3):
+        path = tmp_path / f"{attempt}.db"
+        stores = [SqliteStore(path) for _ in range(8)]
+        # each store has a connection and a thread of its own, so to SQLite they are as far apart as processes
+        await asyncio.gather(*(store.open() for store in stores))
+        keys = await asyncio.gather(
+            *(store.data_key("o", lambda number=number: b"%d" % number) for number, store in enumerate(stores))
+        )
+        assert len(set(keys)) == 1
+        await asyncio.gather(*(store.close() for store in stores))

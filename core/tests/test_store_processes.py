@@ -152,3 +152,16 @@ async def test_processes_that_open_one_new_file_at_once_all_find_a_store(tmp_pat
         )
         assert len(set(keys)) == 1
         await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_opening_waits_for_another_process_that_is_making_the_same_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        # at this stage SQLite refuses the switch to the write-ahead log at once, whatever the busy timeout
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(store.open())
+        await asyncio.sleep(0.1)  # real time: the store is opened on its own thread
+        other.execute("ROLLBACK")
+    await opening
+    assert await store.connections() == ()
+    await store.close()

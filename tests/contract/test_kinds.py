@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from brokersync.plugin import BrokerAPIError, TimeWindow
 from brokersync.records import ChangeKind, SpanState
 from brokersync.types import FeesState
 
@@ -110,20 +112,18 @@ async def test_older_history_of_growing_ids_is_read_when_it_is_asked_for_later(t
 
 
 async def test_a_day_counts_as_covered_only_when_its_last_symbol_was_read(tmp_path: Path) -> None:
-    async with open_world(BY_KEY["symbol-days"], tmp_path, now=START + 3 * DAY) as world:
-        counter = Spy(world.store)
-        covered_before = []
-
-        async def note() -> None:
-            covered_before.append(await world.spans(SpanState.FINAL))
-
-        for place in (1, 2):
-            with pytest.raises(CrashError):
-                await world.catch_up(store=Spy(world.store, place))
-            await note()
-        assert [any(spans.values()) for spans in covered_before] == [False, False]
-        await world.catch_up(store=counter)
-        assert await world.facts() == truth([row for row in world.server.ledger if row.booked_at <= world.clock.now()])
+    async with open_world(BY_KEY["symbol-days"], tmp_path, now=START + DAY, accounts=("A-1",)) as world:
+        booked = world.server.booked()
+        symbols = len({row.symbol for row in booked if row.executed_at < START + DAY})
+        assert symbols > 1
+        # the running day and the first one are asked for their symbols; the last symbol's fills fail
+        world.server.fail(BrokerAPIError("No."), after=2 + symbols - 1)
+        await world.sync()
+        assert await world.facts() != Counter()
+        assert not any((await world.spans(SpanState.FINAL)).values())
+        await world.settle()
+        assert await world.spans(SpanState.FINAL) == {"A-1": [TimeWindow(START, START + DAY)]}
+        assert await world.facts() == truth(booked)
 
 
 async def test_what_a_session_showed_stays_after_the_session_is_gone(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ class SimulatedBroker(Protocol):
     `faults` names the faults it can show, `demo_faults` those of them that a sync overcomes by itself within seconds.
     `POST /_sandbox/faults` with `{"fault": NAME, "times": N, "after": M}` makes
     the requests after the next `M` show it `N` times; `GET /_sandbox/ledger` tells what its own books say:
-    {"accounts": {ACCOUNT: [{"trade_id", "side", "quantity", "price", ...}]}} with the trades that a full import ends
+    {"accounts": {ACCOUNT: [{"trade_id", "side", "quantity", "price",
+    "executed_at", ...}]}} with the trades that a full import ends
     with now, `trade_id` as the plugin publishes it, numbers as decimal text.
     """
 

@@ -88,6 +88,12 @@ def test_a_document_with_sums_but_no_execution_says_what_to_tick(flex: Any, row:
     assert "tick Execution" in caught.value.remedy
 
 
+def test_a_late_wash_sale_alone_does_not_ask_for_executions(flex: Any) -> None:
+    [page] = flex.pages(flex.document(flex.statement([flex.trade(element="WashSale", levelOfDetail="WASH_SALE")])))
+    assert page.skipped == {"WashSale": 1}
+    assert page.covered
+
+
 def test_a_document_without_its_trades_section_can_not_tell_that_there_were_none(flex: Any) -> None:
     with pytest.raises(BrokerConfigError, match="no Trades section"):
         flex.pages(flex.document(flex.statement(section=None, extra="<CashTransactions></CashTransactions>")))

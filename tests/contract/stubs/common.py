@@ -15,6 +15,7 @@ from brokersync.plugin import (
     BookingEffect,
     BrokerAccount,
     BrokerCredentials,
+    BrokerTokenExpiredError,
     BrokerTrade,
     CoveredSpan,
     Fee,
@@ -88,7 +89,7 @@ class StubProvider:
         return AuthResult(identity=facts["login"], access_token=Secret(facts["token"]))
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        return auth
+        raise BrokerTokenExpiredError("The broker's tokens are not renewed: only a new login gives another one.")
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         answer = await self.context.http.request("accounts", "GET", self.context.hosts["api"] + "/accounts", auth=auth)

@@ -20,15 +20,17 @@ import aiohttp
 from brokersync.cli.progress import SyncProgress
 from brokersync.cli.sync import as_json, sync_all
 from brokersync.config import Settings, parse_settings
-from brokersync.records import Connection
+from brokersync.records import ChangeKind, Connection
 from brokersync.registry import ProviderRegistry
 from brokersync.sandboxes import CONTROL_PATH, SandboxSettings
 from brokersync.service import BrokerSync
+from brokersync.store import TradeFilter
 from brokersync.testing import RunningSandbox, run_sandbox
 
 _OWNER = "demo"
 _LOOK_EVERY_SECONDS = 0.02
 _LOOKS = 1000
+_BOOKED_WITHIN = timedelta(minutes=15)
 
 
 class Stage:
@@ -38,6 +40,7 @@ class Stage:
         self, folder: Path, brokers: Sequence[str], registry: ProviderRegistry, settings: SandboxSettings
     ) -> None:
         self._folder, self._brokers, self._registry, self._settings = folder, brokers, registry, settings
+        self._settled = settings.now() - _BOOKED_WITHIN
         self._stack = AsyncExitStack()
         self._sandboxes: list[RunningSandbox] = []
         self.connections: list[Connection] = []
@@ -162,10 +165,29 @@ class Stage:
         specs = [spec for key in self._brokers for spec in self._registry.manifest(key).sources]
         return [spec.name for spec in specs if spec.reread > timedelta(0)]
 
+    async def feed_position(self) -> int:
+        """Where the change feed ends now."""
+        position = 0
+        while changes := await self._bs.changes(_OWNER, position):
+            position = changes[-1].position
+        return position
+
+    async def added_since(self, position: int) -> int:
+        """How many trades from before the demo were added behind a position of the feed."""
+        old = {trade.trade_id async for trade in self._bs.trades(_OWNER, TradeFilter(until=self._settled))}
+        added = 0
+        while changes := await self._bs.changes(_OWNER, position):
+            position = changes[-1].position
+            added += sum(change.kind is ChangeKind.ADDED and change.trade_id in old for change in changes)
+        return added
+
     async def compare(self) -> list[dict[str, Any]]:
-        """The store's live trades against each sandbox's ledger, per account: by key, side, quantity and price."""
+        """The store's live trades against each sandbox's ledger, per account: by key, side, quantity and price.
+
+        Simulated trading goes on while the demo runs, so only what was settled before it began is compared.
+        """
         kept: dict[tuple[str, str], dict[str, tuple[str, Decimal, Decimal]]] = {}
-        async for trade in self._bs.trades(_OWNER):
+        async for trade in self._bs.trades(_OWNER, TradeFilter(until=self._settled)):
             facts = (trade.side.value, trade.quantity, trade.price)
             kept.setdefault((trade.provider, trade.account_id), {})[trade.trade_id] = facts
         rows = []
@@ -173,7 +195,8 @@ class Stage:
             for sandbox in self._sandboxes:
                 async with session.get(f"{sandbox.base_url}{CONTROL_PATH}/ledger") as answer:
                     books = (await answer.json())["accounts"]
-                for account, trades in sorted(books.items()):
+                for account, told in sorted(books.items()):
+                    trades = [row for row in told if datetime.fromisoformat(row["executed_at"]) < self._settled]
                     rows.append(_compared(sandbox.key, account, trades, kept.get((sandbox.key, account), {})))
         return rows
 

@@ -13,8 +13,8 @@ from brokersync_ibkr.coverage import Days
 
 # large accounts were seen to take so long; what is not there by then is asked for in a later sync
 DEADLINE: Final = timedelta(minutes=12)
-# how long a reference code lives is not documented, so an old one is not waited for
-FORGOTTEN: Final = timedelta(hours=1)
+# how long a reference lives is not documented, and what the user changed at the query shows in a new statement only
+FORGOTTEN: Final = timedelta(minutes=20)
 MOST_ORDERS: Final = 2
 _FORMAT = "flex-1"
 _WAITS = (5, 10, 10, 15, 15, 20, 30)

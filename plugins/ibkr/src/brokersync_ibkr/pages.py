@@ -19,7 +19,7 @@ from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import RowError, text_of
 from brokersync_ibkr.linking import is_leg, linked
 from brokersync_ibkr.normalise import Normaliser, RowPlace
-from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill
+from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_TYPE,
     CONFIRMATION_NAMES,
@@ -33,6 +33,7 @@ from brokersync_ibkr.vocabulary import (
 
 PAGE_SIZE: Final = 500
 _MOST_LEGS = 5_000
+_LONGEST_WORD = 80
 _QUERY_FIELDS = {ACTIVITY_TYPE: ("Activity", "activity_query_id")} | {
     CONFIRMATION_TYPE: ("Trade Confirmation", "confirmations_query_id")
 }
@@ -85,8 +86,6 @@ class _PageBuilder:
         self._unknown_names: tuple[str, ...] = ()
         self._has_commission_currency = True
 
-    # what the reader tells
-
     def document(self, attributes: Mapping[str, str]) -> None:
         kind, expected = attributes.get("type"), self._reading.expected
         self._facts.kind = kind
@@ -119,7 +118,7 @@ class _PageBuilder:
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
         if element not in FILL_ELEMENTS:
             if element in SUMMARY_ELEMENTS:
-                self._facts.sums += 1
+                self._facts.sums += is_sum(element)
                 self._skipped[element] += 1
             else:
                 self._note_unknown(f"{section}/{element}")
@@ -143,8 +142,6 @@ class _PageBuilder:
         self._bookings += linked(self._legs)
         self._legs.clear()
         self._account = None
-
-    # what is made of it
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -207,7 +204,7 @@ class _PageBuilder:
         self._has_commission_currency = "ibCommissionCurrency" in names or "commissionCurrency" in names
 
     def _note_unknown(self, what: str) -> None:
-        self._unmapped[what] += 1
+        self._unmapped[what[:_LONGEST_WORD]] += 1
 
     def _day(self, attributes: Mapping[str, str], name: str) -> date | None:
         text = text_of(attributes, name)

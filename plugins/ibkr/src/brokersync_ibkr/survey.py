@@ -55,6 +55,11 @@ def is_fill(element: str, level: str | None) -> bool:
     return element in FILL_ELEMENTS and (not level or level == FILL_LEVEL)
 
 
+def is_sum(element: str) -> bool:
+    """Whether a row that is no fill proves that there were fills; a wash sale may be told long after them."""
+    return element in FILL_ELEMENTS or (element in SUMMARY_ELEMENTS and element != "WashSale")
+
+
 class Survey:
     """Reads a document once without keeping any of it; `run` it first."""
 
@@ -98,8 +103,8 @@ class Survey:
             self.columns.update(names)
             if not (attributes.get("accountId") or self._account):
                 self.fills_without_account += 1
-        elif element in SUMMARY_ELEMENTS | FILL_ELEMENTS:
-            self.facts.sums += 1
+        else:
+            self.facts.sums += is_sum(element)
         for name in DATE_ATTRIBUTES:
             self._evidence.date(attributes.get(name, ""))
         self._evidence.booked(attributes.get("reportDate") or attributes.get("tradeDate", ""))

@@ -56,6 +56,8 @@ class StatementRequest:
         order = order_of(self._request.cursor)
         if order.query_id != self._query_id or order.days.overlap(self._asked) != order.days:
             raise BrokerCursorError("The cursor belongs to another request.")
+        if self._context.clock.now() - order.ordered_at > FORGOTTEN:
+            raise BrokerCursorError("The statement was ordered too long ago.")
         fetched = await self._fetch(order)
         if fetched.file is None:
             yield await self._without_statement(order, fetched.code)
@@ -88,10 +90,7 @@ class StatementRequest:
 
     def _come_back(self, order: Order, code: str) -> TradePage:
         now = self._context.clock.now()
-        age = now - order.ordered_at
-        if age > FORGOTTEN:
-            raise BrokerCursorError("The statement on order is too old to wait for.")
-        if age > DEADLINE:
+        if now - order.ordered_at > DEADLINE:
             raise BrokerUnavailableError(
                 "IBKR is still generating the statement.", retry_after=_RAISED_AGAIN, code=code
             )

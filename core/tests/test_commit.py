@@ -275,6 +275,14 @@ async def test_a_page_covers_nothing_outside_what_was_asked_and_a_file_all_it_sa
     assert report.covered == (TimeWindow(START - 9 * DAY, START + DAY),)
 
 
+async def test_a_page_covers_nothing_behind_the_end_of_what_was_asked(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask(TimeWindow(START, START + DAY)))
+    page = TradePage(covered=(covered(START, START + 2 * DAY), covered(START + DAY, START + 2 * DAY)))
+    await desk.writer.commit(page, going_on=False)
+    assert await desk.spans() == [(START, START + DAY, FINAL)]
+
+
 async def test_a_file_keeps_no_cursor_and_its_changes_say_that_they_come_from_it(store: SqliteStore) -> None:
     desk = Desk(store)
     desk.file_writer.begin_file(desk.source)
@@ -340,6 +348,14 @@ async def test_a_broker_without_data_is_believed_about_old_days_only(store: Sqli
     await desk.writer.unavailable(desk.ask(window), error)
     assert bool(await desk.spans()) is sure
     assert bool(desk.report.build(NOW).problems) is not sure
+
+
+async def test_a_login_without_data_and_without_known_accounts_is_reported(store: SqliteStore) -> None:
+    desk = Desk(store, scope=SourceScope.LOGIN)
+    window = TimeWindow(NOW - 90 * DAY, NOW - 80 * DAY)
+    error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
+    await desk.writer.unavailable(attrs.evolve(desk.ask(window), accounts=()), error)
+    assert len(desk.report.build(NOW).problems) == 1
 
 
 async def test_every_page_is_told_as_an_event_and_counted(store: SqliteStore) -> None:

@@ -136,6 +136,12 @@ def test_a_replacement_supersedes_without_a_cancel_and_can_be_cancelled_by_the_t
     assert only(first, second, row("x/3", CANCEL, refs=("x",), order=(3,))).status is CANCELLED
 
 
+def test_a_cancel_belongs_to_the_original_where_nothing_orders_it_behind_the_replacement() -> None:
+    for order in ((), (2,)):
+        cancel = row("x/3", CANCEL, refs=("x",), order=order)
+        assert only(row("x", order=(1,)), row("x/2", REPLACE, key="x", price="2"), cancel).status is ACTIVE
+
+
 def test_a_late_cancel_of_what_was_replaced_leaves_the_replacement() -> None:
     one = only(
         row("a", key="x", order=(1,)),

@@ -231,6 +231,8 @@ def test_what_is_final_is_read_again_within_reread_and_from_again_from() -> None
     again = begin(TODAY - 9 * DAY) + HOUR
     assert planned(source(reread=3 * DAY), final, since=since, again_from=again) == [days(TODAY - 9 * DAY, TODAY + DAY)]
     assert planned(source(), final, since=since, again_from=NOW + 9 * DAY) == []
+    usual = planned(source(reread=3 * DAY), final, since=since)
+    assert planned(source(reread=3 * DAY), final, since=since, again_from=NOW) == usual
 
 
 @pytest.mark.parametrize(("state", "asked"), [(FINAL, False), (LOST, False), (UNAVAILABLE, False), (PROVISIONAL, True)])

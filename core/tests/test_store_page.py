@@ -216,8 +216,9 @@ async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(s
         with pytest.raises(RuntimeError):
             await rehearsal.commit_page(page(trade("b")), attrs.evolve(RULES, fold=broken))
         assert await ids(rehearsal) == ["a"]
-        await rehearsal.commit_page(page(trade("c")), RULES)
-        assert await ids(rehearsal) == ["a", "c"]
+        again = await rehearsal.commit_page(page(trade("b"), trade("c")), RULES)
+        assert (again.added, again.unchanged) == (2, 0), "nothing of the failed page is there"
+        assert await ids(rehearsal) == ["a", "b", "c"]
     assert await ids(store) == []
 
 

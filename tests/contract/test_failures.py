@@ -30,8 +30,9 @@ from brokersync.records import Deferred, Done, SpanState
 from brokersync.sync.ledger import subtract
 
 from .ledger import DAY, START, truth
+from .probes import Spy
 from .stubs import KINDS, Kind
-from .world import NOW, Spy, World, open_world
+from .world import NOW, World, open_world
 
 HISTORY = [kind for kind in KINDS if kind.history]
 WAIT = timedelta(minutes=20)

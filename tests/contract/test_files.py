@@ -21,8 +21,9 @@ from brokersync.store import SqliteStore, Store, TradeFilter
 from brokersync.sync.statement import import_statement
 
 from .ledger import DAY, START, Facts, Row, as_executed, make_ledger, truth
+from .probes import CrashError, Spy, VirtualClock
 from .stubs import FILES
-from .world import NOW, CrashError, Spy, VirtualClock, facts_of
+from .world import NOW, facts_of
 
 ROWS = [row for row in make_ledger(corrections=False) if row.account == "A-1"]
 

@@ -12,8 +12,9 @@ from brokersync.records import ChangeKind, SpanState
 from brokersync.types import FeesState
 
 from .ledger import ACCOUNTS, DAY, START, truth
+from .probes import CrashError, Spy
 from .stubs import KINDS, Kind
-from .world import NOW, CrashError, Spy, World, open_world
+from .world import NOW, World, open_world
 
 BY_KEY: dict[str, Kind] = {str(kind): kind for kind in KINDS}
 

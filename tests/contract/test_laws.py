@@ -18,8 +18,9 @@ from brokersync.sync.plan import day_floor
 from brokersync.types import FeesState, TimeWindow
 
 from .ledger import DAY, START, Row, make_ledger, truth
+from .probes import CrashError, Spy
 from .stubs import KINDS, Kind
-from .world import NOW, CrashError, Spy, World, open_world
+from .world import NOW, World, open_world
 
 HOUR = timedelta(hours=1)
 

@@ -23,10 +23,11 @@ from brokersync.registry import ProviderRegistry
 from brokersync.store import TradeFilter
 
 from .ledger import DAY, Facts, make_ledger, truth
+from .probes import VirtualClock
 from .server import RefusalError, Server
 from .stubs import KINDS, Kind
 from .wire import listen, unlisten
-from .world import NOW, VirtualClock, facts_of
+from .world import NOW, facts_of
 
 BY_KEY = {str(kind): kind for kind in KINDS}
 RIGHT = {"user": "somebody", "password": "right"}

@@ -23,9 +23,9 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
-from brokersync.records import Connection, Deferred, Done, OpenRequest, PageCommit, PageOutcome, SpanState
+from brokersync.records import Connection, Deferred, Done, OpenRequest, PageCommit, SpanState
 from brokersync.registry import ProviderRegistry
-from brokersync.store import PageRules, SealedGrant, SqliteStore, Store, StoreCache, TradeFilter
+from brokersync.store import SealedGrant, SqliteStore, Store, StoreCache, TradeFilter
 from brokersync.sync.commit import page_rules
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.ledger import subtract, union
@@ -34,6 +34,7 @@ from brokersync.sync.report import ReportBuilder
 from brokersync.types import CoveredSpan, TimeWindow
 
 from .ledger import ACCOUNTS, DAY, START, Facts, Row, make_ledger
+from .probes import VirtualClock
 from .server import Line, Server, floor
 from .stubs import Kind
 from .wire import listen, unlisten
@@ -41,57 +42,6 @@ from .wire import listen, unlisten
 R = TypeVar("R")
 NOW = START + timedelta(days=8, hours=12)
 _BEFORE_MIDNIGHT = timedelta(microseconds=500_000)
-
-
-class VirtualClock:
-    """Time that passes only when somebody sleeps or the test says so."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._began = now
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return (self._now - self._began).total_seconds()
-
-    async def sleep(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
-
-    def set(self, moment: datetime) -> None:
-        self._now = max(moment, self._now)
-
-
-class CrashError(Exception):
-    """The process is gone: nothing in the engine may catch this."""
-
-
-def crash() -> None:
-    raise CrashError
-
-
-class Spy:
-    """The store, with something done before or after a chosen commit of a page; without `at` it only counts them."""
-
-    def __init__(
-        self, store: Store, at: int | None = None, act: Callable[[], object] = crash, *, before: bool = False
-    ) -> None:
-        self._store, self._at, self._act, self._before = store, at, act, before
-        self.commits = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
-        self.commits += 1
-        mine = self.commits == self._at
-        if mine and self._before:
-            self._act()
-        outcome = await self._store.commit_page(page, rules)
-        if mine and not self._before:
-            self._act()
-        return outcome
 
 
 @attrs.define

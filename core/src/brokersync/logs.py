@@ -108,6 +108,12 @@ def enable_logs(
     return disable
 
 
+def event_log(sink: TextIO, level: str, *, json_lines: bool = False) -> EventSink:
+    """An `EventSink` that writes structured lines to `sink`; for a program that owns its process, such as ours."""
+    enable_logs(sink, level.upper(), json_lines=json_lines)
+    return log_events(logger)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()

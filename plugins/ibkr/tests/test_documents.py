@@ -158,6 +158,27 @@ def test_one_endless_element_is_refused_before_it_fills_the_memory(monkeypatch: 
     assert "more than 8 MiB" in refusal(body)
 
 
+def test_a_row_that_never_ends_is_refused_as_well(flex: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "_LARGEST_ELEMENT", 200_000)
+    rows = [flex.trade(number) for number in range(60)]
+    body = flex.document(flex.statement([*rows, "x" * 1_000_000]))
+    assert "more than 8 MiB" in refusal(body)
+
+
+def test_what_a_listener_raises_is_not_taken_for_damage(flex: Any) -> None:
+    class Angry(Told):
+        def section(self, name: str, attributes: Mapping[str, str]) -> None:
+            raise ValueError("a mistake of our own")
+
+    reading = read_document(BytesIO(flex.document(flex.statement())), Angry())
+    with pytest.raises(ValueError, match="a mistake of our own"):
+        next(reading)
+
+
+def test_a_file_of_blanks_is_cut_off() -> None:
+    assert "cut off" in refusal(b" \n ")
+
+
 class Endless(RawIOBase):
     """A statement of some size that never stands in the memory."""
 

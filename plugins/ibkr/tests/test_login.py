@@ -14,6 +14,7 @@ from brokersync.plugin import (
     BrokerError,
     BrokerNotReadyError,
     BrokerRateLimitError,
+    BrokerResponseError,
     BrokerTokenExpiredError,
     BrokerUnavailableError,
     ProviderContext,
@@ -141,6 +142,18 @@ async def test_a_query_without_executions_is_told_when_connecting(
     assert service.files[0].closed
 
 
+async def test_a_damaged_first_statement_is_told_and_its_file_closed(
+    provider: FlexProvider, make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    damaged = flex.document(flex.statement()).replace(b"</Trades>", b"</Trodes>")
+    service.script += [damaged, damaged]
+    with pytest.raises(BrokerResponseError, match="can not be read"):
+        await provider.get_accounts(auth)
+    with pytest.raises(BrokerResponseError, match="can not be read"):
+        await diagnose(make_context(), auth)
+    assert [file.closed for file in service.files] == [True, True]
+
+
 async def test_a_good_query_has_nothing_to_be_said_of(
     make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
 ) -> None:
@@ -153,9 +166,15 @@ async def test_what_a_query_lacks_is_said_in_sentences(
     make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
 ) -> None:
     row = flex.trade(multiplier=None, ibCommissionCurrency=None, dateTime=None, accountId="My Pot")
-    service.script.append(flex.document(flex.statement([row], account="My Pot")))
+    service.script.append(flex.document(flex.statement([row], account="My Pot"), kind="XX"))
     said = " ".join(await diagnose(make_context(), auth))
-    for words in ("Account Alias to No", "tick multiplier", "tick ibCommissionCurrency", "tick dateTime or tradeTime"):
+    for words in (
+        "unknown here",
+        "Account Alias to No",
+        "tick multiplier",
+        "tick ibCommissionCurrency",
+        "tick dateTime or tradeTime",
+    ):
         assert words in said
     assert "quantity" not in said
 

@@ -230,8 +230,10 @@ def test_an_account_is_told_with_its_first_page_and_again_only_with_news(flex: A
 
 
 @pytest.mark.parametrize("facts", [{"dateOpened": "long ago"}, {"accountId": ""}])
-def test_unreadable_facts_of_an_account_stop_nothing(flex: Any, facts: dict[str, str]) -> None:
-    [page] = flex.pages(flex.document(flex.statement([flex.trade()], extra=flex.account(**(INFORMATION | facts)))))
+@pytest.mark.parametrize("account", ["U4711001", ""])
+def test_unreadable_facts_of_an_account_stop_nothing(flex: Any, facts: dict[str, str], account: str) -> None:
+    told = flex.account(**(INFORMATION | facts))
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()], extra=told, account=account)))
     assert len(page.bookings) == 1
     assert [one.account_id for one in page.accounts] == ["U4711001"]
 

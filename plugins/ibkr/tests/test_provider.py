@@ -298,6 +298,14 @@ async def test_a_damaged_statement_covers_nothing_and_its_file_is_closed(
     assert service.files[-1].closed
 
 
+async def test_an_answer_without_a_file_is_read_from_its_body(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    request = await ordered(provider, auth, service, flex)
+    service.script.append(HttpResponse(status=200, headers={}, body=flex.document(flex.statement()), url=MAIN))
+    assert (await pages(provider, auth, request))[-1].covered
+
+
 async def test_leaving_early_closes_the_file(provider: FlexProvider, auth: AuthResult, service: Any, flex: Any) -> None:
     request = await ordered(provider, auth, service, flex)
     service.script.append(flex.document(flex.statement(flex.trade(number) for number in range(1200))))

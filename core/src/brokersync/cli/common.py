@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -41,6 +41,11 @@ class Common:
         False
     )
 
+    log: Annotated[
+        Literal["debug", "info", "warning"] | None,
+        Parameter(help="Write what happens as log lines to standard error; debug shows every request."),
+    ] = None
+
     def settings(self) -> Settings:
         from brokersync.config import load_settings
 
@@ -50,15 +55,23 @@ class Common:
         named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store
         return Path(named).expanduser() if named else _data_folder() / "brokersync.db"
 
-    def open(self, events: EventSink | None = None) -> BrokerSync:
+    def open(self) -> BrokerSync:
         """The service over the store; says once when a key file was made."""
-        from brokersync.events import no_events
         from brokersync.service import BrokerSync
 
         settings = self.settings()
         return BrokerSync.open(
-            self.store_path(settings), settings=settings, events=events or no_events, on_key_made=_tell_of_key
+            self.store_path(settings), settings=settings, events=self._events(), on_key_made=_tell_of_key
         )
+
+    def _events(self) -> EventSink:
+        from brokersync.events import no_events
+
+        if self.log is None:
+            return no_events
+        from brokersync.logs import event_log
+
+        return event_log(sys.stderr, self.log)
 
 
 def _tell_of_key(path: Path) -> None:

@@ -19,7 +19,7 @@ from brokersync.plugin import (
 )
 from brokersync_ibkr.auth import log_in
 from brokersync_ibkr.client import Fetched, FlexClient
-from brokersync_ibkr.codes import NO_STATEMENT, PENDING, REFERENCE_GONE, service_error
+from brokersync_ibkr.codes import NO_STATEMENT, REFERENCE_GONE
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.diagnosis import damaged_answer
 from brokersync_ibkr.pages import Reading, read_pages
@@ -84,9 +84,7 @@ async def _first_statement(client: FlexClient, auth: AuthResult) -> Fetched:
     if fetched.code == REFERENCE_GONE:
         # the login is older than its statement; only a new login orders another, and core makes one when told this
         raise BrokerTokenExpiredError("The statement that the login ordered is gone.")
-    if fetched.code in PENDING:
-        raise BrokerNotReadyError("IBKR is still generating the statement.", retry_after=_LOOK_AGAIN, code=fetched.code)
-    raise service_error(fetched.code, "")
+    raise BrokerNotReadyError("IBKR is still generating the statement.", retry_after=_LOOK_AGAIN, code=fetched.code)
 
 
 def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from brokersync.errors import BrokerConfigError, BrokerInputNeededError, BrokerPluginError, BrokerResponseError
 from brokersync.events import no_events
 from brokersync.managed import ManagedProvider
-from brokersync.plugin import StatementHints, TimeWindow
+from brokersync.plugin import StatementHints, StatementReader, TimeWindow, TradePage
 from brokersync.records import ChangeCause, SpanState, SyncReport
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.store import SqliteStore, Store, TradeFilter
@@ -50,6 +53,10 @@ class Desk:
             events=no_events,
             on_row=None if rows is None else lambda booking, disposition: rows.append(disposition),
         )
+
+    def with_reader(self, reader: StatementReader) -> Desk:
+        spec = attrs.evolve(self.loaded.spec, statements=lambda key: reader)
+        return attrs.evolve(self, loaded=attrs.evolve(self.loaded, spec=spec))
 
     async def facts(self) -> Counter[Facts]:
         found, _ = await self.store.trades("owner", TradeFilter(), limit=5000)
@@ -148,6 +155,63 @@ async def test_a_reader_that_breaks_is_the_plugins_fault(desk: Desk) -> None:
         await desk.import_file(statement(ROWS).replace("executed,", "moment,", 1))
     assert caught.value.report_to == FILES.manifest.support
     assert "A-1" not in str(caught.value)
+
+
+class _Reader:
+    """A reader that is no generator function, and knows whether its pages were closed."""
+
+    def __init__(self, pages: Callable[[], Iterator[TradePage]]) -> None:
+        self._pages = pages
+
+    def recognises(self, head: bytes) -> bool:
+        return True
+
+    def source(self, file: BinaryIO, hints: StatementHints) -> str:
+        return "statement"
+
+    def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
+        return self._pages()
+
+
+async def test_a_reader_that_fails_before_its_first_page_is_the_plugins_fault_too(desk: Desk) -> None:
+    def pages() -> Iterator[TradePage]:
+        raise KeyError("price of A-1")
+
+    with pytest.raises(BrokerPluginError) as caught:
+        await desk.with_reader(_Reader(pages)).import_file("")
+    assert "price of A-1" not in str(caught.value)
+
+
+async def test_the_pages_of_a_file_are_closed_when_the_store_fails(desk: Desk) -> None:
+    closed = []
+
+    def pages() -> Iterator[TradePage]:
+        try:
+            yield TradePage()
+            yield TradePage()
+        finally:
+            closed.append(True)
+
+    with pytest.raises(CrashError) as caught:
+        await desk.with_reader(_Reader(pages)).import_file("", store=Spy(desk.store, 1))  # type: ignore[arg-type]
+    assert closed, caught  # what was raised keeps the generator alive until here
+
+
+async def test_an_import_can_be_cancelled_while_the_file_is_read(desk: Desk) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def pages() -> Iterator[TradePage]:
+        reading.set()
+        assert go_on.wait(30)
+        yield TradePage()
+
+    task = asyncio.create_task(desk.with_reader(_Reader(pages)).import_file(""))
+    assert await asyncio.to_thread(reading.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    assert await desk.store.changes("owner", 0) == ()
 
 
 async def test_there_is_nothing_to_log_in_to(desk: Desk) -> None:

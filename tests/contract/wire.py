@@ -22,11 +22,16 @@ class Wire:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def ask(self, account: str, start: str, end: str, offset: int) -> list[bytes]:
-        """Up to six frames from `offset` on; an empty list is the end. Raises `LookupError` beyond it."""
+    async def ask(self, token: str, account: str, start: str, end: str, offset: int) -> list[bytes]:
+        """Up to six frames from `offset` on; an empty list is the end.
+
+        Raises `LookupError` beyond it and `PermissionError` for a token that is not valid.
+        """
         await asyncio.sleep(0)
         asked = {"account": account, "start": start, "end": end, "offset": str(offset)}
         self._server.count("wire", asked)
+        if token not in self._server.tokens:
+            raise PermissionError
         rows = self._server.executed(asked)
         if offset > len(rows):
             raise LookupError(offset)

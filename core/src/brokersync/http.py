@@ -127,18 +127,23 @@ class BrokerHttp:
         return await self._run(call)
 
     async def guard(
-        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
+        self,
+        operation: str,
+        call: Callable[[AuthResult | None], Awaitable[R]],
+        *,
+        auth: AuthResult | None = None,
+        account: str | None = None,
+        weight: int = 1,
     ) -> R:
-        """See `Guard`. It is made again after a failure that may pass, so it must be a call that can be.
-
-        For the limiter the connection stands for its credential.
-        """
+        """See `Guard`. For the limiter the connection stands for the credential of a call without `auth`."""
         return await self._run(
             GuardedCall(
                 manifest=self._manifest,
                 operation=operation,
                 call=call,
-                scopes=self._scopes(operation, account, self._connection_id),
+                auth=auth,
+                tokens=self._tokens,
+                scopes=self._scopes(operation, account, auth.identity if auth else self._connection_id),
                 weight=weight,
                 total=self._settings.total,
             )

@@ -154,7 +154,9 @@ class GuardedCall(Generic[R]):
 
     manifest: Manifest
     operation: str
-    call: Callable[[], Awaitable[R]]
+    call: Callable[[AuthResult | None], Awaitable[R]]
+    auth: AuthResult | None
+    tokens: TokenSource | None
     scopes: Mapping[LimitScope, str]
     weight: int
     total: timedelta
@@ -163,13 +165,15 @@ class GuardedCall(Generic[R]):
     status: int | None = None
 
     async def ready(self, previous: BrokerError | None) -> None:
-        """See `Work`; there is nothing to make ready."""
+        """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
+        if self.auth is not None and self.tokens is not None:
+            self.auth = await self.tokens.current(self.auth)
 
     async def send(self) -> R:
         """See `Work`."""
         try:
             async with asyncio.timeout(self.total.total_seconds()):
-                return await self.call()
+                return await self.call(self.auth)
         except BrokerError as error:
             failed = Failed(error)
         except FOREIGN as error:
@@ -177,8 +181,11 @@ class GuardedCall(Generic[R]):
         raise failed
 
     async def renew(self) -> bool:
-        """See `Work`; a guarded call names no login."""
-        return False
+        """See `Work`."""
+        if self.auth is None or self.tokens is None:
+            return False
+        self.auth = await self.tokens.renew(self.auth)
+        return True
 
 
 def _secrets_of(auth: AuthResult | None) -> list[str]:

@@ -162,8 +162,18 @@ class Guard(Protocol):
     """The same manners for brokers that do not speak HTTP."""
 
     async def __call__(
-        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
-    ) -> R: ...
+        self,
+        operation: str,
+        call: Callable[[AuthResult | None], Awaitable[R]],
+        *,
+        auth: AuthResult | None = None,
+        account: str | None = None,
+        weight: int = 1,
+    ) -> R:
+        """What `call` gives; at each attempt it is handed the current login in place of `auth`.
+
+        It is made again after a failure that may pass, so it must be a call that can be.
+        """
 
 
 class Clock(Protocol):

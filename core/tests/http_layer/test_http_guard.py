@@ -23,7 +23,7 @@ def failing(*errors: BaseException):
     """A call that raises these in turn, then answers."""
     left = list(errors)
 
-    async def call() -> str:
+    async def call(_: object) -> str:
         if left:
             raise left.pop(0)
         return "answer"
@@ -43,7 +43,7 @@ async def test_a_call_is_limited_repeated_and_told(make_http, clock, events):
 
 
 async def test_a_call_that_answers_nothing_is_an_answer(http):
-    async def call() -> None:
+    async def call(_: object) -> None:
         return None
 
     assert await http.guard("subscribe", call) is None
@@ -58,7 +58,7 @@ async def test_the_network_s_exceptions_are_ours(http, error):
 
 
 async def test_a_call_that_takes_too_long_is_ended(make_http):
-    async def call() -> None:
+    async def call(_: object) -> None:
         await asyncio.Event().wait()
 
     http = make_http(settings=HttpSettings(total=timedelta(seconds=0.05)))
@@ -86,7 +86,7 @@ async def test_a_bug_stays_a_bug(http):
 async def test_a_cancelled_call_is_cancelled(http):
     started = asyncio.Event()
 
-    async def call() -> None:
+    async def call(_: object) -> None:
         started.set()
         await asyncio.Event().wait()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from brokersync.plugin import (
     AuthResult,
     BrokerCursorError,
+    BrokerTokenExpiredError,
     BrokerUnavailableError,
     ProviderSpec,
     TradePage,
@@ -35,23 +36,26 @@ class Provider(StubProvider):
         if request.cursor is not None and not request.cursor.isdecimal():
             raise BrokerCursorError("A cursor is a number of frames.")
         (account,) = request.accounts
-        offset, window = int(request.cursor or 0), request.window
-        while frames := await self._frames(account.account_id, request, offset):
+        offset = int(request.cursor or 0)
+        while frames := await self._frames(auth, request, account.account_id, offset):
             offset += len(frames)
             rows = [unpack(frame, account.account_id) for frame in frames]
             yield TradePage(**understood(KEY, rows), cursor=str(offset))
-        yield TradePage(covered=covered(request.accounts, window))
+        yield TradePage(covered=covered(request.accounts, request.window))
 
-    async def _frames(self, account: str, request: TradeRequest, offset: int) -> list[bytes]:
-        async def call() -> list[bytes]:
+    async def _frames(self, auth: AuthResult, request: TradeRequest, account: str, offset: int) -> list[bytes]:
+        async def call(login: AuthResult | None) -> list[bytes]:
+            token = login.access_token.reveal() if login and login.access_token else ""
             try:
-                return await dial(self.context.hosts["api"]).ask(account, *span(request.window).values(), offset)
+                return await dial(self.context.hosts["api"]).ask(token, account, *span(request.window).values(), offset)
             except LookupError:
                 raise BrokerCursorError("There are fewer frames than the cursor says.") from None
+            except PermissionError:
+                raise BrokerTokenExpiredError("The gateway does not take this token.") from None
             except OSError:
                 raise BrokerUnavailableError("The gateway does not answer.") from None
 
-        return await self.context.guard("executions", call, account=account)
+        return await self.context.guard("executions", call, auth=auth, account=account)
 
 
 @hookimpl

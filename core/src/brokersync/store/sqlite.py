@@ -28,6 +28,7 @@ from brokersync.store import sqlite_queries as queries
 from brokersync.store.protocol import PageRules, SealedGrant, TradeFilter
 from brokersync.store.sqlite_accounts import put_accounts
 from brokersync.store.sqlite_page import commit_page
+from brokersync.store.sqlite_quarantine import quarantined
 from brokersync.store.sqlite_schema import prepare
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
@@ -194,7 +195,7 @@ class SqliteStore:
         return await self._read(queries.counts, owner)
 
     async def quarantined(self, owner: str) -> tuple[Mapping[str, Any], ...]:
-        return await self._read(queries.quarantined, owner)
+        return await self._read(quarantined, owner)
 
     async def cache_get(self, provider: str, environment: str, keys: Sequence[str]) -> dict[str, Any]:
         return await self._read(queries.cache_get, provider, environment, keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import attrs
 
@@ -23,6 +22,7 @@ from brokersync.store.rows import (
     trade_content,
 )
 from brokersync.store.sqlite_accounts import account_number, put_accounts
+from brokersync.store.sqlite_quarantine import has_quarantine, put_in_quarantine, release
 from brokersync.types import BookingEffect, BrokerTrade, TradeBooking
 
 
@@ -48,13 +48,16 @@ class _Page:
         self._counts = _Counts()
         self._touched: dict[int, int] = {}
         self._kinds: dict[int, ChangeKind] = {}
+        self._has_quarantine = has_quarantine(db, page)
 
     def commit(self) -> PageOutcome:
         put_accounts(self._db, self._page.owner, self._page.provider, self._page.connection_id, self._page.accounts)
         kept = [self._keep(booking) for booking in self._page.bookings]
         for set_id, account in self._touched.items():
             self._refold(account, set_id)
-        self._quarantine()
+        for row in self._page.quarantined:
+            put_in_quarantine(self._db, self._page, row)
+            self._counts.quarantined += 1
         for key, span in self._page.spans:
             self._cover(key, span)
         self._keep_request()
@@ -89,6 +92,8 @@ class _Page:
         raw = booking.raw or (booking.trade.raw if booking.trade else None)
         if raw:
             self._db.execute("INSERT OR REPLACE INTO raw_rows VALUES (?, ?)", (number, pack_raw(raw)))
+            if self._has_quarantine:
+                release(self._db, self._page, raw)
         self._touched[set_id] = account
         return number
 
@@ -229,18 +234,6 @@ class _Page:
         has_trade = self._db.execute("SELECT 1 FROM trades WHERE set_id = ?", (set_id,)).fetchone()
         return "known" if has_trade else "waiting"
 
-    def _quarantine(self) -> None:
-        for row in self._page.quarantined:
-            digest = blake2b(compact([row.row_id, row.raw]).encode(), digest_size=16).digest()
-            self._db.execute(
-                "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self._page.owner, self._page.provider, self._page.source, digest,
-                    row.environment, row.account_id, row.reason, pack_raw(row.raw), instant_text(self._page.at),
-                ),
-            )  # fmt: skip
-            self._counts.quarantined += 1
-
     def _cover(self, key: AccountKey, span: Span) -> None:
         account = self._number(key.environment, key.account_id)
         known = self._db.execute(
@@ -285,9 +278,11 @@ class _Page:
 
 def _heir(gone: str, bookings: Sequence[TradeBooking], keys: Sequence[str]) -> str | None:
     """The key under which the rows that were published as `gone` stand now."""
+    held = {name for booking in bookings for name in booking.names}
+    linked = [{*booking.names, *held.intersection(booking.loose_refs)} for booking in bookings]
     names: set[str] = set()
     met = {gone}
     while met != names:
         names = met
-        met = names.union(*(booking.names for booking in bookings if names.intersection(booking.names)))
+        met = names.union(*(links for links in linked if names & links))
     return next((key for key in keys if key in names), None)

@@ -22,7 +22,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store.protocol import SealedGrant, TradeFilter
-from brokersync.store.rows import compact, load_span, load_trade, sortable, unpack_raw
+from brokersync.store.rows import compact, load_span, load_trade, sortable
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 
@@ -253,16 +253,6 @@ def counts(db: sqlite3.Connection, owner: str) -> Mapping[AccountKey, Mapping[st
         )
         for row in rows
     }
-
-
-def quarantined(db: sqlite3.Connection, owner: str) -> tuple[Mapping[str, Any], ...]:
-    rows = db.execute(
-        "SELECT provider, source, account_id, reason, raw, first_seen FROM quarantine"
-        " WHERE owner = ? ORDER BY first_seen",
-        (owner,),
-    )
-    names = ("provider", "source", "account_id", "reason", "raw", "first_seen")
-    return tuple(dict(zip(names, (*row[:4], unpack_raw(row[4]), row[5]), strict=True)) for row in rows)
 
 
 def cache_get(db: sqlite3.Connection, provider: str, environment: str, keys: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
     A set holds every booking that shares an id with another one of it. Cancels without a target give no trade. The
     revision grows with each row of the set and each new content of one, and never goes back.
     """
-    held = {name for row in rows for name in row.booking.names}
+    held = {name for row in rows if not _is_cancel(row) for name in row.booking.names}
     groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
     trades = [_fold_group(group, revision) for group in groups if _has_target(group)]
@@ -30,7 +30,7 @@ def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
 
 
 def _joining(booking: TradeBooking, held: set[str]) -> Sequence[str]:
-    """The names that join: the booking's own, and of the loose ones those that another row holds as its own."""
+    """The names that join: the booking's own, and of the loose ones those that a row of a trade holds as its own."""
     return (*booking.names, *(name for name in booking.loose_refs if name in held))
 
 
@@ -63,14 +63,17 @@ def _connected(
 
 
 def _attach_loose_cancels(groups: list[list[KeptBooking]]) -> list[list[KeptBooking]]:
-    """Lead cancels without any shared id to the first execution that their loose refs fit and no cancel has met yet."""
+    """Lead cancels that share no id with a trade to the one that has their name as a loose one.
+
+    Of several, that which the fewest cancels have met, so that each of two equal rows gets its own.
+    """
     bare = [group for group in groups if not _has_target(group)]
-    whole = [group for group in groups if _has_target(group)]
+    whole = sorted((group for group in groups if _has_target(group)), key=_first_id)
     for cancels in sorted(bare, key=_first_id):
-        wanted = {name for row in cancels for name in row.booking.loose_refs}
-        target = next((group for group in sorted(whole, key=_first_id) if _fits(group, wanted)), None)
-        if target is not None:
-            target += cancels
+        wanted = {name for row in cancels for name in (*row.booking.names, *row.booking.loose_refs)}
+        fitting = [group for group in whole if any(wanted.intersection(row.booking.loose_refs) for row in group)]
+        if fitting:
+            min(fitting, key=_number_of_cancels).extend(cancels)
     return whole
 
 
@@ -78,10 +81,8 @@ def _first_id(group: Sequence[KeptBooking]) -> str:
     return min(row.booking.booking_id for row in group)
 
 
-def _fits(group: Sequence[KeptBooking], wanted: set[str]) -> bool:
-    return not any(_is_cancel(row) for row in group) and any(
-        wanted.intersection(row.booking.loose_refs) for row in group
-    )
+def _number_of_cancels(group: Iterable[KeptBooking]) -> int:
+    return sum(_is_cancel(row) for row in group)
 
 
 def _is_cancel(row: KeptBooking) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError
@@ -49,12 +50,18 @@ async def import_statement(
     )
     name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
     writer.begin_file(manifest.source(name))
-    pages = reader.read_statement(file, hints)
-    while (page := await asyncio.to_thread(_next_page, pages, manifest)) is not None:
-        outcome = await writer.commit(page, going_on=True)
-        if on_row is not None:
-            for booking, disposition in zip(page.bookings, outcome.dispositions, strict=True):
-                on_row(booking, disposition)
+    pages = await asyncio.to_thread(_pages, reader, file, hints, manifest)
+    try:
+        while (page := await asyncio.to_thread(_next_page, pages, manifest)) is not None:
+            outcome = await writer.commit(page, going_on=True)
+            if on_row is not None:
+                for booking, disposition in zip(page.bookings, outcome.dispositions, strict=True):
+                    on_row(booking, disposition)
+    finally:
+        if isinstance(pages, Generator):
+            # the thread of a cancelled import is still inside, and ends it itself
+            with suppress(ValueError):
+                pages.close()
     return report.build(clock.now())
 
 
@@ -74,6 +81,11 @@ def _checked_source(reader: StatementReader, file: BinaryIO, hints: StatementHin
     if source not in {one.name for one in manifest.sources}:
         raise BrokerPluginError(f"The plugin names the source {source!r}, which its manifest does not declare.")
     return source
+
+
+def _pages(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> Iterator[TradePage]:
+    with _Border(manifest):
+        return reader.read_statement(file, hints)
 
 
 def _next_page(pages: Iterator[TradePage], manifest: Manifest) -> TradePage | None:

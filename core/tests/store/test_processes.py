@@ -64,6 +64,7 @@ async def main():
     while number < end:
         await store.commit_page(page(number), PageRules(fold=fold, cover=cover, precedence=lambda _: 1))
         number += 1
+        print(number, flush=True)
     await store.close()
 
 asyncio.run(main())
@@ -99,19 +100,19 @@ async def whole_pages(path: Path, who: str) -> int:
 
 async def test_a_process_killed_at_any_moment_leaves_entire_pages_and_a_sound_file(tmp_path: Path) -> None:
     path, moments = tmp_path / "store.db", random.Random(20260302)
-    pages, grew = 0, 0
+    pages = 0
     for _ in range(_ROUNDS):
         with start(path, "c", end=1_000_000) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == b"ready\n"
-            await asyncio.sleep(moments.uniform(0, 0.15))  # real time: the child commits in its own process
+            for _ in range(moments.randint(1, 6)):
+                assert child.stdout.readline()
+            await asyncio.sleep(moments.uniform(0, 0.01))  # real time: the child commits in its own process
             child.send_signal(signal.SIGKILL)
         assert child.returncode == -signal.SIGKILL
         now = await whole_pages(path, "c")
-        assert now >= pages
-        grew += now > pages
+        assert now > pages
         pages = now
-    assert grew > _ROUNDS // 2, "the child was hardly ever killed while it wrote"
 
 
 async def test_two_processes_that_write_at_once_lose_nothing_and_double_nothing(tmp_path: Path) -> None:

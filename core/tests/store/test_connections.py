@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import attrs
 import pytest
@@ -32,14 +30,6 @@ def grant(*, owner: str = "o", identity: str = "i", generation: int = 1, auth: b
         owner=owner, provider="paper", environment="live", identity=identity,
         generation=generation, auth=auth, credentials=b"credentials",
     )  # fmt: skip
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "store.db")
-    await made.open()
-    yield made
-    await made.close()
 
 
 async def test_a_connection_is_kept_with_its_grant(store: SqliteStore) -> None:

@@ -193,7 +193,7 @@ async def test_the_pages_of_a_file_are_closed_when_the_store_fails(desk: Desk) -
             closed.append(True)
 
     with pytest.raises(CrashError) as caught:
-        await desk.with_reader(_Reader(pages)).import_file("", store=Spy(desk.store, 1))  # type: ignore[arg-type]
+        await desk.with_reader(_Reader(pages)).import_file("", store=Spy(desk.store, 1))  # type: ignore[arg-type]  # delegates
     assert closed, caught  # what was raised keeps the generator alive until here
 
 

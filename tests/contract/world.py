@@ -91,10 +91,16 @@ class World:
         )
 
     async def _guard(
-        self, operation: str, call: Callable[[], Awaitable[R]], *, account: str | None = None, weight: int = 1
+        self,
+        operation: str,
+        call: Callable[[AuthResult | None], Awaitable[R]],
+        *,
+        auth: AuthResult | None = None,
+        account: str | None = None,
+        weight: int = 1,
     ) -> R:
         self.guarded.append((operation, account))
-        return await call()
+        return await call(auth)
 
     def since(self, moment: datetime) -> None:
         """From when on the owner wants the history."""

@@ -136,7 +136,7 @@ class BrokerSync(Journal):
         async with self._login(loaded, environment) as login:
             auth, accounts = await login.test(plain)
         connection = Connection(
-            connection_id=f"{provider}-{secrets.token_hex(3)}",
+            connection_id=f"{provider}-{secrets.token_hex(5)}",
             owner=owner,
             provider=provider,
             environment=environment,

@@ -139,3 +139,10 @@ async def test_a_damaged_store_is_told_as_such(tmp_path: Path) -> None:
     data[4096:] = b"\xff" * (len(data) - 4096)
     path.write_bytes(data)
     assert "malformed" in (await refusal(path)).message
+
+
+async def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "private.db")
+    await store.open()
+    await store.close()
+    assert (tmp_path / "private.db").stat().st_mode & 0o777 == 0o600

@@ -37,6 +37,9 @@ R = TypeVar("R")
 Work = Callable[Concatenate[sqlite3.Connection, P], R]
 
 
+_IN_MEMORY = ":memory:"
+
+
 class SqliteStore:
     """A `Store` in the file at `path`. Any number of processes may use one file; writers take turns.
 
@@ -66,6 +69,9 @@ class SqliteStore:
         self._thread = _writer()
 
     def _connect(self) -> sqlite3.Connection:
+        # trades are private: a new file is its owner's alone, and SQLite gives its log the same rights
+        if str(self.path) != _IN_MEMORY and not self.path.exists():
+            self.path.touch(mode=0o600)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             prepare(db)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from brokersync.errors import BrokerNotReadyError, BrokerRateLimitError, BrokerTokenExpiredError
+from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerRateLimitError, BrokerTokenExpiredError
 from brokersync.factory import make_credentials
 from brokersync.managed import ManagedProvider
 from brokersync.provider import Clock
@@ -16,6 +16,13 @@ from brokersync.types import AuthResult, BrokerAccount
 
 _TESTING_TAKES_AT_MOST = timedelta(minutes=3)
 _FIRST_LOOK = timedelta(seconds=2)
+
+
+def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
+    """What a token is that is dead as soon as it is made: nobody but the user can help."""
+    return BrokerAuthError(
+        error.message, provider=error.provider, operation=error.operation, status=error.status, code=error.code
+    )
 
 
 class OpenLogin:
@@ -41,9 +48,9 @@ class OpenLogin:
             try:
                 auth = auth or await self.log_in(fields)
                 return auth, await self._provider.get_accounts(auth)
-            except BrokerTokenExpiredError:
+            except BrokerTokenExpiredError as error:
                 if renewed or auth is None:
-                    raise
+                    raise as_auth_error(error) from error
                 auth, renewed = None, True
             except (BrokerNotReadyError, BrokerRateLimitError) as error:
                 wait = error.retry_after or _FIRST_LOOK

@@ -37,7 +37,7 @@ from brokersync.events import (
 )
 from brokersync.factory import ManagedProvider, open_provider
 from brokersync.journal import Journal
-from brokersync.login import OpenLogin
+from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import SourceScope
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
@@ -177,10 +177,11 @@ class BrokerSync(Journal):
             sink(SyncStarted(provider=connection.provider, connection_id=connection_id, owner=connection.owner))
             try:
                 outcome = await self._run(connection, report, sink, sources, again_from)
-            except BrokerError as error:
+            except BrokerError as raised:
+                error = as_auth_error(raised) if isinstance(raised, BrokerTokenExpiredError) else raised
                 report.problem(error)
                 await self._fail(connection, error, report, sink)
-                raise
+                raise error from (None if error is raised else raised)
             await self._settle(connection, outcome, sink)
             return outcome
 
@@ -313,7 +314,7 @@ class BrokerSync(Journal):
         sink(SyncFailed(**names, error=type(error).__name__, message=error.message))
         if isinstance(error, StoreError):
             return
-        if isinstance(error, BrokerAuthError | BrokerTokenExpiredError):
+        if isinstance(error, BrokerAuthError):
             await self._store.set_state(connection.connection_id, ConnectionState.NEEDS_USER, error.message)
             sink(ConnectionNeedsUser(**names, reason=error.message))
         await self._log(connection, report.build(self._clock.now()))

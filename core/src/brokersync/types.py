@@ -297,7 +297,8 @@ class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
     With the source's scope `login`, `accounts` are all that are known so far and may be empty. `bookmark` is what the
-    last finished request of this connection and source left.
+    last finished request of this connection and source left; it is absent where the window begins before what is
+    covered, where an account is new, and where everything is read again.
     """
 
     source: str

@@ -6,7 +6,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from brokersync.types import BookingEffect, FeesMode, TradeBooking
+from brokersync.types import BookingEffect, FeesMode, FeesState, TradeBooking
 
 from .rows import ACTIVE, AMEND, CANCEL, CANCELLED, NEW, REPLACE, fee, folded, only, row, trade
 
@@ -207,3 +207,28 @@ def test_every_cancel_by_a_loose_name_counts_where_a_replacement_was_cancelled_t
     cancels = [row(name, CANCEL, refs=("T",), order=(0, place)) for place, name in enumerate("cd")]
     assert only(*fills, cancels[0]).status is ACTIVE
     assert only(*fills, *cancels).status is CANCELLED
+
+
+def _pending(booking: TradeBooking) -> TradeBooking:
+    assert booking.trade is not None
+    return attrs.evolve(booking, trade=attrs.evolve(booking.trade, fees_state=FeesState.PENDING))
+
+
+def test_fees_that_the_better_source_waits_for_are_taken_from_one_that_knows_them() -> None:
+    one = only(("service", _pending(row("a", price="2"))), ("file", row("a", price="3", fees=(fee("0.5"),))))
+    assert (one.price, one.fees, one.fees_state) == (Decimal(2), (fee("0.5"),), FeesState.FINAL)
+
+
+def test_fees_that_the_better_source_knows_to_be_none_stay_none() -> None:
+    assert only(("service", row("a")), ("file", row("a", fees=(fee("0.5"),)))).fees == ()
+
+
+def test_a_row_read_with_fewer_columns_is_the_same_row_and_adds_no_fee() -> None:
+    poorer = row("ex:1", key="x", fees=(fee("1"),), mode=FeesMode.PART)
+    richer = attrs.evolve(row("tx:1", key="x", fees=(fee("1"),), mode=FeesMode.PART), aliases=("ex:1",))
+    assert only(poorer, richer).fees == (fee("1"),)
+
+
+def test_where_nothing_orders_the_rows_what_a_cancel_names_comes_first() -> None:
+    one = only(row("z", key="x", price="1"), row("c", CANCEL, refs=("x", "z")), row("a", key="x", price="2"))
+    assert (one.status, one.price) == (ACTIVE, Decimal(2))

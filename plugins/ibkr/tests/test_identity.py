@@ -43,7 +43,7 @@ FRACTION = {
         ({"ibExecID": ""}, "tx:900100", "trade:500100", ()),
         ({"ibExecID": "", "tradeID": ""}, "tx:900100", "tx:900100", ()),
         ({"transactionID": ""}, "ex:0000aa01.65000001.01.01", "exec:0000aa01.65000001.01", ()),
-        ({"transactionID": None, "ibExecID": None}, "tr:500100:70010001:100", "trade:500100", ()),
+        ({"transactionID": None, "ibExecID": None}, "tr:500100:70010001:100:12.5", "trade:500100", ()),
         ({"transactionID": "N/A", "ibExecID": "--", "tradeID": "0", "ibOrderID": None}, None, None, ()),
     ],
 )
@@ -80,7 +80,7 @@ def test_an_original_its_cancel_and_its_replacement_share_ids_and_have_an_order(
     )
     assert cancel.effect is BookingEffect.CANCEL
     assert cancel.trade is None
-    assert cancel.refs == ("trade:500100", "tx:900100")
+    assert cancel.refs == ("trade:500100", "tx:900100", "tr:500100:70010001:100:12.5")
     assert original.booking_id in cancel.refs
     assert set(cancel.refs) & set(replacement.loose_refs) == {"trade:500100"}
     assert replacement.trade.trade_id == original.trade.trade_id
@@ -112,7 +112,10 @@ def test_a_cancel_is_known_by_its_type_or_by_its_side_and_needs_no_amounts(
 
 
 def test_an_old_cancel_without_the_originals_number_still_names_its_trade(flex: Any) -> None:
-    assert flex.booking(**(CANCEL | {"origTransactionID": None})).refs == ("trade:500100",)
+    assert flex.booking(**(CANCEL | {"origTransactionID": None})).refs == (
+        "trade:500100",
+        "tr:500100:70010001:100:12.5",
+    )
     assert flex.booking(**(CANCEL | {"origTransactionID": "0", "origTradeID": "0"})).refs == ()
 
 

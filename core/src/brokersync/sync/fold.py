@@ -9,7 +9,7 @@ from decimal import Context
 import attrs
 
 from brokersync.records import KeptBooking
-from brokersync.types import BookingEffect, BrokerTrade, Fee, FeesMode, TradeBooking, TradeStatus
+from brokersync.types import BookingEffect, BrokerTrade, Fee, FeesMode, FeesState, TradeBooking, TradeStatus
 
 _STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2}
 # the sum of a chain must not depend on who summed first, so it is never rounded
@@ -95,7 +95,7 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
 
 def _fold_group(group: Sequence[KeptBooking], revision: int) -> BrokerTrade:
     cancels = [row.booking for row in _one_of_each_row(row for row in group if _is_cancel(row))]
-    steps = _in_order(_one_of_each_row(row for row in group if not _is_cancel(row)))
+    steps = _in_order(_one_of_each_row(row for row in group if not _is_cancel(row)), cancels)
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
     chain = [row.booking for row in steps if row.booking.effect is not BookingEffect.AMEND]
     last = steps[-1].booking
@@ -120,22 +120,43 @@ def _one_of_each_row(group: Iterable[KeptBooking]) -> list[KeptBooking]:
     """Where sources tell of the same row, that of the highest precedence, under every name of the row."""
     kept: list[KeptBooking] = []
     for tellers in _connected(group, lambda booking: (booking.booking_id, *booking.aliases)):
-        told = [row for row in tellers if row.source == tellers[0].source]
+        told = _without_poorer([row for row in tellers if row.source == tellers[0].source])
         if len(told) == 1 < len(tellers):
             names = {name for row in tellers for name in (row.booking.booking_id, *row.booking.aliases)}
             aliases = tuple(sorted(names - {told[0].booking.booking_id}))
-            told = [attrs.evolve(told[0], booking=attrs.evolve(told[0].booking, aliases=aliases))]
+            booking = attrs.evolve(_with_known_fees(told[0].booking, tellers), aliases=aliases)
+            told = [attrs.evolve(told[0], booking=booking)]
         kept += told
     return sorted(kept, key=_rank)
 
 
-def _in_order(steps: Sequence[KeptBooking]) -> list[KeptBooking]:
-    """The rows as they follow each other: as the broker orders them, where it orders all; else by their effect."""
+def _without_poorer(rows: list[KeptBooking]) -> list[KeptBooking]:
+    """One source's rows without those that another one names as itself: the same row, read with fewer columns."""
+    aliases = {alias for row in rows for alias in row.booking.aliases}
+    return [row for row in rows if row.booking.booking_id not in aliases] or rows
+
+
+def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> TradeBooking:
+    """The row with the fees of the best source that knows any, where its own are still to come."""
+    trade = booking.trade
+    if trade is None or trade.fees or trade.fees_state is not FeesState.PENDING:
+        return booking
+    known = next((row.booking.trade for row in tellers if row.booking.trade and row.booking.trade.fees), trade)
+    return attrs.evolve(booking, trade=attrs.evolve(trade, fees=known.fees, fees_state=known.fees_state))
+
+
+def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[TradeBooking]) -> list[KeptBooking]:
+    """The rows as they follow each other: as the broker orders them, where it orders all; else by their effect.
+
+    Where neither tells, what a cancel names comes before what it does not.
+    """
+    voided = {ref for cancel in cancels for ref in cancel.refs}
     ordered = all(row.booking.order for row in steps)
 
     def place(row: KeptBooking) -> tuple[object, ...]:
         step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
-        return (*((order, step, source) if ordered else (step, source, order)), row.booking.booking_id)
+        stands = not voided.intersection(_row_names(row.booking))
+        return (*((order, step, source) if ordered else (step, source, order)), stands, row.booking.booking_id)
 
     return sorted(steps, key=place)
 

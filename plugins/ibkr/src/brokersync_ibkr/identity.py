@@ -41,6 +41,10 @@ class Content(NamedTuple):
         told = (self.account_id, self.contract, self.at.isoformat(), _plain(self.quantity), _plain(self.price))
         return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
 
+    def trade_row(self, trade: str, quantity: Decimal) -> str:
+        """A row of a trade where no id of its own tells it from the trade's other rows."""
+        return f"tr:{trade}:{self.contract}:{_plain(quantity)}:{_plain(self.price)}"
+
     def fraction_ref(self) -> str:
         """What a fraction's payment and its cancel have in common; they share no id."""
         told = (self.account_id, self.contract, self.at.isoformat(), _plain(abs(self.quantity)), _plain(self.price))
@@ -64,9 +68,14 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
     elif execution:
         booking_id = "ex:" + execution
     elif trade:
-        booking_id = f"tr:{trade}:{content.contract}:{_plain(content.quantity)}"
+        booking_id = content.trade_row(trade, content.quantity)
     else:
         booking_id, quality = content.key(), IdQuality.SYNTHETIC
+    original = _id(fields, "origTradeID") or trade
+    if kind.cancels and original:
+        # a cancel has a transaction id in Activity statements only, so the sources know it by what it takes back
+        aliases = (*aliases, "ca:" + content.trade_row(original, content.quantity))
+        refs = (*refs, content.trade_row(original, content.quantity.copy_negate()))
     return RowIds(
         booking_id,
         refs[0] if refs and not kind.cancels else booking_id,

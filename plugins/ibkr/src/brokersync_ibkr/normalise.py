@@ -38,6 +38,7 @@ PROVIDER: Final = "ibkr"
 
 _NOTHING = Decimal(0)
 _CANCELLED = "(Ca.)"
+_CANCEL_CODE = "Ca"
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 _POSITION_EFFECTS = {
     "O": PositionEffect.OPEN,
@@ -124,7 +125,7 @@ class Normaliser:
             instrument=instrument,
             side=_side(fields, content.quantity),
             position_effect=self._position_effect(fields, codes),
-            quantity=abs(content.quantity),
+            quantity=content.quantity.copy_abs(),
             price=content.price,
             price_unit=PriceUnit.PERCENT_OF_PAR if bond else PriceUnit.MONEY,
             executed_at=moment.at,
@@ -190,6 +191,8 @@ def _kind(fields: Mapping[str, str]) -> RowKind:
         raise RowError(f"the transactionType {fields['transactionType'][:40]!r} is unknown")
     if not kind.cancels and fields.get("buySell", "").endswith(_CANCELLED):
         return RowKind.FRACTION_CANCEL if kind is RowKind.FRACTION else RowKind.CANCEL
+    if "transactionType" not in fields and _CANCEL_CODE in fields.get("notes", "").replace(",", ";").split(";"):
+        raise RowError("it is marked cancelled, and no Transaction Type says whether it is the trade or its cancel")
     return kind
 
 
@@ -224,13 +227,13 @@ def _fees(fields: Mapping[str, str], currency: str | None, place: RowPlace) -> t
         in_currency = stated.upper() if stated else None if place.has_commission_currency else currency
         if in_currency is None:
             raise RowError("the commission has no currency")
-        fees.append(Fee(kind=FeeKind.COMMISSION, amount=-commission, currency=in_currency))
+        fees.append(Fee(kind=FeeKind.COMMISSION, amount=commission.copy_negate(), currency=in_currency))
     for name, fee_kind in _CHARGES:
         charge = number_of(fields, name) if name in fields else None
         if charge:
             if currency is None:
                 raise RowError(f"{name} has no currency")
-            fees.append(Fee(kind=fee_kind, amount=-charge, currency=currency))
+            fees.append(Fee(kind=fee_kind, amount=charge.copy_negate(), currency=currency))
     return tuple(fees)
 
 

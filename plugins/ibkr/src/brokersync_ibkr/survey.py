@@ -107,7 +107,9 @@ class Survey:
             self.facts.sums += is_sum(element)
         for name in DATE_ATTRIBUTES:
             self._evidence.date(attributes.get(name, ""))
-        self._evidence.booked(attributes.get("reportDate") or attributes.get("tradeDate", ""))
+        # a period selects by booking, and a late booking carries an old trade date; confirmations are booked at once
+        traded = attributes.get("tradeDate", "") if element == "TradeConfirm" else ""
+        self._evidence.booked(attributes.get("reportDate") or traded)
 
     def statement_ends(self) -> None:
         self._account = ""

@@ -12,9 +12,11 @@ import attrs
 
 from brokersync.plugin import (
     AuthResult,
+    BrokerAPIError,
     BrokerCursorError,
     BrokerDataUnavailableError,
     BrokerResponseError,
+    BrokerRetryableError,
     BrokerUnavailableError,
     ProviderContext,
     TradePage,
@@ -76,7 +78,11 @@ class StatementRequest:
             base = self._context.hosts.accept(HOST_ROLE, order.base)
         except BrokerResponseError:
             return fetched
-        return await self._client.fetch(self._auth, order.reference, base)
+        try:
+            return await self._client.fetch(self._auth, order.reference, base)
+        except (BrokerRetryableError, BrokerAPIError):
+            # that host is out of reach for other users; a new order needs it no more
+            return fetched
 
     async def _without_statement(self, order: Order, code: str) -> TradePage:
         if code in PENDING:

@@ -164,3 +164,16 @@ def test_a_file_that_is_no_store_is_left_alone(brokersync: Run, tmp_path: Path) 
     assert answer.code == 7
     assert "letter.txt" in answer.err
     assert other.read_text() == "Dear Sir or Madam" * 100
+
+
+def test_a_row_that_is_not_understood_has_its_disposition_too(brokersync: Run, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.xml"
+    second = _GOOD[_GOOD.index("<Trade ") : _GOOD.index("</Trades>")].replace('"BUY"', '"SWAP"').replace("9001", "9002")
+    strange.write_text(_GOOD.replace("</Trades>", second + "</Trades>"))
+    rehearsal = brokersync("import", "ibkr", strange, "--dry-run", "--json").document["imports"][0]
+    assert [row["disposition"] for row in rehearsal["rows"]] == ["added", "quarantined"]
+    assert "SWAP" in rehearsal["rows"][1]["reason"]
+    assert "SWAP" in brokersync("import", "ibkr", strange, "--dry-run").out
+    answer = brokersync("import", "ibkr", strange, "--json").document["imports"][0]
+    assert answer["dispositions"] == {"added": 1, "quarantined": 1}
+    assert "quarantined 1" in brokersync("import", "ibkr", strange).out

@@ -16,7 +16,7 @@ from brokersync.errors import BrokerConfigError, BrokerError, Fault
 
 if TYPE_CHECKING:
     from brokersync.service import BrokerSync
-    from brokersync.types import StatementHints, TradeBooking
+    from brokersync.types import QuarantinedRow, StatementHints, TradeBooking
 
 _SHOWN_ROWS = 50
 
@@ -67,10 +67,10 @@ async def _import_file(
     rows: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
 
-    def on_row(booking: TradeBooking, disposition: str) -> None:
+    def on_row(row: TradeBooking | QuarantinedRow, disposition: str) -> None:
         counts[disposition] += 1
         if dry_run:
-            rows.append(_row(booking, disposition))
+            rows.append(_row(row, disposition))
 
     try:
         with _opened(path) as file:
@@ -92,9 +92,17 @@ def _opened(path: Path) -> Any:
         ) from None
 
 
-def _row(booking: TradeBooking, disposition: str) -> dict[str, Any]:
+def _row(booking: TradeBooking | QuarantinedRow, disposition: str) -> dict[str, Any]:
     from brokersync.converter import decimal_text, instant_text
+    from brokersync.types import QuarantinedRow
 
+    if isinstance(booking, QuarantinedRow):
+        return {
+            "disposition": disposition,
+            "booking_id": booking.row_id,
+            "account_id": booking.account_id,
+            "reason": booking.reason,
+        }
     row: dict[str, Any] = {
         "disposition": disposition,
         "booking_id": booking.booking_id,
@@ -120,10 +128,15 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         return
     report = answer["report"]
     verb = "would add" if dry_run else "added"
+    read = report["fetched"] + report["quarantined"]
     sys.stdout.write(
-        f"{name}: {report['fetched']} rows read, {verb} {report['added']}, modified {report['modified']}, "
+        f"{name}: {read} rows read, {verb} {report['added']}, modified {report['modified']}, "
         f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
     )
+    if report["waiting"] > 0:
+        sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
+    if report["quarantined"] and not dry_run:
+        sys.stdout.write("  `brokersync status --json` says of each quarantined row why it was not understood\n")
     for reason, count in sorted(report["skipped"].items()):
         sys.stdout.write(f"  passed over: {count} {reason}\n")
     for reason, count in sorted(report["unmapped"].items()):
@@ -132,16 +145,18 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         _show_rows(answer["rows"])
 
 
+def _instead(row: dict[str, Any], name: str) -> str:
+    """What stands for the content of a cancel, or of a row that was not understood."""
+    return str(row.get({"side": "effect", "symbol": "reason"}.get(name, ""), ""))
+
+
 def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
     from brokersync.cli.tables import show_table
 
     names = ("disposition", "executed_at", "side", "quantity", "symbol", "price", "booking_id")
     show_table(
         ("what", "executed", "side", "quantity", "symbol", "price", "row"),
-        [
-            tuple(str(row.get(name, row["effect"] if name == "side" else "")) for name in names)
-            for row in rows[:_SHOWN_ROWS]
-        ],
+        [tuple(str(row.get(name, _instead(row, name)) or "") for name in names) for row in rows[:_SHOWN_ROWS]],
         right=("quantity", "price"),
     )
     if len(rows) > _SHOWN_ROWS:

@@ -15,11 +15,11 @@ from brokersync.records import SyncReport
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import StatementHints, TradeBooking, TradePage
+from brokersync.types import QuarantinedRow, StatementHints, TradeBooking, TradePage
 
 _HEAD_BYTES = 64 * 1024
 
-OnRow = Callable[[TradeBooking, str], None]
+OnRow = Callable[[TradeBooking | QuarantinedRow, str], None]
 
 
 async def import_statement(
@@ -57,6 +57,8 @@ async def import_statement(
             if on_row is not None:
                 for booking, disposition in zip(page.bookings, outcome.dispositions, strict=True):
                     on_row(booking, disposition)
+                for strange in page.quarantined:
+                    on_row(strange, "quarantined")
     finally:
         if isinstance(pages, Generator):
             # the thread of a cancelled import is still inside, and ends it itself

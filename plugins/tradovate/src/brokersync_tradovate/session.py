@@ -12,6 +12,7 @@ from datetime import datetime
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
+    BrokerAuthError,
     CoveredSpan,
     Finality,
     ProviderContext,
@@ -26,6 +27,8 @@ from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.normalise import ENVIRONMENTS, booking_of, length_warnings, quarantined, session_costs
 from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
+
+_NOT_GRANTED = (401, 403)
 
 
 async def session_pages(
@@ -64,7 +67,7 @@ class _Session:
         if not rows:
             return TradePage(covered=covered)
         # read after the fills, so that the order and the fees of each of them can be there
-        orders, fees = await self._list("order"), await self._list("fillFee")
+        orders, fees = await self._list("order"), await self._fees()
         fills, bad = self._parsed(rows)
         account_ids = await self._account_ids(fills, orders)
         outcomes = await self._outcomes(fills, account_ids, fees)
@@ -81,6 +84,17 @@ class _Session:
         rows = await self._client.list_all(self._auth, self._environment, entity)
         self._unmapped.update(length_warnings({f"{entity}/list": len(rows)}))
         return rows
+
+    async def _fees(self) -> Sequence[Row]:
+        """The fees; none for a key without the right to them, whose login is as good as any for all the rest."""
+        try:
+            return await self._list("fillFee")
+        except BrokerAuthError as error:
+            # the token has just read the fills, so a refusal here is about this right and not about the login
+            if error.status not in _NOT_GRANTED:
+                raise
+            self._unmapped["the API key lacks the right to Fees: the fees of the session stay pending"] += 1
+            return ()
 
     def _parsed(self, rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[QuarantinedRow]]:
         """The fills in the order of execution, which the list does not keep, and the rows that are none."""

@@ -148,14 +148,14 @@ def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> T
 def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[TradeBooking]) -> list[KeptBooking]:
     """The rows as they follow each other: as the broker orders them, where it orders all; else by their effect.
 
-    Where neither tells, what a cancel names comes before what it does not.
+    Where neither tells, a booking that a cancel names comes before the one that was booked instead.
     """
     voided = {ref for cancel in cancels for ref in cancel.refs}
     ordered = all(row.booking.order for row in steps)
 
     def place(row: KeptBooking) -> tuple[object, ...]:
         step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
-        stands = not voided.intersection(_row_names(row.booking))
+        stands = step != _STEPS[BookingEffect.NEW] or not voided.intersection(_row_names(row.booking))
         return (*((order, step, source) if ordered else (step, source, order)), stands, row.booking.booking_id)
 
     return sorted(steps, key=place)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from brokersync import BrokerConfigError
+
 Run = Callable[..., Any]
 
 _GOOD = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">
@@ -62,7 +64,7 @@ def test_a_bad_statement_changes_nothing_and_says_what_to_do(
     bad.write_bytes(_BAD[what].encode("utf-8", "surrogateescape"))
     answer = brokersync("import", "ibkr", bad, "--json")
     error = answer.document["imports"][0]["error"]
-    assert answer.code in (3, 6)
+    assert answer.code == 3
     assert error["message"]
     assert error["remedy"]
     assert "Traceback" not in answer.out + answer.err
@@ -130,6 +132,8 @@ def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Pat
         (("sandbox", "acme"), 3, "acme"),
         (("status", "--store", "/dev/null/x.db"), 7, "/dev/null"),
         (("status", "--config", "/nowhere.toml"), 3, "nowhere.toml"),
+        (("status", "--store", "/"), 3, "--store"),
+        (("sandbox", "ibkr", "--port", "70000"), 3, "70000"),
         (("frobnicate",), 2, "frobnicate"),
         (("trades", "--format", "xml"), 2, "xml"),
     ],
@@ -177,3 +181,23 @@ def test_a_row_that_is_not_understood_has_its_disposition_too(brokersync: Run, t
     answer = brokersync("import", "ibkr", strange, "--json").document["imports"][0]
     assert answer["dispositions"] == {"added": 1, "quarantined": 1}
     assert "quarantined 1" in brokersync("import", "ibkr", strange).out
+
+
+def test_a_store_without_its_key_file_says_so_and_makes_no_other(brokersync: Run, tmp_path: Path) -> None:
+    from brokersync.sealing import LazyMasterKey, Sealer
+
+    key = tmp_path / "store.db.key"
+    wrapped = Sealer(LazyMasterKey(key, lambda _: None)).new_data_key("me")
+    key.unlink()
+    with pytest.raises(BrokerConfigError, match="missing"):
+        Sealer(LazyMasterKey(key, lambda _: None)).seal(wrapped, "me", "row", "value")
+    assert not key.exists()
+
+
+def test_an_order_of_numbers_beyond_any_date_costs_its_row_only(brokersync: Run, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.xml"
+    second = _GOOD[_GOOD.index("<Trade ") : _GOOD.index("</Trades>")]
+    second = second.replace("20260106;093105", "99991231;235959").replace("9001", "9" * 5000).replace('"501"', '"502"')
+    odd.write_text(_GOOD.replace("</Trades>", second + "</Trades>"))
+    report = brokersync("import", "ibkr", odd, "--json").document["imports"][0]["report"]
+    assert (report["added"], report["quarantined"]) == (1, 1)

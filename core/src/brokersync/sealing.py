@@ -88,6 +88,11 @@ class LazyMasterKey:
         return self._loaded().wrap(data_key, owner)
 
     def unwrap(self, wrapped: bytes, owner: str) -> bytes:
+        if self._key is None and not os.environ.get(KEY_VARIABLE) and not self._key_file.exists():
+            raise BrokerConfigError(
+                f"The key file {self._key_file} is missing, and the logins in the store were sealed with it.",
+                remedy=f"Put it back, or set {KEY_VARIABLE}; if it is lost, connect your logins again in a new store.",
+            )
         return self._loaded().unwrap(wrapped, owner)
 
     def _loaded(self) -> MasterKey:

@@ -38,7 +38,7 @@ from brokersync.events import (
 from brokersync.factory import ManagedProvider, open_provider
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
-from brokersync.manifest import SourceScope
+from brokersync.manifest import Manifest, SourceScope
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
@@ -194,6 +194,7 @@ class BrokerSync(Journal):
         again_from: datetime | None,
     ) -> Done | Deferred:
         loaded = self.registry.load(connection.provider)
+        _check_sources(sources, loaded.manifest)
         grant, _ = await self._vault.load(connection)
         async with self._login(loaded, connection.environment, sink, connection.connection_id) as login:
             keeper = TokenKeeper(
@@ -317,7 +318,7 @@ class BrokerSync(Journal):
         if isinstance(error, BrokerAuthError):
             await self._store.set_state(connection.connection_id, ConnectionState.NEEDS_USER, error.message)
             sink(ConnectionNeedsUser(**names, reason=error.message))
-        await self._log(connection, report.build(self._clock.now()))
+        await self._log(connection, report.build(self._clock.now()), synced=False)
 
     async def _settle(self, connection: Connection, outcome: Done | Deferred, sink: EventSink) -> None:
         names = {"provider": connection.provider, "connection_id": connection.connection_id}
@@ -340,14 +341,24 @@ class BrokerSync(Journal):
             )
         )
 
-    async def _log(self, connection: Connection, report: SyncReport) -> None:
-        await self._store.log_sync(connection.connection_id, to_json(report), self._clock.now())
+    async def _log(self, connection: Connection, report: SyncReport, *, synced: bool = True) -> None:
+        await self._store.log_sync(connection.connection_id, to_json(report), self._clock.now(), synced=synced)
 
 
 def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if wanted is None or possible is None:
         return tuple(wanted) if wanted is not None else possible
     return tuple(name for name in wanted if name in possible)
+
+
+def _check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
+    names = [source.name for source in manifest.sources if not source.files]
+    if wanted is not None and not set(wanted).intersection(names):
+        raise BrokerConfigError(
+            f"{manifest.display_name} has no source {', '.join(map(repr, wanted))} to read from.",
+            remedy=f"Its sources are: {', '.join(names) or 'files only'}.",
+            provider=manifest.key,
+        )
 
 
 def _all_of(*sinks: EventSink) -> EventSink:

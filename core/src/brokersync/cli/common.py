@@ -53,7 +53,10 @@ class Common:
 
     def store_path(self, settings: Settings) -> Path:
         named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store
-        return Path(named).expanduser() if named else _data_folder() / "brokersync.db"
+        path = Path(named).expanduser() if named else _data_folder() / "brokersync.db"
+        if not path.name or path.is_dir():
+            raise BrokerConfigError(f"{path} is no file for a store.", remedy="Name a file with --store.")
+        return path
 
     def open(self) -> BrokerSync:
         """The service over the store; says once when a key file was made."""
@@ -123,4 +126,7 @@ def parse_day(text: str, name: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise BrokerConfigError(f"{name} {text!r} is no day.", remedy="Write it like 2025-01-31.") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise BrokerConfigError(f"{name} {text!r} is out of reach.", remedy="Write it like 2025-01-31.") from None

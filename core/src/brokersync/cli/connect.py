@@ -25,7 +25,10 @@ def connect(
     *,
     field: Annotated[tuple[str, ...], Parameter(help="NAME=VALUE of a field that is no secret.", negative="")] = (),
     fields_from: Annotated[
-        Path | None, Parameter(help="A JSON object with the fields, secrets too; - reads standard input.")
+        Path | None,
+        Parameter(
+            help="A JSON object with the fields, secrets too; - reads standard input.", allow_leading_hyphen=True
+        ),
     ] = None,
     environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
     label: Annotated[str | None, Parameter(help="Your own name for this login.")] = None,

@@ -16,6 +16,7 @@ from brokersync.errors import BrokerConfigError, BrokerError
 
 if TYPE_CHECKING:
     from brokersync.cli.demo_stage import Stage
+    from brokersync.registry import ProviderRegistry
 
 _DAYS = 365
 
@@ -54,7 +55,7 @@ async def _play(folder: Path, seed: int, common: Common) -> int:
     from brokersync.sandboxes import SandboxSettings
 
     registry = ProviderRegistry.installed()
-    brokers = [key for key in registry.keys() if registry.manifest(key).sandbox]  # noqa: SIM118  not a mapping
+    brokers = [key for key in registry.keys() if _has_sandbox(registry, key)]  # noqa: SIM118  not a mapping
     if not brokers:
         raise BrokerConfigError(
             "No installed broker brings a sandbox, so there is nothing to show.",
@@ -65,6 +66,14 @@ async def _play(folder: Path, seed: int, common: Common) -> int:
         facts = await _acts(stage)
     _finish(facts, folder, common)
     return Exit.DONE if facts["proved"] else Exit.BUG
+
+
+def _has_sandbox(registry: ProviderRegistry, key: str) -> bool:
+    try:
+        return registry.manifest(key).sandbox is not None
+    except BrokerError as error:
+        note(f"Left out: {error.message}")
+        return False
 
 
 async def _acts(stage: Stage) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def show_results(results: Sequence[Result], zone_of: ZoneOf) -> None:
             for result in results
         ],
         right=(*_NUMBERS, "time"),
+        whole=("connection",),
+        wide=("fetched", "requests", "retries"),
     )
     rows = [
         (result.connection_id, *_span(span, zone_of(result.report["provider"], span["source"])))

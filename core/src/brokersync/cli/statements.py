@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, note, print_json
 from brokersync.cli.exits import Exit, exit_of
-from brokersync.errors import BrokerConfigError, BrokerError, Fault
+from brokersync.errors import BrokerAPIError, BrokerConfigError, BrokerError, Fault
 
 if TYPE_CHECKING:
     from brokersync.service import BrokerSync
@@ -78,7 +78,9 @@ async def _import_file(
                 broker, file, owner=common.owner, hints=hints, dry_run=dry_run, on_row=on_row
             )
     except BrokerError as error:
-        return {"file": path.name, "error": error.describe(), "exit": exit_of(error)}
+        # the file is what can not be read here, whoever wrote it: nothing was refused by a broker
+        code = Exit.CONFIG if isinstance(error, BrokerAPIError) else exit_of(error)
+        return {"file": path.name, "error": error.describe(), "exit": code}
     answer = {"file": path.name, "report": to_json(report), "dispositions": dict(counts), "exit": Exit.DONE}
     return answer | ({"rows": rows} if dry_run else {})
 

@@ -123,7 +123,8 @@ async def _one(
         parts.append(_as_report(outcome))
         until = getattr(outcome, "until", None)
         if until is None:
-            return Result(connection_id=name, report=_sum(parts))
+            took = (datetime.now(UTC) - began).total_seconds()
+            return Result(connection_id=name, report=_sum(parts) | {"duration": took})
         if until - began > wait:
             return Result(connection_id=name, report=_sum(parts), deferred_until=until)
         await asyncio.sleep(max((until - datetime.now(UTC)).total_seconds(), 0))

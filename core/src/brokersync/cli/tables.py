@@ -45,7 +45,12 @@ def show_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in (columns[number] for number in shown):
         whole_cells = name in right or name in whole
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole_cells)
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="ellipsis" if whole_cells else "fold",
+            no_wrap=whole_cells,
+        )
     for row in rows:
         # what a broker or a user wrote is text, never markup
         table.add_row(*(Text(row[number]) for number in shown))

@@ -120,7 +120,10 @@ class Store(Protocol):
     async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
         """The feed behind position `since`, in the order of commit."""
 
-    async def log_sync(self, connection_id: str, report: Mapping[str, Any], at: datetime) -> None: ...
+    async def log_sync(
+        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
+    ) -> None:
+        """Keep a report; with `synced` the connection was last synced `at` that moment."""
 
     async def last_report(self, connection_id: str) -> Mapping[str, Any] | None: ...
 

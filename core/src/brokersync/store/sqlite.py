@@ -191,8 +191,11 @@ class SqliteStore:
     async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
         return await self._read(queries.changes, owner, since, limit)
 
-    async def log_sync(self, connection_id: str, report: Mapping[str, Any], at: datetime) -> None:
-        await self._write(queries.log_sync, connection_id, json.dumps(report, sort_keys=True), instant_text(at))
+    async def log_sync(
+        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
+    ) -> None:
+        text = json.dumps(report, sort_keys=True)
+        await self._write(queries.log_sync, connection_id, text, instant_text(at), synced=synced)
 
     async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
         return await self._read(queries.last_report, connection_id)

@@ -220,9 +220,10 @@ def changes(db: sqlite3.Connection, owner: str, since: int, limit: int) -> tuple
     )  # fmt: skip
 
 
-def log_sync(db: sqlite3.Connection, connection_id: str, report: str, at: str) -> None:
+def log_sync(db: sqlite3.Connection, connection_id: str, report: str, at: str, *, synced: bool) -> None:
     db.execute("INSERT INTO sync_log (connection_id, at, report) VALUES (?, ?, ?)", (connection_id, at, report))
-    _change_connection(db, connection_id, last_synced_at=from_json(at, datetime))
+    if synced:
+        _change_connection(db, connection_id, last_synced_at=from_json(at, datetime))
 
 
 def last_report(db: sqlite3.Connection, connection_id: str) -> Mapping[str, Any] | None:

@@ -75,9 +75,9 @@ async def run_sandbox(
         site = web.TCPSite(runner, _LOOPBACK, port)
         try:
             await site.start()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise BrokerConfigError(
-                f"Port {port} on {_LOOPBACK} can not be used: {error.strerror}.", remedy="Choose another with --port."
+                f"Port {port} on {_LOOPBACK} can not be used: {error}.", remedy="Choose another with --port."
             ) from None
         address = runner.addresses[0]
         base_url = f"http://{_LOOPBACK}:{address[1]}"

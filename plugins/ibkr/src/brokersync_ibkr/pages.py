@@ -179,7 +179,7 @@ class _PageBuilder:
         place = RowPlace(account_id, account.environment, confirmation, self._has_commission_currency)
         try:
             booking = self._normaliser.booking(_as_activity(raw) if confirmation else raw, raw, place)
-        except (RowError, ValueError) as error:
+        except (RowError, ValueError, OverflowError) as error:
             self._quarantined.append(
                 QuarantinedRow(
                     reason=str(error),

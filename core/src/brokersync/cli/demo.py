@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,10 +39,12 @@ def demo(
     try:
         if keep is not None:
             return finish(_play(_new_folder(keep), seed, common), common)
+        with tempfile.TemporaryDirectory(prefix="brokersync-demo-") as folder:
+            return finish(_play(Path(folder), seed, common), common)
     except BrokerError as error:
         return show_error(error, common)
-    with tempfile.TemporaryDirectory(prefix="brokersync-demo-") as folder:
-        return finish(_play(Path(folder), seed, common), common)
+    except asyncio.CancelledError:
+        return Exit.STOPPED
 
 
 def _new_folder(path: Path) -> Path:
@@ -63,9 +68,19 @@ async def _play(folder: Path, seed: int, common: Common) -> int:
         )
     settings = SandboxSettings(now=lambda: datetime.now(UTC), seed=seed, days=_DAYS, think=timedelta(milliseconds=300))
     async with Stage(folder, brokers, registry, settings) as stage:
+        _end_on_signals()
         facts = await _acts(stage)
     _finish(facts, folder, common)
     return Exit.DONE if facts["proved"] else Exit.BUG
+
+
+def _end_on_signals() -> None:
+    """A closed terminal or a `kill` ends the demo like Ctrl-C: its child and its folder go with it."""
+    task = asyncio.current_task()
+    for name in ("SIGTERM", "SIGHUP"):
+        if task is not None and hasattr(signal, name):
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), task.cancel)
 
 
 def _has_sandbox(registry: ProviderRegistry, key: str) -> bool:

@@ -177,8 +177,9 @@ async def test_a_cursor_leads_on_from_behind_its_page(store: SqliteStore) -> Non
     await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2", resume_at=later), going_on=True)
     kept = await desk.request()
     assert kept == OpenRequest(
-        connection_id="c", source="fills", account="live/A", window=WEEK, cursor="2", resume_at=later, begun_at=NOW
-    )
+        connection_id="c", source="fills", account="live/A", window=WEEK, cursor="2", resume_at=later, begun_at=NOW,
+        accounts=("live/A",), gave_rows=True,
+    )  # fmt: skip
     await desk.writer.commit(TradePage(bookings=(booking("b"),)), going_on=True)
     assert await desk.request() == kept, "a page without a cursor leaves it where it was"
     await desk.writer.commit(TradePage(), going_on=False)
@@ -191,8 +192,9 @@ async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(stor
     await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2"), going_on=True)
     await desk.writer.commit(TradePage(bookings=(booking("b", synthetic=True),), cursor="3"), going_on=True)
     assert (await desk.request()) == OpenRequest(
-        connection_id="c", source="fills", account="live/A", window=WEEK, cursor=None, begun_at=NOW
-    )
+        connection_id="c", source="fills", account="live/A", window=WEEK, cursor=None, begun_at=NOW,
+        accounts=("live/A",), gave_rows=True,
+    )  # fmt: skip
     await desk.writer.commit(TradePage(bookings=(booking("c"),), cursor="4", resume_at=NOW), going_on=True)
     kept = await desk.request()
     assert kept is not None
@@ -296,7 +298,7 @@ async def test_a_bookmark_is_kept_when_its_request_has_ended_and_outlives_it(sto
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookmark="17", cursor="2"), going_on=True)
     assert await store.bookmark("c", "fills", "live/A") is None, "rows before it may still be missing"
-    await desk.writer.commit(TradePage(), going_on=False)
+    await desk.writer.commit(TradePage(covered=(covered(WEEK.start, WEEK.end),)), going_on=False)
     assert await store.bookmark("c", "fills", "live/A") == "17"
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(), going_on=False)

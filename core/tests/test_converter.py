@@ -149,6 +149,9 @@ _SPECIAL: dict[Any, Any] = {
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,
     limits.RateLimit: lambda: _built(limits.RateLimit, period=_DURATION.filter(bool)),
+    config.Settings: lambda: _built(
+        config.Settings, sync_every=_DURATION.filter(bool), perishable_margin=_DURATION.filter(bool)
+    ),
 }
 
 

@@ -82,7 +82,6 @@ longest_window = "365d"
 finality_lag = "36h"
 reread = "10d"
 open_day = false
-absence_removes = true
 """
 
 
@@ -114,7 +113,6 @@ def test_a_manifest_tells_all_that_is_known_without_code() -> None:
         finality_lag=timedelta(hours=36),
         reread=timedelta(days=10),
         open_day=False,
-        absence_removes=True,
     )
     with pytest.raises(KeyError):
         manifest.source("other")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from brokersync.manifest import Calendar, CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import Span, SpanState
+from brokersync.sync.days import day_floor, next_day
 from brokersync.sync.ledger import union
-from brokersync.sync.plan import Ask, cut, day_floor, next_day, perishable_first, plan_source
+from brokersync.sync.plan import Ask, cut, perishable_first, plan_source
 from brokersync.types import BrokerAccount, TimeWindow
 
 DAY = timedelta(days=1)
@@ -67,7 +68,18 @@ def windows(asks: Sequence[Ask]) -> list[TimeWindow]:
     return [ask.window for ask in asks]
 
 
-calendars = st.sampled_from([NEW_YORK, CHICAGO, UTC_DAYS, Calendar(zone="Asia/Kolkata", day_starts="09:15")])
+# in the last three, days begin at times of day that the clocks skip or repeat
+calendars = st.sampled_from(
+    [
+        NEW_YORK,
+        CHICAGO,
+        UTC_DAYS,
+        Calendar(zone="Asia/Kolkata", day_starts="09:15"),
+        Calendar(zone="America/New_York", day_starts="02:30"),
+        Calendar(zone="America/New_York", day_starts="01:30"),
+        Calendar(zone="America/Havana"),
+    ]
+)
 dates = st.one_of(
     st.dates(date(2025, 1, 1), date(2026, 12, 31)),
     st.sampled_from([SPRING, AUTUMN]).flatmap(lambda day: st.dates(day - 3 * DAY, day + 3 * DAY)),
@@ -101,6 +113,20 @@ def test_every_moment_is_in_the_day_that_its_floor_begins(moment: datetime, cale
     assert day_floor(end - timedelta(microseconds=1), calendar) == floor
     assert day_floor(end, calendar) == end
     assert 23 * HOUR <= end - floor <= 25 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("day_starts", "moment"),
+    [
+        # 02:30 does not exist on the day in spring: the day begins with the first moment that does, 03:30
+        ("02:30", datetime(2026, 3, 8, 7, 10, tzinfo=UTC)),
+        # 01:30 comes twice on the day in autumn: the day begins with the first
+        ("01:30", datetime(2026, 11, 1, 6, 10, tzinfo=UTC)),
+    ],
+)
+def test_a_day_whose_start_the_clocks_skip_or_repeat_holds_its_moments(day_starts: str, moment: datetime) -> None:
+    calendar = Calendar(zone="America/New_York", day_starts=day_starts)
+    assert day_floor(moment, calendar) <= moment < next_day(moment, calendar)
 
 
 @given(dates, st.integers(1, 400), calendars, st.integers(1, 70), st.booleans())
@@ -233,6 +259,19 @@ def test_what_is_final_is_read_again_within_reread_and_from_again_from() -> None
     assert planned(source(), final, since=since, again_from=NOW + 9 * DAY) == []
     usual = planned(source(reread=3 * DAY), final, since=since)
     assert planned(source(reread=3 * DAY), final, since=since, again_from=NOW) == usual
+
+
+def test_what_is_left_of_a_day_is_asked_as_the_day_it_is() -> None:
+    since = begin(TODAY - 5 * DAY)
+    lost = Span(window=TimeWindow(since, begin(TODAY - 2 * DAY) + 7 * HOUR), state=LOST)
+    assert planned(source(), lost, since=since) == [days(TODAY - 2 * DAY, TODAY + DAY)]
+    late = Span(window=TimeWindow(since + 7 * HOUR, begin(TODAY + DAY)), state=FINAL)
+    assert planned(source(), late, since=since) == [days(TODAY - 5 * DAY, TODAY - 4 * DAY)]
+
+
+def test_a_session_source_that_counts_instants_is_asked_from_the_sessions_start() -> None:
+    spec = source(retention=Retention.SESSION, calendar=INSTANTS)
+    assert planned(spec) == [TimeWindow(NOW.replace(hour=0), NOW)]
 
 
 @pytest.mark.parametrize(("state", "asked"), [(FINAL, False), (LOST, False), (UNAVAILABLE, False), (PROVISIONAL, True)])

@@ -135,7 +135,8 @@ async def test_what_can_not_be_had_is_written_down_and_not_asked_for_again(
     kind: Kind, reason: DataUnavailableReason, state: SpanState, tmp_path: Path
 ) -> None:
     async with open_world(kind, tmp_path, reread=timedelta(0)) as world:
-        world.server.fail(BrokerDataUnavailableError("Gone.", reason=reason), after=1)
+        # a window of several days is asked for in smaller ones before it is given up
+        world.server.fail(*[BrokerDataUnavailableError("Gone.", reason=reason)] * 4, after=1)
         await world.settle()
         assert await world.unproved() == []
         missing = await world.spans(state)

@@ -143,11 +143,12 @@ async def test_a_session_that_was_missed_is_not_called_covered(tmp_path: Path) -
         await world.settle()
         world.clock.set(START + 5 * DAY + DAY / 2)
         await world.settle()
-        windows = (await world.spans(*SpanState))["A-1"]
-        assert [(window.start, window.end) for window in windows] == [
+        covered = (await world.spans(SpanState.FINAL, SpanState.PROVISIONAL))["A-1"]
+        assert [(window.start, window.end) for window in covered] == [
             (START, START + DAY / 2),
             (START + 5 * DAY, START + 5 * DAY + DAY / 2),
         ]
+        assert (await world.spans(SpanState.LOST))["A-1"] == [TimeWindow(START + DAY / 2, START + 5 * DAY)]
 
 
 async def test_calls_that_are_no_http_go_through_the_guard(tmp_path: Path) -> None:

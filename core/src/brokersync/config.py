@@ -22,6 +22,11 @@ STORE_VARIABLE = "BROKERSYNC_STORE"
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
+def _above_zero(_: object, field: attrs.Attribute[Any], value: timedelta) -> None:
+    if value <= timedelta(0):
+        raise ValueError(f"{field.name} must be longer than nothing")
+
+
 @attrs.frozen(kw_only=True)
 class HttpSettings:
     """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
@@ -55,10 +60,15 @@ class BrokerSettings:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync."""
+    """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync.
+
+    A connection is synced every `sync_every`, and once more `perishable_margin` before a source forgets something.
+    """
 
     store: str | None = None
     long_wait: timedelta = timedelta(seconds=5)
+    sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
+    perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
     brokers: Mapping[str, BrokerSettings] = _NONE

@@ -57,6 +57,17 @@ class PageCommitted(Event):
 
 
 @attrs.frozen(kw_only=True)
+class HistoryLost(Event):
+    """A source has forgotten a window before it was read; `repair` says how it can be had all the same."""
+
+    source: str
+    environment: str
+    account_id: str
+    window: TimeWindow
+    repair: str
+
+
+@attrs.frozen(kw_only=True)
 class SyncFinished(Event):
     owner: str
     added: int

@@ -15,6 +15,7 @@ from brokersync.events import (
     ConnectionNeedsUser,
     Event,
     EventSink,
+    HistoryLost,
     LimitWaited,
     PluginRefused,
     RequestSent,
@@ -40,6 +41,7 @@ _LEVELS: dict[type[Event], str] = {
     SyncDeferred: "INFO",
     ScopeFrozen: "WARNING",
     PluginRefused: "WARNING",
+    HistoryLost: "WARNING",
     ConnectionNeedsUser: "WARNING",
     SyncFailed: "ERROR",
 }

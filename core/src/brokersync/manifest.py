@@ -123,8 +123,9 @@ class SourceSpec:
 
     `precedence`: where two sources tell of one row, the higher wins. `finality_lag`: how long after a day's end it can
     be read as final. `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered
-    end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown.
-    `files`: the source is a file that a user gives, and is never planned.
+    end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown,
+    and with retention `limited` how far the source reaches, in whole days where its calendar counts in days. `files`:
+    the source is a file that a user gives, and is never planned.
     """
 
     name: str
@@ -138,7 +139,6 @@ class SourceSpec:
     finality_lag: timedelta = timedelta(0)
     reread: timedelta = timedelta(0)
     open_day: bool = True
-    absence_removes: bool = False
     files: bool = False
 
     def __attrs_post_init__(self) -> None:

@@ -97,7 +97,8 @@ class Span:
 class OpenRequest:
     """A request that was begun and not finished: where to go on. `account` is empty when it is for the whole login.
 
-    `begun_at` is when its first answer was asked for; `attempts` counts the syncs since that could not move it on.
+    `begun_at` is when its first answer was asked for, for `accounts`, each as environment/id; `attempts` counts the
+    syncs since that could not move it on; `gave_rows` says whether its pages held any.
     """
 
     connection_id: str
@@ -108,6 +109,18 @@ class OpenRequest:
     begun_at: datetime | None = None
     resume_at: datetime | None = None
     attempts: int = 0
+    accounts: tuple[str, ...] | None = None
+    gave_rows: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class FailedWindow:
+    """A window whose request keeps failing: in how many syncs, and what was wrong the last time."""
+
+    window: TimeWindow
+    failures: int
+    reason: str
+    at: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -133,6 +146,17 @@ class SpanReport:
     environment: str
     requested: TimeWindow
     covered: tuple[TimeWindow, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class LostSpan:
+    """A span that a sync found to be lost in one source of one account, and how it can be had all the same."""
+
+    source: str
+    account_id: str
+    environment: str
+    window: TimeWindow
+    repair: str
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +186,7 @@ class SyncReport:
     waits: int = 0
     waited: timedelta = timedelta(0)
     spans: tuple[SpanReport, ...] = ()
+    lost: tuple[LostSpan, ...] = ()
     skipped: Mapping[str, int] = _NONE
     unmapped: Mapping[str, int] = _NONE
     problems: tuple[Mapping[str, Any], ...] = ()

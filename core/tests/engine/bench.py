@@ -67,6 +67,8 @@ class Bench:
         self.more_sources: tuple[SourceSpec, ...] = ()
         self.accounts: tuple[BrokerAccount, ...] = (A,)
         self.since: datetime | None = START
+        self.connected_at = START
+        self.readable: tuple[str, ...] | None = None
         self.answer: Answer = lambda request: [page(request)]
         self.requests: list[TradeRequest] = []
         self.open_generators = 0
@@ -76,7 +78,7 @@ class Bench:
     def connection(self) -> Connection:
         return Connection(
             connection_id="c", owner="o", provider="paper", environment="live", label="", identity="i",
-            created_at=START, since=self.since,
+            created_at=self.connected_at, since=self.since,
         )  # fmt: skip
 
     def source_is(self, **facts: object) -> None:
@@ -98,7 +100,9 @@ class Bench:
         engine = SyncEngine(
             connection=self.connection, manifest=manifest, read=self._read, store=self.store, clock=self.clock,
             events=self.events.append, report=report,
-            options=SyncOptions(long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources),
+            options=SyncOptions(
+                long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable
+            ),
         )  # fmt: skip
         self.requests.clear()
         return await engine.run()

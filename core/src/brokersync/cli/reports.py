@@ -41,6 +41,7 @@ def show_results(results: Sequence[Result], zone_of: ZoneOf) -> None:
         sys.stdout.write("\n")
         show_table(("connection", "account", "source", "asked for", "covered"), rows)
     for result in results:
+        _show_losses(result, zone_of)
         _show_problems(result)
 
 
@@ -51,6 +52,15 @@ def _span(span: Mapping[str, Any], zone: str) -> tuple[str, str, str, str]:
         days_text(span["requested"], zone),
         ", ".join(days_text(window, zone) for window in span["covered"]) or "nothing",
     )
+
+
+def _show_losses(result: Result, zone_of: ZoneOf) -> None:
+    for one in result.report.get("lost", ()):
+        days = days_text(one["window"], zone_of(result.report["provider"], one["source"]))
+        sys.stdout.write(
+            f"\n{result.connection_id}: {one['source']} has forgotten {days} of {one['environment']} "
+            f"{one['account_id']} before it was read. {one['repair']}\n"
+        )
 
 
 def _show_problems(result: Result) -> None:

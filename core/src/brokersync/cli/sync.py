@@ -152,6 +152,7 @@ def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         total[name] = _added_up([part[name] for part in parts])
     total["started_at"] = parts[0]["started_at"]
     total["spans"] = _joined_spans(parts)
+    total["lost"] = [span for part in parts for span in part["lost"]]
     return total
 
 

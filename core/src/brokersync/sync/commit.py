@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -15,9 +16,10 @@ from brokersync.records import AccountKey, OpenRequest, PageCommit, PageOutcome,
 from brokersync.store import PageRules, Store
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
-from brokersync.sync.plan import Ask, day_floor
+from brokersync.sync.plan import Ask
+from brokersync.sync.proof import Proof
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import CoveredSpan, Finality, IdQuality, TimeWindow, TradeBooking, TradePage
+from brokersync.types import CoveredSpan, IdQuality, TradeBooking, TradePage
 
 # a broker that has nothing for days this old will not have it later either
 _SETTLED = timedelta(days=10)
@@ -92,33 +94,36 @@ class PageWriter:
         self._start(None, source, None)
 
     def _start(self, ask: Ask | None, source: SourceSpec | None, opened: OpenRequest | None) -> None:
-        self._ask, self._source, self._kept = ask, source, opened
-        self._begun_at = (opened.begun_at if opened else None) or self._clock.now()
+        self._ask, self._kept = ask, opened
+        self._proof = Proof.of(source, ask, opened, self._clock.now()) if source else None
         self._occurrences = Occurrences()
         self._bookmark: str | None = None
+        self._gave_rows = opened is not None and opened.gave_rows
 
     @property
     def keeps_place(self) -> bool:
         """Whether the present request can go on later from where it stands."""
         return self._kept is not None and self._kept.cursor is not None
 
-    async def commit(self, page: TradePage, *, going_on: bool) -> PageOutcome:
-        """Make a page durable; without `going_on` it ends its reading."""
+    async def commit(self, page: TradePage, *, going_on: bool, read_at: datetime | None = None) -> PageOutcome:
+        """Make a page durable that came at `read_at`, else just now; without `going_on` it ends its reading."""
+        self._gave_rows = self._gave_rows or bool(page.bookings or page.quarantined)
+        read_at = read_at or self._clock.now()
         bookings = tuple(self._occurrences.number(booking) for booking in page.bookings)
         following = self._next(page) if going_on else None
+        spans = tuple(part for span in page.covered for part in self._spans(span, read_at))
         self._bookmark = page.bookmark or self._bookmark
         outcome = await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
                 bookings=bookings,
                 accounts=page.accounts,
-                spans=tuple(part for span in page.covered for part in self._spans(span)),
+                spans=spans,
                 quarantined=page.quarantined,
                 next_request=following,
                 ends_request=not going_on,
                 finished=self._ask.window if self._ask and not going_on else None,
-                # what follows a bookmark is read only when nothing before it is missing
-                bookmark=None if going_on else self._bookmark,
+                bookmark=None if going_on or not await self._is_whole(spans) else self._bookmark,
             ),
             self._rules,
         )
@@ -135,14 +140,15 @@ class PageWriter:
 
     async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
         """Write down that a window can not be had, where that is sure; else leave it open and report it."""
-        self.begin(ask)
+        # a window of which rows came has data, whatever the broker says then
         sure = error.reason is not DataUnavailableReason.NO_SUCH_DATA or (
-            ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts)
+            ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts) and not self._gave_rows
         )
+        self.begin(ask)
         if not sure:
             self._report.problem(error, source=ask.source.name, window=ask.window)
         state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
-        window = self._provable(ask.window) if sure else None
+        window = self._reading.provable(ask.window) if sure else None
         await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
@@ -157,13 +163,16 @@ class PageWriter:
             self._rules,
         )
 
+    async def write_down(self, source: SourceSpec, spans: Sequence[tuple[AccountKey, Span]]) -> None:
+        """Write what is known of a source's history without having read it."""
+        self._start(None, source, None)
+        await self._store.commit_page(attrs.evolve(self._frame(), from_file=False, spans=tuple(spans)), self._rules)
+
     def _frame(self) -> PageCommit:
-        if self._source is None:
-            raise AssertionError("begin() comes before commit()")
         return PageCommit(
             owner=self._target.owner,
             provider=self._target.provider,
-            source=self._source.name,
+            source=self._reading.source.name,
             at=self._clock.now(),
             from_file=self._ask is None,
             connection_id=self._target.connection_id,
@@ -181,24 +190,35 @@ class PageWriter:
             account=self._ask.account,
             window=self._ask.window,
             cursor=cursor,
-            begun_at=self._begun_at,
+            begun_at=self._reading.begun_at,
             resume_at=resume_at,
+            accounts=self._reading.accounts,
+            gave_rows=self._gave_rows,
         )
 
-    def _spans(self, covered: CoveredSpan) -> list[tuple[AccountKey, Span]]:
-        window = self._provable(covered.window)
-        if window is None or self._source is None:
-            return []
-        key = self._key(covered.environment, covered.account_id)
-        self._report.covered(self._source.name, covered.environment, covered.account_id, window)
-        return [(key, span) for span in _by_finality(self._source, window, covered.finality, self._begun_at)]
+    def _spans(self, covered: CoveredSpan, read_at: datetime) -> list[tuple[AccountKey, Span]]:
+        spans = self._reading.spans(covered, read_at)
+        for span in spans:
+            self._report.covered(self._reading.source.name, covered.environment, covered.account_id, span.window)
+        return [(self._key(covered.environment, covered.account_id), span) for span in spans]
 
-    def _provable(self, window: TimeWindow) -> TimeWindow | None:
-        """The part of a page's claim that was asked for and, when it was asked for, had already passed."""
-        if self._ask is None:
-            return window
-        start, end = max(window.start, self._ask.window.start), min(window.end, self._ask.window.end, self._begun_at)
-        return TimeWindow(start, end) if start < end else None
+    async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]]) -> bool:
+        """Whether nothing is missing before the bookmark: only what follows it will be read."""
+        if self._bookmark is None or self._ask is None:
+            return True
+        known = await self._store.spans(self._target.owner, self._target.provider, self._ask.source.name)
+        for account in self._ask.accounts:
+            key = self._key(account.environment, account.account_id)
+            new = [span for of, span in spans if of == key]
+            if self._reading.missing((*known.get((account.environment, account.account_id), ()), *new)):
+                return False
+        return True
+
+    @property
+    def _reading(self) -> Proof:
+        if self._proof is None:
+            raise AssertionError("begin() comes before commit()")
+        return self._proof
 
     def _key(self, environment: str, account_id: str) -> AccountKey:
         return AccountKey(
@@ -209,7 +229,7 @@ class PageWriter:
         return PageCommitted(
             provider=self._target.provider,
             connection_id=self._target.connection_id or "",
-            source=self._source.name if self._source else "",
+            source=self._reading.source.name,
             fetched=len(page.bookings),
             added=outcome.added,
             modified=outcome.modified,
@@ -217,18 +237,3 @@ class PageWriter:
             unchanged=outcome.unchanged,
             quarantined=outcome.quarantined,
         )
-
-
-def _by_finality(source: SourceSpec, window: TimeWindow, finality: Finality, read_at: datetime) -> list[Span]:
-    """What was younger than the source's finality lag is provisional, whatever the page says."""
-    if finality is Finality.PROVISIONAL:
-        return [Span(window=window, state=SpanState.PROVISIONAL)]
-    settled = day_floor(read_at - source.finality_lag, source.calendar)
-    if settled >= window.end:
-        return [Span(window=window, state=SpanState.FINAL)]
-    if settled <= window.start:
-        return [Span(window=window, state=SpanState.PROVISIONAL)]
-    return [
-        Span(window=TimeWindow(window.start, settled), state=SpanState.FINAL),
-        Span(window=TimeWindow(settled, window.end), state=SpanState.PROVISIONAL),
-    ]

@@ -19,29 +19,37 @@ from brokersync.errors import (
     BrokerRetryableError,
 )
 from brokersync.events import EventSink, WindowStarted
-from brokersync.manifest import Manifest, SourceScope, SourceSpec
+from brokersync.manifest import Manifest, Retention, SourceScope, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, Deferred, Done, OpenRequest
 from brokersync.store import Store
+from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.ledger import subtract
+from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
-from brokersync.sync.window import Reader, WindowReader
+from brokersync.sync.window import Reader, Wait, WindowReader
 from brokersync.types import BrokerAccount
 
 _FIRST_PAUSE = timedelta(seconds=30)
 _FAILURES_IN_A_ROW = 3
 _ROUND_LASTS = timedelta(hours=1)
+# what a session showed half an hour ago is not all that it shows before it ends
+_SESSION_ROUND_LASTS = timedelta(minutes=10)
 
 
 @attrs.frozen(kw_only=True)
 class SyncOptions:
-    """What one sync may do: which sources, from when on it reads again, and the longest wait it sleeps."""
+    """What one sync may do: which sources, from when on it reads again, and the longest wait it sleeps.
+
+    `readable` are the sources that the login may read at all; all where that is not known.
+    """
 
     long_wait: timedelta
     sources: tuple[str, ...] | None = None
     again_from: datetime | None = None
+    readable: tuple[str, ...] | None = None
 
 
 class _Outcome(Enum):
@@ -93,6 +101,16 @@ class SyncEngine:
             long_wait=options.long_wait,
             with_bookmarks=options.again_from is None,
         )
+        self._border = BorderSearch(lambda ask: self._window.read(ask, None), self._writer)
+        self._losses = LossWriter(
+            connection=connection,
+            manifest=manifest,
+            store=store,
+            writer=self._writer,
+            events=events,
+            report=report,
+            readable=options.readable,
+        )
         self._later: tuple[datetime, str] | None = None
         self._unanswered = 0
 
@@ -116,8 +134,10 @@ class SyncEngine:
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
+        begun = await self._begun(source)
+        await self._losses.note(source, self._clock.now())
         # what was begun is finished before the rest is planned, so that nothing is asked twice
-        if not await self._work_off(await self._begun(source), waiting):
+        if not await self._work_off(begun, waiting):
             return
         known = await self._known_accounts()
         done = await self._work_off(await self._planned(source), waiting)
@@ -145,12 +165,10 @@ class SyncEngine:
         """Read one window; what goes wrong is reported, and says whom to ask next."""
         outcome = _Outcome.READ
         try:
-            wait = await self._window.read(ask, opened)
+            wait = await self._read(ask, opened)
             if wait is not None:
                 self._postpone(wait.until, wait.reason)
                 outcome = _Outcome.WAITS
-        except BrokerDataUnavailableError as error:
-            await self._writer.unavailable(ask, error)
         except BrokerRetryableError as error:
             return await self._failed_for_now(ask, error)
         except BrokerConfigError as error:
@@ -161,6 +179,12 @@ class SyncEngine:
             outcome = _Outcome.FAILED
         self._unanswered = 0
         return outcome
+
+    async def _read(self, ask: Ask, opened: OpenRequest | None) -> Wait | None:
+        try:
+            return await self._window.read(ask, opened)
+        except BrokerDataUnavailableError as error:
+            return await self._border.refused(ask, error)
 
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
         self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
@@ -181,11 +205,16 @@ class SyncEngine:
 
     async def _begun(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
         accounts = await self._store.accounts(self._connection.connection_id)
-        return [
-            (ask, request)
-            for request in await self._store.open_requests(self._connection.connection_id)
-            if request.source == source.name and (ask := _continued(request, source, accounts)) is not None
-        ]
+        found: list[tuple[Ask, OpenRequest | None]] = []
+        for request in await self._store.open_requests(self._connection.connection_id):
+            if request.source != source.name:
+                continue
+            if source.retention is Retention.SESSION and request.window.end <= self._clock.now():
+                # its place would lead into the list of the next session
+                await self._store.drop_request(request.connection_id, request.source, request.account)
+            elif (ask := _continued(request, source, accounts)) is not None:
+                found.append((ask, request))
+        return found
 
     async def _planned(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
         planned = plan_source(
@@ -198,7 +227,8 @@ class SyncEngine:
         )
         # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
         # reading again what the part before has just read
-        finished = await self._store.finished(self._connection.connection_id, self._clock.now() - _ROUND_LASTS)
+        lasts = _SESSION_ROUND_LASTS if source.retention is Retention.SESSION else _ROUND_LASTS
+        finished = await self._store.finished(self._connection.connection_id, self._clock.now() - lasts)
         return [
             (attrs.evolve(ask, window=piece), None)
             for ask in planned

@@ -49,6 +49,11 @@ def union(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
     return joined
 
 
+def read_windows(spans: Iterable[Span]) -> list[TimeWindow]:
+    """The stretches that were read, final or not, in order and joined."""
+    return union(span.window for span in spans if span.state in (SpanState.FINAL, SpanState.PROVISIONAL))
+
+
 def _without(window: TimeWindow, hole: TimeWindow) -> list[TimeWindow]:
     if window.overlap(hole) is None:
         return [window]

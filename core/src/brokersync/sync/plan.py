@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import attrs
 
-from brokersync.manifest import Calendar, CalendarUnit, Retention, SourceScope, SourceSpec
-from brokersync.records import Span, SpanState
+from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
+from brokersync.records import FailedWindow, Span, SpanState
+from brokersync.sync.days import ceiling, day_floor, floor, next_day
+from brokersync.sync.halving import halved
 from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerAccount, TimeWindow
 
 _DEFAULT_LOOK_BACK = timedelta(days=365)
 _INSTANT = timedelta(microseconds=1)
+_NONE: Mapping[str, Sequence[FailedWindow]] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -28,9 +31,7 @@ class Ask:
     @property
     def account(self) -> str:
         """What tells this request from the others of its source: empty for the whole login."""
-        if self.source.scope is SourceScope.LOGIN:
-            return ""
-        return f"{self.accounts[0].environment}/{self.accounts[0].account_id}"
+        return request_name(self.source, self.accounts)
 
 
 def perishable_first(sources: Iterable[SourceSpec]) -> list[SourceSpec]:
@@ -46,23 +47,56 @@ def plan_source(
     now: datetime,
     since: datetime | None = None,
     again_from: datetime | None = None,
+    failing: Mapping[str, Sequence[FailedWindow]] = _NONE,
 ) -> list[Ask]:
-    """What is due of one source, newest window first.
+    """What is due of one source, newest window first and those that keep failing last, in halves.
 
     `spans` are known per (environment, account id). History begins where the account was opened, but not before
     `since`; where neither is known, as far back as the source looks. What is final is asked again from `again_from` on
-    and within the source's `reread`.
+    and within the source's `reread`. `failing` windows are known per `Ask.account`.
     """
     bound = _Bounds(source, now, since, again_from)
     if source.scope is SourceScope.LOGIN:
         gaps = union(gap for account in accounts for gap in bound.gaps(account, _of(spans, account)))
-        windows = gaps if accounts else bound.gaps(None, ())
-        return [Ask(source=source, accounts=tuple(accounts), window=piece) for piece in cut(windows, source)]
+        targets = [(tuple(accounts), gaps if accounts else bound.gaps(None, ()))]
+    else:
+        targets = [((account,), bound.gaps(account, _of(spans, account))) for account in accounts]
     return [
-        Ask(source=source, accounts=(account,), window=piece)
-        for account in accounts
-        for piece in cut(bound.gaps(account, _of(spans, account)), source)
+        Ask(source=source, accounts=asked, window=piece)
+        for asked, windows in targets
+        for piece in _pieces(windows, source, failing.get(request_name(source, asked), ()))
     ]
+
+
+def request_name(source: SourceSpec, accounts: Sequence[BrokerAccount]) -> str:
+    """What tells a request for these accounts from the others of its source: empty for the whole login."""
+    if source.scope is SourceScope.LOGIN:
+        return ""
+    return f"{accounts[0].environment}/{accounts[0].account_id}"
+
+
+def _pieces(windows: Iterable[TimeWindow], source: SourceSpec, failing: Sequence[FailedWindow]) -> list[TimeWindow]:
+    pieces = cut(halved(windows, failing, source.calendar), source)
+    return sorted(pieces, key=lambda piece: any(piece.overlap(one.window) for one in failing))
+
+
+def still_open(
+    source: SourceSpec, account: BrokerAccount, spans: Sequence[Span], *, now: datetime, since: datetime | None = None
+) -> list[TimeWindow]:
+    """What is not settled of an account and can be had: never read, or provisional."""
+    return _Bounds(attrs.evolve(source, reread=timedelta(0)), now, since, None).gaps(account, spans)
+
+
+def reach(source: SourceSpec, moment: datetime) -> datetime | None:
+    """How far back the source gave history at that moment; `None` where it keeps all.
+
+    Where it counts in days, whole days count: the one that lies `look_back` behind can be had until it ends.
+    """
+    if source.retention is Retention.SESSION:
+        return day_floor(moment, source.calendar)
+    if source.retention is Retention.UNLIMITED or source.look_back is None:
+        return None
+    return floor(moment - source.look_back, source.calendar)
 
 
 def cut(windows: Iterable[TimeWindow], source: SourceSpec) -> list[TimeWindow]:
@@ -91,25 +125,6 @@ def _piece_start(end: datetime, source: SourceSpec) -> datetime:
     return following if following < end else day_floor(end - _INSTANT, source.calendar)
 
 
-def day_floor(moment: datetime, calendar: Calendar) -> datetime:
-    """When the source's day that holds `moment` began, in UTC."""
-    zone, starts = ZoneInfo(calendar.zone), _day_start(calendar)
-    local = moment.astimezone(zone)
-    day = local.date() if local.time() >= starts else local.date() - timedelta(days=1)
-    return datetime.combine(day, starts, zone).astimezone(UTC)
-
-
-def next_day(moment: datetime, calendar: Calendar) -> datetime:
-    """When the source's day after the one that holds `moment` begins, in UTC."""
-    zone = ZoneInfo(calendar.zone)
-    day = day_floor(moment, calendar).astimezone(zone).date() + timedelta(days=1)
-    return datetime.combine(day, _day_start(calendar), zone).astimezone(UTC)
-
-
-def _day_start(calendar: Calendar) -> time:
-    return time.fromisoformat(calendar.day_starts)
-
-
 def _of(spans: Mapping[tuple[str, str], Sequence[Span]], account: BrokerAccount) -> Sequence[Span]:
     return spans.get((account.environment, account.account_id), ())
 
@@ -128,21 +143,21 @@ class _Bounds:
         settled = end - self.source.reread
         if self.again_from is not None:
             settled = min(settled, self._floor(self.again_from))
-        closed = [self._before(span.window, settled) for span in spans if span.state is not SpanState.PROVISIONAL]
+        closed = [self._closed(span.window, settled) for span in spans if span.state is not SpanState.PROVISIONAL]
         return subtract([TimeWindow(start, end)], [window for window in closed if window is not None])
 
-    def _before(self, window: TimeWindow, settled: datetime) -> TimeWindow | None:
-        end = min(window.end, self._floor(settled))
-        return TimeWindow(window.start, end) if window.start < end else None
+    def _closed(self, window: TimeWindow, settled: datetime) -> TimeWindow | None:
+        """What of the window need not be asked for: whole days, for what is left of one is asked as the day it is."""
+        start, end = ceiling(window.start, self.source.calendar), self._floor(min(window.end, settled))
+        return TimeWindow(start, end) if start < end else None
 
     def _start(self, account: BrokerAccount | None) -> datetime:
-        if self.source.retention is Retention.SESSION:
-            return self._floor(self.now)
-        reach = None if self.source.retention is Retention.UNLIMITED else self.source.look_back
-        farthest = self.now - reach if reach else None
+        farthest = reach(self.source, self.now)
+        if self.source.retention is Retention.SESSION and farthest is not None:
+            return farthest
         known = [moment for moment in (self.since, account.opened_at if account else None) if moment]
-        wanted = max(known, default=self.now - (self.source.look_back or _DEFAULT_LOOK_BACK))
-        return self._floor(max(wanted, farthest) if farthest else wanted)
+        wanted = self._floor(max(known, default=self.now - (self.source.look_back or _DEFAULT_LOOK_BACK)))
+        return max(wanted, farthest) if farthest else wanted
 
     def _end(self) -> datetime:
         if self.source.calendar.unit is CalendarUnit.INSTANT:
@@ -152,4 +167,4 @@ class _Bounds:
         return self._floor(self.now - self.source.finality_lag)
 
     def _floor(self, moment: datetime) -> datetime:
-        return day_floor(moment, self.source.calendar) if self.source.calendar.unit is CalendarUnit.DAY else moment
+        return floor(moment, self.source.calendar)

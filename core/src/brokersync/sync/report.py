@@ -11,7 +11,7 @@ import attrs
 
 from brokersync.errors import BrokerError
 from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
-from brokersync.records import PageOutcome, SpanReport, SyncReport
+from brokersync.records import LostSpan, PageOutcome, SpanReport, SyncReport
 from brokersync.sync.ledger import union
 from brokersync.types import TimeWindow, TradePage
 
@@ -28,6 +28,7 @@ class ReportBuilder:
         self._asked: dict[tuple[str, str, str], list[TimeWindow]] = {}
         self._covered: dict[tuple[str, str, str], list[TimeWindow]] = {}
         self._problems: list[Mapping[str, Any]] = []
+        self._lost: list[LostSpan] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RequestSent):
@@ -59,6 +60,10 @@ class ReportBuilder:
         """Note that a span of an account was proved."""
         self._covered.setdefault((source, environment, account_id), []).append(window)
 
+    def lost(self, span: LostSpan) -> None:
+        """Note a span that a source has forgotten before it was read."""
+        self._lost.append(span)
+
     def problem(self, error: BrokerError, *, source: str | None = None, window: TimeWindow | None = None) -> None:
         """Note something that did not succeed; the sync goes on."""
         facts = error.describe()
@@ -87,6 +92,7 @@ class ReportBuilder:
             duration=now - self._base.started_at,
             waited=self._waited,
             spans=self._spans(),
+            lost=tuple(self._lost),
             skipped=dict(self._skipped),
             unmapped=dict(self._unmapped),
             problems=tuple(self._problems),

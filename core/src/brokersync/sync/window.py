@@ -11,9 +11,10 @@ import attrs
 from brokersync.errors import BrokerCursorError, BrokerError, BrokerResponseError, Fault
 from brokersync.events import EventSink, LimitWaited
 from brokersync.provider import Clock
-from brokersync.records import Connection, OpenRequest, Span, SpanState
+from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
+from brokersync.sync.ledger import read_windows
 from brokersync.sync.plan import Ask
 from brokersync.types import TradePage, TradeRequest
 
@@ -32,6 +33,14 @@ class Wait:
 
     until: datetime
     reason: str
+
+
+@attrs.frozen
+class _Read:
+    """A page and when it came; it is committed when the next one is there."""
+
+    page: TradePage
+    at: datetime
 
 
 class WindowReader:
@@ -89,6 +98,8 @@ class WindowReader:
                 seen.add(self._cursor)
 
     def _leads_on(self, opened: OpenRequest) -> bool:
+        if opened.cursor is None:
+            return False
         begun_at = opened.begun_at if opened.resume_at else None
         if begun_at is not None and begun_at < self._clock.now() - _TICKET_LASTS:
             return False
@@ -97,14 +108,15 @@ class WindowReader:
     async def _bookmark(self, ask: Ask) -> str | None:
         """What the last finished request left, where this one begins in what such requests have covered.
 
-        It says nothing of the time before them, nor of an account that they did not know.
+        It says nothing of the time before them, of a hole that is left in them, nor of an account that they did not
+        know.
         """
         if not self._with_bookmarks or not ask.accounts:
             return None
         spans = await self._store.spans(self._connection.owner, self._connection.provider, ask.source.name)
         for account in ask.accounts:
-            known = spans.get((account.environment, account.account_id), ())
-            if not any(_reaches(span, ask.window.start) for span in known):
+            newest = read_windows(spans.get((account.environment, account.account_id), ()))[-1:]
+            if not any(one.start <= ask.window.start <= one.end for one in newest):
                 return None
         return await self._store.bookmark(self._connection.connection_id, ask.source.name, ask.account)
 
@@ -112,26 +124,29 @@ class WindowReader:
         request = TradeRequest(
             source=ask.source.name, window=ask.window, accounts=ask.accounts, cursor=self._cursor, bookmark=bookmark
         )
-        last: TradePage | None = None
+        last: _Read | None = None
         async with aclosing(self._read(request)) as pages:
             while (page := await self._next(pages, last)) is not None:
                 if last is not None:
-                    await self._writer.commit(last, going_on=True)
-                last = page
+                    await self._commit(last, going_on=True)
+                last = _Read(page, self._clock.now())
         if last is None:
             await self._writer.commit(TradePage(), going_on=False)
-        else:
-            await self._writer.commit(last, going_on=last.cursor is not None)
-        return last
+            return None
+        await self._commit(last, going_on=last.page.cursor is not None)
+        return last.page
 
-    async def _next(self, pages: AsyncGenerator[TradePage, None], last: TradePage | None) -> TradePage | None:
+    async def _next(self, pages: AsyncGenerator[TradePage, None], last: _Read | None) -> TradePage | None:
         try:
             return await anext(pages, None)
         except BrokerError:
             # what came before the failure is paid for, and may be all that the limit allows in one sync
             if last is not None:
-                await self._writer.commit(last, going_on=True)
+                await self._commit(last, going_on=True)
             raise
+
+    async def _commit(self, read: _Read, *, going_on: bool) -> None:
+        await self._writer.commit(read.page, going_on=going_on, read_at=read.at)
 
     async def _wait(self, until: datetime, polls: int) -> Wait | None:
         """Sleep through a short wait; a long one, or one short one after another, is given back."""
@@ -152,8 +167,3 @@ class WindowReader:
             )
             await self._clock.sleep((until - now).total_seconds())
         return None
-
-
-def _reaches(span: Span, moment: datetime) -> bool:
-    read = span.state in (SpanState.FINAL, SpanState.PROVISIONAL)
-    return read and span.window.start <= moment <= span.window.end

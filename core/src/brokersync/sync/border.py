@@ -1,0 +1,46 @@
+"""Where the history of a source begins, when it refuses a window that reaches too far back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
+from brokersync.sync.commit import PageWriter
+from brokersync.sync.halving import middle
+from brokersync.sync.plan import Ask
+from brokersync.sync.window import Wait
+from brokersync.types import TimeWindow
+
+
+class BorderSearch:
+    """Reads what can be had of a refused window, and writes down only what can not.
+
+    A broker that refuses a year because its first day is too old would still give the last months of it.
+    """
+
+    def __init__(self, read: Callable[[Ask], Awaitable[Wait | None]], writer: PageWriter) -> None:
+        self._read, self._writer = read, writer
+
+    async def refused(self, ask: Ask, error: BrokerDataUnavailableError) -> Wait | None:
+        """Deal with the refusal of `ask`; raises what reading a part of it raises."""
+        if error.reason is DataUnavailableReason.NO_SUCH_DATA:
+            await self._writer.unavailable(ask, error)
+            return None
+        low, high = ask.window.start, ask.window.end
+        while (half := middle(TimeWindow(low, high), ask.source.calendar)) is not None:
+            newer = attrs.evolve(ask, window=TimeWindow(half, high))
+            try:
+                wait = await self._read(newer)
+            except BrokerDataUnavailableError as refusal:
+                if refusal.reason is not DataUnavailableReason.NO_SUCH_DATA:
+                    low = half
+                    continue
+                await self._writer.unavailable(newer, refusal)
+            else:
+                if wait is not None:
+                    return wait
+            high = half
+        await self._writer.unavailable(attrs.evolve(ask, window=TimeWindow(ask.window.start, high)), error)
+        return None

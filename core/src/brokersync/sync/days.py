@@ -1,0 +1,39 @@
+"""A source's calendar: where its days begin. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from brokersync.manifest import Calendar, CalendarUnit
+
+
+def day_floor(moment: datetime, calendar: Calendar) -> datetime:
+    """When the source's day that holds `moment` began, in UTC."""
+    return _begin(_day_of(moment, calendar), calendar)
+
+
+def next_day(moment: datetime, calendar: Calendar) -> datetime:
+    """When the source's day after the one that holds `moment` begins, in UTC."""
+    return _begin(_day_of(moment, calendar) + timedelta(days=1), calendar)
+
+
+def _day_of(moment: datetime, calendar: Calendar) -> date:
+    day = moment.astimezone(ZoneInfo(calendar.zone)).date()
+    # in UTC, for daylight saving skips the day's start in some zones and repeats it in others
+    return day if _begin(day, calendar) <= moment else day - timedelta(days=1)
+
+
+def _begin(day: date, calendar: Calendar) -> datetime:
+    return datetime.combine(day, time.fromisoformat(calendar.day_starts), ZoneInfo(calendar.zone)).astimezone(UTC)
+
+
+def floor(moment: datetime, calendar: Calendar) -> datetime:
+    """The latest moment up to this one at which the calendar may be cut."""
+    return day_floor(moment, calendar) if calendar.unit is CalendarUnit.DAY else moment
+
+
+def ceiling(moment: datetime, calendar: Calendar) -> datetime:
+    """The earliest moment from this one on at which the calendar may be cut."""
+    whole = floor(moment, calendar)
+    return whole if whole == moment else next_day(moment, calendar)

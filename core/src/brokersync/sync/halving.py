@@ -1,0 +1,68 @@
+"""Windows that keep failing, and the smaller ones that are asked in their place. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import attrs
+
+from brokersync.manifest import Calendar, CalendarUnit
+from brokersync.records import FailedWindow
+from brokersync.sync.days import floor, next_day
+from brokersync.sync.ledger import subtract
+from brokersync.types import TimeWindow
+
+_ENOUGH = 2
+_SHORTEST = timedelta(hours=1)
+
+
+def failed(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at: datetime) -> tuple[FailedWindow, ...]:
+    """What is known of one account's failing windows after another failure; they never overlap.
+
+    A part of a window that has failed before carries that window's count on.
+    """
+    before = max((one.failures for one in known if one.window.overlap(window)), default=0)
+    new = FailedWindow(window=window, failures=before + 1, reason=reason, at=at)
+    # the rest has not been asked for on its own, so one failure is all that is held against it
+    rest = (part if part in known else attrs.evolve(part, failures=1) for part in forgotten(known, window))
+    return tuple(sorted((*rest, new), key=lambda one: one.window))
+
+
+def forgotten(known: Iterable[FailedWindow], window: TimeWindow) -> tuple[FailedWindow, ...]:
+    """What is left of the failing windows when `window` was read."""
+    return tuple(attrs.evolve(one, window=part) for one in known for part in subtract([one.window], [window]))
+
+
+def halved(windows: Iterable[TimeWindow], known: Sequence[FailedWindow], calendar: Calendar) -> list[TimeWindow]:
+    """The windows cut so that what has failed is asked for on its own.
+
+    A failing window stays whole until it has failed in two syncs and is then cut into halves, so far as its calendar
+    can be cut: not below a day, nor below an hour where it counts in instants.
+    """
+    edges = [edge for one in known for edge in _edges(one, calendar)]
+    return [piece for window in windows for piece in _split(window, edges)]
+
+
+def _split(window: TimeWindow, edges: Iterable[datetime]) -> list[TimeWindow]:
+    inside = sorted({edge for edge in edges if window.start < edge < window.end})
+    return [TimeWindow(start, end) for start, end in pairwise((window.start, *inside, window.end))]
+
+
+def middle(window: TimeWindow, calendar: Calendar) -> datetime | None:
+    """Where to halve a window; `None` where its calendar can not be cut."""
+    half = floor(window.start + window.length / 2, calendar)
+    if calendar.unit is CalendarUnit.INSTANT:
+        half = half.replace(microsecond=0)
+        return half if min(half - window.start, window.end - half) >= _SHORTEST else None
+    if half <= window.start:
+        half = next_day(half, calendar)
+    return half if window.start < half < window.end else None
+
+
+def _edges(one: FailedWindow, calendar: Calendar) -> Iterator[datetime]:
+    yield one.window.start
+    yield one.window.end
+    if one.failures >= _ENOUGH and (half := middle(one.window, calendar)) is not None:
+        yield half

@@ -1,0 +1,109 @@
+"""What is known of an account's history over all of its sources. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from brokersync.manifest import Manifest, SourceSpec
+from brokersync.records import Span, SpanState
+from brokersync.sync.ledger import subtract
+from brokersync.sync.plan import still_open
+from brokersync.types import BrokerAccount, TimeWindow
+
+# what nobody has read but can be had is better than what is lost: it is only a matter of asking
+_RANK = {SpanState.FINAL: 4, SpanState.PROVISIONAL: 3, None: 2, SpanState.LOST: 1, SpanState.UNAVAILABLE: 0}
+
+
+@attrs.frozen(kw_only=True)
+class Stretch:
+    """A stretch of history and the best that any source says of it.
+
+    `state` is `None` where it was not read yet. `sources` are those that say so; `due` tells whether one of the
+    account's sources will be asked for it, again or for the first time.
+    """
+
+    window: TimeWindow
+    state: SpanState | None
+    sources: tuple[str, ...]
+    due: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class SourceHistory:
+    """What one source says: its spans, what it was never asked for, and what it will be asked for."""
+
+    source: str
+    spans: tuple[Span, ...]
+    unread: tuple[TimeWindow, ...] = ()
+    due: tuple[TimeWindow, ...] = ()
+
+
+def source_histories(
+    manifest: Manifest,
+    account: BrokerAccount | None,
+    spans: Mapping[str, Sequence[Span]],
+    *,
+    now: datetime,
+    since: datetime | None = None,
+) -> tuple[SourceHistory, ...]:
+    """What each of the manifest's sources knows of an account up to `now`; without an `account` none is asked again."""
+    return tuple(
+        _of_source(source, account, _until(spans.get(source.name, ()), now), now, since) for source in manifest.sources
+    )
+
+
+def _of_source(
+    source: SourceSpec, account: BrokerAccount | None, spans: Sequence[Span], now: datetime, since: datetime | None
+) -> SourceHistory:
+    due: list[TimeWindow] = []
+    if account is not None and not source.files:
+        due = _past(still_open(source, account, spans, now=now, since=since), now)
+    unread = subtract(due, [span.window for span in spans])
+    return SourceHistory(source=source.name, spans=tuple(spans), unread=tuple(unread), due=tuple(due))
+
+
+def _past(windows: Iterable[TimeWindow], now: datetime) -> list[TimeWindow]:
+    return [TimeWindow(one.start, min(one.end, now)) for one in windows if one.start < now]
+
+
+def _until(spans: Iterable[Span], now: datetime) -> list[Span]:
+    return [attrs.evolve(one, window=past) for one in spans for past in _past([one.window], now)]
+
+
+def stretches(histories: Iterable[SourceHistory]) -> tuple[Stretch, ...]:
+    """The best statement of all these sources per stretch, oldest first; what nobody speaks of is left out."""
+    histories = list(histories)
+    said = [
+        (window, state, one.source)
+        for one in histories
+        for window, state in (
+            *((span.window, span.state) for span in one.spans),
+            *((window, None) for window in one.unread),
+        )
+    ]
+    due = [window for one in histories for window in one.due]
+    edges = sorted({edge for window in (*(one[0] for one in said), *due) for edge in (window.start, window.end)})
+    found: list[Stretch] = []
+    for start, end in itertools.pairwise(edges):
+        here = [(state, source) for window, state, source in said if start in window]
+        if here:
+            _join(found, _best(TimeWindow(start, end), here, due=any(start in window for window in due)))
+    return tuple(found)
+
+
+def _best(window: TimeWindow, said: Sequence[tuple[SpanState | None, str]], *, due: bool) -> Stretch:
+    state = max((state for state, _ in said), key=lambda one: _RANK[one])
+    sources = tuple(sorted({source for one, source in said if one is state}))
+    return Stretch(window=window, state=state, sources=sources, due=due)
+
+
+def _join(found: list[Stretch], new: Stretch) -> None:
+    last = found[-1] if found else None
+    if last and last.window.end == new.window.start and attrs.evolve(new, window=last.window) == last:
+        found[-1] = attrs.evolve(last, window=TimeWindow(last.window.start, new.window.end))
+    else:
+        found.append(new)

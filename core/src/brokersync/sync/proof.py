@@ -1,0 +1,83 @@
+"""What the pages of one reading prove of an account's history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import attrs
+
+from brokersync.manifest import Retention, SourceScope, SourceSpec
+from brokersync.records import OpenRequest, Span, SpanState
+from brokersync.sync.days import day_floor
+from brokersync.sync.ledger import read_windows, subtract
+from brokersync.sync.plan import Ask
+from brokersync.types import BrokerAccount, CoveredSpan, Finality, TimeWindow
+
+
+@attrs.frozen
+class Proof:
+    """One reading: what was asked for (nothing of a file), when its first answer was, and of which accounts.
+
+    `accounts` are named as environment/id.
+    """
+
+    source: SourceSpec
+    ask: Ask | None
+    begun_at: datetime
+    accounts: tuple[str, ...] = ()
+    resumed: bool = False
+
+    @classmethod
+    def of(cls, source: SourceSpec, ask: Ask | None, opened: OpenRequest | None, now: datetime) -> Proof:
+        """The reading of `ask`, from its start or from where `opened` was left."""
+        accounts = _names(ask.accounts) if ask else ()
+        if opened is None:
+            return cls(source, ask, now, accounts)
+        begun_with = accounts if opened.accounts is None else opened.accounts
+        return cls(source, ask, opened.begun_at or now, begun_with, resumed=True)
+
+    def spans(self, covered: CoveredSpan, read_at: datetime) -> tuple[Span, ...]:
+        """What a page's claim comes to, that was read at `read_at`."""
+        window = self.provable(covered.window)
+        if window is None or not self._knows(covered) or self._may_be_of_the_next_session(read_at):
+            return ()
+        return _by_finality(self.source, window, covered.finality, self.begun_at)
+
+    def provable(self, window: TimeWindow) -> TimeWindow | None:
+        """The part of a page's claim that was asked for and, when it was asked for, had already passed."""
+        asked = self.ask.window if self.ask else window
+        start, end = max(window.start, asked.start), min(window.end, asked.end, self.begun_at)
+        return TimeWindow(start, end) if start < end else None
+
+    def missing(self, spans: Iterable[Span]) -> list[TimeWindow]:
+        """What was asked for of an account, could be proved, and is not read by these spans of its."""
+        window = self.provable(self.ask.window) if self.ask else None
+        return subtract([window], read_windows(spans)) if window else []
+
+    def _knows(self, covered: CoveredSpan) -> bool:
+        if self.ask is None:
+            return True
+        # a login that was read in one go has told of all its accounts; the pages before a place that was left have not
+        # told of those that came up since
+        if self.source.scope is SourceScope.LOGIN and (not self.resumed or not self.accounts):
+            return True
+        return f"{covered.environment}/{covered.account_id}" in self.accounts
+
+    def _may_be_of_the_next_session(self, read_at: datetime) -> bool:
+        if self.ask is None or self.source.retention is not Retention.SESSION:
+            return False
+        return read_at >= self.ask.window.end
+
+
+def _names(accounts: Sequence[BrokerAccount]) -> tuple[str, ...]:
+    return tuple(f"{one.environment}/{one.account_id}" for one in accounts)
+
+
+def _by_finality(source: SourceSpec, window: TimeWindow, finality: Finality, read_at: datetime) -> tuple[Span, ...]:
+    """What was younger than the source's finality lag is provisional, whatever the page says."""
+    settled = window.start
+    if finality is not Finality.PROVISIONAL:
+        settled = min(max(day_floor(read_at - source.finality_lag, source.calendar), window.start), window.end)
+    parts = ((window.start, settled, SpanState.FINAL), (settled, window.end, SpanState.PROVISIONAL))
+    return tuple(Span(window=TimeWindow(start, end), state=state) for start, end, state in parts if start < end)

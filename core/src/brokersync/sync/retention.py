@@ -1,0 +1,77 @@
+"""What a source has forgotten before it was read, and who may still know it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from brokersync.manifest import Manifest, Retention, SourceSpec
+from brokersync.records import Span, SpanState
+from brokersync.sync.days import floor
+from brokersync.sync.ledger import subtract
+from brokersync.sync.plan import reach
+from brokersync.types import BrokerAccount, TimeWindow
+
+
+def gone(
+    source: SourceSpec,
+    account: BrokerAccount,
+    spans: Sequence[Span],
+    *,
+    now: datetime,
+    connected_at: datetime,
+    since: datetime | None = None,
+    begun: Iterable[TimeWindow] = (),
+) -> tuple[Span, ...]:
+    """The spans of an account that nothing is known of and that the source can not give any more, oldest first.
+
+    What it could still give when the connection was made is lost; what it could not even then was never available,
+    and of a source that keeps a session only nothing is said of it. History begins where the account was opened, but
+    not before `since`. `begun` are windows whose request is under way and may still bring them.
+    """
+    horizon, first = reach(source, now), reach(source, connected_at)
+    if source.files or horizon is None or first is None:
+        return ()
+    known = [moment for moment in (since, account.opened_at) if moment]
+    begins = floor(max(known), source.calendar) if known else first
+    if source.retention is Retention.SESSION:
+        begins = max(begins, first)
+    taken = [*(span.window for span in spans), *begun]
+    return (
+        *_unknown(begins, min(first, horizon), taken, SpanState.UNAVAILABLE),
+        *_unknown(max(begins, first), horizon, taken, SpanState.LOST),
+    )
+
+
+def _unknown(start: datetime, end: datetime, taken: Sequence[TimeWindow], state: SpanState) -> list[Span]:
+    if start >= end:
+        return []
+    return [Span(window=part, state=state) for part in subtract([TimeWindow(start, end)], taken)]
+
+
+def repair(
+    manifest: Manifest, source: SourceSpec, window: TimeWindow, now: datetime, readable: Sequence[str] | None = None
+) -> str:
+    """How a window that `source` has lost can be had all the same, as a sentence.
+
+    `readable` are the sources that the login may read; all where that is not known.
+    """
+    others = [one for one in manifest.sources if one.name != source.name]
+    readers = [
+        one.name
+        for one in others
+        if not one.files and (readable is None or one.name in readable) and _reaches(one, window, now)
+    ]
+    if readers:
+        return f"The next sync reads it from {' and '.join(readers)}."
+    if any(one.files for one in others):
+        return (
+            f"Download a statement of these days from {manifest.display_name} and import it: "
+            f"brokersync import {manifest.key} FILE."
+        )
+    return f"Nothing else of {manifest.display_name} reaches back so far."
+
+
+def _reaches(source: SourceSpec, window: TimeWindow, now: datetime) -> bool:
+    edge = reach(source, now)
+    return edge is None or edge < window.end

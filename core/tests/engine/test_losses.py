@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from brokersync.errors import BrokerUnavailableError
+from brokersync.events import HistoryLost
+from brokersync.manifest import Retention, SourceScope, SourceSpec
+from brokersync.records import LostSpan, SpanState
+from brokersync.types import Finality, TimeWindow
+
+from .bench import DAY, NOW, START, TODAY, A, B, Bench, fill, page, step
+
+HOUR = timedelta(hours=1)
+LOST, PROVISIONAL, UNAVAILABLE = SpanState.LOST, SpanState.PROVISIONAL, SpanState.UNAVAILABLE
+
+
+def session(bench: Bench, **facts: object) -> None:
+    bench.source_is(retention=Retention.SESSION, scope=SourceScope.LOGIN, **facts)
+    bench.answer = lambda request: [page(request, finality=Finality.PROVISIONAL)]
+    bench.connected_at = NOW
+
+
+def told(bench: Bench) -> list[tuple[str, TimeWindow]]:
+    return [(event.account_id, event.window) for event in bench.events if isinstance(event, HistoryLost)]
+
+
+async def test_the_rest_of_a_session_that_is_over_is_lost_and_told_once(bench: Bench) -> None:
+    session(bench)
+    await bench.run()
+    bench.clock.moment = NOW + 2 * DAY
+    rest = TimeWindow(NOW, TODAY + 2 * DAY)
+    report = (await bench.run()).report
+    assert await bench.spans() == [
+        (TODAY, NOW, PROVISIONAL),
+        (rest.start, rest.end, LOST),
+        (TODAY + 2 * DAY, NOW + 2 * DAY, PROVISIONAL),
+    ]
+    words = "Nothing else of Paper reaches back so far."
+    assert report.lost == (LostSpan(source="fills", account_id="A", environment="live", window=rest, repair=words),)
+    assert told(bench) == [("A", rest)]
+    assert (await bench.run()).report.lost == ()
+    assert told(bench) == [("A", rest)]
+
+
+async def test_what_is_lost_is_written_before_a_broker_that_is_down_is_asked(bench: Bench) -> None:
+    session(bench)
+    bench.answer = lambda request: [BrokerUnavailableError("down")]
+    await bench.run()
+    bench.clock.moment = NOW + DAY
+    await bench.run()
+    assert await bench.spans() == [(TODAY, TODAY + DAY, LOST)]
+
+
+async def test_each_account_loses_its_own(bench: Bench) -> None:
+    session(bench)
+    bench.accounts = (A, attrs.evolve(B, opened_at=TODAY + DAY))
+    await bench.run()
+    bench.clock.moment = NOW + 2 * DAY
+    await bench.run()
+    assert told(bench) == [("A", TimeWindow(NOW, TODAY + 2 * DAY)), ("B", TimeWindow(TODAY + DAY, TODAY + 2 * DAY))]
+
+
+async def test_the_event_says_which_source_still_has_what_was_lost(bench: Bench) -> None:
+    session(bench, precedence=5)
+    bench.more_sources = (SourceSpec(name="reports", precedence=1), SourceSpec(name="secret", precedence=0))
+    bench.readable = ("fills", "reports")
+    await bench.run(sources=("fills",))
+    bench.clock.moment = NOW + DAY
+    await bench.run(sources=("fills",))
+    (event,) = [event for event in bench.events if isinstance(event, HistoryLost)]
+    assert event.repair == "The next sync reads it from reports."
+    assert (event.provider, event.connection_id, event.source, event.environment) == ("paper", "c", "fills", "live")
+
+
+async def test_what_was_never_available_is_written_without_an_event(bench: Bench) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=3 * DAY)
+    bench.since = None
+    bench.connected_at = NOW
+    report = (await bench.run()).report
+    assert (await bench.spans())[0] == (START, TODAY - 3 * DAY, UNAVAILABLE)
+    assert (report.lost, told(bench)) == ((), [])
+
+
+async def test_what_is_lost_is_not_asked_for_and_a_later_proof_still_counts(bench: Bench) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=3 * DAY)
+    bench.answer = lambda request: [BrokerUnavailableError("down")]
+    await bench.run()
+    bench.clock.moment = NOW + 2 * DAY
+    bench.answer = lambda request: [page(request)]
+    await bench.run()
+    lost_until = TODAY - DAY
+    assert (await bench.spans())[0] == (START, lost_until, LOST)
+    assert [request.window.start for request in bench.requests] == [lost_until]
+    bench.source_is(look_back=30 * DAY)
+    await bench.run(again_from=START)
+    assert (await bench.spans())[0][::2] == (START, SpanState.FINAL)
+
+
+async def test_a_report_that_was_ordered_in_time_is_waited_for(bench: Bench) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=5 * DAY, open_day=False)
+    ready = NOW + 20 * HOUR
+    bench.answer = lambda request: (
+        [page(request, fill("1"))] if request.cursor else [step(cursor="ticket", resume_at=ready)]
+    )
+    await bench.run()
+    bench.clock.moment = ready
+    await bench.run()
+    assert await bench.spans() == [(START, TODAY + DAY, SpanState.FINAL)]
+    assert told(bench) == []
+
+
+async def test_the_place_in_a_session_that_is_over_is_given_up(bench: Bench) -> None:
+    session(bench)
+    bench.answer = lambda request: [step(fill("1"), cursor="of this session"), BrokerUnavailableError("down")]
+    await bench.run()
+    bench.clock.moment = NOW + DAY
+    bench.answer = lambda request: [page(request, finality=Finality.PROVISIONAL)]
+    await bench.run()
+    assert [(request.cursor, request.window.start) for request in bench.requests] == [(None, TODAY + DAY)]
+    assert await bench.cursors() == []
+    assert (await bench.spans())[0] == (TODAY, TODAY + DAY, LOST)
+
+
+async def test_a_list_that_came_when_the_session_was_over_proves_nothing_of_it(bench: Bench) -> None:
+    session(bench)
+
+    def over() -> None:
+        bench.clock.moment = TODAY + DAY
+
+    bench.answer = lambda request: [over, page(request, fill("1"), finality=Finality.PROVISIONAL)]
+    await bench.run()
+    assert await bench.ids() == ["1"]
+    assert await bench.spans() == []
+
+
+async def test_a_list_that_came_just_before_the_session_was_over_counts_although_the_next_page_is_late(
+    bench: Bench,
+) -> None:
+    session(bench)
+
+    def over() -> None:
+        bench.clock.moment = TODAY + DAY
+
+    bench.answer = lambda request: [page(request, finality=Finality.PROVISIONAL), over, step()]
+    await bench.run()
+    assert await bench.spans() == [(TODAY, NOW, PROVISIONAL)]
+
+
+async def test_a_session_is_read_again_in_the_round_that_began_long_before_its_end(bench: Bench) -> None:
+    session(bench)
+    bench.more_sources = (SourceSpec(name="broken", precedence=0),)
+    bench.answer = lambda request: [
+        BrokerUnavailableError("down") if request.source == "broken" else page(request, finality=Finality.PROVISIONAL)
+    ]
+    bench.clock.moment = TODAY + DAY - 30 * timedelta(minutes=1)
+    await bench.run()
+    bench.clock.moment = TODAY + DAY - 3 * timedelta(minutes=1)
+    await bench.run()
+    assert (await bench.spans())[-1] == (TODAY, TODAY + DAY - 3 * timedelta(minutes=1), PROVISIONAL)

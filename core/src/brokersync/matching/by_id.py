@@ -1,0 +1,151 @@
+"""Matching by what the broker itself gave a name: executions and trades first, then orders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, digits, rounded, sum_of
+from brokersync.matching.values import Doubt, MatchRule, Verdict
+from brokersync.matching.words import differs, id_reason, order_reason
+
+
+def by_broker_id(legs: Sequence[Leg], fills: Sequence[Fill]) -> None:
+    """Answer the legs whose row keeps an id of a trade or of one of its bookings.
+
+    A name means the trade that is called so before those that have only a booking of that name.
+    """
+    wanted = {name for leg in legs for name in leg.row.trade_ids}
+    if not wanted:
+        return
+    called = _index(fills, wanted, lambda fill: fill.names[:1])
+    booked = _index(fills, wanted, lambda fill: fill.names)
+    named = {leg: _named(leg, called, booked) for leg in legs}
+    claims: defaultdict[Fill, list[Leg]] = defaultdict(list)
+    for leg, (sure, _) in named.items():
+        for fill in sure:
+            claims[fill].append(leg)
+    winners = {fill: _winner(fill, claimants) for fill, claimants in claims.items()}
+    for fill, winner in winners.items():
+        fill.row_id = winner.row.row_id if winner else None
+        fill.wanted_by = () if winner else _row_ids(claims[fill])
+    doubtful: defaultdict[Fill, list[Leg]] = defaultdict(list)
+    for leg, (sure, unsure) in named.items():
+        if sure or unsure:
+            lost = [fill for fill in sure if winners[fill] is not leg]
+            leg.answer = _answer(leg, [fill for fill in sure if winners[fill] is leg], lost, unsure)
+        for fill in unsure:
+            doubtful[fill].append(leg)
+    for fill, claimants in doubtful.items():
+        if fill.free:
+            fill.wanted_by = _row_ids(claimants)
+
+
+def _row_ids(legs: Iterable[Leg]) -> tuple[str, ...]:
+    return tuple(sorted({leg.row.row_id for leg in legs}))
+
+
+def _index(
+    fills: Iterable[Fill], wanted: set[str], names_of: Callable[[Fill], Iterable[str]]
+) -> defaultdict[str, list[Fill]]:
+    """Fills by the wanted names, as they are and without the kind of name that stands before a colon."""
+    found: defaultdict[str, list[Fill]] = defaultdict(list)
+    for fill in fills:
+        for name in {form for full in names_of(fill) for form in (full, full.partition(":")[2])} & wanted:
+            found[name].append(fill)
+    return found
+
+
+def _named(
+    leg: Leg, called: defaultdict[str, list[Fill]], booked: defaultdict[str, list[Fill]]
+) -> tuple[list[Fill], list[Fill]]:
+    """The fills that the row's ids name beyond doubt, and those between which a name leaves the choice."""
+    sure: dict[Fill, None] = {}
+    unsure: dict[Fill, None] = {}
+    one_of_two = leg.row.exit_price is not None
+    for name in sorted(set(leg.row.trade_ids)):
+        for index in (called, booked):
+            fills = [
+                fill
+                for fill in index.get(name, ())
+                if leg.scope.holds(fill.key) and not (one_of_two and fill.trade.side is not leg.side)
+            ]
+            if len(fills) > 1:
+                fills = [fill for fill in fills if agree(leg, fill)] or fills
+            if fills:
+                (sure if len(fills) == 1 else unsure).update(dict.fromkeys(fills))
+                break
+    return list(sure), [fill for fill in unsure if fill not in sure]
+
+
+def _winner(fill: Fill, claimants: Sequence[Leg]) -> Leg | None:
+    """Of several rows with one id, the only one that agrees with the trade in all."""
+    if len(claimants) == 1:
+        return claimants[0]
+    agreeing = [leg for leg in claimants if agree(leg, fill)]
+    return agreeing[0] if len(agreeing) == 1 else None
+
+
+def _answer(leg: Leg, own: list[Fill], lost: list[Fill], unsure: list[Fill]) -> Answer:
+    doubts = list(contradictions(leg, own[0])) if len(own) == 1 else []
+    reason = id_reason(own, unsure, lost)
+    if doubts:
+        reason += " " + differs(leg, own[0], doubts)
+    clear = bool(own) and not doubts and not unsure
+    if len(own) > 1:
+        doubts.append(Doubt.SUM)
+    if lost or unsure:
+        doubts.append(Doubt.AMBIGUOUS)
+    verdict = Verdict.SAME if clear else Verdict.LIKELY
+    return Answer(verdict, MatchRule.BROKER_ID, reason, tuple(own), tuple(doubts), tuple(lost + unsure))
+
+
+def by_order_id(legs: Iterable[Leg], fills: Sequence[Fill]) -> None:
+    """Answer the legs whose row keeps an order's id: the whole order, or equal rows for its equal fills."""
+    rows: defaultdict[tuple[object, ...], list[Leg]] = defaultdict(list)
+    for leg in legs:
+        # a round trip is of two orders, and of its two sides it is not said whose order that is
+        if leg.answer is None and leg.row.order_id is not None and leg.row.exit_price is None:
+            rows[leg.scope, leg.row.order_id].append(leg)
+    wanted = {leg.row.order_id for group in rows.values() for leg in group}
+    orders: defaultdict[str, list[Fill]] = defaultdict(list)
+    for fill in fills:
+        if fill.free and not fill.cancelled and fill.trade.order_id in wanted:
+            orders[fill.trade.order_id or ""].append(fill)
+    for group in rows.values():
+        free = [
+            fill
+            for fill in orders.get(group[0].row.order_id or "", ())
+            if group[0].scope.holds(fill.key) and not contradictions(group[0], fill) and fill.free
+        ]
+        if len({(fill.key.environment, fill.key.account_id) for fill in free}) == 1:
+            _settle(group, free)
+
+
+def _settle(legs: list[Leg], fills: list[Fill]) -> None:
+    whole = sum_of(fills, "")
+    if len(legs) == 1 and legs[0].quantity == whole.quantity and len({fill.trade.side for fill in fills}) == 1:
+        fits = legs[0].price in {whole.price, *rounded(whole.price, digits(legs[0].price))}
+        _link(legs[0], fills, [] if fits else [Doubt.PRICE])
+        return
+    equal: defaultdict[tuple[object, ...], tuple[list[Leg], list[Fill]]] = defaultdict(lambda: ([], []))
+    for leg in legs:
+        equal[leg.side, leg.quantity, leg.price][0].append(leg)
+    for fill in fills:
+        equal[fill.trade.side, fill.trade.quantity, fill.trade.price][1].append(fill)
+    for some_legs, some_fills in equal.values():
+        if len(some_legs) == len(some_fills):
+            in_time = sorted(some_legs, key=lambda leg: (leg.day, leg.moment or 0, leg.row.row_id))
+            for leg, fill in zip(in_time, sorted(some_fills, key=lambda one: (one.moment, one.key)), strict=True):
+                if not contradictions(leg, fill):
+                    _link(leg, [fill], [])
+
+
+def _link(leg: Leg, fills: list[Fill], doubts: list[Doubt]) -> None:
+    for fill in fills:
+        fill.row_id = leg.row.row_id
+    reason = order_reason(leg, fills, price_differs=bool(doubts))
+    if len(fills) > 1:
+        doubts = [*doubts, Doubt.SUM]
+    verdict = Verdict.LIKELY if Doubt.PRICE in doubts else Verdict.SAME
+    leg.answer = Answer(verdict, MatchRule.ORDER_ID, reason, tuple(fills), tuple(doubts))

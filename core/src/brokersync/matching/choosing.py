@@ -1,0 +1,135 @@
+"""Who gets what, where rows and trades fit each other: forced choices are made, the others are left open."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from brokersync.matching.items import Leg, Target
+
+
+@attrs.define(eq=False)
+class Claim:
+    """Legs that nothing tells apart, and what they may stand for, with how far the time is off."""
+
+    legs: list[Leg]
+    options: dict[int, tuple[Target, int]]
+
+
+@attrs.frozen(eq=False)
+class Link:
+    leg: Leg
+    target: Target
+    shift: int
+
+
+@attrs.frozen(eq=False)
+class Tie:
+    """Equal legs, and the targets among which nothing forces a choice for them."""
+
+    legs: tuple[Leg, ...]
+    targets: tuple[Target, ...]
+
+
+def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Tie]]:
+    """The links that are forced, and the ties. A leg in neither lost its options to others."""
+    links: list[Link] = []
+    ties: list[Tie] = []
+    for together in _components(claims):
+        if len(together) > 1 or any(shift for _, shift in together[0].options.values()):
+            open_, tied = _with_one_shift(together)
+            if tied:
+                ties += map(_tie, together)
+                continue
+        else:
+            open_ = together
+        _peel(open_, links, ties)
+    return links, ties
+
+
+def _components(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """The claims in groups that share no option."""
+    parents: dict[int, int] = {}
+
+    def root(node: int) -> int:
+        while (parent := parents.setdefault(node, node)) != node:
+            parents[node] = node = parents[parent]
+        return node
+
+    for claim in claims:
+        first = root(next(iter(claim.options)))
+        for option in claim.options:
+            parents[root(option)] = first
+    groups: defaultdict[int, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        groups[root(next(iter(claim.options)))].append(claim)
+    return list(groups.values())
+
+
+def _with_one_shift(claims: list[Claim]) -> tuple[list[Claim], bool]:
+    """The claims with the options that the fewest assumptions leave, and whether two assumptions are equally good.
+
+    Times as they are stand before any shift, and one shift that explains all rows before several.
+    """
+    covering = [_shifts_that_cover(claim) for claim in claims]
+    common = set.intersection(*covering)
+    if 0 in common:
+        return [_only(claim, 0) for claim in claims], False
+    if not any(0 in shifts for shifts in covering):
+        if len(common) > 1:
+            return [], True
+        return ([_only(claim, *common) for claim in claims] if common else claims), False
+    if common:
+        return [], True
+    exact = [_only(claim, 0) for claim, shifts in zip(claims, covering, strict=True) if 0 in shifts]
+    taken = {option for claim in exact for option in claim.options}
+    others = [claim for claim, shifts in zip(claims, covering, strict=True) if 0 not in shifts]
+    for claim in others:
+        claim.options = {number: option for number, option in claim.options.items() if number not in taken}
+    return exact + [claim for claim in others if claim.options], False
+
+
+def _shifts_that_cover(claim: Claim) -> set[int]:
+    counts: defaultdict[int, int] = defaultdict(int)
+    for _, shift in claim.options.values():
+        counts[shift] += 1
+    return {shift for shift, count in counts.items() if count >= len(claim.legs)}
+
+
+def _only(claim: Claim, shift: int) -> Claim:
+    return Claim(claim.legs, {number: option for number, option in claim.options.items() if option[1] == shift})
+
+
+def _peel(claims: list[Claim], links: list[Link], ties: list[Tie]) -> None:
+    """Link claims that have as many options as legs, as long as that leaves no choice; then the rest is a tie."""
+    while claims:
+        forced = [claim for claim in claims if len(claim.options) == len(claim.legs)]
+        wanted: defaultdict[int, int] = defaultdict(int)
+        for claim in forced:
+            for number in claim.options:
+                wanted[number] += 1
+        clear = [claim for claim in forced if all(wanted[number] == 1 for number in claim.options)]
+        if not clear:
+            ties += map(_tie, claims)
+            return
+        taken = {number for claim in clear for number in claim.options}
+        for claim in clear:
+            links += _paired(claim)
+        left = [claim for claim in claims if taken.isdisjoint(claim.options) or len(claim.options) != len(claim.legs)]
+        for claim in left:
+            claim.options = {number: option for number, option in claim.options.items() if number not in taken}
+        claims = [claim for claim in left if claim.options]
+
+
+def _paired(claim: Claim) -> Iterable[Link]:
+    """Equal rows and equal fills, each in their own order: which gets which makes no difference."""
+    legs = sorted(claim.legs, key=lambda leg: (leg.moment or 0, leg.row.row_id))
+    options = sorted(claim.options.values(), key=lambda option: (option[0].moments, option[0].fills[0].key))
+    return [Link(leg, target, shift) for leg, (target, shift) in zip(legs, options, strict=True)]
+
+
+def _tie(claim: Claim) -> Tie:
+    targets = sorted((target for target, _ in claim.options.values()), key=lambda target: target.fills[0].key)
+    return Tie(tuple(claim.legs), tuple(targets))

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from brokersync.matching import Doubt, Match, MatchRule, TradeKey, Verdict
+from brokersync.types import TradeStatus
+
+from .given import SELL, answers, at, candidates, future, ids, only, row, trade
+
+
+@pytest.mark.parametrize("kept", ["fill:1", "1", "exec:0a.1", "0a.1", "tx:77", "77"])
+def test_an_id_of_the_trade_or_of_a_booking_is_the_same(kept: str) -> None:
+    match = only(row(trade_ids=(kept,), quantity="9", price="1"), trade(names=("exec:0a.1", "tx:77")))
+    assert (match.verdict, match.rule, match.doubts) == (Verdict.SAME, MatchRule.BROKER_ID, ())
+    assert match.trades == (TradeKey("acme", "live", "A1", "fill:1"),)
+
+
+def test_an_id_stands_before_content_that_fits_another_trade() -> None:
+    match = only(row(trade_ids=("2",)), trade("fill:1"), trade("fill:2", price="5013"))
+    assert ids(match) == ["fill:2"]
+
+
+def test_an_id_means_the_trade_that_has_it_before_one_that_has_only_a_booking_of_that_name() -> None:
+    match = only(row(trade_ids=("7",)), trade("fill:7"), trade("fill:8", names=("tx:7",)))
+    assert (match.verdict, ids(match)) == (Verdict.SAME, ["fill:7"])
+
+
+def test_one_id_over_two_executions_is_settled_by_what_else_agrees() -> None:
+    shared = [trade("exec:1", names=("trade:7",)), trade("exec:2", names=("trade:7",), quantity="3")]
+    assert ids(only(row(trade_ids=("7",)), *shared)) == ["exec:1"]
+
+
+def test_one_id_over_two_executions_is_left_open_where_nothing_settles_it() -> None:
+    shared = [trade("exec:1", names=("trade:7",)), trade("exec:2", names=("trade:7",))]
+    match = only(row(trade_ids=("7",)), *shared)
+    assert (match.verdict, match.trades, candidates(match)) == (Verdict.LIKELY, (), ["exec:1", "exec:2"])
+    assert Doubt.AMBIGUOUS in match.doubts
+
+
+def test_an_id_is_one_of_its_account() -> None:
+    match = only(row(trade_ids=("1",), account_id="A2"), trade("fill:1"))
+    assert match.verdict is Verdict.NEW
+
+
+def test_a_row_without_an_account_may_be_of_any_and_two_are_said_to_be_two() -> None:
+    live, demo = trade("fill:1"), trade("fill:1", environment="demo")
+    either = only(row(trade_ids=("1",), account_id=None), live, demo)
+    assert (either.trades, len(either.candidates)) == ((), 2)
+    one = only(row(trade_ids=("1",), account_id=None, environment="demo"), live, demo)
+    assert [key.environment for key in one.trades] == ["demo"]
+
+
+def test_an_id_of_another_broker_is_none() -> None:
+    assert only(row(trade_ids=("1",), provider="other"), trade("fill:1")).verdict is Verdict.NEW
+
+
+def test_an_id_whose_trade_is_of_another_side_and_instrument_is_said() -> None:
+    match = only(row(trade_ids=("1",), side=SELL, symbol="CLF7"), trade("fill:1"))
+    assert (match.verdict, ids(match)) == (Verdict.LIKELY, ["fill:1"])
+    assert match.doubts == (Doubt.SIDE, Doubt.SYMBOL)
+    assert "sell" in match.reason
+    assert "CLF7" in match.reason
+
+
+def test_a_cancelled_trade_is_found_by_its_id_and_said_to_be_cancelled() -> None:
+    match = only(row(trade_ids=("1",)), trade("fill:1", status=TradeStatus.CANCELLED))
+    assert match.verdict is Verdict.SAME
+    assert "cancelled" in match.reason
+
+
+def test_two_rows_with_one_id_are_not_both_linked() -> None:
+    found = answers([row("a", trade_ids=("1",)), row("b", trade_ids=("1",))], [trade("fill:1")])
+    assert [(found[name].verdict, found[name].trades, candidates(found[name])) for name in "ab"] == [
+        (Verdict.LIKELY, (), ["fill:1"])
+    ] * 2
+
+
+def test_of_two_rows_with_one_id_that_which_agrees_in_all_has_it() -> None:
+    found = answers([row("a", trade_ids=("1",), price="9"), row("b", trade_ids=("1",))], [trade("fill:1")])
+    assert (found["a"].trades, candidates(found["a"]), ids(found["b"])) == ((), ["fill:1"], ["fill:1"])
+    assert "row b" in found["a"].reason
+
+
+def test_a_row_that_kept_the_ids_of_all_its_fills_stands_for_them() -> None:
+    match = only(row(trade_ids=("1", "2"), quantity="4"), trade("fill:1"), trade("fill:2"), trade("fill:3"))
+    assert (match.verdict, ids(match)) == (Verdict.SAME, ["fill:1", "fill:2"])
+    assert Doubt.SUM in match.doubts
+
+
+ORDER = [
+    trade("fill:1", order_id="9", quantity="1", price="5012"),
+    trade("fill:2", order_id="9", quantity="2", price="5012.75", executed_at=at("15:30:40")),
+]
+
+
+def _order(**facts: object) -> Match:
+    return only(row(order_id="9", quantity="3", executed_at=at("2026-03-01T00:00:00"), **facts), *ORDER)
+
+
+def test_a_row_of_a_whole_order_is_its_fills() -> None:
+    match = _order(price="5012.5")
+    assert (match.verdict, match.rule, ids(match)) == (Verdict.SAME, MatchRule.ORDER_ID, ["fill:1", "fill:2"])
+
+
+def test_a_row_of_a_whole_order_may_have_rounded_its_average_price() -> None:
+    third = only(
+        row(order_id="9", quantity="3", price="5012.42"),
+        trade("fill:1", order_id="9", quantity="1"),
+        trade("fill:2", order_id="9", quantity="2", price="5012.5"),
+    )
+    assert (third.verdict, ids(third)) == (Verdict.SAME, ["fill:1", "fill:2"])
+
+
+def test_a_row_of_a_whole_order_at_another_price_is_likely() -> None:
+    match = _order(price="5019")
+    assert (match.verdict, ids(match), match.doubts) == (
+        Verdict.LIKELY,
+        ["fill:1", "fill:2"],
+        (Doubt.PRICE, Doubt.SUM),
+    )
+
+
+def test_a_row_of_an_order_is_not_taken_for_a_part_of_its_quantity() -> None:
+    assert only(row(order_id="9", quantity="5", price="5012.5"), *ORDER).trades == ()
+
+
+def test_equal_fills_of_an_order_go_to_equal_rows() -> None:
+    twins = [trade("fill:1", order_id="9"), trade("fill:2", order_id="9")]
+    found = answers([row("b", order_id="9"), row("a", order_id="9")], twins)
+    assert {name: (match.verdict, ids(match)) for name, match in found.items()} == {
+        "a": (Verdict.SAME, ["fill:1"]),
+        "b": (Verdict.SAME, ["fill:2"]),
+    }
+
+
+def test_an_order_of_another_instrument_is_none() -> None:
+    other = trade("fill:1", order_id="9", instrument=future("CLF7"))
+    assert only(row(order_id="9"), other).verdict is Verdict.NEW
+
+
+def test_a_round_trip_with_the_ids_of_its_fills_is_the_same() -> None:
+    match = only(
+        row(trade_ids=("1", "2"), exit_price="5020", exited_at=at("16:00:00")),
+        trade("fill:1"),
+        trade("fill:2", side=SELL, price="5020", executed_at=at("16:00:00")),
+    )
+    assert (match.verdict, ids(match), match.rule) == (Verdict.SAME, ["fill:1", "fill:2"], MatchRule.BROKER_ID)
+    assert Doubt.ROUND_TRIP in match.doubts
+
+
+def test_two_round_trips_over_one_entry_leave_the_entry_open_and_keep_their_exits() -> None:
+    entry = trade("fill:1", quantity="3")
+    exits = [
+        trade(f"fill:{n}", side=SELL, quantity=str(n - 1), price="5020", executed_at=at("16:00:00")) for n in (2, 3)
+    ]
+    rows = [
+        row(f"r{n}", trade_ids=("1", str(n)), quantity=str(n - 1), exit_price="5020", exited_at=at("16:00:00"))
+        for n in (2, 3)
+    ]
+    found = answers(rows, [entry, *exits])
+    assert {name: (ids(match), candidates(match)) for name, match in found.items()} == {
+        "r2": (["fill:2"], ["fill:1"]),
+        "r3": (["fill:3"], ["fill:1"]),
+    }
+    assert found["r2"].verdict is Verdict.LIKELY
+    assert "r2, r3" in found["r2"].reason
+
+
+def test_ids_that_name_nothing_leave_the_row_to_its_content() -> None:
+    match = only(row(trade_ids=("404",), order_id="405"), trade("fill:1"))
+    assert (match.rule, ids(match)) == (MatchRule.CONTENT, ["fill:1"])
+
+
+def test_quantities_are_compared_as_numbers() -> None:
+    match = only(row(quantity=Decimal("2.000")), trade(quantity="2"))
+    assert ids(match) == ["fill:1"]

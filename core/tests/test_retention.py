@@ -175,8 +175,8 @@ def manifest(*sources: SourceSpec) -> Manifest:
 @pytest.mark.parametrize(
     ("sources", "readable", "words"),
     [
-        ((SESSION, LIMITED, FILE), None, "The next sync reads it from reports."),
-        ((SESSION, LIMITED, UNLIMITED), None, "The next sync reads it from reports and history."),
+        ((SESSION, LIMITED, FILE), None, "It is still in reports, read at each sync."),
+        ((SESSION, LIMITED, UNLIMITED), None, "It is still in reports and history, read at each sync."),
         (
             (SESSION, LIMITED, FILE),
             ("session",),

@@ -70,7 +70,7 @@ async def test_the_event_says_which_source_still_has_what_was_lost(bench: Bench)
     bench.clock.moment = NOW + DAY
     await bench.run(sources=("fills",))
     (event,) = [event for event in bench.events if isinstance(event, HistoryLost)]
-    assert event.repair == "The next sync reads it from reports."
+    assert event.repair == "It is still in reports, read at each sync."
     assert (event.provider, event.connection_id, event.source, event.environment) == ("paper", "c", "fills", "live")
 
 

@@ -9,6 +9,7 @@ import cyclopts
 
 from brokersync.cli import (
     connect,
+    coverage,
     demo,
     providers,
     sandbox,
@@ -45,6 +46,7 @@ def build() -> cyclopts.App:
     app.command(statements.import_, name="import")
     app.command(trades.trades)
     app.command(status.status)
+    app.command(coverage.coverage)
     app.command(sandbox.sandbox)
     return app
 

@@ -63,7 +63,7 @@ def repair(
         if not one.files and (readable is None or one.name in readable) and _reaches(one, window, now)
     ]
     if readers:
-        return f"The next sync reads it from {' and '.join(readers)}."
+        return f"It is still in {' and '.join(readers)}, read at each sync."
     if any(one.files for one in others):
         return (
             f"Download a statement of these days from {manifest.display_name} and import it: "

@@ -1,0 +1,124 @@
+"""`brokersync coverage`: which history is complete, which is not, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+from cyclopts import Parameter
+
+from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.exits import Exit
+from brokersync.errors import BrokerConfigError
+
+if TYPE_CHECKING:
+    from brokersync.manifest import Manifest
+    from brokersync.service import BrokerSync
+    from brokersync.sync.history import SourceHistory
+    from brokersync.types import BrokerAccount
+
+
+@attrs.frozen(kw_only=True)
+class AccountHistory:
+    """One account and what each of its sources knows."""
+
+    environment: str
+    account_id: str
+    manifest: Manifest
+    sources: tuple[SourceHistory, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.manifest.key} {self.environment} {self.account_id}"
+
+
+def coverage(
+    *,
+    account: Annotated[tuple[str, ...], Parameter(help="Only this account.", negative="")] = (),
+    by_source: Annotated[bool, Parameter(help="A bar for each source, too.", negative="")] = False,
+    common: Common = Common(),
+) -> int:
+    """Show for each account which history is complete, which is not, and what to do about it."""
+    return finish(_coverage(account, by_source, common), common)
+
+
+async def _coverage(wanted: Sequence[str], by_source: bool, common: Common) -> int:
+    now = datetime.now(UTC)
+    async with common.open() as bs:
+        found = await _histories(bs, common.owner, wanted, now)
+    if common.json:
+        from brokersync.cli.coverage_json import document
+
+        print_json({"owner": common.owner, "accounts": [document(one) for one in found]})
+    elif found:
+        from brokersync.cli.coverage_text import show
+
+        show(found, now, sync_every=common.settings().sync_every, by_source=by_source)
+    else:
+        sys.stdout.write("Nothing yet. Connect a broker with: brokersync connect BROKER\n")
+    return Exit.DONE
+
+
+async def _histories(bs: BrokerSync, owner: str, wanted: Sequence[str], now: datetime) -> list[AccountHistory]:
+    accounts = await bs.counts(owner)
+    known = {one["account_id"] for one in accounts}
+    for name in wanted:
+        if name not in known:
+            raise BrokerConfigError(
+                f"{owner!r} has no account {name!r}.", remedy=f"Known are: {', '.join(sorted(known)) or 'none'}."
+            )
+    connected = await _connected(bs, owner)
+    found = []
+    for one in accounts:
+        if wanted and one["account_id"] not in wanted:
+            continue
+        try:
+            manifest = bs.registry.manifest(one["provider"])
+        except BrokerConfigError as error:
+            note(f"{one['provider']} {one['account_id']}: {error.message} {error.remedy}")
+            continue
+        found.append(await _history(bs, owner, manifest, one, connected, now))
+    return found
+
+
+_Connected = Mapping[tuple[str, str, str], tuple["BrokerAccount", datetime | None]]
+
+
+async def _connected(bs: BrokerSync, owner: str) -> _Connected:
+    """The accounts that a connection reads, and from when on: the connection that reads furthest back counts."""
+    found: dict[tuple[str, str, str], tuple[BrokerAccount, datetime | None]] = {}
+    for connection in await bs.connections(owner):
+        for account in await bs.accounts(connection.connection_id):
+            key = (connection.provider, account.environment, account.account_id)
+            since = connection.since
+            if key in found:
+                before = found[key][1]
+                since = None if since is None or before is None else min(since, before)
+            found[key] = (account, since)
+    return found
+
+
+async def _history(
+    bs: BrokerSync, owner: str, manifest: Manifest, one: Mapping[str, Any], connected: _Connected, now: datetime
+) -> AccountHistory:
+    from brokersync.sync.history import source_histories
+
+    key = (one["environment"], one["account_id"])
+    spans = {
+        source.name: (await bs.coverage(owner, manifest.key, source.name)).get(key, ()) for source in manifest.sources
+    }
+    account, since = connected.get((manifest.key, *key), (None, None))
+    return AccountHistory(
+        environment=key[0],
+        account_id=key[1],
+        manifest=manifest,
+        sources=source_histories(manifest, account, spans, now=now, since=since),
+    )
+
+
+def telling(sources: Iterable[SourceHistory]) -> list[SourceHistory]:
+    """The sources that say anything at all."""
+    return [one for one in sources if one.spans or one.unread]

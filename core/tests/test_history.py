@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.cli.bars import cells
+from brokersync.manifest import AuthKind, Manifest, Retention, SourceSpec
+from brokersync.records import Span, SpanState
+from brokersync.sync.history import SourceHistory, Stretch, source_histories, stretches
+from brokersync.types import BrokerAccount, TimeWindow
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+START = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = START + 10 * DAY + 12 * HOUR
+FINAL, PROVISIONAL, LOST, UNAVAILABLE = (
+    SpanState.FINAL,
+    SpanState.PROVISIONAL,
+    SpanState.LOST,
+    SpanState.UNAVAILABLE,
+)
+A = BrokerAccount(account_id="A", environment="live", opened_at=START)
+SESSION = SourceSpec(name="session", precedence=3, retention=Retention.SESSION)
+REPORTS = SourceSpec(name="reports", precedence=2, open_day=False)
+FILE = SourceSpec(name="file", precedence=1, files=True)
+
+
+def window(start: float, end: float) -> TimeWindow:
+    return TimeWindow(START + start * DAY, START + end * DAY)
+
+
+def span(start: float, end: float, state: SpanState = FINAL) -> Span:
+    return Span(window=window(start, end), state=state)
+
+
+def known(account: BrokerAccount | None = A, **spans: Sequence[Span]) -> tuple[SourceHistory, ...]:
+    manifest = Manifest(
+        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        sources=(SESSION, REPORTS, FILE), licence="", docs="", support="",
+    )  # fmt: skip
+    return source_histories(manifest, account, spans, now=NOW)
+
+
+def said(histories: Iterable[SourceHistory]) -> list[tuple[TimeWindow, SpanState | None, tuple[str, ...], bool]]:
+    return [attrs.astuple(one, recurse=False) for one in stretches(histories)]
+
+
+def test_what_one_source_has_lost_and_another_will_read_is_not_read_yet() -> None:
+    lost = [span(0, 10, LOST)]
+    assert said(known(session=lost)) == [
+        (window(0, 10), None, ("reports",), True),
+        (window(10, 10.5), None, ("session",), True),
+    ]
+
+
+def test_what_one_source_has_lost_and_another_has_read_is_read() -> None:
+    assert said(known(session=[span(0, 10, LOST)], reports=[span(0, 10)])) == [
+        (window(0, 10), FINAL, ("reports",), False),
+        (window(10, 10.5), None, ("session",), True),
+    ]
+
+
+def test_what_no_source_has_is_lost() -> None:
+    assert said(known(session=[span(0, 10, LOST)], reports=[span(0, 2, LOST), span(2, 10)]))[0] == (
+        window(0, 2), LOST, ("reports", "session"), False,
+    )  # fmt: skip
+
+
+def test_a_file_fills_what_was_lost() -> None:
+    assert said(known(None, session=[span(0, 4, LOST)], file=[span(1, 2)])) == [
+        (window(0, 1), LOST, ("session",), False),
+        (window(1, 2), FINAL, ("file",), False),
+        (window(2, 4), LOST, ("session",), False),
+    ]
+
+
+def test_a_session_that_was_read_stays_provisional_and_the_source_that_makes_it_final_is_due() -> None:
+    (first, *_) = said(known(session=[span(0, 0.5, PROVISIONAL)]))
+    assert first == (window(0, 0.5), PROVISIONAL, ("session",), True)
+    (first, *_) = said(known(None, session=[span(0, 0.5, PROVISIONAL)]))
+    assert first == (window(0, 0.5), PROVISIONAL, ("session",), False)
+
+
+def test_nothing_is_said_of_the_future() -> None:
+    assert said(known(session=[span(10, 11, PROVISIONAL)], reports=[span(0, 12)]))[-1][0].end == NOW
+
+
+def test_an_account_that_no_connection_reads_is_due_for_nothing() -> None:
+    assert known(None) == tuple(SourceHistory(source=name, spans=()) for name in ("session", "reports", "file"))
+    assert stretches(known(None)) == ()
+
+
+states = st.sampled_from(SpanState)
+hours = st.tuples(st.integers(0, 40), st.integers(1, 9)).map(lambda one: (one[0], sum(one)))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[SourceHistory]:
+    found = []
+    for name in ("a", "b", "c"):
+        cuts = sorted(draw(st.sets(st.integers(0, 40), max_size=8)))
+        spans = tuple(
+            Span(window=TimeWindow(START + one * HOUR, START + two * HOUR), state=draw(states))
+            for one, two in pairwise(cuts)
+            if draw(st.booleans())
+        )
+        due = tuple(
+            TimeWindow(START + one * HOUR, START + two * HOUR) for one, two in draw(st.lists(hours, max_size=2))
+        )
+        found.append(SourceHistory(source=name, spans=spans, due=due))
+    return found
+
+
+@given(histories())
+def test_each_instant_has_the_best_that_any_source_says(found: list[SourceHistory]) -> None:
+    rank = {FINAL: 4, PROVISIONAL: 3, LOST: 1, UNAVAILABLE: 0}
+    joined = stretches(found)
+    assert all(one.window.end <= two.window.start for one, two in pairwise(joined))
+    for hour in range(45):
+        moment = START + hour * HOUR
+        said = {one.source: span.state for one in found for span in one.spans if moment in span.window}
+        here = [one for one in joined if moment in one.window]
+        assert len(here) == bool(said)
+        for one in here:
+            assert one.state is max(said.values(), key=lambda state: rank[state])
+            assert one.sources == tuple(sorted(name for name, state in said.items() if state is one.state))
+            assert one.due == any(moment in due for each in found for due in each.due)
+
+
+def stretch(start: float, end: float, state: SpanState | None) -> Stretch:
+    return Stretch(window=window(start, end), state=state, sources=("a",))
+
+
+def test_a_bar_shows_a_day_that_is_lost_among_years_that_are_not() -> None:
+    whole = window(0, 2000)
+    bar = cells([stretch(0, 700, FINAL), stretch(700, 701, LOST), stretch(701, 2000, FINAL)], whole, 80)
+    assert bar.count("lost") == 1
+    assert set(bar) == {"lost", "final"}
+    assert bar.index("lost") == 28
+
+
+def test_a_bar_is_as_wide_as_it_is_asked_to_be_and_in_proportion() -> None:
+    parts = [stretch(0, 25, UNAVAILABLE), stretch(25, 50, FINAL), stretch(75, 100, None)]
+    for width in (20, 80, 120):
+        bar = cells(parts, window(0, 100), width)
+        quarter = width // 4
+        assert bar == ["unavailable"] * quarter + ["final"] * quarter + [""] * quarter + ["unread"] * quarter

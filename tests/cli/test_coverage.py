@@ -1,0 +1,168 @@
+"""`brokersync coverage` over stores with gaps of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.records import AccountKey, PageCommit, Span, SpanState
+from brokersync.service import BrokerSync
+from brokersync.sync.commit import page_rules
+from brokersync.types import BrokerAccount, TimeWindow
+
+Run = Callable[..., Any]
+DAY = timedelta(days=1)
+MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+FINAL, PROVISIONAL, LOST = SpanState.FINAL, SpanState.PROVISIONAL, SpanState.LOST
+
+
+def ago(days: float) -> datetime:
+    return MIDNIGHT - days * DAY
+
+
+def span(start: float, end: float, state: SpanState) -> Span:
+    return Span(window=TimeWindow(ago(start), ago(end)), state=state)
+
+
+@pytest.fixture
+def know(tmp_path: Path) -> Callable[..., None]:
+    """Writes spans of an account into the store, as the pages of a sync do."""
+
+    async def write(provider: str, source: str, spans: Sequence[Span], owner: str, account: str) -> None:
+        async with BrokerSync.open(tmp_path / "store.db") as bs:
+            (environment, *_) = bs.registry.manifest(provider).environments
+            key = AccountKey(owner=owner, provider=provider, environment=environment, account_id=account)
+            page = PageCommit(
+                owner=owner, provider=provider, source=source, at=MIDNIGHT,
+                accounts=(BrokerAccount(account_id=account, environment=environment),),
+                spans=tuple((key, one) for one in spans),
+            )  # fmt: skip
+            await bs._store.commit_page(page, page_rules(bs.registry.manifest(provider)))
+
+    def know(provider: str, source: str, *spans: Span, owner: str = "me", account: str = "A-1") -> None:
+        asyncio.run(write(provider, source, spans, owner, account))
+
+    return know
+
+
+def text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def test_the_gaps_are_told_in_words_under_a_bar_as_wide_as_the_page(brokersync: Run, know: Any) -> None:
+    know("tradovate", "reports", span(40, 30, SpanState.UNAVAILABLE), span(30, 20, FINAL), span(18, 10, FINAL))
+    know("tradovate", "reports", span(10, 5, PROVISIONAL), span(20, 18, LOST), span(5, 0, FINAL))
+    lines = brokersync("coverage").out.splitlines()
+    assert lines[0] == "tradovate live A-1"
+    assert lines[1].split() == [str(ago(40).date()), str(ago(1).date())]
+    assert lines[2] == "." * 20 + "#" * 20 + "x" * 4 + "#" * 16 + "+" * 10 + "#" * 10
+    words = " ".join(" ".join(lines[3:]).split())
+    assert f"{ago(40).date()} to {ago(31).date()}: never available from Tradovate" in words
+    assert f"{ago(20).date()} to {ago(19).date()}: lost, Tradovate has it no more in reports." in words
+    assert f"{ago(10).date()} to {ago(6).date()}: provisional, and can not be read again" in words
+    assert lines[-1] == "# final   + provisional   x lost   . never available"
+
+
+def test_a_lost_session_says_why_and_where_it_was_read_instead(brokersync: Run, know: Any) -> None:
+    know("tradovate", "session", span(3, 2, LOST))
+    lost = " ".join(brokersync("coverage").out.split())
+    assert "lost, Tradovate keeps a session only in session. It is still in reports, read at each sync." in lost
+    know("tradovate", "reports", span(4, 1, FINAL))
+    assert "lost" not in brokersync("coverage").out
+    assert "Read from reports." in brokersync("coverage", "--by-source").out
+
+
+def test_a_lost_day_can_be_imported_where_the_broker_has_files(brokersync: Run, know: Any) -> None:
+    know("ibkr", "activity", span(9, 8, LOST))
+    know("ibkr", "confirmations", span(9, 8, LOST))
+    words = " ".join(brokersync("coverage").out.split())
+    assert "lost, Interactive Brokers has it no more in activity." in words
+
+
+def test_days_of_booking_are_called_so(brokersync: Run, know: Any) -> None:
+    know("ibkr", "activity", span(9, 5, FINAL))
+    know("ibkr", "confirmations", span(6, 5, FINAL))
+    assert "activity: its days are days of booking" in brokersync("coverage").out
+    by_source = brokersync("coverage", "--by-source").out
+    assert "activity, by day of booking" in by_source
+    assert "confirmations, by time of execution" in by_source
+    (account,) = brokersync("coverage", "--json").document["accounts"]
+    assert {one["source"]: one["days_of"] for one in account["spans"]} == {
+        "activity": "booked",
+        "confirmations": "executed",
+    }
+
+
+def test_the_document_has_every_span_and_the_best_of_all_sources(brokersync: Run, know: Any) -> None:
+    know("tradovate", "session", span(3, 2, LOST), span(2, 1.5, PROVISIONAL))
+    know("tradovate", "reports", span(4, 2, FINAL))
+    document = brokersync("coverage", "--json").document
+    assert document["owner"] == "me"
+    (account,) = document["accounts"]
+    assert (account["provider"], account["environment"], account["account_id"]) == ("tradovate", "live", "A-1")
+    assert account["spans"] == [
+        {"source": source, "state": state, "window": {"start": text(start), "end": text(end)}, "days_of": "executed"}
+        for source, state, start, end in (
+            ("session", "lost", ago(3), ago(2)),
+            ("session", "provisional", ago(2), ago(1.5)),
+            ("reports", "final", ago(4), ago(2)),
+        )
+    ]
+    assert [(one["state"], one["sources"], one["due"]) for one in account["history"]] == [
+        ("final", ["reports"], False),
+        ("provisional", ["session"], False),
+    ]
+
+
+def test_an_owner_sees_only_what_is_the_owners(brokersync: Run, know: Any) -> None:
+    know("tradovate", "reports", span(4, 2, FINAL), account="mine")
+    know("tradovate", "reports", span(9, 2, LOST), owner="other", account="theirs")
+    out = brokersync("coverage").out
+    assert "mine" in out
+    assert "theirs" not in out
+    refused = brokersync("coverage", "--account", "theirs")
+    assert refused.code == 3
+    assert "has no account 'theirs'. Known are: mine." in " ".join(refused.err.replace("\n  ", " ").split())
+
+
+def test_one_account_can_be_asked_for(brokersync: Run, know: Any) -> None:
+    for name in ("one", "two", "three"):
+        know("tradovate", "reports", span(4, 2, FINAL), account=name)
+    found = brokersync("coverage", "--account", "two", "--account", "one", "--json").document["accounts"]
+    assert {one["account_id"] for one in found} == {"one", "two"}
+
+
+def test_nothing_yet_is_said_in_words_and_as_a_document(brokersync: Run) -> None:
+    assert brokersync("coverage").out == "Nothing yet. Connect a broker with: brokersync connect BROKER\n"
+    assert brokersync("coverage", "--json").document == {"owner": "me", "accounts": []}
+
+
+def test_many_gaps_are_not_all_told(brokersync: Run, know: Any) -> None:
+    know("tradovate", "reports", *(span(2 * n + 1, 2 * n, FINAL) for n in range(60)), *(
+        span(2 * n + 2, 2 * n + 1, LOST) for n in range(59)
+    ))  # fmt: skip
+    out = brokersync("coverage").out
+    assert out.count(": lost") == 20
+    assert "39 older gaps: --json shows them all" in out
+
+
+def test_after_a_sync_everything_is_known_and_today_is_provisional(
+    brokersync: Run, sandbox: Any, tmp_path: Path
+) -> None:
+    fields = tmp_path / "fields.json"
+    fields.write_text(json.dumps(sandbox.login))
+    where = ("--config", sandbox.config)
+    connected = ("connect", sandbox.key, "--fields-from", fields, "--environment", sandbox.environment, *where)
+    assert brokersync(*connected).code == 0
+    assert "not read yet" in brokersync("coverage").out
+    assert brokersync("sync", *where).code == 0
+    out = brokersync("coverage").out
+    assert "provisional, read again at the next sync" in " ".join(out.split())
+    assert "not read yet" not in out
+    assert "lost" not in out

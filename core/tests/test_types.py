@@ -160,3 +160,11 @@ def test_utc_refuses_a_time_without_a_zone() -> None:
     assert utc(NOON.astimezone(timezone(timedelta(hours=5)))) == NOON
     with pytest.raises(ValueError, match="no time zone"):
         utc(datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["aliases", "refs", "loose_refs"])
+def test_an_id_with_a_nul_character_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        trade(trade_id="a\x00")
+    with pytest.raises(ValueError, match="NUL"):
+        TradeBooking.of(trade(), **{name: ("a\x00",)})

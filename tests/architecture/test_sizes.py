@@ -6,7 +6,6 @@ FORBIDDEN = 400
 NEEDS_A_REASON = 300
 
 REASONS = {
-    "core/src/brokersync/service.py": "the one object a backend holds: a short method for each thing it can do",
     "core/src/brokersync/types.py": "the values of the contract, read as one page; each class is short",
 }
 

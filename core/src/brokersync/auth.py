@@ -49,6 +49,8 @@ class GrantVault:
             generation=generation,
             auth=self._sealer.seal(key, owner, f"auth|{row}", json.dumps(SEALED.unstructure(auth))),
             credentials=self._sealer.seal(key, owner, f"credentials|{row}", json.dumps(dict(fields))),
+            expires_at=auth.expires_at,
+            grant_expires_at=auth.grant_expires_at,
         )
 
     async def load(self, connection: Connection) -> tuple[Grant, dict[str, str]]:

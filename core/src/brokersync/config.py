@@ -63,12 +63,14 @@ class Settings:
     """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync.
 
     A connection is synced every `sync_every`, and once more `perishable_margin` before a source forgets something.
+    A worker that has not been heard of for `lease` is taken to be dead, and another may go on with its work.
     """
 
     store: str | None = None
     long_wait: timedelta = timedelta(seconds=5)
     sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
     perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)
+    lease: timedelta = timedelta(seconds=15)
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
     brokers: Mapping[str, BrokerSettings] = _NONE

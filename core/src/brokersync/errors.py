@@ -216,3 +216,24 @@ class StoreError(BrokerError):
     """The store can not be opened, read or written."""
 
     fault = Fault.OPERATOR
+
+
+class LeaseLostError(StoreError):
+    """Another worker has taken over what this one was doing; nothing of this one's is committed any more."""
+
+    fault = Fault.CORE
+    remedy_by_default = "Nothing is lost: the other worker goes on from what was committed."
+
+    def __init__(self, lease: str) -> None:
+        super().__init__(f"Another worker has taken over {lease.partition('|')[2] or lease}.")
+
+
+class FeedPositionError(StoreError):
+    """The feed does not reach back to this position any more; `kept_from` is where it begins."""
+
+    def __init__(self, position: int, kept_from: int) -> None:
+        super().__init__(
+            f"The feed begins behind position {kept_from}; what came after {position} is not kept any more.",
+            remedy="Take feed_position(), read all trades, and follow the feed from that position on.",
+        )
+        self.kept_from = kept_from

@@ -7,7 +7,7 @@ from typing import Any
 
 from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError
-from brokersync.records import Change, Connection, Span
+from brokersync.records import AccountKey, Change, Connection, Span
 from brokersync.store import Store, TradeFilter
 from brokersync.types import BrokerAccount, BrokerTrade
 
@@ -19,16 +19,13 @@ class Journal:
         self._store = store
 
     async def connection(self, connection_id: str) -> Connection:
-        """Raises `BrokerConfigError` that names the known ones when there is none of this id."""
-        known = await self._store.connections()
-        for connection in known:
-            if connection.connection_id == connection_id:
-                return connection
-        names = ", ".join(one.connection_id for one in known)
-        raise BrokerConfigError(
-            f"There is no connection {connection_id!r}.",
-            remedy=f"Known are: {names}." if names else "Connect a broker first.",
-        )
+        """Raises `BrokerConfigError` when there is none of this id."""
+        connection = await self._store.connection(connection_id)
+        if connection is None:
+            raise BrokerConfigError(
+                f"There is no connection {connection_id!r}.", remedy="See what `connections(owner)` knows."
+            )
+        return connection
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, oldest first."""
@@ -49,8 +46,20 @@ class Journal:
                 return
 
     async def changes(self, owner: str, since: int = 0, limit: int = 500) -> tuple[Change, ...]:
-        """The owner's feed behind position `since`: added, modified and removed trades in the order of commit."""
+        """The owner's feed behind position `since`: added, modified and removed trades in the order of commit.
+
+        Nothing is ever committed behind a position that was read. Raises `FeedPositionError` for one that is older than
+        the feed is kept.
+        """
         return await self._store.changes(owner, since, limit)
+
+    async def feed_position(self) -> int:
+        """The newest position. Trades read after it and the feed behind it together leave nothing out."""
+        return await self._store.feed_position()
+
+    async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
+        """A trade as it stands now; `None` when there is none of this key."""
+        return await self._store.trade(key, trade_id)
 
     async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
         """What is known of each account's history in one source, per (environment, account id)."""

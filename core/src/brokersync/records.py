@@ -38,17 +38,21 @@ class ChangeKind(StrEnum):
 
 
 class ChangeCause(StrEnum):
-    """What made a change: the broker's answer, a correction, a late fee, or a file the user gave."""
+    """What made a change: the broker's answer, a correction, a late fee, a newer plugin, or a file the user gave."""
 
     BROKER = "broker"
     CORRECTION = "correction"
     LATE_FEE = "late_fee"
+    PLUGIN = "plugin"
     FILE = "file"
 
 
 @attrs.frozen(kw_only=True)
 class Connection:
-    """One configured login of an owner; credentials and tokens stand in its grant."""
+    """One configured login of an owner; credentials and tokens stand in its grant.
+
+    `next_at` is when it is to be synced next, and `deadline` until when, before history that vanishes is lost.
+    """
 
     connection_id: str
     owner: str
@@ -61,6 +65,22 @@ class Connection:
     state: ConnectionState = ConnectionState.ACTIVE
     reason: str | None = None
     last_synced_at: datetime | None = None
+    next_at: datetime | None = None
+    deadline: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Lease:
+    """The right of one worker to do something until `expires_at`.
+
+    `fence` grows whenever the right passes on; what a former holder still wants to commit is refused by it.
+    """
+
+    name: str
+    owner: str
+    holder: str
+    fence: int
+    expires_at: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -223,14 +243,18 @@ class PageCommit:
     """One page on its way into the store, with what follows from it for coverage and for going on.
 
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
-    `finished` is the window that ended with this page, so that the same round of syncing does not read it again.
+    `finished` is the window that ended with this page, so that the same round of syncing does not read it again. With
+    a `lease` the page is committed only while that is held. `cause` is that of every change, where it is known
+    beforehand; `origin` says where the bookings were read.
     """
 
     owner: str
     provider: str
     source: str
     at: datetime
-    from_file: bool = False
+    cause: ChangeCause | None = None
+    origin: Mapping[str, Any] = MappingProxyType({})
+    lease: Lease | None = None
     connection_id: str | None = None
     request_account: str = ""
     bookings: tuple[TradeBooking, ...] = ()

@@ -96,6 +96,9 @@ def _optional_utc(instance: object, field: attrs.Attribute[Any], value: object) 
 def _text(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field.name} must be a non-empty string, not {value!r}")
+    # no database keeps it in text, and no broker means it
+    if "\x00" in value:
+        raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -242,6 +245,8 @@ class TradeBooking:
             raise ValueError(f"a booking with effect {self.effect.value} needs its trade")
         if self.trade is not None and self.fees:
             raise ValueError("the fees of a booking with a trade stand in the trade")
+        if any("\x00" in name for name in (*self.aliases, *self.refs, *self.loose_refs)):
+            raise ValueError("aliases, refs and loose_refs must hold no NUL character")
 
     @classmethod
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:

@@ -8,7 +8,7 @@ import pytest
 
 from brokersync.errors import Fault, StoreError
 from brokersync.store import SqliteStore
-from brokersync.store.sqlite_schema import SCHEMA_VERSION
+from brokersync.store.schema import SCHEMA_VERSION
 
 
 async def refusal(path: Path) -> StoreError:
@@ -43,7 +43,7 @@ async def test_a_store_is_made_with_the_folders_it_needs(tmp_path: Path) -> None
 async def test_every_commit_reaches_the_disk_and_readers_do_not_wait(tmp_path: Path) -> None:
     store = await opened(tmp_path / "store.db")
     asked = ("journal_mode", "synchronous", "busy_timeout")
-    told = [await store._read(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in asked]
+    told = [await store._do(lambda db, name=name: db.execute(f"PRAGMA {name}").fetchone()[0]) for name in asked]
     assert told == ["wal", 2, 30000]
     await store.close()
 
@@ -63,6 +63,8 @@ async def test_a_layout_of_a_newer_release_is_refused_and_left_as_it_is(tmp_path
     await (await opened(path)).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        db.execute("UPDATE store_layout SET compatible_from = ?", (SCHEMA_VERSION + 1,))
+        db.commit()
     before = path.read_bytes()
     error = await refusal(path)
     assert f"layout {SCHEMA_VERSION + 1}" in error.message
@@ -107,7 +109,7 @@ async def test_a_path_that_can_not_be_written_is_refused(tmp_path: Path) -> None
 
 async def test_a_store_that_another_process_holds_is_busy(tmp_path: Path) -> None:
     store = await opened(tmp_path / "store.db")
-    await store._read(lambda db: db.execute("PRAGMA busy_timeout = 1"))
+    await store._do(lambda db: db.execute("PRAGMA busy_timeout = 1"))
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="busy") as caught:
@@ -121,13 +123,13 @@ async def test_a_store_that_another_process_holds_is_busy(tmp_path: Path) -> Non
 async def test_a_disk_that_is_full_is_told_as_such_and_harms_nothing(tmp_path: Path) -> None:
     store = await opened(tmp_path / "store.db")
     await store.cache_put("paper", "live", {"a": 1})
-    (pages,) = await store._read(lambda db: db.execute("PRAGMA page_count").fetchone())
-    await store._read(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+    (pages,) = await store._do(lambda db: db.execute("PRAGMA page_count").fetchone())
+    await store._do(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
     with pytest.raises(StoreError, match="full") as caught:
         await store.cache_put("paper", "live", {"b": "x" * 100_000})
     assert "space" in caught.value.remedy
     assert await store.cache_get("paper", "live", ["a", "b"]) == {"a": 1}
-    await store._read(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    await store._do(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
     await store.cache_put("paper", "live", {"b": 2})
     await store.close()
 

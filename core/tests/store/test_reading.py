@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync.store import SqliteStore, TradeFilter
+from brokersync.store import SqliteStore, TradeFilter, reading
+from brokersync.store.sqlite import run_script
 from brokersync.types import (
     AssetClass,
     BookingEffect,
@@ -38,7 +39,9 @@ positive = st.one_of(
     st.just(Decimal("0.10000000000000000000001")),
 )
 names = st.one_of(
-    st.integers(2**53, 2**70).map(str), st.text(st.characters(codec="utf-8"), min_size=1), st.just("a/b#2'\"\\")
+    st.integers(2**53, 2**70).map(str),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1),
+    st.just("a/b#2'\"\\"),
 )
 instants = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 maybe = st.none()
@@ -164,12 +167,10 @@ async def test_reading_is_found_by_an_index_and_never_sorted(store: SqliteStore)
 
     def explain(db: sqlite3.Connection) -> str:
         db.set_trace_callback(lambda text: asked.append(text) if text.startswith("SELECT content") else None)
-        from brokersync.store import sqlite_queries
-
-        sqlite_queries.trades(db, "o", ALL, (START.isoformat(), "1/a"), 10)
+        run_script(db, reading.trades("o", ALL, (START.isoformat(), "1/a"), 10))
         db.set_trace_callback(None)
         return " ".join(str(line) for line in db.execute(f"EXPLAIN QUERY PLAN {asked[0]}"))
 
-    plan = await store._read(explain)
+    plan = await store._do(explain)
     assert "trades_by_time" in plan
     assert "TEMP B-TREE" not in plan

@@ -2,6 +2,7 @@
 
 from brokersync.store.cache import StoreCache
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
 
-__all__ = ["PageRules", "SealedGrant", "SqliteStore", "Store", "StoreCache", "TradeFilter"]
+__all__ = ["PageRules", "SealedGrant", "SqlStore", "SqliteStore", "Store", "StoreCache", "TradeFilter"]

@@ -15,6 +15,7 @@ from brokersync.records import (
     Connection,
     ConnectionState,
     KeptBooking,
+    Lease,
     OpenRequest,
     PageCommit,
     PageOutcome,
@@ -34,7 +35,11 @@ class PageRules:
 
 @attrs.frozen(kw_only=True)
 class SealedGrant:
-    """A grant as it is kept; `credentials` and `auth` are sealed. `generation` grows with each replacement."""
+    """A grant as it is kept; `credentials` and `auth` are sealed. `generation` grows with each replacement.
+
+    `expires_at` and `grant_expires_at` are those of the login. `renewing_since` is set while a renewal is under way,
+    and stays when its outcome was never learned.
+    """
 
     owner: str
     provider: str
@@ -43,6 +48,9 @@ class SealedGrant:
     generation: int
     auth: bytes
     credentials: bytes
+    expires_at: datetime | None = None
+    grant_expires_at: datetime | None = None
+    renewing_since: datetime | None = None
 
     @property
     def row(self) -> str:
@@ -75,7 +83,13 @@ class Store(Protocol):
     async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
         """Keep a connection and its grant; the same login again keeps the connection and replaces the grant."""
 
-    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]: ...
+    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
+        """Oldest first."""
+
+    async def connection(self, connection_id: str) -> Connection | None: ...
+
+    async def change_connection(self, connection_id: str, **facts: Any) -> Connection | None:
+        """Replace fields of a connection; `None` when there is none of this id."""
 
     async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None: ...
 
@@ -83,6 +97,17 @@ class Store(Protocol):
 
     async def replace_grant(self, grant: SealedGrant) -> bool:
         """Replace the grant whose generation is one below; `False` when another process was first."""
+
+    async def mark_renewing(self, grant: SealedGrant, at: datetime) -> bool:
+        """Note, durably, that a renewal of this generation is about to be sent; `False` when it is replaced already."""
+
+    async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:
+        """The lease of that name: `holder`'s own when it was free, expired or held by it; else as another holds it."""
+
+    async def extend_lease(self, lease: Lease, until: datetime) -> Lease | None:
+        """The lease until a later time; `None` when another has taken it over."""
+
+    async def release_lease(self, lease: Lease) -> None: ...
 
     async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None: ...
 
@@ -107,7 +132,7 @@ class Store(Protocol):
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None: ...
 
     async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
-        """Bookings, trades, changes, coverage and cursor of one page, in one transaction."""
+        """Bookings, trades, changes, coverage and cursor of one page, in one transaction. Raises `LeaseLostError`."""
 
     def rehearsal(self) -> AbstractAsyncContextManager[Store]:
         """A view on this store whose commits vanish when it ends; other writers wait meanwhile."""
@@ -117,8 +142,16 @@ class Store(Protocol):
     ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
         """Trades in the order of execution, and where to go on; `None` when these were the last."""
 
+    async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None: ...
+
     async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
-        """The feed behind position `since`, in the order of commit."""
+        """The feed behind position `since`, in the order of commit.
+
+        Nothing is ever committed behind a position that was read. Raises `FeedPositionError`.
+        """
+
+    async def feed_position(self) -> int:
+        """The position of the newest change, of whatever owner."""
 
     async def log_sync(
         self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True

@@ -5,50 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-from brokersync.converter import instant_text
 from brokersync.errors import StoreError
-from brokersync.records import (
-    AccountKey,
-    Change,
-    Connection,
-    ConnectionState,
-    OpenRequest,
-    PageCommit,
-    PageOutcome,
-    Span,
-)
-from brokersync.store import sqlite_queries as queries
-from brokersync.store.protocol import PageRules, SealedGrant, TradeFilter
-from brokersync.store.sqlite_accounts import put_accounts
-from brokersync.store.sqlite_page import commit_page
-from brokersync.store.sqlite_quarantine import quarantined
-from brokersync.store.sqlite_schema import prepare
-from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
+from brokersync.store.schema import add_column_statement, create_statements
+from brokersync.store.sql import AddColumn, Create, Fetch, NewNumbers, Put, Script, Statement
+from brokersync.store.sql_store import SqlStore
+from brokersync.store.sqlite_schema import SQLITE, prepare
 
-P = ParamSpec("P")
 R = TypeVar("R")
-Work = Callable[Concatenate[sqlite3.Connection, P], R]
-
 
 _IN_MEMORY = ":memory:"
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """A `Store` in the file at `path`. Any number of processes may use one file; writers take turns.
 
-    Raises `StoreError` when the file can not be used.
+    The work is done on a thread of the store's own, or by `executor`. Raises `StoreError` when the file can not be
+    used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, executor: Executor | None = None) -> None:
         self.path = path
-        self._thread = _writer()
+        self._given, self._executor = executor, executor or _writer()
         self._db: sqlite3.Connection | None = None
         self._rehearsing = False
 
@@ -65,8 +49,9 @@ class SqliteStore:
         db, self._db = self._db, None
         if db is not None:
             await self._on_thread(db.close)
-        self._thread.shutdown(wait=False)
-        self._thread = _writer()
+        if self._given is None:
+            self._executor.shutdown(wait=False)
+            self._executor = _writer()
 
     def _connect(self) -> sqlite3.Connection:
         # trades are private: a new file is its owner's alone, and SQLite gives its log the same rights
@@ -74,26 +59,29 @@ class SqliteStore:
             self.path.touch(mode=0o600)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
-            prepare(db)
+            prepare(db, run_script)
         except BaseException:
             db.close()
             raise
         return db
 
-    async def _on_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+    async def _on_thread(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def _read(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _read(self, script: Callable[[], Script[R]]) -> R:
+        return await self._do(lambda db: run_script(db, script()))
+
+    async def _write(self, script: Callable[[], Script[R]]) -> R:
+        return await self._do(lambda db: self._in_transaction(db, script))
+
+    async def _do(self, work: Callable[[sqlite3.Connection], R]) -> R:
         db = self._opened()
         try:
-            return await self._on_thread(work, db, *args, **kwargs)
+            return await self._on_thread(lambda: work(db))
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
-    async def _write(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._read(self._in_transaction, work, *args, **kwargs)
-
-    def _in_transaction(self, db: sqlite3.Connection, work: Any, *args: Any, **kwargs: Any) -> Any:
+    def _in_transaction(self, db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
         begin, commit, undo = (
             ("SAVEPOINT page", "RELEASE page", "ROLLBACK TO page")
             if self._rehearsing
@@ -101,7 +89,7 @@ class SqliteStore:
         )
         db.execute(begin)
         try:
-            result = work(db, *args, **kwargs)
+            result = run_script(db, script())
             db.execute(commit)
         except BaseException:
             # a full disk ends the transaction by itself; then there is nothing to undo, and the first error counts
@@ -128,89 +116,67 @@ class SqliteStore:
 
     @asynccontextmanager
     async def rehearsal(self) -> AsyncIterator[SqliteStore]:
-        view = SqliteStore(self.path)
+        view = SqliteStore(self.path, self._given)
         await view.open()
         try:
-            await view._read(lambda db: db.execute("BEGIN IMMEDIATE"))
+            await view._do(lambda db: db.execute("BEGIN IMMEDIATE"))
             view._rehearsing = True
             yield view
         finally:
-            await view._read(lambda db: db.execute("ROLLBACK") if db.in_transaction else None)
+            await view._do(lambda db: db.execute("ROLLBACK") if db.in_transaction else None)
             await view.close()
 
-    async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
-        return await self._write(queries.data_key, owner, new)
 
-    async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
-        return await self._write(queries.add_connection, connection, grant)
+def run_script(db: sqlite3.Connection, script: Script[R]) -> R:
+    """Run a script on this thread, inside the caller's transaction if there is one."""
+    try:
+        statement = next(script)
+        while True:
+            statement = script.send(_execute(db, statement))
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    finally:
+        script.close()
 
-    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
-        return await self._read(queries.connections, owner)
 
-    async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None:
-        await self._write(queries.set_state, connection_id, state, reason)
+def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
+    if isinstance(statement, Fetch):
+        params = [json.dumps(value) if isinstance(value, list) else value for value in statement.params]
+        return db.execute(_adapted(statement.sql), params).fetchall()
+    if isinstance(statement, NewNumbers):
+        return db.execute(_HIGHEST).fetchall()
+    if isinstance(statement, Create):
+        for text in create_statements(statement.table, SQLITE):
+            db.execute(text)
+        return []
+    if isinstance(statement, AddColumn):
+        db.execute(add_column_statement(statement.table, statement.column, SQLITE))
+        return []
+    if isinstance(statement, Put):
+        sql = _insert(statement.table, statement.columns) + statement.on_conflict
+    else:
+        sql = _adapted(statement.sql)
+    if statement.rows:
+        db.executemany(sql, statement.rows)
+    return []
 
-    async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None:
-        return await self._read(queries.grant, owner, provider, environment, identity)
 
-    async def replace_grant(self, grant: SealedGrant) -> bool:
-        return await self._write(queries.replace_grant, grant)
+# the highest number may stand on a set only, when the booking that it was made for has gone
+_HIGHEST = (
+    "SELECT max(coalesce((SELECT max(booking) FROM bookings), 0), coalesce((SELECT max(set_id) FROM bookings), 0),"
+    " coalesce((SELECT max(set_id) FROM booking_names), 0)) + 1"
+)
 
-    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None:
-        await self._write(put_accounts, connection.owner, connection.provider, connection.connection_id, accounts)
 
-    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
-        return await self._read(queries.accounts, connection_id)
+@cache
+def _adapted(sql: str) -> str:
+    return sql.replace("(??)", "(SELECT value FROM json_each(?))").replace("{for_update}", "")
 
-    async def spans(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
-        return await self._read(queries.spans, owner, provider, source)
 
-    async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]:
-        return await self._read(queries.open_requests, connection_id)
-
-    async def drop_request(self, connection_id: str, source: str, account: str) -> None:
-        await self._write(queries.drop_request, connection_id, source, account)
-
-    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
-        return await self._read(queries.finished, connection_id, since)
-
-    async def end_round(self, connection_id: str) -> None:
-        await self._write(queries.end_round, connection_id)
-
-    async def bookmark(self, connection_id: str, source: str, account: str) -> str | None:
-        return await self._read(queries.bookmark, connection_id, source, account)
-
-    async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
-        return await self._write(commit_page, page, rules)
-
-    async def trades(
-        self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
-    ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
-        return await self._read(queries.trades, owner, only, after, limit)
-
-    async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
-        return await self._read(queries.changes, owner, since, limit)
-
-    async def log_sync(
-        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
-    ) -> None:
-        text = json.dumps(report, sort_keys=True)
-        await self._write(queries.log_sync, connection_id, text, instant_text(at), synced=synced)
-
-    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
-        return await self._read(queries.last_report, connection_id)
-
-    async def counts(self, owner: str) -> Mapping[AccountKey, Mapping[str, int]]:
-        return await self._read(queries.counts, owner)
-
-    async def quarantined(self, owner: str) -> tuple[Mapping[str, Any], ...]:
-        return await self._read(quarantined, owner)
-
-    async def cache_get(self, provider: str, environment: str, keys: Sequence[str]) -> dict[str, Any]:
-        return await self._read(queries.cache_get, provider, environment, keys)
-
-    async def cache_put(self, provider: str, environment: str, values: Mapping[str, Any]) -> None:
-        await self._write(queries.cache_put, provider, environment, values)
+@cache
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
 def _writer() -> ThreadPoolExecutor:

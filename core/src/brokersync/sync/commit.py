@@ -12,7 +12,16 @@ from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.events import EventSink, PageCommitted
 from brokersync.manifest import Manifest, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import AccountKey, OpenRequest, PageCommit, PageOutcome, Span, SpanState
+from brokersync.records import (
+    AccountKey,
+    ChangeCause,
+    Lease,
+    OpenRequest,
+    PageCommit,
+    PageOutcome,
+    Span,
+    SpanState,
+)
 from brokersync.store import PageRules, Store
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
@@ -66,6 +75,7 @@ class Target:
     owner: str
     provider: str
     connection_id: str | None = None
+    lease: Lease | None = None
 
 
 class PageWriter:
@@ -166,7 +176,7 @@ class PageWriter:
     async def write_down(self, source: SourceSpec, spans: Sequence[tuple[AccountKey, Span]]) -> None:
         """Write what is known of a source's history without having read it."""
         self._start(None, source, None)
-        await self._store.commit_page(attrs.evolve(self._frame(), from_file=False, spans=tuple(spans)), self._rules)
+        await self._store.commit_page(attrs.evolve(self._frame(), cause=None, spans=tuple(spans)), self._rules)
 
     def _frame(self) -> PageCommit:
         return PageCommit(
@@ -174,7 +184,8 @@ class PageWriter:
             provider=self._target.provider,
             source=self._reading.source.name,
             at=self._clock.now(),
-            from_file=self._ask is None,
+            cause=ChangeCause.FILE if self._ask is None else None,
+            lease=self._target.lease,
             connection_id=self._target.connection_id,
             request_account=self._ask.account if self._ask else "",
         )

@@ -21,7 +21,7 @@ from brokersync.errors import (
 from brokersync.events import EventSink, WindowStarted
 from brokersync.manifest import Manifest, Retention, SourceScope, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import Connection, Deferred, Done, OpenRequest
+from brokersync.records import Connection, Deferred, Done, Lease, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
@@ -44,12 +44,14 @@ class SyncOptions:
     """What one sync may do: which sources, from when on it reads again, and the longest wait it sleeps.
 
     `readable` are the sources that the login may read at all; all where that is not known.
+    With a `lease` nothing is committed once another worker holds it.
     """
 
     long_wait: timedelta
     sources: tuple[str, ...] | None = None
     again_from: datetime | None = None
     readable: tuple[str, ...] | None = None
+    lease: Lease | None = None
 
 
 class _Outcome(Enum):
@@ -84,7 +86,12 @@ class SyncEngine:
         self._store, self._clock, self._events = store, clock, events
         self._report, self._options = report, options
         self._writer = PageWriter(
-            target=Target(owner=connection.owner, provider=connection.provider, connection_id=connection.connection_id),
+            target=Target(
+                owner=connection.owner,
+                provider=connection.provider,
+                connection_id=connection.connection_id,
+                lease=options.lease,
+            ),
             manifest=manifest,
             store=store,
             clock=clock,

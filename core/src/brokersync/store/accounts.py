@@ -1,0 +1,102 @@
+"""The accounts in a store: their numbers, what is known of them, and which connection sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from brokersync.converter import from_json
+from brokersync.store.rows import compact
+from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
+from brokersync.types import BrokerAccount
+
+Names = tuple[str, str]
+"""An account within an owner's broker: environment and account id."""
+
+
+def numbers_of(owner: str, provider: str, names: Iterable[Names]) -> Script[dict[Names, int]]:
+    """The store's numbers of accounts, given on first sight; their rows are locked until the transaction ends."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    found = yield from _known(owner, provider, wanted)
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        columns = ("owner", "provider", "environment", "account_id")
+        yield Put("accounts", columns, [(owner, provider, *name) for name in missing], key=columns)
+        found = yield from _known(owner, provider, wanted)
+    return found
+
+
+def _known(owner: str, provider: str, names: Iterable[Names]) -> Script[dict[Names, int]]:
+    wanted = set(names)
+    rows = yield Fetch(
+        "SELECT environment, account_id, account FROM accounts"
+        " WHERE owner = ? AND provider = ? AND account_id IN (??) ORDER BY account {for_update}",
+        (owner, provider, sorted({account_id for _, account_id in wanted})),
+    )
+    return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in wanted}
+
+
+def put_accounts(
+    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
+) -> Script[None]:
+    """Keep what the broker says of its accounts, and which connection sees them."""
+    told = {(account.environment, account.account_id): account for account in accounts}
+    numbers = yield from numbers_of(owner, provider, told)
+    yield from describe(numbers, told)
+    if connection_id is not None:
+        yield from link(connection_id, numbers.values())
+
+
+def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount]) -> Script[None]:
+    """Keep what the broker says of accounts that have their numbers."""
+    if not told:
+        return
+    rows = yield Fetch("SELECT account, data FROM accounts WHERE account IN (??)", ([numbers[name] for name in told],))
+    known = {row[0]: row[1] for row in rows}
+    changed = []
+    for name, account in told.items():
+        before = known[numbers[name]]
+        data = compact(account if before is None else _merged(from_json(json.loads(before), BrokerAccount), account))
+        if data != before:
+            changed.append((data, numbers[name]))
+    yield Many("UPDATE accounts SET data = ? WHERE account = ?", changed)
+
+
+def link(connection_id: str, numbers: Iterable[int]) -> Script[None]:
+    """Note that a connection sees these accounts."""
+    rows = yield Fetch("SELECT account FROM connection_accounts WHERE connection_id = ?", (connection_id,))
+    new = sorted(set(numbers) - {row[0] for row in rows})
+    columns = ("connection_id", "account")
+    yield Put("connection_accounts", columns, [(connection_id, number) for number in new], key=columns)
+
+
+def _merged(known: BrokerAccount, new: BrokerAccount) -> BrokerAccount:
+    """What one source leaves out does not take back what another one told."""
+    told = {name: value for name, value in attrs.asdict(new, recurse=False).items() if value is not None}
+    return attrs.evolve(known, **(told | {"state": {**known.state, **new.state}}))
+
+
+def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:
+    rows = yield Fetch(
+        "SELECT data, environment, account_id FROM accounts"
+        " JOIN connection_accounts ON connection_accounts.account = accounts.account"
+        " WHERE connection_id = ? ORDER BY environment, account_id",
+        (connection_id,),
+    )
+    return tuple(
+        from_json(json.loads(data), BrokerAccount) if data else BrokerAccount(account_id=name, environment=environment)
+        for data, environment, name in rows
+    )
+
+
+def account_number(owner: str, provider: str, environment: str, account_id: str) -> Script[int | None]:
+    """The number of an account, or `None` for one that was never seen."""
+    row = yield from fetch_one(
+        "SELECT account FROM accounts WHERE owner = ? AND provider = ? AND environment = ? AND account_id = ?",
+        *(owner, provider, environment, account_id),
+    )
+    return None if row is None else int(row[0])

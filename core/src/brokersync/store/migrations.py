@@ -1,0 +1,93 @@
+"""From the layout of an older release to the present one, step by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from brokersync.converter import from_json
+from brokersync.errors import StoreError
+from brokersync.store.rows import sortable
+from brokersync.store.schema import COMPATIBLE_FROM, SCHEMA_VERSION, TABLES
+from brokersync.store.sql import AddColumn, Create, Fetch, Many, Put, Script, execute, fetch_one
+
+
+def make_tables() -> Script[None]:
+    """Everything in an empty database."""
+    for table in TABLES:
+        yield Create(table.name)
+    yield from _start_feed(0)
+    yield from _note_layout()
+
+
+def migrate(version: int) -> Script[None]:
+    """Everything that lies between layout `version` and the present one."""
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        yield from _STEPS[number]()
+    yield from _note_layout()
+
+
+def check_layout(version: int, compatible_from: int) -> bool:
+    """Whether the tables are as this release knows them, `False` when they have to be migrated first.
+
+    A newer layout is worked with as it is where the release that made it says so. Raises `StoreError` where it does
+    not.
+    """
+    if version > SCHEMA_VERSION and compatible_from > SCHEMA_VERSION:
+        raise StoreError(
+            f"The store has layout {version} and this brokersync knows layout {SCHEMA_VERSION}.",
+            remedy="Upgrade brokersync.",
+        )
+    return version >= SCHEMA_VERSION
+
+
+def _note_layout() -> Script[None]:
+    columns = ("one", "version", "compatible_from")
+    yield Put("store_layout", columns, [(1, SCHEMA_VERSION, COMPATIBLE_FROM)], key=("one",), replace=True)
+
+
+def _start_feed(position: int) -> Script[None]:
+    yield Put("feed_head", ("one", "position", "kept_from"), [(1, position, 0)], key=("one",))
+
+
+def _to_2() -> Script[None]:
+    """Layout 1 was SQLite's alone: no leases, no schedule, positions numbered by the database."""
+    for name in ("store_layout", "feed_head", "leases"):
+        yield Create(name)
+    for table, column in _NEW_IN_2:
+        yield AddColumn(table, column)
+    for name in ("connections", "raw_rows", "sync_log"):
+        yield Create(name)  # the tables stand; their new indexes do not
+    row = yield from fetch_one("SELECT coalesce(max(position), 0) FROM changes")
+    yield from _start_feed(int(row[0]))
+    rows = yield Fetch("SELECT connection_id, owner, data FROM connections")
+    known = [(connection_id, owner, json.loads(data)) for connection_id, owner, data in rows]
+    yield Many(
+        "UPDATE connections SET state = ?, created_at = ? WHERE connection_id = ?",
+        [(data["state"], sortable(from_json(data["created_at"], datetime)), name) for name, _, data in known],
+    )
+    yield Many(
+        "UPDATE sync_log SET owner = ? WHERE connection_id = ?",
+        [(owner, connection_id) for connection_id, owner, _ in known],
+    )
+    # how old they are is not known; they count as read now, so that they are kept as long as any
+    yield from execute("UPDATE raw_rows SET at = (SELECT max(at) FROM sync_log)")
+
+
+_NEW_IN_2: Final = (
+    ("connections", "state"),
+    ("connections", "created_at"),
+    ("connections", "next_at"),
+    ("connections", "deadline"),
+    ("grants", "renewing_since"),
+    ("grants", "expires_at"),
+    ("grants", "grant_expires_at"),
+    ("grants", "warned_at"),
+    ("bookings", "origin"),
+    ("raw_rows", "at"),
+    ("sync_log", "owner"),
+)
+
+_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2}

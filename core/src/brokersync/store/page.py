@@ -1,0 +1,105 @@
+"""One page's transaction: lease, accounts, bookings and trades, quarantine, coverage, cursor, feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brokersync.records import PageCommit, PageOutcome, Span
+from brokersync.store.accounts import Names, describe, link, numbers_of
+from brokersync.store.booking import BookedPage, book
+from brokersync.store.feed import publish
+from brokersync.store.leases import check_lease
+from brokersync.store.protocol import PageRules
+from brokersync.store.quarantine import put_in_quarantine
+from brokersync.store.rows import compact, load_span, sortable
+from brokersync.store.sql import Fetch, Many, Put, Script, execute
+
+_REQUEST = ("connection_id", "source", "account")
+
+
+def commit_page(page: PageCommit, rules: PageRules) -> Script[PageOutcome]:
+    """Everything of one page; the driver opened the transaction and ends it. Raises `LeaseLostError`."""
+    if page.lease is not None:
+        yield from check_lease(page.lease)
+    numbers = yield from _account_numbers(page)
+    booked = yield from book(page, rules, numbers)
+    quarantined = yield from put_in_quarantine(page)
+    yield from _cover(page, rules, numbers)
+    if page.connection_id is not None:
+        yield from _keep_request(page, (page.connection_id, page.source, page.request_account))
+    # last: from here on other writers of the feed wait for the end of this transaction
+    yield from publish(page.owner, page.at, booked.changes)
+    return _outcome(booked, quarantined)
+
+
+def _outcome(booked: BookedPage, quarantined: int) -> PageOutcome:
+    return PageOutcome(
+        added=booked.count("added"),
+        modified=booked.count("modified"),
+        removed=booked.count("removed"),
+        unchanged=booked.unchanged,
+        quarantined=quarantined,
+        waiting=booked.waiting,
+        dispositions=booked.dispositions,
+    )
+
+
+def _account_numbers(page: PageCommit) -> Script[dict[Names, int]]:
+    told = {(account.environment, account.account_id): account for account in page.accounts}
+    booked = {(booking.environment, booking.account_id) for booking in page.bookings}
+    covered = {(key.environment, key.account_id) for key, _ in page.spans}
+    numbers = yield from numbers_of(page.owner, page.provider, {*told, *booked, *covered})
+    yield from describe(numbers, told)
+    if page.connection_id is not None and numbers:
+        yield from link(page.connection_id, numbers.values())
+    return numbers
+
+
+def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[None]:
+    spans: dict[int, list[Span]] = {}
+    for key, span in page.spans:
+        spans.setdefault(numbers[key.environment, key.account_id], []).append(span)
+    for account, new in spans.items():
+        rows = yield Fetch(
+            "SELECT starts, ends, state FROM coverage WHERE account = ? AND source = ? ORDER BY starts",
+            (account, page.source),
+        )
+        before = after = tuple(load_span(*row) for row in rows)
+        for span in new:
+            after = rules.cover(after, span)
+        if after == before:
+            continue
+        gone = [span for span in before if span not in after]
+        yield Many(
+            "DELETE FROM coverage WHERE account = ? AND source = ? AND starts = ?",
+            [(account, page.source, sortable(span.window.start)) for span in gone],
+        )
+        yield Put(
+            "coverage",
+            ("account", "source", "starts", "ends", "state"),
+            [
+                (account, page.source, sortable(span.window.start), sortable(span.window.end), span.state.value)
+                for span in after
+                if span not in before
+            ],
+        )
+
+
+def _keep_request(page: PageCommit, key: tuple[str, str, str]) -> Script[None]:
+    if page.ends_request:
+        yield from execute("DELETE FROM open_requests WHERE connection_id = ? AND source = ? AND account = ?", *key)
+        if page.finished is not None:
+            starts, ends = sortable(page.finished.start), sortable(page.finished.end)
+            yield Put(
+                "finished_windows",
+                (*_REQUEST, "starts", "ends", "at"),
+                [(*key, starts, ends, sortable(page.at))],
+                key=(*_REQUEST, "starts"),
+                replace=True,
+            )
+    elif page.next_request is not None:
+        row = (*key, compact(page.next_request))
+        yield Put("open_requests", (*_REQUEST, "data"), [row], key=_REQUEST, replace=True)
+    if page.bookmark is not None:
+        row = (*key, page.bookmark)
+        yield Put("bookmarks", (*_REQUEST, "bookmark"), [row], key=_REQUEST, replace=True)

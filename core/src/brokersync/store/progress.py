@@ -1,0 +1,64 @@
+"""How far each account's history is read, and where to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from brokersync.converter import from_json
+from brokersync.records import OpenRequest, Span
+from brokersync.store.rows import load_span, sortable
+from brokersync.store.sql import Fetch, Script, execute, fetch_one
+from brokersync.types import TimeWindow
+
+
+def spans(owner: str, provider: str, source: str) -> Script[Mapping[tuple[str, str], tuple[Span, ...]]]:
+    rows = yield Fetch(
+        "SELECT environment, account_id, starts, ends, state FROM coverage"
+        " JOIN accounts ON accounts.account = coverage.account"
+        " WHERE owner = ? AND provider = ? AND source = ? ORDER BY starts",
+        (owner, provider, source),
+    )
+    found: dict[tuple[str, str], list[Span]] = {}
+    for environment, account_id, starts, ends, state in rows:
+        found.setdefault((environment, account_id), []).append(load_span(starts, ends, state))
+    return {key: tuple(value) for key, value in found.items()}
+
+
+def open_requests(connection_id: str) -> Script[tuple[OpenRequest, ...]]:
+    rows = yield Fetch(
+        "SELECT data FROM open_requests WHERE connection_id = ? ORDER BY source, account", (connection_id,)
+    )
+    return tuple(from_json(json.loads(row[0]), OpenRequest) for row in rows)
+
+
+def drop_request(connection_id: str, source: str, account: str) -> Script[None]:
+    yield from execute(
+        "DELETE FROM open_requests WHERE connection_id = ? AND source = ? AND account = ?",
+        *(connection_id, source, account),
+    )
+
+
+def finished(connection_id: str, since: datetime) -> Script[Mapping[tuple[str, str], tuple[TimeWindow, ...]]]:
+    rows = yield Fetch(
+        "SELECT source, account, starts, ends FROM finished_windows WHERE connection_id = ?"
+        " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) >= ? ORDER BY starts",
+        (connection_id, connection_id, sortable(since)),
+    )
+    found: dict[tuple[str, str], list[TimeWindow]] = {}
+    for source, account, starts, ends in rows:
+        found.setdefault((source, account), []).append(from_json({"start": starts, "end": ends}, TimeWindow))
+    return {key: tuple(value) for key, value in found.items()}
+
+
+def end_round(connection_id: str) -> Script[None]:
+    yield from execute("DELETE FROM finished_windows WHERE connection_id = ?", connection_id)
+
+
+def bookmark(connection_id: str, source: str, account: str) -> Script[str | None]:
+    row = yield from fetch_one(
+        "SELECT bookmark FROM bookmarks WHERE connection_id = ? AND source = ? AND account = ?",
+        *(connection_id, source, account),
+    )
+    return None if row is None else str(row[0])

@@ -1,0 +1,152 @@
+"""All that a store can do, once for every SQL database; a driver runs the scripts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from brokersync.records import (
+    AccountKey,
+    Change,
+    Connection,
+    ConnectionState,
+    Lease,
+    OpenRequest,
+    PageCommit,
+    PageOutcome,
+    Span,
+)
+from brokersync.store import accounts as account_scripts
+from brokersync.store import connections, feed, leases, progress, reading
+from brokersync.store.page import commit_page
+from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.quarantine import quarantined
+from brokersync.store.sql import Script
+from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
+
+R = TypeVar("R")
+
+
+class SqlStore(ABC):
+    """A `Store` over scripts; what is left to a driver is to open, to close, and to run one."""
+
+    @abstractmethod
+    async def open(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    def rehearsal(self) -> AbstractAsyncContextManager[Store]: ...
+
+    @abstractmethod
+    async def _read(self, script: Callable[[], Script[R]]) -> R:
+        """Run a script that changes nothing."""
+
+    @abstractmethod
+    async def _write(self, script: Callable[[], Script[R]]) -> R:
+        """Run a script as one transaction; from its start again where the database asks for that."""
+
+    async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
+        return await self._write(lambda: connections.data_key(owner, new))
+
+    async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
+        return await self._write(lambda: connections.add_connection(connection, grant))
+
+    async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
+        return await self._read(lambda: connections.connections(owner))
+
+    async def connection(self, connection_id: str) -> Connection | None:
+        return await self._read(lambda: connections.connection(connection_id))
+
+    async def change_connection(self, connection_id: str, **facts: Any) -> Connection | None:
+        return await self._write(lambda: connections.change_connection(connection_id, facts))
+
+    async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None:
+        await self._write(lambda: connections.set_state(connection_id, state, reason))
+
+    async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None:
+        return await self._read(lambda: connections.grant(owner, provider, environment, identity))
+
+    async def replace_grant(self, grant: SealedGrant) -> bool:
+        return await self._write(lambda: connections.replace_grant(grant))
+
+    async def mark_renewing(self, grant: SealedGrant, at: datetime) -> bool:
+        return await self._write(lambda: connections.mark_renewing(grant, at))
+
+    async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:
+        return await self._write(lambda: leases.take_lease(name, owner, holder, now, until))
+
+    async def extend_lease(self, lease: Lease, until: datetime) -> Lease | None:
+        return await self._write(lambda: leases.extend_lease(lease, until))
+
+    async def release_lease(self, lease: Lease) -> None:
+        await self._write(lambda: leases.release_lease(lease))
+
+    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None:
+        await self._write(
+            lambda: account_scripts.put_accounts(
+                connection.owner, connection.provider, connection.connection_id, accounts
+            )
+        )
+
+    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
+        return await self._read(lambda: account_scripts.accounts(connection_id))
+
+    async def spans(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
+        return await self._read(lambda: progress.spans(owner, provider, source))
+
+    async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]:
+        return await self._read(lambda: progress.open_requests(connection_id))
+
+    async def drop_request(self, connection_id: str, source: str, account: str) -> None:
+        await self._write(lambda: progress.drop_request(connection_id, source, account))
+
+    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+        return await self._read(lambda: progress.finished(connection_id, since))
+
+    async def end_round(self, connection_id: str) -> None:
+        await self._write(lambda: progress.end_round(connection_id))
+
+    async def bookmark(self, connection_id: str, source: str, account: str) -> str | None:
+        return await self._read(lambda: progress.bookmark(connection_id, source, account))
+
+    async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
+        return await self._write(lambda: commit_page(page, rules))
+
+    async def trades(
+        self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
+    ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
+        return await self._read(lambda: reading.trades(owner, only, after, limit))
+
+    async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
+        return await self._read(lambda: reading.trade(key, trade_id))
+
+    async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:
+        return await self._read(lambda: feed.changes(owner, since, limit))
+
+    async def feed_position(self) -> int:
+        return await self._read(feed.feed_position)
+
+    async def log_sync(
+        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
+    ) -> None:
+        await self._write(lambda: reading.log_sync(connection_id, report, at, synced=synced))
+
+    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
+        return await self._read(lambda: reading.last_report(connection_id))
+
+    async def counts(self, owner: str) -> Mapping[AccountKey, Mapping[str, int]]:
+        return await self._read(lambda: reading.counts(owner))
+
+    async def quarantined(self, owner: str) -> tuple[Mapping[str, Any], ...]:
+        return await self._read(lambda: quarantined(owner))
+
+    async def cache_get(self, provider: str, environment: str, keys: Sequence[str]) -> dict[str, Any]:
+        return await self._read(lambda: reading.cache_get(provider, environment, keys))
+
+    async def cache_put(self, provider: str, environment: str, values: Mapping[str, Any]) -> None:
+        await self._write(lambda: reading.cache_put(provider, environment, values))

@@ -10,8 +10,10 @@ import attrs
 
 from brokersync import errors, events, hookspecs
 from brokersync.cli.app import build
+from brokersync.cli.existing_rows import OPTIONAL, REQUIRED
 from brokersync.cli.exits import Exit
 from brokersync.config import BrokerSettings, HttpSettings, RetrySettings, Settings
+from brokersync.matching import Doubt, ExistingTrade, Match, MatchRule, Verdict
 from brokersync.types import BrokerTrade, Instrument
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +70,15 @@ def test_every_name_of_a_trade_is_in_the_reference() -> None:
     assert _first_cells("A line of `trades --format jsonl`") == names
     for field in attrs.fields(Instrument):
         assert f"`{field.name}`" in section
+
+
+def test_every_column_and_answer_of_match_is_in_the_reference() -> None:
+    assert _first_cells("A file for `match`") == {field.name for field in attrs.fields(ExistingTrade)}
+    assert {*REQUIRED, *OPTIONAL} == {field.name for field in attrs.fields(ExistingTrade)}
+    assert _first_cells("An answer of `match`") == {field.name for field in attrs.fields(Match)}
+    section = _section("An answer of `match`")
+    for word in (*Verdict, *MatchRule, *Doubt):
+        assert f"`{word}`" in section
 
 
 def test_every_hook_is_in_the_reference() -> None:

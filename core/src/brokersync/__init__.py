@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         BrokerRetryableError,
     )
     from brokersync.factory import get_broker_provider
+    from brokersync.matching import ExistingTrade, Match
     from brokersync.records import Change, Connection, Deferred, Done, Span, SyncReport
     from brokersync.registry import ProviderRegistry
     from brokersync.secret import Secret
@@ -45,8 +46,10 @@ _HOME = {
     "Connection": "records",
     "Deferred": "records",
     "Done": "records",
+    "ExistingTrade": "matching",
     "Fee": "types",
     "Instrument": "types",
+    "Match": "matching",
     "ProviderRegistry": "registry",
     "Secret": "secret",
     "Settings": "config",
@@ -75,8 +78,10 @@ __all__ = [
     "Connection",
     "Deferred",
     "Done",
+    "ExistingTrade",
     "Fee",
     "Instrument",
+    "Match",
     "ProviderRegistry",
     "Secret",
     "Settings",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError
+from brokersync.linking import match_existing
+from brokersync.matching import ExistingTrade, Match
 from brokersync.records import AccountKey, Change, Connection, Span
 from brokersync.store import Store, TradeFilter
 from brokersync.types import BrokerAccount, BrokerTrade
@@ -60,6 +62,14 @@ class Journal:
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
         """A trade as it stands now; `None` when there is none of this key."""
         return await self._store.trade(key, trade_id)
+
+    async def match(self, owner: str, rows: Iterable[ExistingTrade]) -> tuple[Match, ...]:
+        """Which rows of an older journal are trades of the store: same, likely or new, each with the reason.
+
+        Answers come in the order of the rows. No trade is linked to two rows, and where more than one answer is
+        possible none is chosen. Nothing is changed. Raises `ValueError` for row ids that are not unique.
+        """
+        return await match_existing(self._store, owner, rows)
 
     async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
         """What is known of each account's history in one source, per (environment, account id)."""

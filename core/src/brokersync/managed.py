@@ -61,6 +61,23 @@ class ManagedProvider:
             raise self._broken("refresh_token", "it answered with another login's identity")
         return fresh
 
+    async def adopt(self, auth: AuthResult) -> AuthResult:
+        """The login that foreign tokens belong to; see `ProviderSpec.adopt`."""
+        if self.spec.adopt is None:
+            fields = ", ".join(field.name for field in self.manifest.user_fields)
+            raise BrokerConfigError(
+                f"The plugin for {self.manifest.display_name} takes no tokens over.",
+                remedy=f"Connect with the fields of its login, which a key or token may be one of: {fields}.",
+                provider=self.manifest.key,
+                operation="adopt",
+            )
+        with self._border("adopt"):
+            adopted = await self.spec.adopt(self.context, auth)
+        self._checked_auth("adopt", adopted)
+        if adopted.identity == auth.identity:
+            raise self._broken("adopt", "it did not say who the tokens belong to")
+        return adopted
+
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         """See `BrokerProvider`."""
         with self._border("get_accounts"):

@@ -229,7 +229,10 @@ class ProviderSpec:
     """A plugin's code for one broker: at least `create` or `statements`.
 
     `statements` makes a reader for a broker key. `diagnose` checks a fresh login and answers with sentences for the
-    user; none means that all is well.
+    user; none means that all is well. `adopt` is handed tokens that somebody else obtained, with an `identity` of
+    core's making, and answers with the broker's name of who they belong to; it renews nothing, since what it renewed
+    would stand nowhere yet. It raises `BrokerTokenExpiredError` where only a renewed token can tell, and
+    `BrokerAuthError` for a token that is none.
     """
 
     credentials: type[BrokerCredentials] | None = None
@@ -237,6 +240,7 @@ class ProviderSpec:
     consent: Callable[[ProviderContext], Consent[Any]] | None = None
     statements: Callable[[str], StatementReader] | None = None
     diagnose: Callable[[ProviderContext, AuthResult], Awaitable[Sequence[str]]] | None = None
+    adopt: Callable[[ProviderContext, AuthResult], Awaitable[AuthResult]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.create is None and self.statements is None:

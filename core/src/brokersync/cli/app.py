@@ -11,6 +11,7 @@ from brokersync.cli import (
     connect,
     coverage,
     demo,
+    match,
     providers,
     sandbox,
     statements,
@@ -45,6 +46,7 @@ def build() -> cyclopts.App:
     app.command(sync.sync)
     app.command(statements.import_, name="import")
     app.command(trades.trades)
+    app.command(match.match)
     app.command(status.status)
     app.command(coverage.coverage)
     app.command(sandbox.sandbox)

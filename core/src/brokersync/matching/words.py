@@ -64,7 +64,8 @@ def tie_reason(leg: Leg, rows: int, targets: Sequence[Target], doubts: Sequence[
     """Why nothing is linked where something fits."""
     of_rows = "1 row" if rows == 1 else f"{rows} equal rows"
     fits = "1 trade fits" if len(targets) == 1 else f"{len(targets)} trades fit"
-    return f"{fits} {of_rows} {_when(leg, 0, doubts)}, and nothing tells which belong together."
+    names = _ids([target.fills[0] for target in targets])
+    return f"{fits} {of_rows} {_when(leg, 0, doubts)}, and nothing tells which belong together: {names}."
 
 
 def taken_reason(fills: Sequence[Fill]) -> str:

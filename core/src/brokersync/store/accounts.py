@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from brokersync.converter import from_json
+from brokersync.records import AccountKey
 from brokersync.store.rows import compact
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 from brokersync.types import BrokerAccount
@@ -91,6 +92,20 @@ def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:
         from_json(json.loads(data), BrokerAccount) if data else BrokerAccount(account_id=name, environment=environment)
         for data, environment, name in rows
     )
+
+
+def account_names(owner: str) -> Script[dict[AccountKey, str | None]]:
+    rows = yield Fetch(
+        "SELECT provider, environment, account_id, data FROM accounts WHERE owner = ?"
+        " ORDER BY provider, environment, account_id",
+        (owner,),
+    )
+    return {
+        AccountKey(owner=owner, provider=row[0], environment=row[1], account_id=row[2]): (
+            json.loads(row[3]).get("name") if row[3] else None
+        )
+        for row in rows
+    }
 
 
 def account_number(owner: str, provider: str, environment: str, account_id: str) -> Script[int | None]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
     Change,
@@ -141,6 +142,14 @@ class Store(Protocol):
         self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
     ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
         """Trades in the order of execution, and where to go on; `None` when these were the last."""
+
+    async def named_trades(
+        self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
+    ) -> tuple[tuple[NamedTrade, ...], tuple[str, str] | None]:
+        """As `trades`, each with all names of its set of bookings."""
+
+    async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
+        """All accounts of an owner, and how the broker calls them where it has a name beside the id."""
 
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None: ...
 

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from brokersync.matching import NamedTrade
 from brokersync.records import AccountKey
 from brokersync.store.connections import change_connection
 from brokersync.store.protocol import TradeFilter
 from brokersync.store.rows import compact, load_trade, sortable
-from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
+from brokersync.store.sql import Fetch, Put, Row, Script, execute, fetch_one
 from brokersync.types import BrokerTrade
 
 _REFERENCE = ("provider", "environment", "name", "data")
 
 
-def trades(
-    owner: str, only: TradeFilter, after: tuple[str, str] | None, limit: int
-) -> Script[tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]]:
+_Place = tuple[str, str] | None
+
+
+def trades(owner: str, only: TradeFilter, after: _Place, limit: int) -> Script[tuple[tuple[BrokerTrade, ...], _Place]]:
+    rows = yield from _rows_of_trades(owner, only, after, limit)
+    return tuple(load_trade(row[0]) for row in rows), _place_behind(rows, limit)
+
+
+def named_trades(
+    owner: str, only: TradeFilter, after: _Place, limit: int
+) -> Script[tuple[tuple[NamedTrade, ...], _Place]]:
+    rows = yield from _rows_of_trades(owner, only, after, limit)
+    found = yield Fetch(
+        "SELECT set_id, name FROM booking_names WHERE set_id IN (??)", (sorted({row[4] for row in rows}),)
+    )
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for set_id, name in sorted(found):
+        names[set_id].append(name)
+    named = tuple(NamedTrade(trade=load_trade(row[0]), names=tuple(names[row[4]])) for row in rows)
+    return named, _place_behind(rows, limit)
+
+
+def _rows_of_trades(owner: str, only: TradeFilter, after: _Place, limit: int) -> Script[list[Row]]:
     conditions: list[tuple[str, str | None]] = [
         ("trades.owner = ?", owner),
         ("provider = ?", only.provider),
@@ -37,13 +59,16 @@ def trades(
         where += " AND (executed_at, trades.account, trade_id) > (?, ?, ?)"
         place = (after[0], int(account), trade_id)
     rows = yield Fetch(
-        "SELECT content, executed_at, trades.account, trade_id FROM trades"
+        "SELECT content, executed_at, trades.account, trade_id, set_id FROM trades"
         " JOIN accounts ON accounts.account = trades.account"
         f" WHERE {where} ORDER BY executed_at, trades.account, trade_id LIMIT ?",
         (*values, *place, limit),
     )
-    last = (rows[-1][1], f"{rows[-1][2]}/{rows[-1][3]}") if len(rows) == limit else None
-    return tuple(load_trade(row[0]) for row in rows), last
+    return rows
+
+
+def _place_behind(rows: Sequence[Row], limit: int) -> _Place:
+    return (rows[-1][1], f"{rows[-1][2]}/{rows[-1][3]}") if len(rows) == limit else None
 
 
 def trade(key: AccountKey, trade_id: str) -> Script[BrokerTrade | None]:

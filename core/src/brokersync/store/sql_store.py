@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
     Change,
@@ -121,6 +122,14 @@ class SqlStore(ABC):
         self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
     ) -> tuple[tuple[BrokerTrade, ...], tuple[str, str] | None]:
         return await self._read(lambda: reading.trades(owner, only, after, limit))
+
+    async def named_trades(
+        self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500
+    ) -> tuple[tuple[NamedTrade, ...], tuple[str, str] | None]:
+        return await self._read(lambda: reading.named_trades(owner, only, after, limit))
+
+    async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
+        return await self._read(lambda: account_scripts.account_names(owner))
 
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
         return await self._read(lambda: reading.trade(key, trade_id))

@@ -11,7 +11,8 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
     if broker != "tradovate":
         return None
     # imported here, so that looking at the plugin costs nothing
+    from brokersync_tradovate.adopting import adopt
     from brokersync_tradovate.credentials import TradovateCredentials
     from brokersync_tradovate.provider import TradovateProvider
 
-    return ProviderSpec(credentials=TradovateCredentials, create=TradovateProvider)
+    return ProviderSpec(credentials=TradovateCredentials, create=TradovateProvider, adopt=adopt)

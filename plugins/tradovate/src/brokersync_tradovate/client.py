@@ -22,6 +22,7 @@ from brokersync_tradovate.refusals import (
     login_refused,
     renewal_refused,
     request_refused,
+    token_refused,
     unexpected,
 )
 
@@ -77,6 +78,24 @@ class TradovateClient:
             check=exchange.check,
         )
         return _login(operation, response)
+
+    async def who(self, auth: AuthResult) -> Row:
+        """The user whom a token belongs to. Raises `BrokerAuthError` for a token that is none.
+
+        Only the live side answers `auth/me`; the list of users holds no other than the one who asks.
+        """
+        environment = self._context.environment
+        if environment != "live":
+            users = await self.list_all(auth, environment, "user", meaning=token_refused)
+            if len(users) != 1:
+                raise unexpected("user/list", "does not say which of its users is logged in")
+            return users[0]
+        operation = "auth/me"
+        response = await self._get(auth, environment, operation, {}, token_refused)
+        body: Any = response.json()
+        if not isinstance(body, dict):
+            raise unexpected(operation, "is no object")
+        return body
 
     async def list_all(
         self, auth: AuthResult, environment: str, entity: str, *, meaning: Meaning = request_refused
@@ -136,8 +155,16 @@ class TradovateClient:
     async def _rows(
         self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
     ) -> Sequence[Row]:
+        body = (await self._get(auth, environment, operation, params, meaning)).json()
+        if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
+            raise unexpected(operation, "is no list of rows")
+        return body
+
+    async def _get(
+        self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
+    ) -> HttpResponse:
         exchange = Exchange(operation, meaning)
-        response = await self._context.http.request(
+        return await self._context.http.request(
             operation,
             "GET",
             f"{self._base_url(auth, environment)}/{operation}",
@@ -146,10 +173,6 @@ class TradovateClient:
             prepare=exchange.prepare,
             check=exchange.check,
         )
-        body = response.json()
-        if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
-            raise unexpected(operation, "is no list of rows")
-        return body
 
     def _base_url(self, auth: AuthResult, role: str) -> str:
         """The host the login was told to use, unless the operator or a sandbox has set another."""

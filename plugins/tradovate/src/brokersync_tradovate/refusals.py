@@ -163,6 +163,17 @@ def renewal_refused(refusal: Refusal) -> BrokerError:
     return BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
 
 
+def token_refused(refusal: Refusal) -> BrokerError:
+    """A token that somebody else has made, when it is used for the first time."""
+    if refusal.status in (401, 403, 408) or refusal.says("access is denied", "expired"):
+        return BrokerAuthError(
+            f"Tradovate does not accept this token.{refusal.quoted}",
+            remedy="Take over a token that is valid still, or connect with the user's API key.",
+            **refusal.facts,
+        )
+    return request_refused(refusal)
+
+
 def request_refused(refusal: Refusal) -> BrokerError:
     """A refused read: a dead token, a right that is not granted, or a question the broker does not take."""
     if refusal.names_a_dead_token:

@@ -6,10 +6,19 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import attrs
+
+from brokersync.auth import TokenKeeper
+from brokersync.errors import BrokerAuthError, BrokerRetryableError, BrokerTokenExpiredError
+from brokersync.events import ConnectionNeedsUser
+from brokersync.factory import make_credentials
 from brokersync.journal import Journal
-from brokersync.records import Connection
+from brokersync.login import OpenLogin, as_auth_error
+from brokersync.records import Connection, ConnectionState
 from brokersync.secret import Secret
 from brokersync.shared import Shared
+from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
+from brokersync.types import AuthResult
 
 
 class Connections(Journal):
@@ -38,7 +47,7 @@ class Connections(Journal):
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
-        plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        plain = _plain(fields)
         async with shared.login(loaded, environment) as login:
             auth, accounts = await login.test(plain)
         connection = Connection(
@@ -58,6 +67,81 @@ class Connections(Journal):
         await shared.store.put_accounts(connection, accounts)
         return connection
 
+    async def take_over(
+        self,
+        provider: str,
+        *,
+        owner: str,
+        tokens: Mapping[str, str | Secret | datetime],
+        fields: Mapping[str, str | Secret] | None = None,
+        environment: str | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+    ) -> Connection:
+        """Keep a login that another program made, without a new one; the same login again keeps its connection.
+
+        `tokens` are what that program holds: `access_token`, `refresh_token`, `expires_at`, `grant_expires_at`, and
+        what else the plugin documents. From here on they are renewed here, so the other program must stop. `fields`,
+        where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
+        `BrokerAuthError` for tokens the broker refuses; then nothing is kept.
+        """
+        shared = self._shared
+        loaded = shared.registry.load(provider)
+        environment = environment or loaded.manifest.environments[0]
+        plain = _plain(fields or {})
+        if plain:
+            make_credentials(loaded, plain)
+        foreign = foreign_login(provider, tokens)
+        unnamed = unnamed_connection(owner, provider, environment, foreign, shared.clock.now())
+        async with shared.login(loaded, environment) as login:
+            auth = await TakeOver(shared, login, unnamed)(foreign, plain)
+            connection = attrs.evolve(
+                unnamed,
+                connection_id=f"{provider}-{secrets.token_hex(5)}",
+                label=label or f"{loaded.manifest.display_name} ({environment})",
+                identity=auth.identity,
+                since=since,
+            )
+            grant = await shared.vault.seal(
+                owner=owner,
+                provider=provider,
+                environment=environment,
+                auth=auth,
+                fields=plain or await self._kept_fields(connection),
+                generation=1,
+            )
+            connection = await shared.store.add_connection(connection, grant, instead_of=foreign.identity)
+            await self._list_accounts(connection, login, auth)
+        return connection
+
+    async def _kept_fields(self, connection: Connection) -> Mapping[str, str]:
+        try:
+            _, fields = await self._shared.vault.load(connection)
+        except BrokerAuthError:
+            return {}
+        return fields
+
+    async def _list_accounts(self, connection: Connection, login: OpenLogin, auth: AuthResult) -> None:
+        """With tokens that are renewed first where they soon end; what can not be listed now, the first sync lists."""
+        shared = self._shared
+        keeper = TokenKeeper(
+            connection=connection,
+            vault=shared.vault,
+            login=login,
+            clock=shared.clock,
+            events=shared.events,
+            lock=shared.locks[f"grant|{connection.owner}|{connection.provider}|{connection.identity}"],
+        )
+        try:
+            await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
+        except BrokerRetryableError:
+            return
+        except (BrokerAuthError, BrokerTokenExpiredError) as error:
+            await shared.store.set_state(connection.connection_id, ConnectionState.NEEDS_USER, error.message)
+            names = {"provider": connection.provider, "connection_id": connection.connection_id}
+            shared.events(ConnectionNeedsUser(**names, reason=error.message))
+            raise (as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error) from error
+
     async def diagnose(self, connection_id: str) -> Sequence[str]:
         """What the user should change at the broker, in sentences; none where all is well or nobody can tell."""
         shared = self._shared
@@ -66,3 +150,7 @@ class Connections(Journal):
         grant, _ = await shared.vault.load(connection)
         async with shared.login(loaded, connection.environment) as login:
             return await login.diagnose(grant.auth)
+
+
+def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}

@@ -32,12 +32,31 @@ class OpenLogin:
         self._loaded, self._provider, self._clock = loaded, provider, clock
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        """A new login from the user's fields."""
+        """A new login from the user's fields. Raises `BrokerAuthError` where none are kept and some are needed."""
+        if not fields and any(field.required for field in self._loaded.manifest.user_fields):
+            raise BrokerAuthError(
+                "The token has ended, and there is nothing to log in again with: the login was taken over without it.",
+                remedy="Connect the login again.",
+                provider=self._loaded.manifest.key,
+                operation="authenticate",
+            )
         return await self._provider.authenticate(make_credentials(self._loaded, fields))
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         """A new token of the same login."""
         return await self._provider.refresh_token(auth)
+
+    async def refresh_unnamed(self, auth: AuthResult) -> AuthResult:
+        """A new token of a login whose name is made up until the broker has told it."""
+        return await self._provider.refresh_token(auth, named=False)
+
+    async def adopt(self, auth: AuthResult) -> AuthResult:
+        """The login that tokens of another program belong to."""
+        return await self._provider.adopt(auth)
+
+    async def accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        """The accounts of a login that exists."""
+        return await self._provider.get_accounts(auth)
 
     async def test(self, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
         """Log in and list the accounts; a broker that wants a moment is given it, three minutes at most."""

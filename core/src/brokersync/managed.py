@@ -52,12 +52,12 @@ class ManagedProvider:
             auth = await self._provider.authenticate(credentials)
         return self._checked_auth("authenticate", auth)
 
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        """See `BrokerProvider`; the answer is of the same login."""
+    async def refresh_token(self, auth: AuthResult, *, named: bool = True) -> AuthResult:
+        """See `BrokerProvider`; the answer is of the same login, unless its name is made up and not yet `named`."""
         with self._border("refresh_token"):
             fresh = await self._provider.refresh_token(auth)
         self._checked_auth("refresh_token", fresh)
-        if fresh.identity != auth.identity:
+        if named and fresh.identity != auth.identity:
             raise self._broken("refresh_token", "it answered with another login's identity")
         return fresh
 

@@ -29,7 +29,7 @@ def data_key(owner: str, new: Callable[[], bytes]) -> Script[bytes]:
     return bytes(row[0])
 
 
-def add_connection(connection: Connection, grant: SealedGrant) -> Script[Connection]:
+def add_connection(connection: Connection, grant: SealedGrant, instead_of: str | None) -> Script[Connection]:
     login = (connection.owner, connection.provider, connection.environment, connection.identity)
     # an id that is somebody else's by chance must never replace that connection, so only the login is a known key
     yield Put("connections", _CONNECTION, [_values(connection)], key=_LOGIN)
@@ -47,7 +47,20 @@ def add_connection(connection: Connection, grant: SealedGrant) -> Script[Connect
     before = yield from fetch_one(f"SELECT generation FROM grants WHERE {_THIS_LOGIN} {{for_update}}", *login)
     generation = before[0] + 1 if before else grant.generation
     yield from _put_grant(attrs.evolve(grant, generation=generation))
+    if instead_of is not None:
+        yield from execute(f"DELETE FROM grants WHERE {_THIS_LOGIN}", *login[:-1], instead_of)
     return connection
+
+
+def keep_grant(grant: SealedGrant) -> Script[None]:
+    yield from _put_grant(grant, replace=False)
+
+
+def drop_grant(grant: SealedGrant) -> Script[None]:
+    yield from execute(
+        f"DELETE FROM grants WHERE {_THIS_LOGIN} AND generation = ?",
+        *(grant.owner, grant.provider, grant.environment, grant.identity, grant.generation),
+    )
 
 
 def connections(owner: str | None) -> Script[tuple[Connection, ...]]:
@@ -108,12 +121,12 @@ def mark_renewing(of: SealedGrant, at: datetime) -> Script[bool]:
     return row is not None
 
 
-def _put_grant(new: SealedGrant) -> Script[None]:
+def _put_grant(new: SealedGrant, *, replace: bool = True) -> Script[None]:
     values = (
         new.owner, new.provider, new.environment, new.identity, new.generation, new.auth, new.credentials,
         _text(new.expires_at), _text(new.grant_expires_at), None,
     )  # fmt: skip
-    yield Put("grants", (*_GRANT, "renewing_since"), [values], key=_LOGIN, replace=True)
+    yield Put("grants", (*_GRANT, "renewing_since"), [values], key=_LOGIN, replace=replace)
 
 
 def _store(connection: Connection) -> Script[None]:

@@ -81,8 +81,19 @@ class Store(Protocol):
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         """The owner's wrapped data key; `new` makes it on first use, and the first of two racing callers wins."""
 
-    async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
-        """Keep a connection and its grant; the same login again keeps the connection and replaces the grant."""
+    async def add_connection(
+        self, connection: Connection, grant: SealedGrant, *, instead_of: str | None = None
+    ) -> Connection:
+        """Keep a connection and its grant; the same login again keeps the connection and replaces the grant.
+
+        The grant of the identity `instead_of` goes in the same transaction: it was this one, under a made-up name.
+        """
+
+    async def keep_grant(self, grant: SealedGrant) -> None:
+        """Keep a grant that no connection has yet, unless there is one of that login."""
+
+    async def drop_grant(self, grant: SealedGrant) -> None:
+        """Take back what `keep_grant` kept, unless it was replaced by a newer generation."""
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         """Oldest first."""

@@ -54,8 +54,16 @@ class SqlStore(ABC):
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         return await self._write(lambda: connections.data_key(owner, new))
 
-    async def add_connection(self, connection: Connection, grant: SealedGrant) -> Connection:
-        return await self._write(lambda: connections.add_connection(connection, grant))
+    async def add_connection(
+        self, connection: Connection, grant: SealedGrant, *, instead_of: str | None = None
+    ) -> Connection:
+        return await self._write(lambda: connections.add_connection(connection, grant, instead_of))
+
+    async def keep_grant(self, grant: SealedGrant) -> None:
+        await self._write(lambda: connections.keep_grant(grant))
+
+    async def drop_grant(self, grant: SealedGrant) -> None:
+        await self._write(lambda: connections.drop_grant(grant))
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         return await self._read(lambda: connections.connections(owner))

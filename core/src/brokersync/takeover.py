@@ -1,0 +1,142 @@
+"""Tokens that another program obtained: whose they are, and nothing of them lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+
+import attrs
+
+from brokersync.auth import TokenKeeper
+from brokersync.converter import from_json
+from brokersync.errors import BrokerConfigError, BrokerTokenExpiredError, Fault
+from brokersync.login import OpenLogin, as_auth_error
+from brokersync.records import Connection
+from brokersync.secret import Secret
+from brokersync.shared import Shared
+from brokersync.types import AuthResult
+
+_TOKENS = ("access_token", "refresh_token")
+_MOMENTS = ("expires_at", "grant_expires_at")
+_ATTEMPTS = 2  # what an earlier attempt renewed may have died since
+
+
+def foreign_login(provider: str, tokens: Mapping[str, str | Secret | datetime]) -> AuthResult:
+    """The tokens as a login of nobody yet; names that mean nothing to core are the plugin's, as `secrets`.
+
+    Raises `BrokerConfigError` where there is no token, or a time without a zone. No value is shown.
+    """
+    given = {name: value for name, value in tokens.items() if value}
+    held = {name: _secret(provider, name, value) for name, value in given.items() if name not in _MOMENTS}
+    if not held:
+        raise _mistake(provider, "No token is given.", f"Give at least one of {' and '.join(_TOKENS)}.")
+    first = held.get("refresh_token") or held.get("access_token") or held[min(held)]
+    return AuthResult(
+        # the same tokens again have the same name, so what an attempt that broke off has renewed is found again
+        identity=f"taken over {sha256(first.reveal().encode()).hexdigest()[:32]}",
+        access_token=held.pop("access_token", None),
+        refresh_token=held.pop("refresh_token", None),
+        secrets=held,
+        expires_at=_moment(provider, "expires_at", given),
+        grant_expires_at=_moment(provider, "grant_expires_at", given),
+    )
+
+
+def _secret(provider: str, name: str, value: object) -> Secret:
+    if isinstance(value, str):
+        return Secret(value)
+    if not isinstance(value, Secret):
+        raise _mistake(provider, f"{name} is no text.", "Give each token as text or as a Secret.")
+    return value
+
+
+def _moment(provider: str, name: str, given: Mapping[str, str | Secret | datetime]) -> datetime | None:
+    if name not in given:
+        return None
+    value = given[name]
+    try:
+        return from_json(value.reveal() if isinstance(value, Secret) else value, datetime)
+    except (ValueError, TypeError, OverflowError):
+        remedy = "Give an aware datetime, or text such as 2026-03-04T15:30:12Z."
+        raise _mistake(provider, f"{name} is no time with a zone.", remedy) from None
+
+
+def _mistake(provider: str, message: str, remedy: str) -> BrokerConfigError:
+    return BrokerConfigError(message, remedy=remedy, provider=provider, operation="take_over", fault=Fault.USER)
+
+
+class TakeOver:
+    """Finds out whose tokens these are; `of` is a connection under the name that `foreign_login` made up.
+
+    An access token that is dead has to be renewed first, and the broker may then replace the refresh token. So the
+    tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
+    renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
+    from it.
+    """
+
+    def __init__(self, shared: Shared, login: OpenLogin, of: Connection) -> None:
+        self._shared, self._login, self._of = shared, login, of
+        self._identity = of.identity
+
+    async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept."""
+        try:
+            return await self._login.adopt(auth)
+        except BrokerTokenExpiredError as error:
+            if auth.refresh_token is None and not fields:
+                raise as_auth_error(error) from error
+        for _ in range(_ATTEMPTS):
+            auth = await self._renewed(auth, fields)
+            if self._identity != self._of.identity:
+                return attrs.evolve(auth, identity=self._identity)
+            try:
+                return await self._login.adopt(auth)
+            except BrokerTokenExpiredError as error:
+                dead = error
+        raise as_auth_error(dead)
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        """What a keeper calls: the new tokens, under the made-up name still."""
+        return self._unnamed(await self._login.refresh_unnamed(auth))
+
+    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
+        """What a keeper calls where the tokens can not be renewed."""
+        return self._unnamed(await self._login.log_in(fields))
+
+    def _unnamed(self, auth: AuthResult) -> AuthResult:
+        self._identity = auth.identity
+        return attrs.evolve(auth, identity=self._of.identity)
+
+    async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        shared, of = self._shared, self._of
+        grant = await shared.vault.seal(
+            owner=of.owner, provider=of.provider, environment=of.environment, auth=auth, fields=fields, generation=1
+        )
+        await shared.store.keep_grant(grant)
+        keeper = TokenKeeper(
+            connection=of,
+            vault=shared.vault,
+            login=self,
+            clock=shared.clock,
+            events=shared.events,
+            lock=shared.locks[f"grant|{of.owner}|{of.provider}|{of.identity}"],
+        )
+        try:
+            return await keeper.renew(auth)
+        finally:
+            # as they came they are the caller's to keep; what was renewed exists nowhere else
+            await shared.store.drop_grant(grant)
+
+
+def unnamed_connection(owner: str, provider: str, environment: str, auth: AuthResult, now: datetime) -> Connection:
+    """What the tokens belong to until their real name is known; it is not kept."""
+    return Connection(
+        connection_id="",
+        owner=owner,
+        provider=provider,
+        environment=environment,
+        label="",
+        identity=auth.identity,
+        created_at=now,
+    )

@@ -1,0 +1,383 @@
+"""Tokens that another program obtained are taken over, and none is lost on the way."""
+
+from __future__ import annotations
+
+import sqlite3
+import types
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderRegistry, Secret
+from brokersync.auth import GrantVault
+from brokersync.errors import BrokerError, BrokerRetryableError
+from brokersync.events import ConnectionNeedsUser, Event
+from brokersync.manifest import parse_manifests
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAccount,
+    BrokerCredentials,
+    BrokerTokenExpiredError,
+    BrokerUnavailableError,
+    ProviderContext,
+    ProviderSpec,
+    TradePage,
+    TradeRequest,
+    hookimpl,
+)
+from brokersync.records import Connection, ConnectionState
+from brokersync.sealing import MasterKey, Sealer
+from brokersync.store import SqliteStore
+from brokersync.types import CoveredSpan
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+FIELDS = {"user": "mira", "password": "hidden-password"}
+MANIFEST = """
+key = "paper"
+display_name = "Paper"
+contract = 0
+environments = ["live"]
+auth = ["password"]
+licence = "Apache-2.0"
+docs = "https://paper.example/docs"
+support = "https://paper.example/help"
+
+[hosts]
+api = "https://paper.example"
+
+[[user_fields]]
+name = "user"
+label = "User"
+help = "As on the site."
+
+[[user_fields]]
+name = "password"
+label = "Password"
+help = "As on the site."
+secret = true
+
+[[sources]]
+name = "fills"
+precedence = 1
+longest_window = "30d"
+"""
+
+
+class Clock:
+    moment = NOW
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return 0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody sleeps here")
+
+
+@attrs.frozen(kw_only=True)
+class PaperCredentials(BrokerCredentials):
+    user: str
+    password: Secret
+
+
+class Broker:
+    """Access tokens of users, and refresh tokens that are good once; `names`: a renewal tells whose it is."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.users = {"hidden-access-0": "mira"}
+        self.refreshes = {"hidden-refresh-0": "mira"}
+        self.asked: list[str] = []
+        self.faults: dict[str, list[BrokerError]] = {}
+        self.adopts, self.names, self.careless = True, False, False
+
+    def ask(self, what: str, token: Secret | None) -> str:
+        text = token.reveal() if token else "nothing"
+        self.asked.append(f"{what} with {text.removeprefix('hidden-')}")
+        if self.faults.get(what):
+            raise self.faults[what].pop(0)
+        if text not in self.users:
+            raise BrokerTokenExpiredError("dead") if text == "hidden-dead" else BrokerAuthError("wrong token")
+        return self.users[text]
+
+    def fresh(self, user: str, identity: str) -> AuthResult:
+        number = len(self.asked)
+        self.users[f"hidden-access-{number}"] = user
+        self.refreshes[f"hidden-refresh-{number}"] = user
+        return AuthResult(
+            identity=identity,
+            access_token=Secret(f"hidden-access-{number}"),
+            refresh_token=Secret(f"hidden-refresh-{number}"),
+            expires_at=self.clock.now() + HOUR,
+        )
+
+    def plugin(self) -> types.ModuleType:
+        @hookimpl
+        def brokersync_provider(broker: str) -> ProviderSpec:
+            return ProviderSpec(
+                credentials=PaperCredentials, create=lambda _: Provider(self), adopt=self.adopt if self.adopts else None
+            )
+
+        module = types.ModuleType("paper")
+        module.__dict__["brokersync_provider"] = brokersync_provider
+        return module
+
+    async def adopt(self, context: ProviderContext, auth: AuthResult) -> AuthResult:
+        return auth if self.careless else attrs.evolve(auth, identity=self.ask("who", auth.access_token))
+
+
+class Provider:
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+    async def authenticate(self, credentials: PaperCredentials) -> AuthResult:
+        self.broker.asked.append(f"login of {credentials.user}")
+        return self.broker.fresh(credentials.user, credentials.user)
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        token = auth.refresh_token.reveal() if auth.refresh_token else ""
+        self.broker.asked.append(f"refresh with {token.removeprefix('hidden-')}")
+        if not token:
+            raise BrokerTokenExpiredError("no refresh token")
+        user = self.broker.refreshes.pop(token, None)
+        if user is None:
+            raise BrokerAuthError("The refresh token was refused.")
+        return self.broker.fresh(user, user if self.broker.names else auth.identity)
+
+    async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        user = self.broker.ask("accounts", auth.access_token)
+        return [BrokerAccount(account_id=f"of {user}", environment="live")]
+
+    async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
+        self.broker.ask("trades", auth.access_token)
+        covered = tuple(
+            CoveredSpan(account_id=one.account_id, environment="live", window=request.window)
+            for one in request.accounts
+        )
+        yield TradePage(covered=covered)
+
+    async def aclose(self) -> None:
+        pass
+
+
+class SpyStore(SqliteStore):
+    """Notes in the broker's own list when a grant has become durable."""
+
+    asked: list[str]
+
+    async def keep_grant(self, grant: Any) -> None:
+        await super().keep_grant(grant)
+        self.asked.append("stored")
+
+    async def replace_grant(self, grant: Any) -> bool:
+        done = await super().replace_grant(grant)
+        self.asked.append("stored")
+        return done
+
+    async def add_connection(self, *values: Any, **named: Any) -> Connection:
+        connection = await super().add_connection(*values, **named)
+        self.asked.append("stored")
+        return connection
+
+
+@attrs.frozen
+class Desk:
+    bs: BrokerSync
+    broker: Broker
+    path: Path
+    vault: GrantVault
+    events: list[Event]
+
+    async def take_over(self, access: str = "hidden-access-0", refresh: str | None = None, **more: Any) -> Connection:
+        tokens = {"access_token": access, "refresh_token": Secret(refresh or ""), **more.pop("tokens", {})}
+        if not refresh:
+            del tokens["refresh_token"]
+        return await self.bs.take_over("paper", owner="me", tokens=tokens, **more)
+
+    def grants(self) -> list[tuple[str, int]]:
+        with sqlite3.connect(self.path) as db:
+            found = db.execute("SELECT identity, generation FROM grants ORDER BY identity").fetchall()
+        db.close()
+        return found
+
+
+@asynccontextmanager
+async def open_desk(broker: Broker, folder: Path) -> AsyncIterator[Desk]:
+    store = SpyStore(folder / "s.db")
+    store.asked = broker.asked
+    registry = ProviderRegistry()
+    registry.register(broker.plugin(), *parse_manifests(MANIFEST, "paper"))
+    keys = MasterKey(bytes(32))
+    events: list[Event] = []
+    bs = BrokerSync(store=store, registry=registry, keys=keys, clock=broker.clock, events=events.append)
+    async with bs:
+        yield Desk(bs, broker, folder / "s.db", GrantVault(store, Sealer(keys)), events)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with open_desk(Broker(), tmp_path) as made:
+        yield made
+
+
+async def test_a_live_token_becomes_a_connection_that_syncs(desk: Desk) -> None:
+    connection = await desk.take_over(tokens={"expires_at": NOW + HOUR, "device": "hidden-device"})
+    assert (connection.identity, connection.state) == ("mira", ConnectionState.ACTIVE)
+    assert [one.account_id for one in await desk.bs.accounts(connection.connection_id)] == ["of mira"]
+    assert desk.broker.asked == ["who with access-0", "stored", "accounts with access-0"]
+    grant, fields = await desk.vault.load(connection)
+    assert (grant.auth.expires_at, fields) == (NOW + HOUR, {})
+    assert grant.auth.secrets == {"device": Secret("hidden-device")}
+    await desk.bs.run(connection.connection_id)
+    assert "trades with access-0" in desk.broker.asked
+
+
+async def test_a_token_that_soon_ends_is_renewed_and_stored_before_it_is_used_further(desk: Desk) -> None:
+    await desk.take_over(refresh="hidden-refresh-0", tokens={"expires_at": "2026-03-02T15:00:30Z"})
+    who, stored, refresh, *then = desk.broker.asked
+    assert (who, stored, refresh) == ("who with access-0", "stored", "refresh with refresh-0")
+    assert then == ["stored", "accounts with access-3"]
+
+
+@pytest.mark.parametrize("names", [False, True], ids=["the broker is asked whose it is", "the renewal tells it"])
+async def test_a_dead_access_token_is_renewed_and_stored_before_the_new_one_is_used(desk: Desk, names: bool) -> None:
+    desk.broker.names = names
+    connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
+    asked = [what for what in desk.broker.asked if not what.startswith("who with access")]
+    assert asked == ["who with dead", "stored", "refresh with refresh-0", "stored", "stored", "accounts with access-3"]
+    assert connection.identity == "mira"
+    assert desk.grants() == [("mira", 1)]
+
+
+async def test_what_was_renewed_before_a_failure_is_gone_on_from_with_the_same_tokens(desk: Desk) -> None:
+    desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerUnavailableError("down")]
+    with pytest.raises(BrokerRetryableError):
+        await desk.take_over("hidden-dead", "hidden-refresh-0")
+    ((made_up, generation),) = desk.grants()
+    assert (made_up.startswith("taken over "), generation) == (True, 2)
+    assert await desk.bs.connections() == ()
+
+    connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert connection.identity == "mira"
+    assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
+    assert desk.grants() == [("mira", 1)]
+
+
+async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(desk: Desk) -> None:
+    desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerUnavailableError("down")]
+    with pytest.raises(BrokerRetryableError):
+        await desk.take_over("hidden-dead", "hidden-refresh-0")
+    desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerTokenExpiredError("dead")]
+    assert (await desk.take_over("hidden-dead", "hidden-refresh-0")).identity == "mira"
+    assert desk.grants() == [("mira", 1)]
+
+
+@pytest.mark.parametrize(
+    ("access", "refresh"),
+    [("hidden-wrong", None), ("hidden-dead", None), ("hidden-dead", "hidden-wrong"), ("hidden-wrong", "hidden-wrong")],
+)
+async def test_a_wrong_token_is_told_without_showing_it_and_nothing_is_kept(
+    desk: Desk, access: str, refresh: str | None
+) -> None:
+    with pytest.raises(BrokerAuthError) as caught:
+        await desk.take_over(access, refresh)
+    assert "hidden" not in f"{caught.value!r} {caught.value.describe()}"
+    assert (desk.grants(), await desk.bs.connections()) == ([], ())
+
+
+async def test_the_same_login_again_keeps_its_connection_and_the_fields_it_has(desk: Desk) -> None:
+    first = await desk.bs.connect("paper", owner="me", fields=FIELDS)
+    again = await desk.take_over()
+    assert again.connection_id == first.connection_id
+    grant, fields = await desk.vault.load(again)
+    assert (grant.auth.access_token, fields) == (Secret("hidden-access-0"), FIELDS)
+    assert desk.grants() == [("mira", 2)]
+
+
+async def test_fields_are_kept_for_a_later_login(desk: Desk) -> None:
+    connection = await desk.take_over(fields=FIELDS | {"password": Secret("hidden-password")})
+    desk.broker.users.clear()
+    desk.broker.faults["trades"] = [BrokerTokenExpiredError("dead")]
+    with pytest.raises(BrokerError):
+        await desk.bs.run(connection.connection_id)
+    _, fields = await desk.vault.load(connection)
+    assert fields == FIELDS
+
+
+async def test_dead_tokens_with_fields_log_in(desk: Desk) -> None:
+    connection = await desk.take_over("hidden-dead", fields=FIELDS)
+    assert "login of mira" in desk.broker.asked
+    assert (connection.identity, desk.grants()) == ("mira", [("mira", 1)])
+
+
+async def test_fields_that_do_not_fit_are_named_before_the_broker_is_asked(desk: Desk) -> None:
+    with pytest.raises(BrokerConfigError, match="pasword"):
+        await desk.take_over(fields={"user": "mira", "pasword": "hidden"})
+    assert desk.broker.asked == []
+
+
+async def test_a_token_that_ends_without_any_fields_asks_the_user(desk: Desk) -> None:
+    connection = await desk.take_over(tokens={"expires_at": NOW + HOUR})
+    desk.broker.clock.moment = NOW + 2 * HOUR
+    with pytest.raises(BrokerAuthError, match="nothing to log in again with"):
+        await desk.bs.run(connection.connection_id)
+    assert (await desk.bs.connection(connection.connection_id)).state is ConnectionState.NEEDS_USER
+
+
+async def test_accounts_that_can_not_be_listed_now_are_listed_by_the_first_sync(desk: Desk) -> None:
+    desk.broker.faults["accounts"] = [BrokerUnavailableError("down")]
+    connection = await desk.take_over()
+    assert await desk.bs.accounts(connection.connection_id) == ()
+    await desk.bs.run(connection.connection_id)
+    assert len(await desk.bs.accounts(connection.connection_id)) == 1
+
+
+async def test_a_login_that_is_refused_its_accounts_is_kept_and_asks_the_user(desk: Desk) -> None:
+    desk.broker.faults["accounts"] = [BrokerAuthError("locked")]
+    with pytest.raises(BrokerAuthError, match="locked"):
+        await desk.take_over()
+    (connection,) = await desk.bs.connections("me")
+    assert (connection.state, connection.reason) == (ConnectionState.NEEDS_USER, "locked")
+    assert [type(event) for event in desk.events].count(ConnectionNeedsUser) == 1
+
+
+async def test_a_plugin_that_takes_no_tokens_says_how_to_go_on(tmp_path: Path) -> None:
+    broker = Broker()
+    broker.adopts = False
+    async with open_desk(broker, tmp_path) as desk:
+        with pytest.raises(BrokerConfigError) as caught:
+            await desk.take_over()
+    assert "takes no tokens over" in caught.value.message
+    assert "user, password" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ({}, "No token is given"),
+        ({"access_token": "", "expires_at": "2026-03-02T15:00:00Z"}, "No token is given"),
+        ({"access_token": "t", "expires_at": "2026-03-02T15:00:00"}, "expires_at is no time with a zone"),
+        ({"access_token": "t", "expires_at": datetime(2026, 3, 2)}, "expires_at is no time with a zone"),
+        ({"access_token": "t", "grant_expires_at": "soon"}, "grant_expires_at is no time with a zone"),
+        ({"access_token": 7}, "access_token is no text"),
+    ],
+)
+async def test_tokens_that_can_not_be_meant_are_said(desk: Desk, tokens: dict[str, Any], said: str) -> None:
+    with pytest.raises(BrokerConfigError, match=said):
+        await desk.bs.take_over("paper", owner="me", tokens=tokens)
+    assert desk.broker.asked == []
+
+
+async def test_a_plugin_that_does_not_say_whose_tokens_they_are_broke_the_contract(desk: Desk) -> None:
+    desk.broker.careless = True
+    with pytest.raises(BrokerError, match="did not say who"):
+        await desk.take_over()
+    assert (desk.grants(), await desk.bs.connections()) == ([], ())

@@ -1,4 +1,4 @@
-"""What the whole workspace's tests share: how large the slow suites are."""
+"""What the whole workspace's tests share: how large the slow suites are, and what they did."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ def sized(request: pytest.FixtureRequest) -> Callable[[str, int, int], int]:
         return number
 
     return choose
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """`told(line)` has a line printed at the end: what a slow suite has really done."""
+
+    def tell(line: str) -> None:
+        request.config.stash[_SIZES][line] = line
+
+    return tell
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

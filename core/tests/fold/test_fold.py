@@ -232,3 +232,10 @@ def test_a_row_read_with_fewer_columns_is_the_same_row_and_adds_no_fee() -> None
 def test_where_nothing_orders_the_rows_what_a_cancel_names_comes_first() -> None:
     one = only(row("z", key="x", price="1"), row("c", CANCEL, refs=("x", "z")), row("a", key="x", price="2"))
     assert (one.status, one.price) == (ACTIVE, Decimal(2))
+
+
+def test_a_rebooking_that_only_a_lower_source_has_told_so_far_stands_behind_what_a_cancel_names() -> None:
+    one = only(
+        row("a", key="x"), row("b", CANCEL, refs=("x", "a")), ("live", row("c", key="x", price="2")),
+    )  # fmt: skip
+    assert (one.status, one.price) == (ACTIVE, Decimal(2))

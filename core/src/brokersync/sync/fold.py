@@ -156,7 +156,8 @@ def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[TradeBooking]) -> 
     def place(row: KeptBooking) -> tuple[object, ...]:
         step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
         stands = step != _STEPS[BookingEffect.NEW] or not voided.intersection(_row_names(row.booking))
-        return (*((order, step, source) if ordered else (step, source, order)), stands, row.booking.booking_id)
+        told = (order, step, source, stands) if ordered else (step, stands, source, order)
+        return (*told, row.booking.booking_id)
 
     return sorted(steps, key=place)
 

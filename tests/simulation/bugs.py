@@ -1,0 +1,293 @@
+"""Classic bugs of sync engines, each put back into the real code for as long as a seed runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Final
+from unittest import mock
+
+import attrs
+
+from brokersync.auth import GrantVault, TokenKeeper
+from brokersync.converter import instant_text
+from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError
+from brokersync.login import OpenLogin
+from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
+from brokersync.store import PageRules, booking, feed, page
+from brokersync.store.feed import NewChange
+from brokersync.store.sql import Put, Script, execute, fetch_one
+from brokersync.store.sql_store import SqlStore
+from brokersync.sync import engine, proof
+from brokersync.sync.commit import Occurrences, PageWriter
+from brokersync.sync.plan import plan_source
+from brokersync.sync.window import WindowReader
+from brokersync.types import AuthResult, BookingEffect, CoveredSpan, TradeBooking, TradePage
+
+Bug = Callable[[], AbstractContextManager[object]]
+
+BUGS: Final[dict[str, Bug]] = {}
+
+_commit_page = SqlStore.commit_page
+
+
+def planted(bug: str | None) -> AbstractContextManager[object]:
+    """The bug of this name, while the context lasts; `None` for none."""
+    return contextlib.nullcontext() if bug is None else BUGS[bug]()
+
+
+def _bug(make: Bug) -> Bug:
+    BUGS[make.__name__.strip("_").replace("_", " ")] = make
+    return make
+
+
+def _in_two(first: Callable[[PageCommit], PageCommit], second: Callable[[PageCommit], PageCommit]) -> Any:
+    """A page's commit as two transactions, with room for a crash between them."""
+
+    async def commit_page(self: SqlStore, page: PageCommit, rules: PageRules) -> PageOutcome:
+        await _commit_page(self, first(page), rules)
+        return await _commit_page(self, second(page), rules)
+
+    return mock.patch.object(SqlStore, "commit_page", commit_page)
+
+
+def _without_place(page: PageCommit) -> PageCommit:
+    return attrs.evolve(page, next_request=None, ends_request=False, finished=None, bookmark=None)
+
+
+@_bug
+def _cursor_before_its_page() -> AbstractContextManager[object]:
+    return _in_two(lambda page: attrs.evolve(page, bookings=(), spans=()), _without_place)
+
+
+@_bug
+def _coverage_before_its_page() -> AbstractContextManager[object]:
+    return _in_two(
+        lambda page: _without_place(attrs.evolve(page, bookings=())), lambda page: attrs.evolve(page, spans=())
+    )
+
+
+@_bug
+def _feed_positions_taken_before_their_rows_are_written() -> AbstractContextManager[object]:
+    held: list[list[tuple[Any, ...]]] = []
+
+    def publish(owner: str, at: datetime, changes: Sequence[NewChange]) -> Script[None]:
+        if not changes:
+            return
+        row = yield from fetch_one(
+            "UPDATE feed_head SET position = position + ? WHERE one = 1 RETURNING position", len(changes)
+        )
+        held.append(
+            [
+                (
+                    position, owner, one.account, one.trade_id, one.kind.value, one.cause.value, one.revision,
+                    instant_text(at), one.merged_into,
+                )
+                for position, one in enumerate(changes, row[0] - len(changes) + 1)
+            ]
+        )  # fmt: skip
+
+    def write(rows: list[tuple[Any, ...]]) -> Script[None]:
+        yield Put("changes", feed._COLUMNS, rows)
+
+    async def commit_page(self: SqlStore, page: PageCommit, rules: PageRules) -> PageOutcome:
+        outcome = await _commit_page(self, page, rules)
+        while held:
+            rows = held.pop()
+            await self._write(lambda rows=rows: write(rows))  # type: ignore[misc]  # mypy can not infer it
+        return outcome
+
+    return _both(mock.patch.object(SqlStore, "commit_page", commit_page), mock.patch.object(page, "publish", publish))
+
+
+@_bug
+def _bookings_of_cancelled_trades_deleted() -> AbstractContextManager[object]:
+    cancelled = "SELECT set_id FROM trades WHERE status = 'cancelled'"
+
+    async def commit_page(self: SqlStore, page: PageCommit, rules: PageRules) -> PageOutcome:
+        outcome = await _commit_page(self, page, rules)
+        await self._write(lambda: execute(f"DELETE FROM bookings WHERE set_id IN ({cancelled})"))
+        return outcome
+
+    return mock.patch.object(SqlStore, "commit_page", commit_page)
+
+
+@_bug
+def _new_content_of_a_known_row_dropped() -> AbstractContextManager[object]:
+    content_of = booking.booking_content
+
+    def booking_content(row: TradeBooking) -> tuple[str, bytes]:
+        return content_of(row)[0], hashlib.blake2b(row.booking_id.encode(), digest_size=16).digest()
+
+    return mock.patch.object(booking, "booking_content", booking_content)
+
+
+@_bug
+def _fence_ignored() -> AbstractContextManager[object]:
+    def check_lease(lease: Lease) -> Script[None]:
+        yield from ()
+
+    return mock.patch.object(page, "check_lease", check_lease)
+
+
+@_bug
+def _lease_not_waited_for() -> AbstractContextManager[object]:
+    take_of = SqlStore.take_lease
+
+    async def take_lease(self: SqlStore, name: str, *, holder: str, **facts: Any) -> Lease:
+        return attrs.evolve(await take_of(self, name, holder=holder, **facts), holder=holder)
+
+    return mock.patch.object(SqlStore, "take_lease", take_lease)
+
+
+@_bug
+def _cancel_before_its_target_dropped() -> AbstractContextManager[object]:
+    commit_of = PageWriter.commit
+
+    async def commit(self: PageWriter, page: TradePage, **facts: Any) -> PageOutcome:
+        met: set[str] = self.__dict__.setdefault("met", set())
+        met.update(name for one in page.bookings if one.trade is not None for name in (one.booking_id, *one.aliases))
+        kept = (one for one in page.bookings if one.effect is not BookingEffect.CANCEL or met.intersection(one.refs))
+        return await commit_of(self, attrs.evolve(page, bookings=tuple(kept)), **facts)
+
+    return mock.patch.object(PageWriter, "commit", commit)
+
+
+@_bug
+def _span_closed_after_an_error() -> AbstractContextManager[object]:
+    async def following(
+        self: WindowReader, pages: AsyncGenerator[TradePage, None], last: TradePage | None
+    ) -> TradePage | None:
+        try:
+            return await anext(pages, None)
+        except BrokerRetryableError:
+            ask = self._writer._ask
+            assert ask is not None
+            covered = (
+                CoveredSpan(account_id=one.account_id, environment=one.environment, window=ask.window)
+                for one in ask.accounts
+            )
+            return TradePage(covered=tuple(covered))
+
+    return mock.patch.object(WindowReader, "_next", following)
+
+
+@_bug
+def _finality_lag_ignored() -> AbstractContextManager[object]:
+    def by_finality(source: object, window: Any, finality: object, read_at: object) -> tuple[Span, ...]:
+        return (Span(window=window, state=SpanState.FINAL),)
+
+    return mock.patch.object(proof, "_by_finality", by_finality)
+
+
+@_bug
+def _a_resumed_reading_counts_as_a_new_one() -> AbstractContextManager[object]:
+    start_of = PageWriter._start
+
+    def start(self: PageWriter, ask: Any, source: Any, opened: Any) -> None:
+        start_of(self, ask, source, None if opened is None else attrs.evolve(opened, begun_at=None))
+
+    return mock.patch.object(PageWriter, "_start", start)
+
+
+@_bug
+def _provisional_taken_for_final() -> AbstractContextManager[object]:
+    def plan(source: Any, accounts: Any, spans: Mapping[Any, Sequence[Span]], **facts: Any) -> Any:
+        closed = {key: [attrs.evolve(one, state=SpanState.FINAL) for one in value] for key, value in spans.items()}
+        return plan_source(source, accounts, closed, **facts)
+
+    return mock.patch.object(engine, "plan_source", plan)
+
+
+@_bug
+def _equal_rows_counted_from_the_middle() -> AbstractContextManager[object]:
+    def number(self: Occurrences, booking: TradeBooking) -> TradeBooking:
+        booking = number_of(self, booking)
+        self.seen = False
+        return booking
+
+    number_of = Occurrences.number
+    return mock.patch.object(Occurrences, "number", number)
+
+
+@_bug
+def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
+    async def stored(self: TokenKeeper, grant: Grant, auth: AuthResult, fields: Mapping[str, str], how: str) -> Grant:
+        async def later() -> None:
+            await asyncio.sleep(20)
+            await self._vault.replace(grant, auth, fields)
+
+        asyncio.get_running_loop().create_task(later())
+        return attrs.evolve(grant, auth=auth, generation=grant.generation + 1)
+
+    return mock.patch.object(TokenKeeper, "_stored", stored)
+
+
+@_bug
+def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]:
+    load = GrantVault.load
+
+    async def newer_than(self: TokenKeeper, stale: AuthResult) -> AuthResult:
+        first = self.__dict__.get("first") or await load(self._vault, self._connection)
+        self.__dict__["first"] = first
+        return (await self._renewed(*first)).auth
+
+    async def current(self: TokenKeeper, auth: AuthResult) -> AuthResult:
+        if "first" not in self.__dict__:
+            self.__dict__["first"] = await load(self._vault, self._connection)
+        return await current_of(self, auth)
+
+    current_of = TokenKeeper.current
+    return _both(
+        mock.patch.object(TokenKeeper, "_newer_than", newer_than), mock.patch.object(TokenKeeper, "current", current)
+    )
+
+
+@_bug
+def _older_grant_written_over_a_newer_one() -> AbstractContextManager[object]:
+    replace_of = GrantVault.replace
+
+    async def replace(self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str]) -> bool:
+        while not await replace_of(self, grant, auth, fields):
+            grant = attrs.evolve(grant, generation=grant.generation + 1)
+        return True
+
+    return mock.patch.object(GrantVault, "replace", replace)
+
+
+@_bug
+def _unknown_outcome_taken_for_a_refusal() -> AbstractContextManager[object]:
+    refresh_of = OpenLogin.refresh_token
+
+    async def refresh_token(self: OpenLogin, auth: AuthResult) -> AuthResult:
+        try:
+            return await refresh_of(self, auth)
+        except BrokerRetryableError as error:
+            raise BrokerAuthError(error.message) from error
+
+    return mock.patch.object(OpenLogin, "refresh_token", refresh_token)
+
+
+@_bug
+def _failed_page_skipped() -> AbstractContextManager[object]:
+    async def following(
+        self: WindowReader, pages: AsyncGenerator[TradePage, None], last: TradePage | None
+    ) -> TradePage | None:
+        try:
+            return await anext(pages, None)
+        except BrokerError:
+            return None
+
+    return mock.patch.object(WindowReader, "_next", following)
+
+
+@contextlib.contextmanager
+def _both(*patches: AbstractContextManager[object]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield

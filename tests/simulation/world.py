@@ -1,0 +1,346 @@
+"""One seed's course of events: users connect, workers sync and crash and race, and in the end all is put in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from brokersync import BrokerSync, Settings
+from brokersync.errors import BrokerAuthError, BrokerRetryableError
+from brokersync.events import Event, SyncDeferred, SyncFailed, SyncFinished, SyncStarted
+from brokersync.records import Connection, Deferred, Done
+from brokersync.registry import ProviderRegistry
+from brokersync.sealing import MasterKey
+
+from .books import Books, Seen
+from .broker import Broker
+from .follower import Follower
+from .invariants import Violation, check, check_ledger
+from .logins import BY_THE_USER
+from .loop import Process, ProcessClock, VirtualLoop
+from .plugin import READING, ModelPlugin, Reading
+from .shape import DAY, HOUR, KEY, START, Shape, Weather
+from .store import WatchedStore
+
+_KEYS: Final = MasterKey(bytes(32))
+_SECOND: Final = timedelta(seconds=1)
+_LASTS: Final = timedelta(days=2)
+
+
+@attrs.define(eq=False)
+class Login:
+    """A user's login at the broker, and the connection that was made of it."""
+
+    owner: str
+    identity: str
+    connection_id: str | None = None
+    screen: Process | None = None
+    readings: list[Reading] = attrs.field(factory=list)
+    kept: set[tuple[str, Seen]] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False)
+class Worker:
+    """What a process does, and when it is over: because it is done, or because it crashed."""
+
+    task: asyncio.Task[None]
+    over: asyncio.Event
+
+
+class World:
+    """Everything of one seed; `run` is its whole life."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        chance = random.Random(seed)
+        self.seed, self.folder, self.chance = seed, folder, chance
+        self.shape = Shape.draw(chance)
+        self.ends = START + _LASTS
+        self.weather = Weather.draw(chance, lasts=_LASTS)
+        self.loop = VirtualLoop(random.Random(chance.random()), START)
+        self.manifest = self.shape.manifest()
+        self.accounts, self.opened = _cast(chance)
+        self.logins = [Login(identity.split("-")[0], identity) for identity in self.accounts]
+        self.books = Books(self.shape, self.opened, self.ends, chance)
+        self.lines: list[str] = []
+        self.broker = Broker(
+            self.shape, self.weather, self.books, self.accounts, self.opened, self.loop, chance, self.tell, self._stop
+        )
+        self.followers = [Follower(owner) for owner in sorted({login.owner for login in self.logins})]
+        self.registry = ProviderRegistry()
+        self.registry.register(ModelPlugin(self.broker), self.manifest)
+        self._crashes = self.weather.crashes
+        self._number = self._stops = 0
+        self.trespasses: list[str] = []
+        self._running: dict[str, tuple[Process, datetime]] = {}
+        self._workers: dict[str, Process] = {}
+
+    def tell(self, what: str) -> None:
+        process = Process.current()
+        self.lines.append(f"{self.loop.now():%d %H:%M:%S.%f} {process.name if process else '-':<3} {what}")
+
+    # the course of events
+
+    async def run(self) -> None:
+        """Trouble first, then calm; then everything is brought to its end and looked at."""
+        disturbances = self.loop.spawn(None, self._disturb())
+        async with asyncio.TaskGroup() as workers:
+            for number in range(self.weather.workers):
+                workers.create_task(self._keep_alive(f"w{number}"))
+        disturbances.cancel()
+        await self._recover()
+
+    async def _keep_alive(self, name: str) -> None:
+        """Start a worker again and again, as whoever runs processes does."""
+        while self.loop.now() < self.ends:
+            worker = self._start(name)
+            await worker.over.wait()
+            if worker.task.done():
+                worker.task.result()
+            await asyncio.sleep(self.chance.random() * 3 * 3600)
+
+    def _start(self, name: str) -> Worker:
+        self._number += 1
+        over = asyncio.Event()
+        process = Process(f"{name}.{self._number}", lambda: self._crashed(process, store, over))
+        process.skew = timedelta(seconds=self.chance.uniform(-2, 2))
+        store, bs = self._open(process)
+        self._workers[name] = process
+        if self._crashes > 0:
+            self._crashes -= 1
+            process.light_fuse(self.chance.randrange(self.chance.choice((100, 400, 1200))))
+        elif self.weather.deadly == 0:
+            process.spare()
+        self.tell(f"{process.name} starts")
+        task = self.loop.spawn(process, self._work(bs))
+        task.add_done_callback(lambda _: over.set())
+        return Worker(task, over)
+
+    def _open(self, process: Process) -> tuple[WatchedStore, BrokerSync]:
+        store = WatchedStore(self.folder / "store.db", self.trespasses.append)
+        bs = BrokerSync(
+            store=store,
+            registry=self.registry,
+            keys=_KEYS,
+            settings=Settings(),
+            clock=ProcessClock(self.loop, process),
+            events=self._hear,
+        )
+        return store, bs
+
+    def _crashed(self, process: Process, store: WatchedStore, over: asyncio.Event) -> None:
+        self.tell(f"{process.name} crashes")
+        store.vanish()
+        self.loop.call_soon(over.set, context=self.loop.context_of(None))
+
+    def _hear(self, event: Event) -> None:
+        facts = attrs.asdict(event, recurse=False)
+        shown = {name: value for name, value in facts.items() if name not in ("provider", "url", "duration")}
+        self.tell(f"{type(event).__name__} {' '.join(f'{name}={value}' for name, value in shown.items())}")
+        if isinstance(event, SyncStarted):
+            self._begins(event.connection_id)
+        elif isinstance(event, SyncFinished | SyncDeferred | SyncFailed):
+            self._ends(event.connection_id)
+
+    def _begins(self, connection_id: str) -> None:
+        """A run begins; another may be under way only in a process that was thought to be dead."""
+        process, now = Process.current(), self.loop.now()
+        assert process is not None
+        other, since = self._running.get(connection_id, (process, now))
+        if other is not process and other.alive and not other.stopped_since(since):
+            self.trespasses.append(f"{process.name} and {other.name} both sync {connection_id}")
+        self._running[connection_id] = process, now
+
+    def _ends(self, connection_id: str) -> None:
+        running = self._running.get(connection_id)
+        if running is not None and running[0] is Process.current():
+            del self._running[connection_id]
+
+    async def _work(self, bs: BrokerSync) -> None:
+        async with bs:
+            await check_ledger(self, bs)
+            async with asyncio.TaskGroup() as group:
+                for login in self.logins:
+                    group.create_task(self._serve(bs, login))
+                for follower in self.followers:
+                    group.create_task(self._follow(bs, follower))
+        self.tell("ends")
+
+    async def _follow(self, bs: BrokerSync, follower: Follower) -> None:
+        while self.loop.now() < self.ends:
+            await asyncio.sleep(self.chance.uniform(4, 20) * 3600)
+            await follower.look(bs)
+
+    async def _serve(self, bs: BrokerSync, login: Login) -> None:
+        """One connection as a backend serves it: connect, run, wait for as long as it is told, run again."""
+        await asyncio.sleep(self.chance.random() * 6 * 3600)
+        while self.loop.now() < self.ends:
+            wait = await self._turn(bs, login)
+            await asyncio.sleep(wait)
+
+    async def _turn(self, bs: BrokerSync, login: Login) -> float:
+        """One run, or one login; how many seconds to wait after it."""
+        began = self.loop.now()
+        try:
+            if login.connection_id is None:
+                await self._log_in(bs, login)
+                return self.chance.uniform(1, 600)
+            outcome = await self.sync(bs, login)
+        except BrokerAuthError as error:
+            self.check_revoked(login, str(error), began)
+            await asyncio.sleep(self.chance.uniform(60, 4 * 3600))
+            if login.identity in self.broker.logins.revoked:
+                await self._log_in(bs, login)
+            return self.chance.uniform(60, 3600)
+        except BrokerRetryableError as error:
+            self.tell(f"{login.identity}: {error}")
+            return self.chance.uniform(30, 1800) + (error.retry_after or timedelta(0)).total_seconds()
+        if isinstance(outcome, Deferred):
+            wait = (outcome.until - self.loop.now()).total_seconds()
+            return max(wait, 0) + self.chance.uniform(5, self.chance.choice((60, 3600)))
+        return self.chance.uniform(5, 14) * 3600 * self.weather.workers
+
+    async def connect(self, bs: BrokerSync, login: Login) -> Connection:
+        """What a user does at the screen, with what the broker wants of them now."""
+        fields = {"user": login.identity, "password": self.broker.logins.password(login.identity)}
+        token = BY_THE_USER.set(True)
+        try:
+            connection = await bs.connect(KEY, owner=login.owner, fields=fields, since=START - 2 * DAY)
+        finally:
+            BY_THE_USER.reset(token)
+        if login.connection_id not in (None, connection.connection_id):
+            raise Violation("logging in again keeps the connection", f"{login.identity} has another one")
+        login.connection_id = connection.connection_id
+        self.broker.logins.restore(login.identity)
+        return connection
+
+    async def _log_in(self, bs: BrokerSync, login: Login) -> None:
+        """As `connect`, by a user who sits at one screen at a time, and tries again another time when it fails."""
+        if login.screen is not None and login.screen.alive:
+            return
+        login.screen = Process.current()
+        try:
+            await self.connect(bs, login)
+        except (BrokerAuthError, BrokerRetryableError) as error:
+            self.tell(f"{login.identity} can not log in: {error}")
+        finally:
+            login.screen = None
+
+    def check_revoked(self, login: Login, why: str, since: datetime) -> None:
+        """A login needs its user only where the broker has ended it; a run may learn so late."""
+        logins = self.broker.logins
+        if login.identity not in logins.revoked and logins.restored.get(login.identity, START) < since:
+            raise Violation("no login dies by our own hand", f"{login.identity} needs its user: {why}")
+
+    async def sync(self, bs: BrokerSync, login: Login) -> Done | Deferred:
+        assert login.connection_id is not None
+        reading = Reading()
+        login.readings.append(reading)
+        token = READING.set(reading)
+        try:
+            outcome = await bs.run(login.connection_id)
+        finally:
+            READING.reset(token)
+        if isinstance(outcome, Done):
+            login.kept |= reading.rows
+        return outcome
+
+    async def _disturb(self) -> None:
+        """What happens to machines and logins from outside."""
+        weather = self.weather
+        plan = [self._leap] * weather.leaps + [self._revoke] * weather.revocations
+        moments = sorted(self.chance.random() * _LASTS.total_seconds() for _ in plan)
+        self.chance.shuffle(plan)
+        for moment, act in zip(moments, plan, strict=True):
+            wait = (START + timedelta(seconds=moment) - self.loop.now()).total_seconds()
+            await asyncio.sleep(max(wait, 0))
+            act()
+
+    def _leap(self) -> None:
+        by = timedelta(seconds=self.chance.choice((40, 1800, 5 * 3600)))
+        self.tell(f"the machine sleeps for {by}")
+        self.loop.leap(by)
+        for worker in self._workers.values():
+            worker.stop(self.loop.now(), self.loop.time())
+            worker.skew = timedelta(seconds=self.chance.uniform(-2, 2))
+
+    def _revoke(self) -> None:
+        login = self.chance.choice(self.logins)
+        self.tell(f"the broker ends all sessions of {login.identity}")
+        self.broker.logins.revoke(login.identity)
+
+    def _stop(self, process: Process) -> None:
+        if process.alive and self.weather.stops > self._stops:
+            self._stops += 1
+            seconds = self.chance.choice((20, 300, 4000))
+            self.tell(f"{process.name} stands still for {seconds} seconds")
+            self.loop.stop_process(process, seconds)
+
+    async def _recover(self) -> None:
+        """The faults end: a last process runs everything until it is done, and what it leaves is looked at."""
+        self.broker.calm = True
+        settled = max(self.books.complete_at, self.ends) + self.shape.lag + DAY + 2 * HOUR
+        await asyncio.sleep(max((settled - self.loop.now()).total_seconds(), 0))
+        process = Process("end")
+        process.spare()
+        _, bs = self._open(process)
+        await self.loop.spawn(process, self._finish(bs))
+
+    async def _finish(self, bs: BrokerSync) -> None:
+        async with bs:
+            for login in self.logins:
+                # the first may only finish what was begun long ago
+                await self._settle(bs, login)
+                await self._settle(bs, login)
+            for follower in self.followers:
+                await follower.look(bs)
+            await check(self, bs)
+
+    async def _settle(self, bs: BrokerSync, login: Login) -> None:
+        for _ in range(40):
+            try:
+                if login.connection_id is None:
+                    await self.connect(bs, login)
+                outcome = await self.sync(bs, login)
+            except BrokerAuthError as error:
+                self.check_revoked(login, str(error), self.loop.now())
+                await self.connect(bs, login)
+                continue
+            if isinstance(outcome, Done):
+                if outcome.report.problems:
+                    raise Violation("a calm broker is read to the end", f"{outcome.report.problems}")
+                return
+            await asyncio.sleep(max((outcome.until - self.loop.now()).total_seconds(), 0) + 1)
+        raise Violation("everything comes to its end", f"{login.identity} is put off again and again")
+
+
+def _cast(chance: random.Random) -> tuple[dict[str, Sequence[str]], dict[str, datetime]]:
+    """Who logs in and which accounts they see; some are seen by two, some are opened later."""
+    accounts: dict[str, Sequence[str]] = {"alice-1": ["A", "S"]}
+    if chance.random() < 0.5:
+        accounts["alice-2"] = ["S", "Bo"]
+    if chance.random() < 0.3:
+        accounts["bob-1"] = ["S"]
+    opened = {name: START - 4 * DAY for name in ("A", "S", "Bo") if any(name in seen for seen in accounts.values())}
+    if chance.random() < 0.3:
+        opened["S"] = START + timedelta(hours=chance.randrange(40))
+    return accounts, opened
+
+
+@contextlib.contextmanager
+def scratch(seed: int) -> Iterator[Path]:
+    """A folder in memory, where the machine has one."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

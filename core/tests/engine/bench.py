@@ -69,6 +69,7 @@ class Bench:
         self.since: datetime | None = START
         self.connected_at = START
         self.readable: tuple[str, ...] | None = None
+        self.counts_failures = True
         self.answer: Answer = lambda request: [page(request)]
         self.requests: list[TradeRequest] = []
         self.open_generators = 0
@@ -101,7 +102,8 @@ class Bench:
             connection=self.connection, manifest=manifest, read=self._read, store=self.store, clock=self.clock,
             events=self.events.append, report=report,
             options=SyncOptions(
-                long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable
+                long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable,
+                counts_failures=self.counts_failures,
             ),
         )  # fmt: skip
         self.requests.clear()

@@ -92,7 +92,7 @@ async def test_what_is_lost_is_not_asked_for_and_a_later_proof_still_counts(benc
     await bench.run()
     lost_until = TODAY - DAY
     assert (await bench.spans())[0] == (START, lost_until, LOST)
-    assert [request.window.start for request in bench.requests] == [lost_until]
+    assert min(request.window.start for request in bench.requests) == lost_until
     bench.source_is(look_back=30 * DAY)
     await bench.run(again_from=START)
     assert (await bench.spans())[0][::2] == (START, SpanState.FINAL)

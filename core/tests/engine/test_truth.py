@@ -195,7 +195,7 @@ async def test_a_window_of_which_nothing_can_be_had_is_given_up_in_few_requests(
 async def test_a_search_that_a_limit_breaks_off_goes_on_with_what_is_left(bench: Bench) -> None:
     bench.source_is(open_day=False)
     border = START + 3 * DAY
-    allowed = [3]
+    allowed = [2]
 
     def answer(request: TradeRequest) -> list[Step]:
         if not allowed[0]:
@@ -206,7 +206,7 @@ async def test_a_search_that_a_limit_breaks_off_goes_on_with_what_is_left(bench:
     bench.answer = answer
     for _ in range(5):
         await bench.run()
-        allowed[0] = 3
+        allowed[0] = 2
     assert await bench.spans() == [(START, border, LOST), (border, TODAY, FINAL)]
 
 

@@ -15,6 +15,7 @@ from brokersync.records import (
     Change,
     Connection,
     ConnectionState,
+    FailedWindow,
     KeptBooking,
     Lease,
     OpenRequest,
@@ -140,6 +141,14 @@ class Store(Protocol):
 
     async def end_round(self, connection_id: str) -> None:
         """The next sync begins a new round, in which everything that is due is read again."""
+
+    async def failing(self, connection_id: str, source: str) -> Mapping[str, tuple[FailedWindow, ...]]:
+        """The windows that keep failing, in order, per request's account."""
+
+    async def put_failing(
+        self, connection_id: str, source: str, account: str, windows: Sequence[FailedWindow], *, lease: Lease | None
+    ) -> None:
+        """Replace the failing windows of one request. Raises `LeaseLostError`."""
 
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None: ...
 

@@ -119,6 +119,12 @@ TABLES: Final = (
         (*_REQUEST, "starts"),
         clustered=True,
     ),
+    Table(
+        "failing_windows",
+        {**_REQUEST, "starts": "text", "ends": "text", "failures": "int", "reason": "text", "at": "text"},
+        (*_REQUEST, "starts"),
+        clustered=True,
+    ),
     Table("bookmarks", {**_REQUEST, "bookmark": "text"}, tuple(_REQUEST), clustered=True),
     Table(
         "quarantine",

@@ -14,6 +14,7 @@ from brokersync.records import (
     Change,
     Connection,
     ConnectionState,
+    FailedWindow,
     Lease,
     OpenRequest,
     PageCommit,
@@ -21,7 +22,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, feed, leases, progress, reading
+from brokersync.store import connections, failing, feed, leases, progress, reading
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -119,6 +120,14 @@ class SqlStore(ABC):
 
     async def end_round(self, connection_id: str) -> None:
         await self._write(lambda: progress.end_round(connection_id))
+
+    async def failing(self, connection_id: str, source: str) -> Mapping[str, tuple[FailedWindow, ...]]:
+        return await self._read(lambda: failing.failing(connection_id, source))
+
+    async def put_failing(
+        self, connection_id: str, source: str, account: str, windows: Sequence[FailedWindow], *, lease: Lease | None
+    ) -> None:
+        await self._write(lambda: failing.put_failing(connection_id, source, account, windows, lease))
 
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None:
         return await self._read(lambda: progress.bookmark(connection_id, source, account))

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
+from brokersync.errors import BrokerDataUnavailableError, BrokerError, DataUnavailableReason
 from brokersync.sync.commit import PageWriter
+from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import middle
 from brokersync.sync.plan import Ask
 from brokersync.sync.window import Wait
@@ -20,8 +21,10 @@ class BorderSearch:
     A broker that refuses a year because its first day is too old would still give the last months of it.
     """
 
-    def __init__(self, read: Callable[[Ask], Awaitable[Wait | None]], writer: PageWriter) -> None:
-        self._read, self._writer = read, writer
+    def __init__(
+        self, read: Callable[[Ask], Awaitable[Wait | None]], writer: PageWriter, failures: FailureBook
+    ) -> None:
+        self._read, self._writer, self._failures = read, writer, failures
 
     async def refused(self, ask: Ask, error: BrokerDataUnavailableError) -> Wait | None:
         """Deal with the refusal of `ask`; raises what reading a part of it raises."""
@@ -38,6 +41,10 @@ class BorderSearch:
                     low = half
                     continue
                 await self._writer.unavailable(newer, refusal)
+            except BrokerError:
+                # the next sync goes on with what is left of the search
+                await self._failures.refused(attrs.evolve(ask, window=TimeWindow(low, high)))
+                raise
             else:
                 if wait is not None:
                     return wait

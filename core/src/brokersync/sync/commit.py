@@ -109,11 +109,17 @@ class PageWriter:
         self._occurrences = Occurrences()
         self._bookmark: str | None = None
         self._gave_rows = opened is not None and opened.gave_rows
+        self._moved = False
 
     @property
     def keeps_place(self) -> bool:
         """Whether the present request can go on later from where it stands."""
         return self._kept is not None and self._kept.cursor is not None
+
+    @property
+    def moves_on(self) -> bool:
+        """Whether the present reading came to a place from which it can go on."""
+        return self._moved
 
     async def commit(self, page: TradePage, *, going_on: bool, read_at: datetime | None = None) -> PageOutcome:
         """Make a page durable that came at `read_at`, else just now; without `going_on` it ends its reading."""
@@ -138,6 +144,7 @@ class PageWriter:
             self._rules,
         )
         self._kept = following or self._kept
+        self._moved = self._moved or (following is not None and following.cursor is not None)
         self._report.page(page, outcome)
         self._events(self._committed(page, outcome))
         return outcome

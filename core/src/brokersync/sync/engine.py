@@ -19,18 +19,19 @@ from brokersync.errors import (
     BrokerRetryableError,
 )
 from brokersync.events import EventSink, WindowStarted
-from brokersync.manifest import Manifest, Retention, SourceScope, SourceSpec
+from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, Deferred, Done, Lease, OpenRequest
 from brokersync.store import Store
+from brokersync.sync.begun import BegunRequests
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
+from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.window import Reader, Wait, WindowReader
-from brokersync.types import BrokerAccount
 
 _FIRST_PAUSE = timedelta(seconds=30)
 _FAILURES_IN_A_ROW = 3
@@ -43,7 +44,8 @@ _SESSION_ROUND_LASTS = timedelta(minutes=10)
 class SyncOptions:
     """What one sync may do: which sources, from when on it reads again, and the longest wait it sleeps.
 
-    `readable` are the sources that the login may read at all; all where that is not known.
+    `readable` are the sources that the login may read at all; all where that is not known. Without `counts_failures`,
+    while the whole broker is away, no failure is held against a window.
     With a `lease` nothing is committed once another worker holds it.
     """
 
@@ -51,6 +53,7 @@ class SyncOptions:
     sources: tuple[str, ...] | None = None
     again_from: datetime | None = None
     readable: tuple[str, ...] | None = None
+    counts_failures: bool = True
     lease: Lease | None = None
 
 
@@ -108,7 +111,15 @@ class SyncEngine:
             long_wait=options.long_wait,
             with_bookmarks=options.again_from is None,
         )
-        self._border = BorderSearch(lambda ask: self._window.read(ask, None), self._writer)
+        self._failures = FailureBook(
+            connection_id=connection.connection_id,
+            store=store,
+            clock=clock,
+            lease=options.lease,
+            counts=options.counts_failures,
+        )
+        self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
+        self._border = BorderSearch(lambda ask: self._window.read(ask, None), self._writer, self._failures)
         self._losses = LossWriter(
             connection=connection,
             manifest=manifest,
@@ -141,7 +152,7 @@ class SyncEngine:
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
-        begun = await self._begun(source)
+        begun = await self._begun.of(source)
         await self._losses.note(source, self._clock.now())
         # what was begun is finished before the rest is planned, so that nothing is asked twice
         if not await self._work_off(begun, waiting):
@@ -183,15 +194,19 @@ class SyncEngine:
             outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
+            await self._failures.count(ask, error)
             outcome = _Outcome.FAILED
         self._unanswered = 0
         return outcome
 
     async def _read(self, ask: Ask, opened: OpenRequest | None) -> Wait | None:
         try:
-            return await self._window.read(ask, opened)
+            wait = await self._window.read(ask, opened)
         except BrokerDataUnavailableError as error:
-            return await self._border.refused(ask, error)
+            wait = await self._border.refused(ask, error)
+        if wait is None:
+            await self._failures.forget(ask)
+        return wait
 
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
         self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
@@ -203,25 +218,14 @@ class SyncEngine:
         if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError):
             return _Outcome.REST
         await self._writer.stuck()
+        if not self._writer.moves_on:
+            await self._failures.count(ask, error)
         self._unanswered += 1
         return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
 
     async def _known_accounts(self) -> set[tuple[str, str]]:
         known = await self._store.accounts(self._connection.connection_id)
         return {(account.environment, account.account_id) for account in known}
-
-    async def _begun(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
-        accounts = await self._store.accounts(self._connection.connection_id)
-        found: list[tuple[Ask, OpenRequest | None]] = []
-        for request in await self._store.open_requests(self._connection.connection_id):
-            if request.source != source.name:
-                continue
-            if source.retention is Retention.SESSION and request.window.end <= self._clock.now():
-                # its place would lead into the list of the next session
-                await self._store.drop_request(request.connection_id, request.source, request.account)
-            elif (ask := _continued(request, source, accounts)) is not None:
-                found.append((ask, request))
-        return found
 
     async def _planned(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
         planned = plan_source(
@@ -231,6 +235,7 @@ class SyncEngine:
             now=self._clock.now(),
             since=self._connection.since,
             again_from=self._options.again_from,
+            failing=await self._failures.known(source),
         )
         # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
         # reading again what the part before has just read
@@ -260,10 +265,3 @@ class SyncEngine:
     def _postpone(self, until: datetime, reason: str) -> None:
         if self._later is None or until < self._later[0]:
             self._later = (until, reason)
-
-
-def _continued(request: OpenRequest, source: SourceSpec, accounts: Sequence[BrokerAccount]) -> Ask | None:
-    if source.scope is SourceScope.LOGIN:
-        return Ask(source=source, accounts=tuple(accounts), window=request.window)
-    mine = tuple(one for one in accounts if f"{one.environment}/{one.account_id}" == request.account)
-    return Ask(source=source, accounts=mine, window=request.window) if mine else None

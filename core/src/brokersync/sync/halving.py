@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Final
 
 import attrs
 
@@ -14,7 +15,7 @@ from brokersync.sync.days import floor, next_day
 from brokersync.sync.ledger import subtract
 from brokersync.types import TimeWindow
 
-_ENOUGH = 2
+ENOUGH: Final = 2
 _SHORTEST = timedelta(hours=1)
 
 
@@ -64,5 +65,5 @@ def middle(window: TimeWindow, calendar: Calendar) -> datetime | None:
 def _edges(one: FailedWindow, calendar: Calendar) -> Iterator[datetime]:
     yield one.window.start
     yield one.window.end
-    if one.failures >= _ENOUGH and (half := middle(one.window, calendar)) is not None:
+    if one.failures >= ENOUGH and (half := middle(one.window, calendar)) is not None:
         yield half

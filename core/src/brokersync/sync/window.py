@@ -22,9 +22,6 @@ Reader = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
 
 _POLLS_IN_A_ROW = 12
 _PAUSE = timedelta(seconds=30)
-# a ticket that led nowhere for so long never will
-_TICKET_LASTS = timedelta(days=1)
-_STUCK_SYNCS = 10
 
 
 @attrs.frozen
@@ -70,7 +67,7 @@ class WindowReader:
         """
         bookmark = await self._bookmark(ask)
         try:
-            return await self._follow(ask, opened if opened and self._leads_on(opened) else None, bookmark)
+            return await self._follow(ask, opened, bookmark)
         except BrokerCursorError:
             if self._cursor is None and bookmark is None:
                 raise
@@ -96,14 +93,6 @@ class WindowReader:
                 if self._cursor in seen:
                     raise BrokerResponseError("The broker's paging does not move on.", fault=Fault.PLUGIN)
                 seen.add(self._cursor)
-
-    def _leads_on(self, opened: OpenRequest) -> bool:
-        if opened.cursor is None:
-            return False
-        begun_at = opened.begun_at if opened.resume_at else None
-        if begun_at is not None and begun_at < self._clock.now() - _TICKET_LASTS:
-            return False
-        return opened.attempts < _STUCK_SYNCS
 
     async def _bookmark(self, ask: Ask) -> str | None:
         """What the last finished request left, where this one begins in what such requests have covered.

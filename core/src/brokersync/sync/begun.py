@@ -1,0 +1,59 @@
+"""Requests that an earlier sync has begun, and which of them lead on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from brokersync.manifest import Retention, SourceScope, SourceSpec
+from brokersync.provider import Clock
+from brokersync.records import Connection, OpenRequest
+from brokersync.store import Store
+from brokersync.sync.failures import FailureBook
+from brokersync.sync.plan import Ask, request_name
+from brokersync.types import BrokerAccount
+
+# a ticket that led nowhere for so long never will
+_TICKET_LASTS = timedelta(days=1)
+_STUCK_SYNCS = 10
+
+
+class BegunRequests:
+    """Finds the requests to go on with, and drops those that lead nowhere, so that they are planned anew."""
+
+    def __init__(self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook) -> None:
+        self._connection, self._store, self._clock, self._failures = connection, store, clock, failures
+
+    async def of(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
+        """The requests of a source that lead on, with what they ask for."""
+        accounts = await self._store.accounts(self._connection.connection_id)
+        found: list[tuple[Ask, OpenRequest | None]] = []
+        for request in await self._store.open_requests(self._connection.connection_id):
+            if request.source != source.name or (ask := _continued(request, source, accounts)) is None:
+                continue
+            now = self._clock.now()
+            if _leads_on(source, request, now):
+                found.append((ask, request))
+                continue
+            await self._store.drop_request(request.connection_id, request.source, request.account)
+            if _never_ready(request, now):
+                await self._failures.never_ready(ask)
+        return found
+
+
+def _leads_on(source: SourceSpec, opened: OpenRequest, now: datetime) -> bool:
+    if source.retention is Retention.SESSION and opened.window.end <= now:
+        # its place would lead into the list of the next session
+        return False
+    return opened.cursor is not None and opened.attempts < _STUCK_SYNCS and not _never_ready(opened, now)
+
+
+def _never_ready(opened: OpenRequest, now: datetime) -> bool:
+    return bool(opened.resume_at and opened.begun_at and opened.begun_at < now - _TICKET_LASTS)
+
+
+def _continued(request: OpenRequest, source: SourceSpec, accounts: Sequence[BrokerAccount]) -> Ask | None:
+    if source.scope is SourceScope.LOGIN:
+        return Ask(source=source, accounts=tuple(accounts), window=request.window)
+    mine = tuple(one for one in accounts if request_name(source, (one,)) == request.account)
+    return Ask(source=source, accounts=mine, window=request.window) if mine else None

@@ -1,0 +1,80 @@
+"""Which windows of a connection keep failing, kept from sync to sync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brokersync.errors import (
+    BrokerAPIError,
+    BrokerError,
+    BrokerMaintenanceError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
+    BrokerRetryableError,
+)
+from brokersync.manifest import SourceSpec
+from brokersync.provider import Clock
+from brokersync.records import FailedWindow, Lease
+from brokersync.store import Store
+from brokersync.sync.halving import ENOUGH, failed, forgotten
+from brokersync.sync.plan import Ask
+from brokersync.types import TimeWindow
+
+_NOT_THE_WINDOWS_FAULT = (BrokerRateLimitError, BrokerMaintenanceError, BrokerNotReadyError)
+_NEVER_READY = "NeverReady"
+_REFUSED = "Refused"
+
+
+class FailureBook:
+    """Counts the syncs in which a window failed; the planner halves those that fail again and again.
+
+    Without `counts`, because the whole broker is away, no failure is held against a window.
+    """
+
+    def __init__(self, *, connection_id: str, store: Store, clock: Clock, lease: Lease | None, counts: bool) -> None:
+        self._connection_id, self._store, self._clock = connection_id, store, clock
+        self._lease, self._counts = lease, counts
+        self._counted: set[tuple[str, str, TimeWindow]] = set()
+        # nobody else writes them while this sync holds the connection
+        self._known: dict[str, dict[str, tuple[FailedWindow, ...]]] = {}
+
+    async def known(self, source: SourceSpec) -> Mapping[str, tuple[FailedWindow, ...]]:
+        """The failing windows of a source, per `Ask.account`."""
+        if source.name not in self._known:
+            self._known[source.name] = dict(await self._store.failing(self._connection_id, source.name))
+        return self._known[source.name]
+
+    async def count(self, ask: Ask, error: BrokerError) -> None:
+        """Hold a failure against its window, where it says something of the window; once in a sync."""
+        if isinstance(error, BrokerRetryableError | BrokerAPIError) and not isinstance(error, _NOT_THE_WINDOWS_FAULT):
+            await self._count(ask, type(error).__name__)
+
+    async def never_ready(self, ask: Ask) -> None:
+        """Hold a report against its window that was ordered and never got ready."""
+        await self._count(ask, _NEVER_READY)
+
+    async def refused(self, ask: Ask) -> None:
+        """Have a window asked for in halves that was refused as a whole."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        for _ in range(ENOUGH):
+            known = failed(known, ask.window, reason=_REFUSED, at=self._clock.now())
+        await self._put(ask, known)
+
+    async def forget(self, ask: Ask) -> None:
+        """Forget every failure within a window that was read."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        left = forgotten(known, ask.window)
+        if left != known:
+            await self._put(ask, left)
+
+    async def _count(self, ask: Ask, reason: str) -> None:
+        key = (ask.source.name, ask.account, ask.window)
+        if not self._counts or key in self._counted:
+            return
+        self._counted.add(key)
+        known = (await self.known(ask.source)).get(ask.account, ())
+        await self._put(ask, failed(known, ask.window, reason=reason, at=self._clock.now()))
+
+    async def _put(self, ask: Ask, windows: tuple[FailedWindow, ...]) -> None:
+        self._known[ask.source.name][ask.account] = windows
+        await self._store.put_failing(self._connection_id, ask.source.name, ask.account, windows, lease=self._lease)

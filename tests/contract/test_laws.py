@@ -211,3 +211,20 @@ async def test_a_row_that_is_not_understood_is_kept_apart_and_reported(kind: Kin
 
 def _understood(world: World) -> list[Row]:
     return [row for row in world.server.ledger if row.side in "BS"]
+
+
+@every_kind
+async def test_each_row_of_each_sync_has_one_disposition_and_the_counts_add_up(kind: Kind, tmp_path: Path) -> None:
+    strange = attrs.evolve(make_ledger()[0], number=900, execution="x900", side="H")
+    async with open_world(kind, tmp_path, ledger=[*make_ledger(corrections=kind.named), strange], now=START) as world:
+        reports = []
+        while world.clock.now() < NOW:
+            world.clock.set(world.clock.now() + DAY - timedelta(seconds=1))
+            reports.append((await world.settle()).report)
+            world.clock.set(world.clock.now() + timedelta(seconds=1))
+        for report in reports:
+            assert sum(report.dispositions.values()) == report.rows
+            assert report.rows == report.fetched + report.quarantined
+            assert report.problems == ()
+        assert sum(report.dispositions.get("stored", 0) for report in reports) >= len(await world.trades())
+        assert max(report.dispositions.get("quarantined", 0) for report in reports) == 1

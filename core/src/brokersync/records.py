@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from brokersync.dispositions import Disposition
 from brokersync.types import AuthResult, BrokerAccount, QuarantinedRow, TimeWindow, TradeBooking
 
 _NONE: Mapping[str, int] = MappingProxyType({})
@@ -183,6 +184,7 @@ class LostSpan:
 class SyncReport:
     """What one sync did.
 
+    `rows` counts the raw rows that were read, and `dispositions` what became of them: the counts add up to `rows`.
     `fetched` counts bookings read; `added`, `modified`, `removed` count trades; `unchanged` counts bookings that were
     known already. `waiting` counts the cancels whose target this sync did not bring. `requests`, `retries` and `waits`
     are the broker's part, `waited` the time spent waiting for it.
@@ -194,6 +196,7 @@ class SyncReport:
     started_at: datetime
     duration: timedelta = timedelta(0)
     pages: int = 0
+    rows: int = 0
     fetched: int = 0
     added: int = 0
     modified: int = 0
@@ -205,6 +208,7 @@ class SyncReport:
     retries: int = 0
     waits: int = 0
     waited: timedelta = timedelta(0)
+    dispositions: Mapping[str, int] = _NONE
     spans: tuple[SpanReport, ...] = ()
     lost: tuple[LostSpan, ...] = ()
     skipped: Mapping[str, int] = _NONE
@@ -269,7 +273,8 @@ class PageCommit:
 
 @attrs.frozen(kw_only=True)
 class PageOutcome:
-    """What a page changed in the store; `dispositions` names, in the page's order, what became of each booking.
+    """What a page changed in the store; `dispositions` names, in the page's order, what each booking did to its trade,
+    and `fates` what became of it.
 
     `waiting` counts the cancels that wait for their target since this page, less those that waited and wait no more.
     """
@@ -281,3 +286,4 @@ class PageOutcome:
     quarantined: int = 0
     waiting: int = 0
     dispositions: tuple[str, ...] = ()
+    fates: tuple[Disposition, ...] = ()

@@ -340,6 +340,8 @@ class TradePage:
 
     `cursor` leads on from behind this page inside the request; with `resume_at` the broker needs time until then.
     `skipped` counts rows that are no executions, by reason; `unmapped` counts names and values that were new to us.
+    `rows` is how many rows of the broker's the page was made from, where each gave one booking, was quarantined or
+    skipped: core reports a difference.
     """
 
     bookings: tuple[TradeBooking, ...] = ()
@@ -351,6 +353,12 @@ class TradePage:
     quarantined: tuple[QuarantinedRow, ...] = ()
     skipped: Mapping[str, int] = _EMPTY
     unmapped: Mapping[str, int] = _EMPTY
+    rows: int | None = None
+
+    @property
+    def disposed(self) -> int:
+        """How many rows the page tells of."""
+        return len(self.bookings) + len(self.quarantined) + sum(self.skipped.values())
 
 
 @attrs.frozen(kw_only=True)

@@ -65,7 +65,7 @@ def folded(*rows: TradeBooking | tuple[str, TradeBooking]) -> list[BrokerTrade]:
         KeptBooking(source=source, precedence=PRECEDENCE[source], version=1, booking=booking)
         for source, booking in (one if isinstance(one, tuple) else ("service", one) for one in rows)
     ]
-    outcomes = [fold(order) for order in itertools.permutations(kept)]
+    outcomes = [fold(order).trades for order in itertools.permutations(kept)]
     assert all(outcome == outcomes[0] for outcome in outcomes)
     return list(outcomes[0])
 

@@ -137,7 +137,7 @@ def _as_report(outcome: Done | Deferred) -> dict[str, Any]:
     return report
 
 
-_SUMMED = ("duration", "waited", "pages", "fetched", "added", "modified", "removed", "unchanged", "quarantined",
+_SUMMED = ("duration", "waited", "pages", "rows", "fetched", "added", "modified", "removed", "unchanged", "quarantined",
            "waiting", "requests", "retries", "waits")  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def _sum(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total = dict(parts[-1])
     for name in _SUMMED:
         total[name] = sum(part[name] for part in parts)
-    for name in ("skipped", "unmapped"):
+    for name in ("dispositions", "skipped", "unmapped"):
         total[name] = _added_up([part[name] for part in parts])
     total["started_at"] = parts[0]["started_at"]
     total["spans"] = _joined_spans(parts)

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import instant_text
+from brokersync.dispositions import Disposition
 from brokersync.records import PageCommit
 from brokersync.store.accounts import Names
 from brokersync.store.feed import NewChange
@@ -32,6 +33,7 @@ class BookedPage:
     unchanged: int = 0
     waiting: int = 0
     dispositions: tuple[str, ...] = ()
+    fates: tuple[Disposition, ...] = ()
 
     def count(self, kind: str) -> int:
         """How many changes are of that kind."""
@@ -79,7 +81,9 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     kept = yield from _known(page.source, rows)
     changed = [row for row in rows if row.key not in kept or kept[row.key].digest != row.digest]
     if not changed:
-        return BookedPage(unchanged=len(rows), dispositions=("unchanged",) * len(rows))
+        return BookedPage(
+            unchanged=len(rows), dispositions=("unchanged",) * len(rows), fates=(Disposition.SAME,) * len(rows)
+        )
     sets = yield from _sets(changed, kept)
     waited = yield from _waiting(sets)
     news = _take(rows, kept, sets)
@@ -97,6 +101,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
             refolded.disposition(sets.root(kept[row.key].set_id)) if new else "unchanged"
             for row, new in zip(rows, news, strict=True)
         ),
+        fates=tuple(refolded.fate(*row.key) if new else Disposition.SAME for row, new in zip(rows, news, strict=True)),
     )
 
 

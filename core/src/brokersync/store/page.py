@@ -41,6 +41,7 @@ def _outcome(booked: BookedPage, quarantined: int) -> PageOutcome:
         quarantined=quarantined,
         waiting=booked.waiting,
         dispositions=booked.dispositions,
+        fates=booked.fates,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from brokersync.dispositions import Folded
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
@@ -30,7 +31,7 @@ from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 class PageRules:
     """The pure rules that a store applies inside a page's transaction."""
 
-    fold: Callable[[Sequence[KeptBooking]], tuple[BrokerTrade, ...]]
+    fold: Callable[[Sequence[KeptBooking]], Folded]
     cover: Callable[[Sequence[Span], Span], tuple[Span, ...]]
     precedence: Callable[[str], int]
 

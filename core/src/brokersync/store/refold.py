@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from brokersync.dispositions import Disposition, Folded
 from brokersync.records import ChangeCause, ChangeKind, KeptBooking, PageCommit
 from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
@@ -37,6 +38,7 @@ class Refolded:
     waiting: int = 0
     _kinds: dict[int, ChangeKind] = attrs.field(factory=dict)
     _with_trade: set[int] = attrs.field(factory=set)
+    _fates: dict[tuple[int, str], Disposition] = attrs.field(factory=dict)
 
     def disposition(self, set_id: int) -> str:
         """What became of a booking of that set."""
@@ -44,6 +46,10 @@ class Refolded:
         if kind is not None:
             return kind.value
         return "known" if set_id in self._with_trade else "waiting"
+
+    def fate(self, account: int, booking_id: str) -> Disposition:
+        """The disposition of a booking of the page's source, whose set was touched."""
+        return self._fates[account, booking_id]
 
 
 def refold(page: PageCommit, rules: PageRules, sets: Sets, members: Mapping[int, Sequence[Member]]) -> Script[Refolded]:
@@ -60,7 +66,7 @@ def refold(page: PageCommit, rules: PageRules, sets: Sets, members: Mapping[int,
         work.fold(account, set_id, rows, rules.fold(rows))
     yield Many("DELETE FROM trades WHERE account = ? AND trade_id = ?", work.deletes)
     yield Put("trades", _COLUMNS, list(work.writes.values()), key=("account", "trade_id"), replace=True)
-    return Refolded(tuple(work.changes), work.waiting, work.kinds, work.with_trade)
+    return Refolded(tuple(work.changes), work.waiting, work.kinds, work.with_trade, work.fates)
 
 
 def _trades_before(sets: Sets) -> Script[dict[int, dict[str, str]]]:
@@ -80,10 +86,14 @@ class _Work:
         self.deletes: list[tuple[int, str]] = []
         self.kinds: dict[int, ChangeKind] = {}
         self.with_trade: set[int] = set()
+        self.fates: dict[tuple[int, str], Disposition] = {}
         self.waiting = 0
 
-    def fold(self, account: int, set_id: int, rows: Sequence[KeptBooking], trades: Sequence[BrokerTrade]) -> None:
-        before, now = self._before.get(set_id, {}), {trade.trade_id: trade for trade in trades}
+    def fold(self, account: int, set_id: int, rows: Sequence[KeptBooking], folded: Folded) -> None:
+        before, now = self._before.get(set_id, {}), {trade.trade_id: trade for trade in folded.trades}
+        for ruling in folded.rulings:
+            if ruling.booking.source == self._page.source:
+                self.fates[account, ruling.booking.booking_id] = ruling.disposition
         if now:
             self.with_trade.add(set_id)
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
-from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
+from brokersync.converter import instant_text
+from brokersync.errors import BrokerDataUnavailableError, BrokerPluginError, DataUnavailableReason
 from brokersync.events import EventSink, PageCommitted
 from brokersync.manifest import Manifest, SourceSpec
 from brokersync.provider import Clock
@@ -76,6 +78,17 @@ class Target:
     provider: str
     connection_id: str | None = None
     lease: Lease | None = None
+    file: str = ""
+
+
+def _rows_missing(page: TradePage, manifest: Manifest) -> BrokerPluginError:
+    return BrokerPluginError(
+        f"The plugin read {page.rows} rows of {manifest.display_name} and says of {page.disposed} what became of them.",
+        remedy="Report it to the plugin's authors: each row is a booking, in quarantine, or skipped.",
+        provider=manifest.key,
+        operation="get_trades",
+        report_to=manifest.support,
+    )
 
 
 class PageWriter:
@@ -146,6 +159,8 @@ class PageWriter:
         self._kept = following or self._kept
         self._moved = self._moved or (following is not None and following.cursor is not None)
         self._report.page(page, outcome)
+        if page.rows not in (None, page.disposed):
+            self._report.problem(_rows_missing(page, self._manifest), source=self._reading.source.name)
         self._events(self._committed(page, outcome))
         return outcome
 
@@ -192,10 +207,21 @@ class PageWriter:
             source=self._reading.source.name,
             at=self._clock.now(),
             cause=ChangeCause.FILE if self._ask is None else None,
+            origin=self._origin(),
             lease=self._target.lease,
             connection_id=self._target.connection_id,
             request_account=self._ask.account if self._ask else "",
         )
+
+    def _origin(self) -> dict[str, Any]:
+        """Where these bookings were read."""
+        if self._ask is None:
+            return {"file": self._target.file}
+        window = self._ask.window
+        return {
+            "connection": self._target.connection_id,
+            "window": [instant_text(window.start), instant_text(window.end)],
+        }
 
     def _next(self, page: TradePage) -> OpenRequest | None:
         if page.cursor is None or self._ask is None or self._target.connection_id is None:

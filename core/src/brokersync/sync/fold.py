@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context
+from typing import TypeAlias
 
 import attrs
 
+from brokersync.dispositions import BookingName, Folded, Rule, Ruling
 from brokersync.records import KeptBooking
 from brokersync.types import BookingEffect, BrokerTrade, Fee, FeesMode, FeesState, TradeBooking, TradeStatus
 
@@ -16,8 +19,11 @@ _STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2
 _EXACT = Context(prec=1000)
 
 
-def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
-    """The trades that a joined set of bookings stands for, ordered by trade id.
+_Rulings: TypeAlias = dict[BookingName, Ruling]
+
+
+def fold(rows: Sequence[KeptBooking]) -> Folded:
+    """The trades that a joined set of bookings stands for, ordered by trade id, and what each booking is to them.
 
     A set holds every booking that shares an id with another one of it. Cancels without a target give no trade. The
     revision grows with each row of the set and each new content of one, and never goes back.
@@ -25,8 +31,23 @@ def fold(rows: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
     held = {name for row in rows if not _is_cancel(row) for name in row.booking.names}
     groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
-    trades = [_fold_group(group, revision) for group in groups if _has_target(group)]
-    return tuple(sorted(trades, key=lambda trade: trade.trade_id))
+    rulings: _Rulings = {}
+    trades = [_fold_group(group, revision, rulings) for group in groups if _has_target(group)]
+    for row in rows:
+        if _name(row) not in rulings:
+            _rule(rulings, row, Rule.WAITS)
+    return Folded(tuple(sorted(trades, key=lambda trade: trade.trade_id)), tuple(rulings.values()))
+
+
+def _name(row: KeptBooking) -> BookingName:
+    return BookingName(row.source, row.booking.booking_id)
+
+
+def _rule(
+    rulings: _Rulings, row: KeptBooking, rule: Rule, trade_id: str | None = None, by: KeptBooking | None = None
+) -> None:
+    name = _name(row)
+    rulings[name] = Ruling(booking=name, rule=rule, trade_id=trade_id, by=None if by is None else _name(by))
 
 
 def _joining(booking: TradeBooking, held: set[str]) -> Sequence[str]:
@@ -93,21 +114,48 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
     return not all(_is_cancel(row) for row in group)
 
 
-def _fold_group(group: Sequence[KeptBooking], revision: int) -> BrokerTrade:
-    cancels = [row.booking for row in _one_of_each_row(row for row in group if _is_cancel(row))]
-    steps = _in_order(_one_of_each_row(row for row in group if not _is_cancel(row)), cancels)
+def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) -> BrokerTrade:
+    told: list[tuple[KeptBooking, KeptBooking]] = []
+    cancels = _one_of_each_row([row for row in group if _is_cancel(row)], told)
+    steps = _in_order(_one_of_each_row([row for row in group if not _is_cancel(row)], told), cancels)
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
-    chain = [row.booking for row in steps if row.booking.effect is not BookingEffect.AMEND]
-    last = steps[-1].booking
-    cancelled = _is_cancelled(chain or [last], cancels)
+    chain = [row for row in steps if row.booking.effect is not BookingEffect.AMEND] or [steps[-1]]
+    void = _void(chain, cancels)
+    cancelled = len(chain) - 1 in void
+    trade_id = _content(key.booking).trade_id
+    _rule_steps(rulings, trade_id, steps, chain, void)
+    for cancel in cancels:
+        target = next((chain[place] for place, one in void.items() if one is cancel), None)
+        _rule(rulings, cancel, Rule.CANCELS, trade_id, target)
+    for row, better in told:
+        _rule(rulings, row, Rule.TOLD_BETTER, trade_id, better)
     return attrs.evolve(
-        _content(last),
-        trade_id=_content(key.booking).trade_id,
+        _content(steps[-1].booking),
+        trade_id=trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
-        fees=_fees([row.booking for row in steps], cancels, cancelled=cancelled),
+        fees=_fees([row.booking for row in steps], [row.booking for row in cancels], cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
+
+
+def _rule_steps(
+    rulings: _Rulings,
+    trade_id: str,
+    steps: Sequence[KeptBooking],
+    chain: Sequence[KeptBooking],
+    void: Mapping[int, KeptBooking],
+) -> None:
+    """What each step is: cancelled, followed by another one, or what the trade says."""
+    for place, row in enumerate(chain):
+        if place in void:
+            _rule(rulings, row, Rule.CANCELLED, trade_id, void[place])
+    for row, following in itertools.pairwise(steps):
+        if _name(row) not in rulings:
+            amended = following.booking.effect is BookingEffect.AMEND
+            _rule(rulings, row, Rule.AMENDED if amended else Rule.REPLACED, trade_id, following)
+    if _name(steps[-1]) not in rulings:
+        _rule(rulings, steps[-1], Rule.GIVES_CONTENT, trade_id)
 
 
 def _content(booking: TradeBooking) -> BrokerTrade:
@@ -116,11 +164,17 @@ def _content(booking: TradeBooking) -> BrokerTrade:
     return booking.trade
 
 
-def _one_of_each_row(group: Iterable[KeptBooking]) -> list[KeptBooking]:
-    """Where sources tell of the same row, that of the highest precedence, under every name of the row."""
+def _one_of_each_row(
+    group: Sequence[KeptBooking], told_better: list[tuple[KeptBooking, KeptBooking]]
+) -> list[KeptBooking]:
+    """Where sources tell of the same row, that of the highest precedence, under every name of the row.
+
+    The others go to `told_better`, each with the row that is kept in its place.
+    """
     kept: list[KeptBooking] = []
     for tellers in _connected(group, lambda booking: (booking.booking_id, *booking.aliases)):
         told = _without_poorer([row for row in tellers if row.source == tellers[0].source])
+        told_better += ((row, told[0]) for row in tellers if row not in told)
         if len(told) == 1 < len(tellers):
             names = {name for row in tellers for name in (row.booking.booking_id, *row.booking.aliases)}
             aliases = tuple(sorted(names - {told[0].booking.booking_id}))
@@ -145,12 +199,12 @@ def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> T
     return attrs.evolve(booking, trade=attrs.evolve(trade, fees=known.fees, fees_state=known.fees_state))
 
 
-def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[TradeBooking]) -> list[KeptBooking]:
+def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> list[KeptBooking]:
     """The rows as they follow each other: as the broker orders them, where it orders all; else by their effect.
 
     Where neither tells, a booking that a cancel names comes before the one that was booked instead.
     """
-    voided = {ref for cancel in cancels for ref in cancel.refs}
+    voided = {ref for cancel in cancels for ref in cancel.booking.refs}
     ordered = all(row.booking.order for row in steps)
 
     def place(row: KeptBooking) -> tuple[object, ...]:
@@ -162,34 +216,46 @@ def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[TradeBooking]) -> 
     return sorted(steps, key=place)
 
 
-def _is_cancelled(chain: Sequence[TradeBooking], cancels: Sequence[TradeBooking]) -> bool:
-    """Whether the chain's last row is void.
+def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
+    """The places of the chain's rows that are void, each with its cancel.
 
     A cancel that the broker orders behind a replacement means the replacement, unless it names what was replaced.
     """
-    if _is_void(chain, cancels):
-        return True
-    replaced = max((place for place, row in enumerate(chain) if row.effect is BookingEffect.REPLACE), default=0)
-    since = chain[replaced].order
+    void = _taken(chain, cancels)
+    last = len(chain) - 1
+    if last in void:
+        return void
+    replaced = max((place for place, row in enumerate(chain) if row.booking.effect is BookingEffect.REPLACE), default=0)
+    since = chain[replaced].booking.order
     late = [
         cancel
         for cancel in cancels
-        if since and cancel.order > since and not any(_names_the_row(cancel, row) for row in chain[:replaced])
+        if since
+        and cancel.booking.order > since
+        and not any(_names_the_row(cancel.booking, row.booking) for row in chain[:replaced])
     ]
-    return replaced > 0 and bool(late) and _is_void(chain[replaced:], late)
+    meant = _taken(chain[replaced:], late) if replaced and late else {}
+    if last - replaced not in meant:
+        return void
+    return {place: cancel for place, cancel in void.items() if cancel is not meant[last - replaced]} | {
+        last: meant[last - replaced]
+    }
 
 
-def _is_void(chain: Sequence[TradeBooking], cancels: Iterable[TradeBooking]) -> bool:
-    """Whether the chain's last row is cancelled: a cancel voids the row it names, else the first that still stands."""
+def _taken(chain: Sequence[KeptBooking], cancels: Iterable[KeptBooking]) -> dict[int, KeptBooking]:
+    """Which rows these cancels void: each the row it names, else the first that still stands."""
     standing = list(range(len(chain)))
-    unaimed = 0
+    void: dict[int, KeptBooking] = {}
+    unaimed = []
     for cancel in cancels:
-        aimed = next((place for place in standing if _row_names(chain[place]).intersection(cancel.refs)), None)
+        refs = cancel.booking.refs
+        aimed = next((place for place in standing if _row_names(chain[place].booking).intersection(refs)), None)
         if aimed is None:
-            unaimed += 1
+            unaimed.append(cancel)
         else:
             standing.remove(aimed)
-    return len(chain) - 1 not in standing[unaimed:]
+            void[aimed] = cancel
+    return void | dict(zip(standing, unaimed, strict=False))
 
 
 def _row_names(row: TradeBooking) -> set[str]:

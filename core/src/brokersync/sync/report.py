@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from brokersync.dispositions import Disposition
 from brokersync.errors import BrokerError
 from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
 from brokersync.records import LostSpan, PageOutcome, SpanReport, SyncReport
@@ -22,6 +23,7 @@ class ReportBuilder:
     def __init__(self, *, owner: str, provider: str, connection_id: str | None, started_at: datetime) -> None:
         self._base = SyncReport(owner=owner, provider=provider, connection_id=connection_id, started_at=started_at)
         self._numbers: Counter[str] = Counter()
+        self._fates: Counter[Disposition] = Counter()
         self._skipped: Counter[str] = Counter()
         self._unmapped: Counter[str] = Counter()
         self._waited = timedelta(0)
@@ -46,7 +48,11 @@ class ReportBuilder:
     def page(self, page: TradePage, outcome: PageOutcome) -> None:
         """Count a committed page."""
         self._numbers["pages"] += 1
+        self._numbers["rows"] += page.disposed if page.rows is None else page.rows
         self._numbers["fetched"] += len(page.bookings)
+        self._fates.update(outcome.fates)
+        self._fates[Disposition.QUARANTINED] += len(page.quarantined)
+        self._fates[Disposition.NOT_AN_EXECUTION] += sum(page.skipped.values())
         for name in ("added", "modified", "removed", "unchanged", "quarantined", "waiting"):
             self._numbers[name] += getattr(outcome, name)
         self._skipped.update(page.skipped)
@@ -78,6 +84,7 @@ class ReportBuilder:
         return attrs.evolve(
             self._base,
             pages=self._numbers["pages"],
+            rows=self._numbers["rows"],
             fetched=self._numbers["fetched"],
             added=self._numbers["added"],
             modified=self._numbers["modified"],
@@ -91,6 +98,7 @@ class ReportBuilder:
             waits=self._numbers["waits"],
             duration=now - self._base.started_at,
             waited=self._waited,
+            dispositions={fate.value: self._fates[fate] for fate in Disposition if self._fates[fate]},
             spans=self._spans(),
             lost=tuple(self._lost),
             skipped=dict(self._skipped),

@@ -41,7 +41,7 @@ async def import_statement(
     """
     report = ReportBuilder(owner=owner, provider=manifest.key, connection_id=None, started_at=clock.now())
     writer = PageWriter(
-        target=Target(owner=owner, provider=manifest.key),
+        target=Target(owner=owner, provider=manifest.key, file=hints.name),
         manifest=manifest,
         store=store,
         clock=clock,

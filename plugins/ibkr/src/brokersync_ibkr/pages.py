@@ -82,6 +82,7 @@ class _PageBuilder:
         self._stated: dict[str, list[Days]] = {}
         self._made: date | None = None
         self._account: str | None = None
+        self._untold = 0
         self._names: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
         self._has_commission_currency = True
@@ -116,10 +117,11 @@ class _PageBuilder:
             self._describe(attributes)
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
+        self._untold += 1
         if element not in FILL_ELEMENTS:
+            self._skipped[element[:_LONGEST_WORD]] += 1
             if element in SUMMARY_ELEMENTS:
                 self._facts.sums += is_sum(element)
-                self._skipped[element] += 1
             else:
                 self._note_unknown(f"{section}/{element}")
             return
@@ -152,7 +154,8 @@ class _PageBuilder:
         """The rest, after the document's end; raises if it could not tell trades."""
         self._facts.check()
         yield from self.full_pages()
-        yield self._page(tuple(self._covered()))
+        page = self._page(tuple(self._covered()))
+        yield attrs.evolve(page, rows=page.disposed + self._untold)
 
     def _page(self, covered: tuple[CoveredSpan, ...] = ()) -> TradePage:
         page = TradePage(
@@ -163,6 +166,8 @@ class _PageBuilder:
             skipped=dict(self._skipped),
             unmapped=dict(self._unmapped),
         )
+        self._untold -= page.disposed
+        page = attrs.evolve(page, rows=page.disposed)
         del self._bookings[:PAGE_SIZE], self._quarantined[:PAGE_SIZE]
         self._fresh.clear()
         self._skipped.clear()

@@ -94,6 +94,7 @@ async def _page(
         bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
         quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
         unmapped=dict(unmapped),
+        rows=len(rows),
     )
 
 

@@ -78,6 +78,7 @@ class _Session:
             accounts=await self._first_seen(bookings, known),
             quarantined=(*bad, *(one for one in outcomes if isinstance(one, QuarantinedRow))),
             unmapped=dict(self._unmapped),
+            rows=len(rows),
         )
 
     async def _list(self, entity: str) -> Sequence[Row]:

@@ -395,3 +395,16 @@ async def test_an_instant_source_settles_by_days_too(store: SqliteStore) -> None
     desk.writer.begin(desk.ask(TimeWindow(START, NOW)))
     await desk.writer.commit(TradePage(covered=(covered(START, NOW),)), going_on=False)
     assert await desk.spans() == [(START, START + 5 * DAY, FINAL), (START + 5 * DAY, NOW, PROVISIONAL)]
+
+
+async def test_rows_that_a_plugin_says_nothing_of_are_a_problem_of_the_report(store: SqliteStore) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("a"),), skipped={"Lot": 2}, rows=3), going_on=True)
+    assert desk.report.build(NOW).problems == ()
+    await desk.writer.commit(TradePage(bookings=(booking("b"),), rows=3), going_on=False)
+    report = desk.report.build(NOW)
+    (problem,) = report.problems
+    assert "read 3 rows" in problem["message"]
+    assert "says of 1" in problem["message"]
+    assert (report.rows, report.dispositions) == (6, {"stored": 2, "not_an_execution": 2})

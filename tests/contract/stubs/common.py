@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -131,7 +131,7 @@ def covered(
     )
 
 
-def understood(provider: str, rows: Iterable[Mapping[str, Any]], *, named: bool = True) -> dict[str, Any]:
+def understood(provider: str, rows: Collection[Mapping[str, Any]], *, named: bool = True) -> dict[str, Any]:
     """The bookings and the quarantined rows of a page. Without `named` the broker gives its rows no ids."""
     bookings, strange = [], []
     for row in rows:
@@ -140,7 +140,7 @@ def understood(provider: str, rows: Iterable[Mapping[str, Any]], *, named: bool 
             strange.append(QuarantinedRow(reason=reason, raw=row, account_id=row["account"], environment="live"))
         else:
             bookings.append(_booking(provider, row) if named else _nameless(provider, row))
-    return {"bookings": tuple(bookings), "quarantined": tuple(strange)}
+    return {"bookings": tuple(bookings), "quarantined": tuple(strange), "rows": len(rows)}
 
 
 def _booking(provider: str, row: Mapping[str, Any]) -> TradeBooking:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from brokersync.auth import GrantVault, TokenKeeper
+from brokersync.auth import TokenKeeper
 from brokersync.errors import (
     BrokerAuthError,
     BrokerConfigError,
@@ -25,6 +25,7 @@ from brokersync.sealing import MasterKey, Sealer
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant, SqliteStore
 from brokersync.types import AuthResult
+from brokersync.vault import GrantVault
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

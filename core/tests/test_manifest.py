@@ -96,7 +96,7 @@ def test_a_manifest_tells_all_that_is_known_without_code() -> None:
     assert manifest.auth == (AuthKind.TOKEN,)
     assert manifest.hosts == {"api": "https://api.broker.example"}
     assert manifest.host_patterns == {"api": ("*.broker.example",)}
-    assert manifest.transport == "http"
+    assert (manifest.transport, manifest.one_login) == ("http", False)
     assert [field.name for field in manifest.operator_fields] == ["client_id"]
     (limit,) = manifest.limits
     assert (limit.scope, limit.amount, limit.period) == (LimitScope.CREDENTIAL, 10, timedelta(minutes=1))

@@ -14,7 +14,6 @@ import attrs
 import pytest
 
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderRegistry, Secret
-from brokersync.auth import GrantVault
 from brokersync.errors import BrokerError, BrokerRetryableError
 from brokersync.events import ConnectionNeedsUser, Event
 from brokersync.manifest import parse_manifests
@@ -34,6 +33,7 @@ from brokersync.records import Connection, ConnectionState
 from brokersync.sealing import MasterKey, Sealer
 from brokersync.store import SqliteStore
 from brokersync.types import CoveredSpan
+from brokersync.vault import GrantVault
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from unittest import mock
 
 import attrs
 
-from brokersync.auth import GrantVault, TokenKeeper
+from brokersync.auth import TokenKeeper
 from brokersync.converter import instant_text
 from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError
 from brokersync.login import OpenLogin
@@ -27,6 +27,7 @@ from brokersync.sync.commit import Occurrences, PageWriter
 from brokersync.sync.plan import plan_source
 from brokersync.sync.window import WindowReader
 from brokersync.types import AuthResult, BookingEffect, CoveredSpan, TradeBooking, TradePage
+from brokersync.vault import GrantVault
 
 Bug = Callable[[], AbstractContextManager[object]]
 

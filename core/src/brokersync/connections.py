@@ -59,9 +59,15 @@ class Connections(Journal):
             identity=auth.identity,
             created_at=shared.clock.now(),
             since=since,
+            one_login=loaded.manifest.one_login,
         )
         grant = await shared.vault.seal(
-            owner=owner, provider=provider, environment=environment, auth=auth, fields=plain, generation=1
+            owner=owner,
+            provider=provider,
+            environment=connection.grant_environment,
+            auth=auth,
+            fields=plain,
+            generation=1,
         )
         connection = await shared.store.add_connection(connection, grant)
         await shared.store.put_accounts(connection, accounts)
@@ -92,7 +98,7 @@ class Connections(Journal):
         if plain:
             make_credentials(loaded, plain)
         foreign = foreign_login(provider, tokens)
-        unnamed = unnamed_connection(owner, provider, environment, foreign, shared.clock.now())
+        unnamed = unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now())
         async with shared.login(loaded, environment) as login:
             auth = await TakeOver(shared, login, unnamed)(foreign, plain)
             connection = attrs.evolve(
@@ -105,7 +111,7 @@ class Connections(Journal):
             grant = await shared.vault.seal(
                 owner=owner,
                 provider=provider,
-                environment=environment,
+                environment=connection.grant_environment,
                 auth=auth,
                 fields=plain or await self._kept_fields(connection),
                 generation=1,

@@ -149,7 +149,8 @@ class SourceSpec:
 @attrs.frozen(kw_only=True)
 class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
-    `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker."""
+    `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
+    `one_login`: one login of a user serves all environments, and its tokens are shared by them."""
 
     key: str
     display_name: str
@@ -168,6 +169,7 @@ class Manifest:
     capabilities: tuple[str, ...] = ()
     transport: str = "http"
     sandbox: str | None = None
+    one_login: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):

@@ -52,7 +52,8 @@ class ChangeCause(StrEnum):
 class Connection:
     """One configured login of an owner; credentials and tokens stand in its grant.
 
-    `next_at` is when it is to be synced next, and `deadline` until when, before history that vanishes is lost.
+    `next_at` is when it is to be synced next, and `deadline` until when, before history that vanishes is lost. With
+    `one_login` the grant serves the broker's other environments too.
     """
 
     connection_id: str
@@ -68,6 +69,12 @@ class Connection:
     last_synced_at: datetime | None = None
     next_at: datetime | None = None
     deadline: datetime | None = None
+    one_login: bool = False
+
+    @property
+    def grant_environment(self) -> str:
+        """The environment of its grant; empty where one login serves them all."""
+        return "" if self.one_login else self.environment
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +93,10 @@ class Lease:
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """The tokens of one login identity; `generation` grows with each replacement, for compare-and-swap."""
+    """The tokens of one login identity; `generation` grows with each replacement, for compare-and-swap.
+
+    `environment` is empty where one login serves all. `renewing_since` stays when a renewal's outcome is not known.
+    """
 
     owner: str
     provider: str
@@ -94,6 +104,7 @@ class Grant:
     environment: str
     generation: int
     auth: AuthResult
+    renewing_since: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from brokersync.auth import GrantVault
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
 from brokersync.connections import Connections
@@ -24,6 +23,7 @@ from brokersync.shared import Shared, all_of
 from brokersync.store import SqliteStore, Store
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import StatementHints
+from brokersync.vault import GrantVault
 
 
 class BrokerSync(Connections):

@@ -8,7 +8,6 @@ from collections import defaultdict
 
 import attrs
 
-from brokersync.auth import GrantVault
 from brokersync.config import Settings
 from brokersync.events import Event, EventSink
 from brokersync.factory import open_provider
@@ -17,6 +16,7 @@ from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.store import Store, StoreCache
+from brokersync.vault import GrantVault
 
 
 @attrs.frozen(kw_only=True)

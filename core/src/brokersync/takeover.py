@@ -12,6 +12,7 @@ from brokersync.auth import TokenKeeper
 from brokersync.converter import from_json
 from brokersync.errors import BrokerConfigError, BrokerTokenExpiredError, Fault
 from brokersync.login import OpenLogin, as_auth_error
+from brokersync.manifest import Manifest
 from brokersync.records import Connection
 from brokersync.secret import Secret
 from brokersync.shared import Shared
@@ -111,7 +112,12 @@ class TakeOver:
     async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         shared, of = self._shared, self._of
         grant = await shared.vault.seal(
-            owner=of.owner, provider=of.provider, environment=of.environment, auth=auth, fields=fields, generation=1
+            owner=of.owner,
+            provider=of.provider,
+            environment=of.grant_environment,
+            auth=auth,
+            fields=fields,
+            generation=1,
         )
         await shared.store.keep_grant(grant)
         keeper = TokenKeeper(
@@ -129,14 +135,15 @@ class TakeOver:
             await shared.store.drop_grant(grant)
 
 
-def unnamed_connection(owner: str, provider: str, environment: str, auth: AuthResult, now: datetime) -> Connection:
+def unnamed_connection(owner: str, manifest: Manifest, environment: str, auth: AuthResult, now: datetime) -> Connection:
     """What the tokens belong to until their real name is known; it is not kept."""
     return Connection(
         connection_id="",
         owner=owner,
-        provider=provider,
+        provider=manifest.key,
         environment=environment,
         label="",
         identity=auth.identity,
         created_at=now,
+        one_login=manifest.one_login,
     )

@@ -235,6 +235,17 @@ async def test_a_renewal_prolongs_the_session_with_its_own_token(world: Any) -> 
     assert auth.hosts == known | {"demo": "https://demo-firm.tradovateapi.com/v1"}
 
 
+async def test_a_login_of_one_side_is_renewed_there_whichever_connection_asks(new_world: Any) -> None:
+    world = new_world("demo")
+    world.broker.on("live", RENEWAL, granted())
+    made_on_live = attrs.evolve(world.auth, state={"environment": "live"})
+
+    auth = await world.provider.refresh_token(made_on_live)
+
+    assert [sent.path for sent in world.broker.sent] == [RENEWAL]
+    assert auth.state["environment"] == "live"
+
+
 async def test_a_token_past_its_time_is_not_renewed_but_replaced(world: Any) -> None:
     for auth in (attrs.evolve(world.auth, expires_at=world.clock.now()), attrs.evolve(world.auth, access_token=None)):
         with pytest.raises(BrokerTokenExpiredError):

@@ -1,24 +1,21 @@
-"""Connections and grants in a store."""
+"""Connections in a store."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import attrs
 
 from brokersync.converter import from_json
 from brokersync.records import Connection, ConnectionState
+from brokersync.store.grants import LOGIN, THIS_LOGIN, put_grant
 from brokersync.store.protocol import SealedGrant
-from brokersync.store.rows import compact, sortable
+from brokersync.store.rows import compact, optional_text, sortable
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
-_LOGIN = ("owner", "provider", "environment", "identity")
-_THIS_LOGIN = "owner = ? AND provider = ? AND environment = ? AND identity = ?"
-_CONNECTION = ("connection_id", *_LOGIN, "data", "state", "created_at", "next_at", "deadline")
-_GRANT = (*_LOGIN, "generation", "auth", "credentials", "expires_at", "grant_expires_at")
+_CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", "next_at", "deadline")
 
 
 def data_key(owner: str, new: Callable[[], bytes]) -> Script[bytes]:
@@ -32,9 +29,10 @@ def data_key(owner: str, new: Callable[[], bytes]) -> Script[bytes]:
 def add_connection(connection: Connection, grant: SealedGrant, instead_of: str | None) -> Script[Connection]:
     login = (connection.owner, connection.provider, connection.environment, connection.identity)
     # an id that is somebody else's by chance must never replace that connection, so only the login is a known key
-    yield Put("connections", _CONNECTION, [_values(connection)], key=_LOGIN)
-    row = yield from fetch_one(f"SELECT data FROM connections WHERE {_THIS_LOGIN} {{for_update}}", *login)
+    yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
+    row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN} {{for_update}}", *login)
     known = _connection(row[0])
+    yield from _drop_own_grant(known, connection)
     if known.connection_id != connection.connection_id:
         connection = attrs.evolve(
             connection,
@@ -44,23 +42,39 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
             since=connection.since or known.since,
         )
         yield from _store(connection)
-    before = yield from fetch_one(f"SELECT generation FROM grants WHERE {_THIS_LOGIN} {{for_update}}", *login)
-    generation = before[0] + 1 if before else grant.generation
-    yield from _put_grant(attrs.evolve(grant, generation=generation))
+    yield from put_grant(grant)
     if instead_of is not None:
-        yield from execute(f"DELETE FROM grants WHERE {_THIS_LOGIN}", *login[:-1], instead_of)
+        yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN}", *login[:2], grant.environment, instead_of)
     return connection
 
 
-def keep_grant(grant: SealedGrant) -> Script[None]:
-    yield from _put_grant(grant, replace=False)
-
-
-def drop_grant(grant: SealedGrant) -> Script[None]:
-    yield from execute(
-        f"DELETE FROM grants WHERE {_THIS_LOGIN} AND generation = ?",
-        *(grant.owner, grant.provider, grant.environment, grant.identity, grant.generation),
+def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Connection, ...] | None]:
+    row = yield from fetch_one(
+        "SELECT data FROM connections WHERE connection_id = ? {for_update}", connection.connection_id
     )
+    if row is None:
+        return None
+    known = _connection(row[0])
+    yield from _drop_own_grant(known, connection)
+    yield from _store(attrs.evolve(known, one_login=connection.one_login))
+    yield from put_grant(grant)
+    rows = yield Fetch(
+        "SELECT data FROM connections WHERE owner = ? AND provider = ? AND identity = ? ORDER BY connection_id",
+        (known.owner, known.provider, known.identity),
+    )
+    recovered = []
+    for one in (_connection(row[0]) for row in rows):
+        if one.grant_environment == grant.environment and one.state is ConnectionState.NEEDS_USER:
+            recovered.append(attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None))
+            yield from _store(recovered[-1])
+    return tuple(recovered)
+
+
+def _drop_own_grant(known: Connection, now: Connection) -> Script[None]:
+    """Where one login has come to serve all environments, the grant of this environment alone has no use any more."""
+    if now.one_login and not known.one_login:
+        login = (known.owner, known.provider, known.grant_environment, known.identity)
+        yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN}", *login)
 
 
 def connections(owner: str | None) -> Script[tuple[Connection, ...]]:
@@ -88,51 +102,15 @@ def set_state(connection_id: str, state: ConnectionState, reason: str | None) ->
     yield from change_connection(connection_id, {"state": state, "reason": reason})
 
 
-def grant(owner: str, provider: str, environment: str, identity: str) -> Script[SealedGrant | None]:
-    row = yield from fetch_one(
-        f"SELECT generation, auth, credentials, expires_at, grant_expires_at, renewing_since FROM grants"
-        f" WHERE {_THIS_LOGIN}",
-        *(owner, provider, environment, identity),
-    )
-    if row is None:
-        return None
-    return SealedGrant(
-        owner=owner, provider=provider, environment=environment, identity=identity,
-        generation=row[0], auth=bytes(row[1]), credentials=bytes(row[2]),
-        expires_at=_moment(row[3]), grant_expires_at=_moment(row[4]), renewing_since=_moment(row[5]),
-    )  # fmt: skip
-
-
-def replace_grant(new: SealedGrant) -> Script[bool]:
-    row = yield from fetch_one(
-        "UPDATE grants SET generation = ?, auth = ?, credentials = ?, expires_at = ?, grant_expires_at = ?,"
-        f" renewing_since = NULL WHERE {_THIS_LOGIN} AND generation = ? RETURNING generation",
-        *(new.generation, new.auth, new.credentials, _text(new.expires_at), _text(new.grant_expires_at)),
-        *(new.owner, new.provider, new.environment, new.identity, new.generation - 1),
-    )
-    return row is not None
-
-
-def mark_renewing(of: SealedGrant, at: datetime) -> Script[bool]:
-    row = yield from fetch_one(
-        f"UPDATE grants SET renewing_since = ? WHERE {_THIS_LOGIN} AND generation = ? RETURNING generation",
-        *(sortable(at), of.owner, of.provider, of.environment, of.identity, of.generation),
-    )
-    return row is not None
-
-
-def _put_grant(new: SealedGrant, *, replace: bool = True) -> Script[None]:
-    values = (
-        new.owner, new.provider, new.environment, new.identity, new.generation, new.auth, new.credentials,
-        _text(new.expires_at), _text(new.grant_expires_at), None,
-    )  # fmt: skip
-    yield Put("grants", (*_GRANT, "renewing_since"), [values], key=_LOGIN, replace=replace)
-
-
 def _store(connection: Connection) -> Script[None]:
     yield from execute(
         "UPDATE connections SET data = ?, state = ?, next_at = ?, deadline = ? WHERE connection_id = ?",
-        *(compact(connection), connection.state.value, _text(connection.next_at), _text(connection.deadline)),
+        *(
+            compact(connection),
+            connection.state.value,
+            optional_text(connection.next_at),
+            optional_text(connection.deadline),
+        ),
         connection.connection_id,
     )
 
@@ -140,17 +118,9 @@ def _store(connection: Connection) -> Script[None]:
 def _values(one: Connection) -> tuple[Any, ...]:
     return (
         one.connection_id, one.owner, one.provider, one.environment, one.identity, compact(one), one.state.value,
-        sortable(one.created_at), _text(one.next_at), _text(one.deadline),
+        sortable(one.created_at), optional_text(one.next_at), optional_text(one.deadline),
     )  # fmt: skip
 
 
 def _connection(data: str) -> Connection:
     return from_json(json.loads(data), Connection)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else sortable(moment)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else from_json(text, datetime)

@@ -17,6 +17,7 @@ from brokersync.records import (
     Connection,
     ConnectionState,
     FailedWindow,
+    Grant,
     KeptBooking,
     Lease,
     OpenRequest,
@@ -41,7 +42,8 @@ class SealedGrant:
     """A grant as it is kept; `credentials` and `auth` are sealed. `generation` grows with each replacement.
 
     `expires_at` and `grant_expires_at` are those of the login. `renewing_since` is set while a renewal is under way,
-    and stays when its outcome was never learned.
+    and stays when its outcome was never learned. `tried_at` is when its end was last looked after, `fixed_end` an end
+    that a renewal did not move, `warned_of` the end that its user was told of.
     """
 
     owner: str
@@ -54,6 +56,9 @@ class SealedGrant:
     expires_at: datetime | None = None
     grant_expires_at: datetime | None = None
     renewing_since: datetime | None = None
+    tried_at: datetime | None = None
+    fixed_end: datetime | None = None
+    warned_of: datetime | None = None
 
     @property
     def row(self) -> str:
@@ -112,8 +117,27 @@ class Store(Protocol):
     async def replace_grant(self, grant: SealedGrant) -> bool:
         """Replace the grant whose generation is one below; `False` when another process was first."""
 
-    async def mark_renewing(self, grant: SealedGrant, at: datetime) -> bool:
-        """Note, durably, that a renewal of this generation is about to be sent; `False` when it is replaced already."""
+    async def log_in_again(self, connection: Connection, grant: SealedGrant) -> tuple[Connection, ...] | None:
+        """Replace the connection's grant, of whatever generation, by one that its user has just made.
+
+        Answers with those connections of the login that needed the user and do so no more; with `None`, and without a
+        change, when there is no such connection.
+        """
+
+    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
+        """Note, durably, since when a renewal of this generation is under way; `False` when it is replaced already."""
+
+    async def ending_grants(self, owner: str | None, after: datetime, before: datetime) -> tuple[SealedGrant, ...]:
+        """The grants whose end lies between, soonest first; of an owner, or of all."""
+
+    async def claim_upkeep(self, grant: SealedGrant, at: datetime) -> bool:
+        """Note that the grant's end is looked after now; `False` when another worker has since it was read."""
+
+    async def note_fixed_end(self, grant: SealedGrant, end: datetime) -> None:
+        """Note that a renewal did not move this end, if it still is the grant's."""
+
+    async def claim_warning(self, grant: SealedGrant, end: datetime) -> bool:
+        """Note that the user is told of this end; `False` when that was done before."""
 
     async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:
         """The lease of that name: `holder`'s own when it was free, expired or held by it; else as another holds it."""

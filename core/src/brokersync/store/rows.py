@@ -25,6 +25,14 @@ def sortable(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def optional_text(moment: datetime | None) -> str | None:
+    return None if moment is None else sortable(moment)
+
+
+def optional_moment(text: str | None) -> datetime | None:
+    return None if text is None else from_json(text, datetime)
+
+
 def booking_content(booking: TradeBooking) -> tuple[str, bytes]:
     """A booking without its raw row, and the hash by which a known one is recognised."""
     trade = booking.trade

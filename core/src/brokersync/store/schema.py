@@ -47,7 +47,8 @@ TABLES: Final = (
         "grants",
         {
             **_LOGIN, "generation": "int", "auth": "bytes", "credentials": "bytes",
-            "renewing_since": "text?", "expires_at": "text?", "grant_expires_at": "text?", "warned_at": "text?",
+            "renewing_since": "text?", "expires_at": "text?", "grant_expires_at": "text?",
+            "tried_at": "text?", "fixed_end": "text?", "warned_of": "text?",
         },
         tuple(_LOGIN),
     ),

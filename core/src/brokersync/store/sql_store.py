@@ -15,6 +15,7 @@ from brokersync.records import (
     Connection,
     ConnectionState,
     FailedWindow,
+    Grant,
     Lease,
     OpenRequest,
     PageCommit,
@@ -22,7 +23,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, failing, feed, leases, progress, reading
+from brokersync.store import connections, failing, feed, grants, leases, progress, reading
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -61,10 +62,10 @@ class SqlStore(ABC):
         return await self._write(lambda: connections.add_connection(connection, grant, instead_of))
 
     async def keep_grant(self, grant: SealedGrant) -> None:
-        await self._write(lambda: connections.keep_grant(grant))
+        await self._write(lambda: grants.keep_grant(grant))
 
     async def drop_grant(self, grant: SealedGrant) -> None:
-        await self._write(lambda: connections.drop_grant(grant))
+        await self._write(lambda: grants.drop_grant(grant))
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         return await self._read(lambda: connections.connections(owner))
@@ -79,13 +80,28 @@ class SqlStore(ABC):
         await self._write(lambda: connections.set_state(connection_id, state, reason))
 
     async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None:
-        return await self._read(lambda: connections.grant(owner, provider, environment, identity))
+        return await self._read(lambda: grants.grant(owner, provider, environment, identity))
 
     async def replace_grant(self, grant: SealedGrant) -> bool:
-        return await self._write(lambda: connections.replace_grant(grant))
+        return await self._write(lambda: grants.replace_grant(grant))
 
-    async def mark_renewing(self, grant: SealedGrant, at: datetime) -> bool:
-        return await self._write(lambda: connections.mark_renewing(grant, at))
+    async def log_in_again(self, connection: Connection, grant: SealedGrant) -> tuple[Connection, ...] | None:
+        return await self._write(lambda: connections.log_in_again(connection, grant))
+
+    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
+        return await self._write(lambda: grants.mark_renewing(grant, since))
+
+    async def ending_grants(self, owner: str | None, after: datetime, before: datetime) -> tuple[SealedGrant, ...]:
+        return await self._read(lambda: grants.ending_grants(owner, after, before))
+
+    async def claim_upkeep(self, grant: SealedGrant, at: datetime) -> bool:
+        return await self._write(lambda: grants.claim_upkeep(grant, at))
+
+    async def note_fixed_end(self, grant: SealedGrant, end: datetime) -> None:
+        await self._write(lambda: grants.note_fixed_end(grant, end))
+
+    async def claim_warning(self, grant: SealedGrant, end: datetime) -> bool:
+        return await self._write(lambda: grants.claim_warning(grant, end))
 
     async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:
         return await self._write(lambda: leases.take_lease(name, owner, holder, now, until))

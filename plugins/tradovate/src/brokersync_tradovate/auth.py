@@ -18,7 +18,12 @@ _ROLES = {
 _HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
 
 
-def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str, str]) -> AuthResult:
+def home_of(auth: AuthResult, context: ProviderContext) -> str:
+    """The side that a login was made on, which is not that of every connection that it serves."""
+    return auth.state.get("environment", context.environment)
+
+
+def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str, str], home: str) -> AuthResult:
     """What a login gives. Raises `BrokerAuthError` for a user who may not trade.
 
     The identity is the user, not the owner of an account, whom all traders of a prop firm share.
@@ -34,7 +39,7 @@ def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str
         access_token=login.access_token,
         expires_at=login.expiration_time,
         hosts={**known_hosts, **learned_hosts(login.api_hosts, context)},
-        state={"environment": context.environment, "name": login.name},
+        state={"environment": home, "name": login.name},
     )
 
 

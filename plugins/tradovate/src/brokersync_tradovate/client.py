@@ -14,6 +14,7 @@ from brokersync.plugin import (
     HttpResponse,
     ProviderContext,
 )
+from brokersync_tradovate.auth import home_of
 from brokersync_tradovate.credentials import TradovateCredentials
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.payloads import Login, Row, RowError
@@ -71,7 +72,7 @@ class TradovateClient:
         response = await self._context.http.request(
             operation,
             "GET",
-            f"{self._base_url(auth, self._context.environment)}/{operation}",
+            f"{self._base_url(auth, home_of(auth, self._context))}/{operation}",
             headers={"Authorization": f"Bearer {auth.access_token.reveal()}"},
             credential=auth.identity,
             prepare=exchange.prepare,

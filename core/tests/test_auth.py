@@ -20,8 +20,9 @@ from brokersync.errors import (
     StoreError,
 )
 from brokersync.events import Event, TokenRefreshed
+from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection
-from brokersync.sealing import MasterKey, Sealer
+from brokersync.sealing import Sealer
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant, SqliteStore
 from brokersync.types import AuthResult
@@ -104,7 +105,7 @@ class Broker:
 class Desk:
     def __init__(self, store: SqliteStore) -> None:
         self.store, self.clock, self.broker = store, Clock(), Broker()
-        self.vault = GrantVault(store, Sealer(MasterKey(bytes(32))))
+        self.vault = GrantVault(store, Sealer(MasterKeys(bytes(32))))
         self.events: list[Event] = []
         self.lock = asyncio.Lock()
 
@@ -356,7 +357,7 @@ async def test_no_secret_stands_in_the_store_or_in_any_error(desk: Desk) -> None
     stored = b"".join(one.read_bytes() for one in files(desk.store.path))
     assert b"paper" in stored, "the search must be able to find what stands there"
     assert not any(secret.encode() in stored for secret in HIDDEN)
-    wrong = GrantVault(desk.store, Sealer(MasterKey(bytes(range(32)))))
+    wrong = GrantVault(desk.store, Sealer(MasterKeys(bytes(range(32)))))
     with pytest.raises(BrokerConfigError, match="another key") as caught:
         await wrong.load(CONNECTION)
     sealed = await desk.store.grant("o", "paper", "live", "me")

@@ -17,6 +17,7 @@ from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderR
 from brokersync.errors import BrokerError, BrokerRetryableError
 from brokersync.events import ConnectionNeedsUser, Event
 from brokersync.manifest import parse_manifests
+from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
@@ -30,7 +31,7 @@ from brokersync.plugin import (
     hookimpl,
 )
 from brokersync.records import Connection, ConnectionState
-from brokersync.sealing import MasterKey, Sealer
+from brokersync.sealing import Sealer
 from brokersync.store import SqliteStore
 from brokersync.types import CoveredSpan
 from brokersync.vault import GrantVault
@@ -215,7 +216,7 @@ async def open_desk(broker: Broker, folder: Path) -> AsyncIterator[Desk]:
     store.asked = broker.asked
     registry = ProviderRegistry()
     registry.register(broker.plugin(), *parse_manifests(MANIFEST, "paper"))
-    keys = MasterKey(bytes(32))
+    keys = MasterKeys(bytes(32))
     events: list[Event] = []
     bs = BrokerSync(store=store, registry=registry, keys=keys, clock=broker.clock, events=events.append)
     async with bs:

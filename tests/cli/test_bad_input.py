@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
@@ -184,13 +185,13 @@ def test_a_row_that_is_not_understood_has_its_disposition_too(brokersync: Run, t
 
 
 def test_a_store_without_its_key_file_says_so_and_makes_no_other(brokersync: Run, tmp_path: Path) -> None:
-    from brokersync.sealing import LazyMasterKey, Sealer
+    from brokersync.masterkeys import KeyFile
 
     key = tmp_path / "store.db.key"
-    wrapped = Sealer(LazyMasterKey(key, lambda _: None)).new_data_key("me")
+    wrapped = asyncio.run(KeyFile(key).wrap(bytes(32), "me"))
     key.unlink()
     with pytest.raises(BrokerConfigError, match="missing"):
-        Sealer(LazyMasterKey(key, lambda _: None)).seal(wrapped, "me", "row", "value")
+        asyncio.run(KeyFile(key).unwrap(wrapped, "me"))
     assert not key.exists()
 
 

@@ -17,9 +17,9 @@ import attrs
 from brokersync import BrokerSync, Settings
 from brokersync.errors import BrokerAuthError, BrokerRetryableError
 from brokersync.events import Event, SyncDeferred, SyncFailed, SyncFinished, SyncStarted
+from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection, Deferred, Done
 from brokersync.registry import ProviderRegistry
-from brokersync.sealing import MasterKey
 
 from .books import Books, Seen
 from .broker import Broker
@@ -31,7 +31,7 @@ from .plugin import READING, ModelPlugin, Reading
 from .shape import DAY, HOUR, KEY, START, Shape, Weather
 from .store import WatchedStore
 
-_KEYS: Final = MasterKey(bytes(32))
+_KEYS: Final = MasterKeys(bytes(32))
 _SECOND: Final = timedelta(seconds=1)
 _LASTS: Final = timedelta(days=2)
 

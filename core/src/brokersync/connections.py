@@ -61,15 +61,7 @@ class Connections(Journal):
             since=since,
             one_login=loaded.manifest.one_login,
         )
-        grant = await shared.vault.seal(
-            owner=owner,
-            provider=provider,
-            environment=connection.grant_environment,
-            auth=auth,
-            fields=plain,
-            generation=1,
-        )
-        connection = await shared.store.add_connection(connection, grant)
+        connection = await shared.vault.add(connection, auth, plain)
         await shared.store.put_accounts(connection, accounts)
         return connection
 
@@ -108,15 +100,8 @@ class Connections(Journal):
                 identity=auth.identity,
                 since=since,
             )
-            grant = await shared.vault.seal(
-                owner=owner,
-                provider=provider,
-                environment=connection.grant_environment,
-                auth=auth,
-                fields=plain or await self._kept_fields(connection),
-                generation=1,
-            )
-            connection = await shared.store.add_connection(connection, grant, instead_of=foreign.identity)
+            kept = plain or await self._kept_fields(connection)
+            connection = await shared.vault.add(connection, auth, kept, instead_of=foreign.identity)
             await self._list_accounts(connection, login, auth)
         return connection
 
@@ -148,10 +133,10 @@ class Connections(Journal):
             shared.events(ConnectionNeedsUser(**names, reason=error.message))
             raise (as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error) from error
 
-    async def diagnose(self, connection_id: str) -> Sequence[str]:
+    async def diagnose(self, connection_id: str, owner: str | None = None) -> Sequence[str]:
         """What the user should change at the broker, in sentences; none where all is well or nobody can tell."""
         shared = self._shared
-        connection = await self.connection(connection_id)
+        connection = await self.connection(connection_id, owner)
         loaded = shared.registry.load(connection.provider)
         grant, _ = await shared.vault.load(connection)
         async with shared.login(loaded, connection.environment) as login:

@@ -15,15 +15,18 @@ from brokersync.types import BrokerAccount, BrokerTrade
 
 
 class Journal:
-    """Reads a store; an owner sees what is the owner's."""
+    """Reads a store; an owner sees what is the owner's.
+
+    A method that takes a connection's id takes `owner` too: with it another owner's connection is as unknown as none.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def connection(self, connection_id: str) -> Connection:
+    async def connection(self, connection_id: str, owner: str | None = None) -> Connection:
         """Raises `BrokerConfigError` when there is none of this id."""
         connection = await self._store.connection(connection_id)
-        if connection is None:
+        if connection is None or owner not in (None, connection.owner):
             raise BrokerConfigError(
                 f"There is no connection {connection_id!r}.", remedy="See what `connections(owner)` knows."
             )
@@ -33,8 +36,10 @@ class Journal:
         """The connections of an owner, or of all, oldest first."""
         return await self._store.connections(owner)
 
-    async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]:
+    async def accounts(self, connection_id: str, owner: str | None = None) -> tuple[BrokerAccount, ...]:
         """The accounts a connection has seen."""
+        if owner is not None:
+            await self.connection(connection_id, owner)
         return await self._store.accounts(connection_id)
 
     async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
@@ -83,6 +88,8 @@ class Journal:
         """The rows that were not understood, with the reason and the broker's own words."""
         return await self._store.quarantined(owner)
 
-    async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
+    async def last_report(self, connection_id: str, owner: str | None = None) -> Mapping[str, Any] | None:
         """What the connection's last sync did, as JSON values."""
+        if owner is not None:
+            await self.connection(connection_id, owner)
         return await self._store.last_report(connection_id)

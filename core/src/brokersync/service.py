@@ -10,15 +10,16 @@ from typing import BinaryIO, Self
 
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
-from brokersync.connections import Connections
+from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
+from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.records import Deferred, Done, SyncReport
 from brokersync.registry import ProviderRegistry
 from brokersync.runner import Run, RunOptions
-from brokersync.sealing import KeyProvider, LazyMasterKey, Sealer
+from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import Shared, all_of
 from brokersync.store import SqliteStore, Store
 from brokersync.sync.statement import OnRow, import_statement
@@ -26,7 +27,7 @@ from brokersync.types import StatementHints
 from brokersync.vault import GrantVault
 
 
-class BrokerSync(Connections):
+class BrokerSync(Custody):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
     `events` hears every event of every sync. What is not given is made: SQLite at `path`, the installed plugins, the
@@ -51,6 +52,7 @@ class BrokerSync(Connections):
                 settings=settings or Settings(),
                 clock=clock,
                 limiter=LocalLimiter(clock),
+                keys=keys,
                 vault=GrantVault(store, Sealer(keys)),
                 events=events,
             )
@@ -63,6 +65,7 @@ class BrokerSync(Connections):
         *,
         settings: Settings | None = None,
         registry: ProviderRegistry | None = None,
+        keys: KeyProvider | None = None,
         clock: Clock | None = None,
         events: EventSink = no_events,
         on_key_made: Callable[[Path], None] = lambda _: None,
@@ -76,7 +79,7 @@ class BrokerSync(Connections):
         return cls(
             store=SqliteStore(path),
             registry=registry or ProviderRegistry.installed(settings, events),
-            keys=LazyMasterKey(path.with_name(path.name + ".key"), on_key_made),
+            keys=keys or KeyFile(path.with_name(path.name + ".key"), on_key_made),
             settings=settings,
             clock=clock,
             events=events,
@@ -89,6 +92,7 @@ class BrokerSync(Connections):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._shared.vault.close()
         await self._store.close()
 
     @property
@@ -105,17 +109,19 @@ class BrokerSync(Connections):
         self,
         connection_id: str,
         *,
+        owner: str | None = None,
         sources: Sequence[str] | None = None,
         again_from: datetime | None = None,
         events: EventSink = no_events,
     ) -> Done | Deferred:
         """Bring a connection's trades up to date, as far as it goes without a long wait.
 
-        Repeating it is safe at any time; while another worker is at it, it is `Deferred`. Raises `BrokerAuthError` when
-        the user must log in again, which the connection then says too.
+        Repeating it is safe at any time; while another worker is at it, it is `Deferred`. With `owner` another owner's
+        connection is as unknown as none. Raises `BrokerAuthError` when the user must log in again, which the connection
+        then says too.
         """
         async with self._shared.locks[f"sync|{connection_id}"]:
-            connection = await self.connection(connection_id)
+            connection = await self.connection(connection_id, owner)
             options = RunOptions(sources=sources, again_from=again_from)
             return await Run(self._shared, connection, options, events)()
 

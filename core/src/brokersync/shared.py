@@ -15,6 +15,7 @@ from brokersync.login import OpenLogin
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.registry import LoadedProvider, ProviderRegistry
+from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
 from brokersync.vault import GrantVault
 
@@ -28,6 +29,7 @@ class Shared:
     settings: Settings
     clock: Clock
     limiter: LocalLimiter
+    keys: KeyProvider
     vault: GrantVault
     events: EventSink
     worker: str = attrs.field(factory=lambda: secrets.token_hex(6))

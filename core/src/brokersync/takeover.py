@@ -111,15 +111,7 @@ class TakeOver:
 
     async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         shared, of = self._shared, self._of
-        grant = await shared.vault.seal(
-            owner=of.owner,
-            provider=of.provider,
-            environment=of.grant_environment,
-            auth=auth,
-            fields=fields,
-            generation=1,
-        )
-        await shared.store.keep_grant(grant)
+        grant = await shared.vault.keep(of, auth, fields)
         keeper = TokenKeeper(
             connection=of,
             vault=shared.vault,

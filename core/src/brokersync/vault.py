@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+import attrs
 
 from brokersync.converter import SEALED
 from brokersync.errors import BrokerAuthError
 from brokersync.records import Connection, Grant
-from brokersync.sealing import Sealer
-from brokersync.store import SealedGrant, Store
+from brokersync.sealing import DataKey, Sealer
+from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
+
+R = TypeVar("R")
 
 
 class GrantVault:
-    """Grants and credentials in the store, sealed for their owner."""
+    """Grants and credentials in the store, sealed for their owner.
+
+    What is sealed while the owner's data key is replaced is sealed again, so that what is kept always opens.
+    """
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self._store, self._sealer = store, sealer
+
+    async def add(
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, instead_of: str | None = None
+    ) -> Connection:
+        """See `Store.add_connection`."""
+        return await self._user_made(
+            connection, auth, fields, lambda grant: self._store.add_connection(connection, grant, instead_of=instead_of)
+        )
+
+    async def log_in_again(
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]
+    ) -> tuple[Connection, ...] | None:
+        """See `Store.log_in_again`."""
+        return await self._user_made(
+            connection, auth, fields, lambda grant: self._store.log_in_again(connection, grant)
+        )
+
+    async def keep(self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]) -> SealedGrant:
+        """See `Store.keep_grant`."""
+
+        async def keep(grant: SealedGrant) -> SealedGrant:
+            await self._store.keep_grant(grant)
+            return grant
+
+        return await self._user_made(connection, auth, fields, keep)
 
     async def seal(
         self,
@@ -28,9 +62,17 @@ class GrantVault:
         auth: AuthResult,
         fields: Mapping[str, str],
         generation: int,
+        wrapped: bytes | None = None,
     ) -> SealedGrant:
-        """What may be written to the store of a login and the fields it was made from."""
-        key = await self._key(owner)
+        """What may be written to the store of a login and the fields it was made from.
+
+        It is sealed with the data key `wrapped`, else with the owner's, which is made on first use.
+        """
+        wrapped = wrapped or await self._store.wrapped_key(owner)
+        if wrapped is None:
+            new = await self._sealer.new_data_key(owner)
+            wrapped = await self._store.data_key(owner, lambda: new)
+        key = await self._sealer.data_key(wrapped, owner)
         row = f"{provider}|{environment}|{auth.identity}"
         return SealedGrant(
             owner=owner,
@@ -38,10 +80,11 @@ class GrantVault:
             environment=environment,
             identity=auth.identity,
             generation=generation,
-            auth=self._sealer.seal(key, owner, f"auth|{row}", json.dumps(SEALED.unstructure(auth))),
-            credentials=self._sealer.seal(key, owner, f"credentials|{row}", json.dumps(dict(fields))),
+            auth=key.seal(f"auth|{row}", json.dumps(SEALED.unstructure(auth))),
+            credentials=key.seal(f"credentials|{row}", json.dumps(dict(fields))),
             expires_at=auth.expires_at,
             grant_expires_at=auth.grant_expires_at,
+            sealed_with=wrapped,
         )
 
     async def load(self, connection: Connection) -> tuple[Grant, dict[str, str]]:
@@ -49,11 +92,11 @@ class GrantVault:
         sealed = await self._store.grant(
             connection.owner, connection.provider, connection.grant_environment, connection.identity
         )
-        if sealed is None:
+        if sealed is None or sealed.sealed_with is None:
             raise BrokerAuthError(f"The connection {connection.connection_id} has no login.")
-        key = await self._key(connection.owner)
-        auth = self._sealer.unseal(key, sealed.owner, f"auth|{sealed.row}", sealed.auth)
-        fields = self._sealer.unseal(key, sealed.owner, f"credentials|{sealed.row}", sealed.credentials)
+        key = await self._sealer.data_key(sealed.sealed_with, sealed.owner)
+        auth = key.unseal(f"auth|{sealed.row}", sealed.auth)
+        fields = key.unseal(f"credentials|{sealed.row}", sealed.credentials)
         grant = Grant(
             owner=sealed.owner,
             provider=sealed.provider,
@@ -66,17 +109,52 @@ class GrantVault:
         return grant, json.loads(fields)
 
     async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str]) -> bool:
-        """Make `auth` durable in place of `grant`; `False` when another worker was first."""
-        return await self._store.replace_grant(
-            await self.seal(
-                owner=grant.owner,
-                provider=grant.provider,
-                environment=grant.environment,
-                auth=auth,
-                fields=fields,
-                generation=grant.generation + 1,
-            )
-        )
+        """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten."""
+        while (wrapped := await self._store.wrapped_key(grant.owner)) is not None:
+            with suppress(KeyReplacedError):
+                return await self._store.replace_grant(
+                    await self.seal(
+                        owner=grant.owner,
+                        provider=grant.provider,
+                        environment=grant.environment,
+                        auth=auth,
+                        fields=fields,
+                        generation=grant.generation + 1,
+                        wrapped=wrapped,
+                    )
+                )
+        return False
 
-    async def _key(self, owner: str) -> bytes:
-        return await self._store.data_key(owner, lambda: self._sealer.new_data_key(owner))
+    def close(self) -> None:
+        """Forget every key that was opened."""
+        self._sealer.close()
+
+    async def _user_made(
+        self,
+        connection: Connection,
+        auth: AuthResult,
+        fields: Mapping[str, str],
+        write: Callable[[SealedGrant], Awaitable[R]],
+    ) -> R:
+        while True:
+            with suppress(KeyReplacedError):
+                return await write(
+                    await self.seal(
+                        owner=connection.owner,
+                        provider=connection.provider,
+                        environment=connection.grant_environment,
+                        auth=auth,
+                        fields=fields,
+                        generation=1,
+                    )
+                )
+
+
+def resealed(grant: SealedGrant, old: DataKey, new: DataKey) -> SealedGrant:
+    """The same grant, sealed with another data key."""
+    auth, credentials = f"auth|{grant.row}", f"credentials|{grant.row}"
+    return attrs.evolve(
+        grant,
+        auth=new.seal(auth, old.unseal(auth, grant.auth)),
+        credentials=new.seal(credentials, old.unseal(credentials, grant.credentials)),
+    )

@@ -60,7 +60,7 @@ async def _connect(
         connection = await bs.connect(
             broker, owner=common.owner, fields=fields, environment=environment, label=label, since=start
         )
-        accounts = await bs.accounts(connection.connection_id)
+        accounts = await bs.accounts(connection.connection_id, common.owner)
         advice = await _advice(bs, connection.connection_id)
     if common.json:
         from brokersync.converter import to_json

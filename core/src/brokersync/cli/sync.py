@@ -117,7 +117,9 @@ async def _one(
     parts: list[Mapping[str, Any]] = []
     while True:
         try:
-            outcome: Done | Deferred = await bs.run(name, sources=sources, again_from=again_from, events=events)
+            outcome: Done | Deferred = await bs.run(
+                name, owner=connection.owner, sources=sources, again_from=again_from, events=events
+            )
         except BrokerError as error:
             return Result(connection_id=name, report=_sum(parts), error=error)
         parts.append(_as_report(outcome))

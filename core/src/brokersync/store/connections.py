@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,6 +10,7 @@ import attrs
 from brokersync.converter import from_json
 from brokersync.records import Connection, ConnectionState
 from brokersync.store.grants import LOGIN, THIS_LOGIN, put_grant
+from brokersync.store.keys import check_key
 from brokersync.store.protocol import SealedGrant
 from brokersync.store.rows import compact, optional_text, sortable
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
@@ -18,15 +18,8 @@ from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 _CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", "next_at", "deadline")
 
 
-def data_key(owner: str, new: Callable[[], bytes]) -> Script[bytes]:
-    row = yield from fetch_one("SELECT wrapped FROM owner_keys WHERE owner = ?", owner)
-    if row is None:
-        yield Put("owner_keys", ("owner", "wrapped"), [(owner, new())], key=("owner",))
-        row = yield from fetch_one("SELECT wrapped FROM owner_keys WHERE owner = ?", owner)
-    return bytes(row[0])
-
-
 def add_connection(connection: Connection, grant: SealedGrant, instead_of: str | None) -> Script[Connection]:
+    yield from check_key(grant)
     login = (connection.owner, connection.provider, connection.environment, connection.identity)
     # an id that is somebody else's by chance must never replace that connection, so only the login is a known key
     yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
@@ -49,6 +42,7 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
 
 
 def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Connection, ...] | None]:
+    yield from check_key(grant)
     row = yield from fetch_one(
         "SELECT data FROM connections WHERE connection_id = ? {for_update}", connection.connection_id
     )

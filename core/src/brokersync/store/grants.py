@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from brokersync.records import Grant
+from brokersync.store.keys import check_key
 from brokersync.store.protocol import SealedGrant
 from brokersync.store.rows import optional_moment, optional_text, sortable
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
@@ -17,7 +18,8 @@ LOGIN: Final = ("owner", "provider", "environment", "identity")
 THIS_LOGIN: Final = "owner = ? AND provider = ? AND environment = ? AND identity = ?"
 _VALUES = ("generation", "auth", "credentials", "expires_at", "grant_expires_at", "renewing_since")
 _UPKEEP = ("tried_at", "fixed_end", "warned_of")
-_COLUMNS = ", ".join((*LOGIN, *_VALUES, *_UPKEEP))
+_KEY = "(SELECT wrapped FROM owner_keys WHERE owner_keys.owner = grants.owner)"
+_COLUMNS = ", ".join((*LOGIN, *_VALUES, *_UPKEEP, _KEY))
 
 
 def grant(owner: str, provider: str, environment: str, identity: str) -> Script[SealedGrant | None]:
@@ -46,6 +48,7 @@ def put_grant(new: SealedGrant) -> Script[None]:
 
 
 def keep_grant(new: SealedGrant) -> Script[None]:
+    yield from check_key(new)
     yield Put("grants", (*LOGIN, *_VALUES), [_row(new)], key=LOGIN)
 
 
@@ -54,6 +57,7 @@ def drop_grant(of: SealedGrant) -> Script[None]:
 
 
 def replace_grant(new: SealedGrant) -> Script[bool]:
+    yield from check_key(new)
     row = yield from fetch_one(
         "UPDATE grants SET generation = ?, auth = ?, credentials = ?, expires_at = ?, grant_expires_at = ?,"
         f" renewing_since = NULL WHERE {THIS_LOGIN} AND generation = ? RETURNING generation",
@@ -98,10 +102,11 @@ def _row(new: SealedGrant) -> tuple[Any, ...]:
 
 
 def _sealed(row: Sequence[Any]) -> SealedGrant:
-    owner, provider, environment, identity, generation, auth, credentials, *moments = row
+    owner, provider, environment, identity, generation, auth, credentials, *moments, key = row
     names = (*_VALUES[3:], *_UPKEEP)
     return SealedGrant(
         owner=owner, provider=provider, environment=environment, identity=identity, generation=int(generation),
         auth=bytes(auth), credentials=bytes(credentials),
+        sealed_with=None if key is None else bytes(key),
         **{name: optional_moment(text) for name, text in zip(names, moments, strict=True)},
     )  # fmt: skip

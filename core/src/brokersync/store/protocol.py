@@ -43,7 +43,8 @@ class SealedGrant:
 
     `expires_at` and `grant_expires_at` are those of the login. `renewing_since` is set while a renewal is under way,
     and stays when its outcome was never learned. `tried_at` is when its end was last looked after, `fixed_end` an end
-    that a renewal did not move, `warned_of` the end that its user was told of.
+    that a renewal did not move, `warned_of` the end that its user was told of. `sealed_with` is the owner's wrapped
+    data key; a grant that names it is written only while it is still that.
     """
 
     owner: str
@@ -59,11 +60,16 @@ class SealedGrant:
     tried_at: datetime | None = None
     fixed_end: datetime | None = None
     warned_of: datetime | None = None
+    sealed_with: bytes | None = None
 
     @property
     def row(self) -> str:
         """What the sealed values are bound to."""
         return f"{self.provider}|{self.environment}|{self.identity}"
+
+
+class KeyReplacedError(Exception):
+    """The owner's data key was replaced or destroyed after a grant was sealed with it: seal it again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,16 +94,28 @@ class Store(Protocol):
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         """The owner's wrapped data key; `new` makes it on first use, and the first of two racing callers wins."""
 
+    async def wrapped_key(self, owner: str) -> bytes | None: ...
+
+    async def wrapped_keys(self, after: str = "", limit: int = 500) -> tuple[tuple[str, bytes], ...]:
+        """The owners behind `after` in their order, each with the wrapped data key."""
+
+    async def replace_key(self, owner: str, old: bytes, new: bytes) -> bool:
+        """The same data key in another wrapping; `False` when `old` is not the present one."""
+
+    async def reseal(self, owner: str, old: bytes, new: bytes, change: Callable[[SealedGrant], SealedGrant]) -> bool:
+        """Another data key, with all grants of the owner changed to it; `False` when `old` is not the present one."""
+
     async def add_connection(
         self, connection: Connection, grant: SealedGrant, *, instead_of: str | None = None
     ) -> Connection:
         """Keep a connection and its grant; the same login again keeps the connection and replaces the grant.
 
         The grant of the identity `instead_of` goes in the same transaction: it was this one, under a made-up name.
+        Raises `KeyReplacedError`.
         """
 
     async def keep_grant(self, grant: SealedGrant) -> None:
-        """Keep a grant that no connection has yet, unless there is one of that login."""
+        """Keep a grant that no connection has yet, unless there is one of that login. Raises `KeyReplacedError`."""
 
     async def drop_grant(self, grant: SealedGrant) -> None:
         """Take back what `keep_grant` kept, unless it was replaced by a newer generation."""
@@ -115,13 +133,16 @@ class Store(Protocol):
     async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None: ...
 
     async def replace_grant(self, grant: SealedGrant) -> bool:
-        """Replace the grant whose generation is one below; `False` when another process was first."""
+        """Replace the grant whose generation is one below; `False` when another process was first.
+
+        Raises `KeyReplacedError`.
+        """
 
     async def log_in_again(self, connection: Connection, grant: SealedGrant) -> tuple[Connection, ...] | None:
         """Replace the connection's grant, of whatever generation, by one that its user has just made.
 
         Answers with those connections of the login that needed the user and do so no more; with `None`, and without a
-        change, when there is no such connection.
+        change, when there is no such connection. Raises `KeyReplacedError`.
         """
 
     async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:

@@ -23,7 +23,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, failing, feed, grants, leases, progress, reading
+from brokersync.store import connections, failing, feed, grants, keys, leases, progress, reading
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -54,7 +54,19 @@ class SqlStore(ABC):
         """Run a script as one transaction; from its start again where the database asks for that."""
 
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
-        return await self._write(lambda: connections.data_key(owner, new))
+        return await self._write(lambda: keys.data_key(owner, new))
+
+    async def wrapped_key(self, owner: str) -> bytes | None:
+        return await self._read(lambda: keys.wrapped_key(owner))
+
+    async def wrapped_keys(self, after: str = "", limit: int = 500) -> tuple[tuple[str, bytes], ...]:
+        return await self._read(lambda: keys.wrapped_keys(after, limit))
+
+    async def replace_key(self, owner: str, old: bytes, new: bytes) -> bool:
+        return await self._write(lambda: keys.replace_key(owner, old, new))
+
+    async def reseal(self, owner: str, old: bytes, new: bytes, change: Callable[[SealedGrant], SealedGrant]) -> bool:
+        return await self._write(lambda: keys.reseal(owner, old, new, change))
 
     async def add_connection(
         self, connection: Connection, grant: SealedGrant, *, instead_of: str | None = None

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,7 +13,7 @@ from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.events import Event, PageCommitted
 from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, SourceScope, SourceSpec
 from brokersync.records import OpenRequest, SpanState
-from brokersync.store import SqliteStore, TradeFilter
+from brokersync.store import Store, TradeFilter
 from brokersync.sync.commit import Occurrences, PageWriter, Target, page_rules
 from brokersync.sync.plan import Ask
 from brokersync.sync.report import ReportBuilder
@@ -71,7 +69,7 @@ class Clock:
 class Desk:
     """A writer over a real store."""
 
-    def __init__(self, store: SqliteStore, **facts: Any) -> None:
+    def __init__(self, store: Store, **facts: Any) -> None:
         self.store = store
         self.source = SourceSpec(**({"name": "fills", "precedence": 1} | facts))
         self.events: list[Event] = []
@@ -103,14 +101,6 @@ class Desk:
     async def request(self) -> OpenRequest | None:
         found = await self.store.open_requests("c")
         return found[0] if found else None
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "store.db")
-    await made.open()
-    yield made
-    await made.close()
 
 
 def test_equal_rows_without_an_id_get_a_number_each() -> None:
@@ -161,7 +151,7 @@ def test_numbering_gives_each_row_an_id_of_its_own_and_a_second_reading_the_same
     assert [one.partition("#")[0] for one in read()] == contents
 
 
-async def test_two_equal_fills_without_an_id_stay_two_however_often_they_are_read(store: SqliteStore) -> None:
+async def test_two_equal_fills_without_an_id_stay_two_however_often_they_are_read(store: Store) -> None:
     desk = Desk(store)
     for _ in range(2):
         desk.writer.begin(desk.ask())
@@ -170,7 +160,7 @@ async def test_two_equal_fills_without_an_id_stay_two_however_often_they_are_rea
     assert await desk.ids() == ["content", "content#2"]
 
 
-async def test_a_cursor_leads_on_from_behind_its_page(store: SqliteStore) -> None:
+async def test_a_cursor_leads_on_from_behind_its_page(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     later = NOW + HOUR
@@ -186,7 +176,7 @@ async def test_a_cursor_leads_on_from_behind_its_page(store: SqliteStore) -> Non
     assert await desk.request() is None
 
 
-async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(store: SqliteStore) -> None:
+async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2"), going_on=True)
@@ -201,7 +191,7 @@ async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(stor
     assert (kept.cursor, kept.resume_at) == (None, None)
 
 
-async def test_the_next_window_starts_counting_anew(store: SqliteStore) -> None:
+async def test_the_next_window_starts_counting_anew(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookings=(booking("x", synthetic=True),)), going_on=False)
@@ -222,7 +212,7 @@ async def test_the_next_window_starts_counting_anew(store: SqliteStore) -> None:
     ],
 )
 async def test_what_is_younger_than_the_finality_lag_is_provisional_whatever_the_page_says(
-    store: SqliteStore, facts: dict[str, Any], window: tuple[int, int], wanted: list[tuple[int, int, SpanState]]
+    store: Store, facts: dict[str, Any], window: tuple[int, int], wanted: list[tuple[int, int, SpanState]]
 ) -> None:
     desk = Desk(store, **facts)
     desk.writer.begin(desk.ask())
@@ -231,14 +221,14 @@ async def test_what_is_younger_than_the_finality_lag_is_provisional_whatever_the
     assert await desk.spans() == [(START + a * DAY, START + b * DAY, state) for a, b, state in wanted]
 
 
-async def test_the_running_day_is_provisional_and_what_has_not_happened_is_not_covered(store: SqliteStore) -> None:
+async def test_the_running_day_is_provisional_and_what_has_not_happened_is_not_covered(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(covered=(covered(START, START + 7 * DAY),)), going_on=False)
     assert await desk.spans() == [(START, START + 5 * DAY, FINAL), (START + 5 * DAY, NOW, PROVISIONAL)]
 
 
-async def test_a_resumed_request_proves_nothing_that_came_after_its_first_answer(store: SqliteStore) -> None:
+async def test_a_resumed_request_proves_nothing_that_came_after_its_first_answer(store: Store) -> None:
     desk = Desk(store)
     begun = START + 2 * DAY + 3 * HOUR
     opened = OpenRequest(connection_id="c", source="fills", account="live/A", window=WEEK, cursor="2", begun_at=begun)
@@ -247,7 +237,7 @@ async def test_a_resumed_request_proves_nothing_that_came_after_its_first_answer
     assert await desk.spans() == [(START, START + 2 * DAY, FINAL), (START + 2 * DAY, begun, PROVISIONAL)]
 
 
-async def test_the_lag_is_counted_on_the_sources_own_days(store: SqliteStore) -> None:
+async def test_the_lag_is_counted_on_the_sources_own_days(store: Store) -> None:
     desk = Desk(store, calendar=Calendar(zone="America/Chicago", day_starts="17:00"))
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(covered=(covered(WEEK.start, WEEK.end),)), going_on=False)
@@ -256,7 +246,7 @@ async def test_the_lag_is_counted_on_the_sources_own_days(store: SqliteStore) ->
     assert await desk.spans() == [(WEEK.start, border, FINAL), (border, NOW, PROVISIONAL)]
 
 
-async def test_a_provisional_page_stays_provisional(store: SqliteStore) -> None:
+async def test_a_provisional_page_stays_provisional(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     page = TradePage(covered=(covered(START, START + DAY, Finality.PROVISIONAL),))
@@ -264,7 +254,7 @@ async def test_a_provisional_page_stays_provisional(store: SqliteStore) -> None:
     assert await desk.spans() == [(START, START + DAY, PROVISIONAL)]
 
 
-async def test_a_page_covers_nothing_outside_what_was_asked_and_a_file_all_it_says(store: SqliteStore) -> None:
+async def test_a_page_covers_nothing_outside_what_was_asked_and_a_file_all_it_says(store: Store) -> None:
     desk = Desk(store)
     page = TradePage(covered=(covered(START - 9 * DAY, START + DAY), covered(START - 9 * DAY, START - 8 * DAY)))
     desk.writer.begin(desk.ask())
@@ -277,7 +267,7 @@ async def test_a_page_covers_nothing_outside_what_was_asked_and_a_file_all_it_sa
     assert report.covered == (TimeWindow(START - 9 * DAY, START + DAY),)
 
 
-async def test_a_page_covers_nothing_behind_the_end_of_what_was_asked(store: SqliteStore) -> None:
+async def test_a_page_covers_nothing_behind_the_end_of_what_was_asked(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask(TimeWindow(START, START + DAY)))
     page = TradePage(covered=(covered(START, START + 2 * DAY), covered(START + DAY, START + 2 * DAY)))
@@ -285,7 +275,7 @@ async def test_a_page_covers_nothing_behind_the_end_of_what_was_asked(store: Sql
     assert await desk.spans() == [(START, START + DAY, FINAL)]
 
 
-async def test_a_file_keeps_no_cursor_and_its_changes_say_that_they_come_from_it(store: SqliteStore) -> None:
+async def test_a_file_keeps_no_cursor_and_its_changes_say_that_they_come_from_it(store: Store) -> None:
     desk = Desk(store)
     desk.file_writer.begin_file(desk.source)
     await desk.file_writer.commit(TradePage(bookings=(booking("a"),), cursor="2", bookmark="b"), going_on=True)
@@ -293,7 +283,7 @@ async def test_a_file_keeps_no_cursor_and_its_changes_say_that_they_come_from_it
     assert [change.cause.value for change in await store.changes("o", 0)] == ["file"]
 
 
-async def test_a_bookmark_is_kept_when_its_request_has_ended_and_outlives_it(store: SqliteStore) -> None:
+async def test_a_bookmark_is_kept_when_its_request_has_ended_and_outlives_it(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookmark="17", cursor="2"), going_on=True)
@@ -306,7 +296,7 @@ async def test_a_bookmark_is_kept_when_its_request_has_ended_and_outlives_it(sto
     assert await store.bookmark("c", "fills", "live/B") is None
 
 
-async def test_a_begun_request_counts_the_syncs_that_could_not_move_it_on(store: SqliteStore) -> None:
+async def test_a_begun_request_counts_the_syncs_that_could_not_move_it_on(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.stuck()
@@ -329,7 +319,7 @@ async def test_a_begun_request_counts_the_syncs_that_could_not_move_it_on(store:
     ],
 )
 async def test_a_window_that_can_not_be_had_is_written_down_for_every_account_asked(
-    store: SqliteStore, reason: DataUnavailableReason, state: SpanState
+    store: Store, reason: DataUnavailableReason, state: SpanState
 ) -> None:
     desk = Desk(store, scope=SourceScope.LOGIN)
     ask = desk.ask(WEEK, A, B)
@@ -343,7 +333,7 @@ async def test_a_window_that_can_not_be_had_is_written_down_for_every_account_as
 
 
 @pytest.mark.parametrize(("age", "sure"), [(9, False), (10, True)])
-async def test_a_broker_without_data_is_believed_about_old_days_only(store: SqliteStore, age: int, sure: bool) -> None:
+async def test_a_broker_without_data_is_believed_about_old_days_only(store: Store, age: int, sure: bool) -> None:
     desk = Desk(store)
     window = TimeWindow(NOW - (age + 1) * DAY, NOW - age * DAY)
     error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
@@ -352,7 +342,7 @@ async def test_a_broker_without_data_is_believed_about_old_days_only(store: Sqli
     assert bool(desk.report.build(NOW).problems) is not sure
 
 
-async def test_a_login_without_data_and_without_known_accounts_is_reported(store: SqliteStore) -> None:
+async def test_a_login_without_data_and_without_known_accounts_is_reported(store: Store) -> None:
     desk = Desk(store, scope=SourceScope.LOGIN)
     window = TimeWindow(NOW - 90 * DAY, NOW - 80 * DAY)
     error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
@@ -360,7 +350,7 @@ async def test_a_login_without_data_and_without_known_accounts_is_reported(store
     assert len(desk.report.build(NOW).problems) == 1
 
 
-async def test_every_page_is_told_as_an_event_and_counted(store: SqliteStore) -> None:
+async def test_every_page_is_told_as_an_event_and_counted(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     page = TradePage(
@@ -390,14 +380,14 @@ def test_a_source_that_the_manifest_no_longer_declares_ranks_last() -> None:
     assert (rules.precedence("fills"), rules.precedence("gone")) == (7, 0)
 
 
-async def test_an_instant_source_settles_by_days_too(store: SqliteStore) -> None:
+async def test_an_instant_source_settles_by_days_too(store: Store) -> None:
     desk = Desk(store, calendar=Calendar(unit=CalendarUnit.INSTANT))
     desk.writer.begin(desk.ask(TimeWindow(START, NOW)))
     await desk.writer.commit(TradePage(covered=(covered(START, NOW),)), going_on=False)
     assert await desk.spans() == [(START, START + 5 * DAY, FINAL), (START + 5 * DAY, NOW, PROVISIONAL)]
 
 
-async def test_rows_that_a_plugin_says_nothing_of_are_a_problem_of_the_report(store: SqliteStore) -> None:
+async def test_rows_that_a_plugin_says_nothing_of_are_a_problem_of_the_report(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookings=(booking("a"),), skipped={"Lot": 2}, rows=3), going_on=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,7 +12,7 @@ import pytest
 from brokersync.journal import Journal
 from brokersync.matching import ExistingTrade, MatchRule, Verdict
 from brokersync.records import PageCommit
-from brokersync.store import PageRules, SqliteStore, TradeFilter
+from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import (
@@ -58,20 +56,12 @@ def row(row_id: str = "r1", **facts: Any) -> ExistingTrade:
     return ExistingTrade(row_id=row_id, **(values | facts))
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "store.db")
-    await made.open()
-    yield made
-    await made.close()
-
-
-async def keep(store: SqliteStore, *bookings: TradeBooking, owner: str = "me", **facts: Any) -> None:
+async def keep(store: Store, *bookings: TradeBooking, owner: str = "me", **facts: Any) -> None:
     page = PageCommit(owner=owner, provider="acme", source="fills", at=AT, bookings=bookings, **facts)
     await store.commit_page(page, RULES)
 
 
-async def test_a_name_of_any_booking_of_a_trade_is_the_same(store: SqliteStore) -> None:
+async def test_a_name_of_any_booking_of_a_trade_is_the_same(store: Store) -> None:
     first = TradeBooking.of(trade("exec:1"), booking_id="tx:70", refs=("exec:1",))
     corrected = TradeBooking.of(
         trade("exec:1", price=Decimal(11)), booking_id="tx:71", refs=("exec:1",), effect=BookingEffect.REPLACE
@@ -82,47 +72,47 @@ async def test_a_name_of_any_booking_of_a_trade_is_the_same(store: SqliteStore) 
         assert (match.verdict, [key.trade_id for key in match.trades]) == (Verdict.SAME, ["exec:1"]), kept
 
 
-async def test_an_id_is_found_however_wrong_the_time_of_the_row_is(store: SqliteStore) -> None:
+async def test_an_id_is_found_however_wrong_the_time_of_the_row_is(store: Store) -> None:
     await keep(store, TradeBooking.of(trade("fill:1")))
     (match,) = await Journal(store).match("me", [row(trade_ids=("1",), executed_at=date(1999, 1, 1))])
     assert match.verdict is Verdict.SAME
 
 
 @pytest.mark.parametrize("at", [AT, AT - timedelta(hours=5), date(2026, 3, 4), AT.replace(second=0)])
-async def test_content_is_found_around_the_times_of_the_rows(store: SqliteStore, at: datetime | date) -> None:
+async def test_content_is_found_around_the_times_of_the_rows(store: Store, at: datetime | date) -> None:
     far = trade("fill:2", executed_at=AT + timedelta(days=400))
     await keep(store, TradeBooking.of(trade("fill:1")), TradeBooking.of(far))
     (match,) = await Journal(store).match("me", [row(executed_at=at)])
     assert (match.rule, [key.trade_id for key in match.trades]) == (MatchRule.CONTENT, ["fill:1"])
 
 
-async def test_the_first_and_the_last_day_there_is_are_days(store: SqliteStore) -> None:
+async def test_the_first_and_the_last_day_there_is_are_days(store: Store) -> None:
     await keep(store, TradeBooking.of(trade("fill:1")))
     rows = [row("a", executed_at=date.min), row("b", executed_at=date.max), row("c")]
     assert [match.verdict.value for match in await Journal(store).match("me", rows)] == ["new", "new", "likely"]
 
 
-async def test_an_account_is_known_by_its_name_too(store: SqliteStore) -> None:
+async def test_an_account_is_known_by_its_name_too(store: Store) -> None:
     account = BrokerAccount(account_id="11", environment="live", name="DEMO77")
     await keep(store, TradeBooking.of(trade("fill:1")), accounts=(account,))
     (match,) = await Journal(store).match("me", [row(account_id="DEMO77")])
     assert [key.account_id for key in match.trades] == ["11"]
 
 
-async def test_a_name_that_two_accounts_have_means_neither(store: SqliteStore) -> None:
+async def test_a_name_that_two_accounts_have_means_neither(store: Store) -> None:
     accounts = tuple(BrokerAccount(account_id=one, environment="live", name="main") for one in ("11", "12"))
     await keep(store, TradeBooking.of(trade("fill:1")), accounts=accounts)
     (match,) = await Journal(store).match("me", [row(account_id="main")])
     assert match.verdict is Verdict.NEW
 
 
-async def test_owners_match_their_own_trades_alone(store: SqliteStore) -> None:
+async def test_owners_match_their_own_trades_alone(store: Store) -> None:
     await keep(store, TradeBooking.of(trade("fill:1")), owner="somebody")
     (match,) = await Journal(store).match("me", [row(trade_ids=("1",))])
     assert match.verdict is Verdict.NEW
 
 
-async def test_a_cancelled_trade_is_known(store: SqliteStore) -> None:
+async def test_a_cancelled_trade_is_known(store: Store) -> None:
     cancel = TradeBooking(
         booking_id="c", environment="live", account_id="11", effect=BookingEffect.CANCEL, refs=("fill:1",)
     )
@@ -132,7 +122,7 @@ async def test_a_cancelled_trade_is_known(store: SqliteStore) -> None:
     assert "cancelled" in match.reason
 
 
-async def test_every_page_of_the_store_is_read(store: SqliteStore) -> None:
+async def test_every_page_of_the_store_is_read(store: Store) -> None:
     trades = [trade(f"fill:{n}", executed_at=AT + timedelta(minutes=n // 2)) for n in range(31)]
     await keep(store, *(TradeBooking.of(one, refs=(f"x:{one.trade_id}",)) for one in trades))
     found, after = [], None
@@ -147,7 +137,7 @@ async def test_every_page_of_the_store_is_read(store: SqliteStore) -> None:
     assert all(named.names == (named.trade.trade_id, f"x:{named.trade.trade_id}") for named in found)
 
 
-async def test_matching_changes_nothing(store: SqliteStore) -> None:
+async def test_matching_changes_nothing(store: Store) -> None:
     await keep(store, TradeBooking.of(trade("fill:1")))
     before = await store.changes("me", 0), await store.trades("me", TradeFilter())
     rows = [row("a"), attrs.evolve(row("b"), provider="another")]

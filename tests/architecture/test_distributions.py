@@ -25,7 +25,7 @@ RUNTIME = {
     "redis",
     "tzdata",
 }
-EXTRAS = {"cli": {"cyclopts", "rich"}}
+EXTRAS = {"cli": {"cyclopts", "rich"}, "postgres": {"asyncpg"}}
 
 
 def _project(path: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Settings:
     A worker that has not been heard of for `lease` is taken to be dead, and another may go on with its work.
     """
 
-    store: str | None = None
+    store: str | None = attrs.field(default=None, repr=False)  # a URL may hold a password
     long_wait: timedelta = timedelta(seconds=5)
     sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
     perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)

@@ -21,7 +21,8 @@ from brokersync.registry import ProviderRegistry
 from brokersync.runner import Run, RunOptions
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import Shared, all_of
-from brokersync.store import SqliteStore, Store
+from brokersync.store import Store
+from brokersync.store.place import store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import StatementHints
 from brokersync.vault import GrantVault
@@ -30,7 +31,7 @@ from brokersync.vault import GrantVault
 class BrokerSync(Custody):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
-    `events` hears every event of every sync. What is not given is made: SQLite at `path`, the installed plugins, the
+    `events` hears every event of every sync. What is not given is made: a store at `path`, the installed plugins, the
     settings from `BROKERSYNC_CONFIG`, a key from `BROKERSYNC_KEY` or a key file beside the store.
     """
 
@@ -61,7 +62,7 @@ class BrokerSync(Custody):
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        place: str | Path | Store,
         *,
         settings: Settings | None = None,
         registry: ProviderRegistry | None = None,
@@ -70,16 +71,17 @@ class BrokerSync(Custody):
         events: EventSink = no_events,
         on_key_made: Callable[[Path], None] = lambda _: None,
     ) -> Self:
-        """A `BrokerSync` over the SQLite file at `path`, which is made when it is missing.
+        """A `BrokerSync` over the SQLite file at a path, which is made when it is missing, or over a Postgres.
 
-        `on_key_made` is told the path of the key file when the first login makes it.
+        A Postgres is a `postgresql://` URL, or a `PostgresStore` over a pool of the backend's own. `on_key_made` is
+        told the path of the key file when the first login makes it.
         """
         settings = settings or load_settings()
-        path = Path(path)
+        store, key_file = store_at(place)
         return cls(
-            store=SqliteStore(path),
+            store=store,
             registry=registry or ProviderRegistry.installed(settings, events),
-            keys=keys or KeyFile(path.with_name(path.name + ".key"), on_key_made),
+            keys=keys or KeyFile(key_file, on_key_made),
             settings=settings,
             clock=clock,
             events=events,

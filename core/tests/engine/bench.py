@@ -14,7 +14,7 @@ from brokersync.errors import (
 from brokersync.events import Event
 from brokersync.manifest import AuthKind, Manifest, SourceSpec
 from brokersync.records import Connection, Deferred, Done, SpanState, SyncReport
-from brokersync.store import SealedGrant, SqliteStore, TradeFilter
+from brokersync.store import SealedGrant, Store, TradeFilter
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
 from brokersync.types import (
@@ -61,7 +61,7 @@ class Clock:
 class Bench:
     """The engine over a real store, with a plugin that answers each request as `answer` says."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store, self.clock = store, Clock()
         self.source = SourceSpec(name="fills", precedence=1)
         self.more_sources: tuple[SourceSpec, ...] = ()

@@ -1,20 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from brokersync.store import SqliteStore
+from brokersync.store import Store
 
 from .bench import Bench
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
+async def bench(store: Store) -> AsyncIterator[Bench]:
     made = Bench(store)
     yield made
     assert made.open_generators == 0
-    await store.close()

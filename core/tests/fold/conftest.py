@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from .runs import Runs
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    made = Runs(tmp_path_factory.mktemp("fold"))
+def runs(tmp_path_factory: pytest.TempPathFactory, stores_in: Any, database: str | None) -> Iterator[Runs]:
+    made = Runs(stores_in(tmp_path_factory.mktemp("fold"), database))
     yield made
     made.close()

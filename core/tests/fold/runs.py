@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
 from brokersync.records import Change, ChangeKind, PageCommit, PageOutcome
-from brokersync.store import PageRules, SqliteStore, TradeFilter
+from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import BrokerTrade, TradeBooking
@@ -24,10 +23,10 @@ T = TypeVar("T")
 class Runs:
     """One store for many runs, each under an owner of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, stores: Any) -> None:
         self._runner = asyncio.Runner()
-        self.store = SqliteStore(folder / "store.db")
-        self.do(self.store.open())
+        self._stores = stores
+        self.store: Store = self.do(stores.open())
         self._owners = (f"owner-{number}" for number in itertools.count())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -37,7 +36,7 @@ class Runs:
         return Run(self, next(self._owners))
 
     def close(self) -> None:
-        self.do(self.store.close())
+        self.do(self._stores.close())
         self._runner.close()
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from brokersync.records import AccountKey, PageCommit
-from brokersync.store import PageRules, SqliteStore, TradeFilter
+from brokersync.store import PageRules, SqliteStore, SqlStore, TradeFilter
+from brokersync.store.sql import Fetch, Script
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
@@ -44,12 +43,31 @@ def key(owner: str = "o", account: str = "A") -> AccountKey:
     return AccountKey(owner=owner, provider="paper", environment="live", account_id=account)
 
 
-async def ids(store: SqliteStore, owner: str = "o") -> list[str]:
+async def ids(store: SqlStore, owner: str = "o") -> list[str]:
     return [one.trade_id for one in (await store.trades(owner, ALL))[0]]
 
 
-def rows(path: Path, tables: Sequence[str] = TABLES) -> dict[str, list[Any]]:
-    with sqlite3.connect(path) as db:
-        found = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
-    db.close()
-    return found
+async def rows(store: SqlStore, tables: Sequence[str] = TABLES) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything in these tables."""
+
+    def everything() -> Script[dict[str, list[tuple[Any, ...]]]]:
+        found = {}
+        for name in tables:
+            found[name] = sorted(tuple(row) for row in (yield Fetch(f"SELECT * FROM {name}")))
+        return found
+
+    return await store._read(everything)
+
+
+async def written(store: SqlStore, tables: Sequence[str] = TABLES) -> Any:
+    """What changes with every row that is written, also where it is written as it was."""
+    if isinstance(store, SqliteStore):
+        return await store._do(lambda db: db.total_changes)
+
+    def versions() -> Script[list[Any]]:
+        found = []
+        for name in tables:
+            found += [tuple(row) for row in (yield Fetch(f"SELECT ctid::text, xmin::text FROM {name} ORDER BY ctid"))]
+        return found
+
+    return await store._read(versions)

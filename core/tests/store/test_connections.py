@@ -8,7 +8,7 @@ import pytest
 
 from brokersync.errors import StoreError
 from brokersync.records import Connection, ConnectionState, OpenRequest, PageCommit
-from brokersync.store import PageRules, SealedGrant, SqliteStore, StoreCache
+from brokersync.store import PageRules, SealedGrant, SqlStore, StoreCache
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import BrokerAccount, TimeWindow
@@ -32,7 +32,7 @@ def grant(*, owner: str = "o", identity: str = "i", generation: int = 1, auth: b
     )  # fmt: skip
 
 
-async def test_a_connection_is_kept_with_its_grant(store: SqliteStore) -> None:
+async def test_a_connection_is_kept_with_its_grant(store: SqlStore) -> None:
     whole = attrs.evolve(connection(), since=START - DAY)
     assert await store.add_connection(whole, grant()) == whole
     assert await store.connections() == (whole,)
@@ -41,7 +41,7 @@ async def test_a_connection_is_kept_with_its_grant(store: SqliteStore) -> None:
 
 
 async def test_the_same_login_again_keeps_the_connection_and_its_past_and_replaces_the_grant(
-    store: SqliteStore,
+    store: SqlStore,
 ) -> None:
     await store.add_connection(attrs.evolve(connection(), since=START - DAY), grant())
     await store.log_sync("c", {"pages": 1}, START + DAY)
@@ -55,14 +55,14 @@ async def test_the_same_login_again_keeps_the_connection_and_its_past_and_replac
     assert earlier.since == START - 9 * DAY
 
 
-async def test_connections_are_told_oldest_first_also_after_one_logged_in_again(store: SqliteStore) -> None:
+async def test_connections_are_told_oldest_first_also_after_one_logged_in_again(store: SqlStore) -> None:
     for number in range(3):
         await store.add_connection(connection(f"c{number}", identity=f"i{number}"), grant(identity=f"i{number}"))
     await store.add_connection(connection("x", identity="i0"), grant(identity="i0"))
     assert [one.connection_id for one in await store.connections()] == ["c0", "c1", "c2"]
 
 
-async def test_one_login_of_two_owners_is_two_connections(store: SqliteStore) -> None:
+async def test_one_login_of_two_owners_is_two_connections(store: SqlStore) -> None:
     await store.add_connection(connection("c"), grant())
     await store.add_connection(connection("d", owner="x"), grant(owner="x", auth=b"other"))
     assert [one.connection_id for one in await store.connections("o")] == ["c"]
@@ -73,7 +73,7 @@ async def test_one_login_of_two_owners_is_two_connections(store: SqliteStore) ->
     assert found.auth == b"auth"
 
 
-async def test_an_id_that_is_taken_never_replaces_somebody_elses_connection(store: SqliteStore) -> None:
+async def test_an_id_that_is_taken_never_replaces_somebody_elses_connection(store: SqlStore) -> None:
     await store.add_connection(connection("c"), grant())
     with pytest.raises(StoreError):
         await store.add_connection(connection("c", owner="x"), grant(owner="x"))
@@ -81,7 +81,7 @@ async def test_an_id_that_is_taken_never_replaces_somebody_elses_connection(stor
     assert await store.grant("x", "paper", "live", "i") is None, "what failed left nothing"
 
 
-async def test_a_grant_is_replaced_by_its_next_generation_only(store: SqliteStore) -> None:
+async def test_a_grant_is_replaced_by_its_next_generation_only(store: SqlStore) -> None:
     await store.add_connection(connection(), grant())
     assert not await store.replace_grant(grant(generation=1, auth=b"again"))
     assert not await store.replace_grant(grant(generation=3, auth=b"too far"))
@@ -91,13 +91,13 @@ async def test_a_grant_is_replaced_by_its_next_generation_only(store: SqliteStor
     assert not await store.replace_grant(grant(identity="nobody", generation=2))
 
 
-async def test_the_first_data_key_of_an_owner_stays(store: SqliteStore) -> None:
+async def test_the_first_data_key_of_an_owner_stays(store: SqlStore) -> None:
     assert await store.data_key("o", lambda: b"first") == b"first"
     assert await store.data_key("o", lambda: b"second") == b"first"
     assert await store.data_key("x", lambda: b"third") == b"third"
 
 
-async def test_the_state_of_a_connection_is_set_and_withdrawn(store: SqliteStore) -> None:
+async def test_the_state_of_a_connection_is_set_and_withdrawn(store: SqlStore) -> None:
     await store.add_connection(connection(), grant())
     await store.set_state("c", ConnectionState.NEEDS_USER, "Log in.")
     (asking,) = await store.connections()
@@ -107,7 +107,7 @@ async def test_the_state_of_a_connection_is_set_and_withdrawn(store: SqliteStore
     await store.set_state("unknown", ConnectionState.ACTIVE, None)
 
 
-async def test_the_last_report_is_the_latest_logged(store: SqliteStore) -> None:
+async def test_the_last_report_is_the_latest_logged(store: SqlStore) -> None:
     await store.add_connection(connection(), grant())
     assert await store.last_report("c") is None
     await store.log_sync("c", {"pages": 1}, START)
@@ -117,7 +117,7 @@ async def test_the_last_report_is_the_latest_logged(store: SqliteStore) -> None:
     assert (await store.connections())[0].last_synced_at == START + DAY
 
 
-async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(store: SqliteStore) -> None:
+async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(store: SqlStore) -> None:
     first = BrokerAccount(account_id="A", environment="live", name="Old", opened_at=START)
     await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")])
     await store.put_accounts(connection(), [attrs.evolve(first, name="New")])
@@ -127,7 +127,7 @@ async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(s
     assert told[1] == attrs.evolve(first, name="New")
 
 
-async def test_requests_are_kept_per_connection_source_and_account(store: SqliteStore) -> None:
+async def test_requests_are_kept_per_connection_source_and_account(store: SqlStore) -> None:
     request = OpenRequest(
         connection_id="c", source="fills", account="live/A", window=TimeWindow(START, START + DAY), cursor="2",
         begun_at=START, resume_at=START + DAY, attempts=3,
@@ -147,7 +147,7 @@ async def test_requests_are_kept_per_connection_source_and_account(store: Sqlite
     assert await store.bookmark("d", "fills", "live/B") is None
 
 
-async def test_reference_data_is_kept_per_broker_and_environment(store: SqliteStore) -> None:
+async def test_reference_data_is_kept_per_broker_and_environment(store: SqlStore) -> None:
     live, demo = StoreCache(store, "paper", "live"), StoreCache(store, "paper", "demo")
     await live.put_many({"1": {"tick": Decimal("0.250")}, "2'": None, "3": [1, "x"]})
     await live.put_many({"3": "new"})

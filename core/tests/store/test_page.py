@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from brokersync.records import KeptBooking, OpenRequest, Span, SpanState
-from brokersync.store import SqliteStore
+from brokersync.store import SqlStore
 from brokersync.sync.fold import fold
 from brokersync.types import (
     BookingEffect,
@@ -19,7 +19,7 @@ from brokersync.types import (
     TradeBooking,
 )
 
-from .pages import ALL, RULES, WEEK, ids, key, page, rows, trade
+from .pages import ALL, RULES, WEEK, ids, key, page, rows, trade, written
 
 WHOLE = page(
     trade("a"), trade("b"),
@@ -33,7 +33,7 @@ WHOLE = page(
 )  # fmt: skip
 
 
-async def test_a_page_is_one_transaction(store: SqliteStore) -> None:
+async def test_a_page_is_one_transaction(store: SqlStore) -> None:
     def broken(kept: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
         if kept[0].booking.booking_id == "b":
             raise RuntimeError("in the middle")
@@ -41,13 +41,13 @@ async def test_a_page_is_one_transaction(store: SqliteStore) -> None:
 
     with pytest.raises(RuntimeError):
         await store.commit_page(WHOLE, attrs.evolve(RULES, fold=broken))
-    assert all(not found for found in rows(store.path).values())
+    assert all(not found for found in (await rows(store)).values())
     assert await store.open_requests("c") == ()
     assert await store.bookmark("c", "fills", "live/A") is None
 
     with pytest.raises(RuntimeError):
         await store.commit_page(WHOLE, attrs.evolve(RULES, cover=lambda *_: broken([_kept("b")])))
-    assert all(not found for found in rows(store.path).values())
+    assert all(not found for found in (await rows(store)).values())
 
     outcome = await store.commit_page(WHOLE, RULES)
     assert (outcome.added, outcome.quarantined, outcome.dispositions) == (2, 1, ("added", "added"))
@@ -62,26 +62,26 @@ def _kept(name: str) -> KeptBooking:
     return KeptBooking(source="fills", precedence=1, version=1, booking=TradeBooking.of(trade(name)))
 
 
-async def test_a_page_committed_again_writes_no_row(store: SqliteStore) -> None:
+async def test_a_page_committed_again_writes_no_row(store: SqlStore) -> None:
     quiet = attrs.evolve(WHOLE, connection_id=None, next_request=None, bookmark=None)
     await store.commit_page(quiet, RULES)
-    before, written = rows(store.path), await store._do(lambda db: db.total_changes)
+    before, touched = await rows(store), await written(store)
     again = await store.commit_page(quiet, RULES)
-    assert await store._do(lambda db: db.total_changes) == written
-    assert rows(store.path) == before
+    assert await written(store) == touched
+    assert await rows(store) == before
     assert (again.added, again.modified, again.removed, again.unchanged) == (0, 0, 0, 2)
     assert again.dispositions == ("unchanged", "unchanged")
     assert len(await store.changes("o", 0)) == 2
 
 
-async def test_a_page_of_a_connection_committed_again_writes_only_where_to_go_on(store: SqliteStore) -> None:
+async def test_a_page_of_a_connection_committed_again_writes_only_where_to_go_on(store: SqlStore) -> None:
     await store.commit_page(WHOLE, RULES)
-    before = rows(store.path)
+    before = await rows(store)
     await store.commit_page(WHOLE, RULES)
-    assert rows(store.path) == before
+    assert await rows(store) == before
 
 
-async def test_owners_never_see_each_others_rows(store: SqliteStore) -> None:
+async def test_owners_never_see_each_others_rows(store: SqlStore) -> None:
     mine, other = WHOLE, attrs.evolve(page(trade("a", price=Decimal(9))), owner="x")
     await store.commit_page(mine, RULES)
     outcome = await store.commit_page(other, RULES)
@@ -98,7 +98,7 @@ async def test_owners_never_see_each_others_rows(store: SqliteStore) -> None:
     assert (await store.trades("nobody", ALL)) == ((), None)
 
 
-async def test_accounts_and_environments_of_one_owner_are_kept_apart(store: SqliteStore) -> None:
+async def test_accounts_and_environments_of_one_owner_are_kept_apart(store: SqlStore) -> None:
     demo = trade("a", environment="demo", price=Decimal(9))
     bad = QuarantinedRow(reason="odd", raw={"x": 1}, account_id="A", environment="demo")
     await store.commit_page(page(trade("a"), demo, trade("a", account="B"), quarantined=(bad,)), RULES)
@@ -111,7 +111,7 @@ async def test_accounts_and_environments_of_one_owner_are_kept_apart(store: Sqli
     assert [counts[name]["active"] for name in (("live", "A"), ("demo", "A"), ("live", "B"))] == [1, 1, 1]
 
 
-async def test_positions_of_the_feed_grow_over_all_owners_and_pages_of_it_join(store: SqliteStore) -> None:
+async def test_positions_of_the_feed_grow_over_all_owners_and_pages_of_it_join(store: SqlStore) -> None:
     for number in range(7):
         await store.commit_page(page(trade(f"t{number}"), trade(f"u{number}"), owner="xo"[number % 2]), RULES)
     read: list[int] = []
@@ -124,9 +124,9 @@ async def test_positions_of_the_feed_grow_over_all_owners_and_pages_of_it_join(s
     assert not set(read) & {change.position for change in await store.changes("x", 0)}
 
 
-async def test_a_rehearsal_shows_its_own_pages_and_leaves_no_trace(store: SqliteStore) -> None:
+async def test_a_rehearsal_shows_its_own_pages_and_leaves_no_trace(store: SqlStore) -> None:
     await store.commit_page(page(trade("a")), RULES)
-    before = rows(store.path)
+    before = await rows(store)
     async with store.rehearsal() as rehearsal:
         first = await rehearsal.commit_page(page(trade("b"), trade("a")), RULES)
         assert first.dispositions == ("added", "unchanged")
@@ -136,11 +136,11 @@ async def test_a_rehearsal_shows_its_own_pages_and_leaves_no_trace(store: Sqlite
         assert (await rehearsal.commit_page(page(bookings=(cancel,)), RULES)).dispositions == ("modified",)
         assert [one.status.value for one in (await rehearsal.trades("o", ALL))[0]] == ["active", "cancelled"]
         assert await ids(store) == ["a"], "nobody else sees the rehearsal"
-    assert rows(store.path) == before
+    assert await rows(store) == before
     assert (await store.commit_page(page(trade("b")), RULES)).added == 1
 
 
-async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(store: SqliteStore) -> None:
+async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(store: SqlStore) -> None:
     def broken(_: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
         raise RuntimeError("in the middle")
 
@@ -155,7 +155,7 @@ async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(s
     assert await ids(store) == []
 
 
-async def test_a_rehearsal_that_fails_leaves_no_trace_either(store: SqliteStore) -> None:
+async def test_a_rehearsal_that_fails_leaves_no_trace_either(store: SqlStore) -> None:
     async def rehearse() -> None:
         async with store.rehearsal() as rehearsal:
             await rehearsal.commit_page(page(trade("a")), RULES)
@@ -167,21 +167,21 @@ async def test_a_rehearsal_that_fails_leaves_no_trace_either(store: SqliteStore)
     await store.commit_page(page(trade("a")), RULES)
 
 
-async def test_the_raw_row_is_kept_whether_the_booking_or_its_trade_has_it(store: SqliteStore) -> None:
+async def test_the_raw_row_is_kept_whether_the_booking_or_its_trade_has_it(store: SqlStore) -> None:
     by_booking = TradeBooking.of(trade("a"), raw={"where": "booking"})
     by_trade = TradeBooking.of(trade("b", raw={"where": "trade"}))
     await store.commit_page(page(bookings=(by_booking, by_trade)), RULES)
-    kept = [json.loads(zlib.decompress(data))["where"] for _, data, _ in rows(store.path)["raw_rows"]]
+    kept = [json.loads(zlib.decompress(data))["where"] for _, data, _ in (await rows(store))["raw_rows"]]
     assert sorted(kept) == ["booking", "trade"]
     assert all(not one.raw for one in (await store.trades("o", ALL))[0])
 
 
-async def test_a_row_whose_raw_form_alone_changed_is_known(store: SqliteStore) -> None:
+async def test_a_row_whose_raw_form_alone_changed_is_known(store: SqlStore) -> None:
     await store.commit_page(page(trade("a", raw={"x": 1})), RULES)
     assert (await store.commit_page(page(trade("a", raw={"x": 2})), RULES)).unchanged == 1
 
 
-async def test_a_row_in_quarantine_is_kept_once_with_the_brokers_words(store: SqliteStore) -> None:
+async def test_a_row_in_quarantine_is_kept_once_with_the_brokers_words(store: SqlStore) -> None:
     bad = QuarantinedRow(reason="side", raw={"side": "Kauf", "n": Decimal("1.10")}, account_id="A", row_id="r")
     for _ in range(2):
         assert (await store.commit_page(page(quarantined=(bad,)), RULES)).quarantined == 1
@@ -189,7 +189,7 @@ async def test_a_row_in_quarantine_is_kept_once_with_the_brokers_words(store: Sq
     assert (kept["reason"], kept["raw"], kept["account_id"]) == ("side", {"side": "Kauf", "n": "1.10"}, "A")
 
 
-async def test_a_row_that_is_understood_by_now_leaves_quarantine(store: SqliteStore) -> None:
+async def test_a_row_that_is_understood_by_now_leaves_quarantine(store: SqlStore) -> None:
     raw = {"side": "Kauf", "n": "1"}
     other = QuarantinedRow(reason="side", raw={"side": "Kauf", "n": "2"})
     bad = QuarantinedRow(reason="side", raw=raw, account_id="A", row_id="r")
@@ -203,13 +203,13 @@ async def test_a_row_that_is_understood_by_now_leaves_quarantine(store: SqliteSt
     assert [kept["raw"] for kept in await store.quarantined("o")] == [other.raw]
 
 
-async def test_rows_of_which_only_an_id_is_left_are_told_apart_by_it(store: SqliteStore) -> None:
+async def test_rows_of_which_only_an_id_is_left_are_told_apart_by_it(store: SqlStore) -> None:
     rows = tuple(QuarantinedRow(reason="torn", raw={}, row_id=name) for name in "aab")
     assert (await store.commit_page(page(quarantined=rows), RULES)).quarantined == 3
     assert len(await store.quarantined("o")) == 2
 
 
-async def test_a_bookings_account_belongs_to_the_connection_that_read_it(store: SqliteStore) -> None:
+async def test_a_bookings_account_belongs_to_the_connection_that_read_it(store: SqlStore) -> None:
     await store.commit_page(page(trade("a"), connection_id="c"), RULES)
     assert await store.accounts("c") == (BrokerAccount(account_id="A", environment="live"),)
     assert await store.accounts("d") == ()

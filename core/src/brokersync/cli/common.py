@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -32,9 +32,13 @@ R = TypeVar("R")
 class Common:
     """Options of every command."""
 
+    # a URL may hold a password
     store: Annotated[
-        Path | None, Parameter(help="The store's file. Else BROKERSYNC_STORE, the configuration, or your data folder.")
-    ] = None
+        str | None,
+        Parameter(
+            help="The store's file, or postgresql://... Else BROKERSYNC_STORE, the configuration, or your data folder."
+        ),
+    ] = field(default=None, repr=False)
     owner: Annotated[str, Parameter(help="Whose connections and trades.", env_var="BROKERSYNC_OWNER")] = "me"
     config: Annotated[Path | None, Parameter(help="A TOML configuration. Else BROKERSYNC_CONFIG.")] = None
     json: Annotated[bool, Parameter(help="One JSON document on standard output, and nothing else.", negative="")] = (
@@ -51,9 +55,15 @@ class Common:
 
         return load_settings(self.config)
 
-    def store_path(self, settings: Settings) -> Path:
+    def place(self, settings: Settings) -> str | Path:
+        """Where the store is."""
+        from brokersync.store.place import data_folder
+        from brokersync.store.postgres_url import is_postgres_url
+
         named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store
-        path = Path(named).expanduser() if named else _data_folder() / "brokersync.db"
+        if named and is_postgres_url(named):
+            return named
+        path = Path(named).expanduser() if named else data_folder() / "brokersync.db"
         if not path.name or path.is_dir():
             raise BrokerConfigError(f"{path} is no file for a store.", remedy="Name a file with --store.")
         return path
@@ -63,9 +73,7 @@ class Common:
         from brokersync.service import BrokerSync
 
         settings = self.settings()
-        return BrokerSync.open(
-            self.store_path(settings), settings=settings, events=self._events(), on_key_made=_tell_of_key
-        )
+        return BrokerSync.open(self.place(settings), settings=settings, events=self._events(), on_key_made=_tell_of_key)
 
     def _events(self) -> EventSink:
         from brokersync.events import no_events
@@ -79,12 +87,6 @@ class Common:
 
 def _tell_of_key(path: Path) -> None:
     note(f"Made the key file {path}. It opens the logins kept in the store: keep a copy apart from it.")
-
-
-def _data_folder() -> Path:
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "brokersync"
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "brokersync"
 
 
 def finish(work: Coroutine[Any, Any, int], common: Common) -> int:

@@ -1,6 +1,7 @@
-"""Where everything is kept: the `Store` protocol, and SQLite as the default."""
+"""Where everything is kept: the `Store` protocol, SQLite as the default, and Postgres."""
 
 from brokersync.store.cache import StoreCache
+from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
@@ -8,6 +9,7 @@ from brokersync.store.sqlite import SqliteStore
 __all__ = [
     "KeyReplacedError",
     "PageRules",
+    "PostgresStore",
     "SealedGrant",
     "SqlStore",
     "SqliteStore",

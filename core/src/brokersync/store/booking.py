@@ -141,8 +141,8 @@ def _sets(changed: Sequence[_Row], kept: dict[tuple[int, str], _Kept]) -> Script
             sets.know(account, name, set_id)
     new = list(dict.fromkeys(row.key for row in changed if row.key not in kept))
     if new:
-        ((first,),) = yield NewNumbers(len(new))
-        for number, key in enumerate(new, first):
+        numbers = yield NewNumbers(len(new))
+        for (number,), key in zip(numbers, new, strict=True):
             kept[key] = _Kept(number=number, set_id=number, version=0, digest=b"")
     return sets
 

@@ -60,7 +60,7 @@ class Put:
 
 @attrs.frozen
 class NewNumbers:
-    """So many numbers that no booking and no set of bookings has had; one row with the first of them."""
+    """So many numbers that no booking and no set of bookings has had, growing; one row for each."""
 
     amount: int
 

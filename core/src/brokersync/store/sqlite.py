@@ -145,7 +145,8 @@ def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
         params = [json.dumps(value) if isinstance(value, list) else value for value in statement.params]
         return db.execute(_adapted(statement.sql), params).fetchall()
     if isinstance(statement, NewNumbers):
-        return db.execute(_HIGHEST).fetchall()
+        (first,) = db.execute(_HIGHEST).fetchone()
+        return [(number,) for number in range(first, first + statement.amount)]
     if isinstance(statement, Create):
         for text in create_statements(statement.table, SQLITE):
             db.execute(text)

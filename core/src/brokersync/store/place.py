@@ -1,0 +1,29 @@
+"""Where a store is: a file, or the URL of a Postgres."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from brokersync.store.postgres import PostgresStore
+from brokersync.store.postgres_url import is_postgres_url
+from brokersync.store.protocol import Store
+from brokersync.store.sqlite import SqliteStore
+
+
+def store_at(place: str | Path | Store) -> tuple[Store, Path]:
+    """The store at a path or a `postgresql://` URL, or the one that is given; and where its key file belongs."""
+    if is_postgres_url(place):
+        place = PostgresStore(str(place))
+    if not isinstance(place, str | Path):
+        # there is no folder beside it; other machines that use it need the same key
+        return place, data_folder() / "brokersync.key"
+    path = Path(place)
+    return SqliteStore(path), path.with_name(path.name + ".key")
+
+
+def data_folder() -> Path:
+    """The user's folder for what brokersync keeps."""
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "brokersync"
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "brokersync"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
+from brokersync.converter import to_json
 from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
+from brokersync.explaining import Explainer, Explanation, Question, file_log
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
@@ -152,7 +154,7 @@ class BrokerSync(Custody):
         reader = loaded.spec.statements(provider)
 
         async def into(store: Store) -> SyncReport:
-            return await import_statement(
+            report = await import_statement(
                 file,
                 owner=owner,
                 manifest=loaded.manifest,
@@ -163,8 +165,32 @@ class BrokerSync(Custody):
                 events=all_of(events, no_events if dry_run else self._shared.events),
                 on_row=on_row,
             )
+            log = file_log(owner, provider)
+            await store.log_sync(log, to_json(report), self._shared.clock.now(), synced=False)
+            return report
 
         if not dry_run:
             return await into(self._store)
         async with self._store.rehearsal() as rehearsal:
             return await into(rehearsal)
+
+    async def explain(
+        self,
+        owner: str,
+        *,
+        account: str,
+        symbol: str | None = None,
+        day: date | None = None,
+        trade_id: str | None = None,
+        provider: str | None = None,
+        environment: str | None = None,
+    ) -> Explanation:
+        """Why a trade is there or missing: `trade_id`, or `symbol` on `day`, in the owner's `account`.
+
+        `provider` and `environment` are needed where several accounts have that id or name. Raises `BrokerConfigError`
+        for an account that the owner does not have.
+        """
+        question = Question(
+            account=account, symbol=symbol, day=day, trade_id=trade_id, provider=provider, environment=environment
+        )
+        return await Explainer(self._shared, owner).explain(question)

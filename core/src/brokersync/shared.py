@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
+from collections.abc import Sequence
 
 import attrs
 
 from brokersync.config import Settings
+from brokersync.errors import BrokerError
 from brokersync.events import Event, EventSink
 from brokersync.factory import open_provider
 from brokersync.login import OpenLogin
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
+from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
@@ -34,6 +37,14 @@ class Shared:
     events: EventSink
     worker: str = attrs.field(factory=lambda: secrets.token_hex(6))
     locks: defaultdict[str, asyncio.Lock] = attrs.field(factory=lambda: defaultdict(asyncio.Lock))
+
+    async def readable(self, connection: Connection) -> Sequence[str] | None:
+        """The sources that the connection's login may read; `None` where that is not known."""
+        try:
+            grant, _ = await self.vault.load(connection)
+        except BrokerError:
+            return None
+        return grant.auth.sources
 
     def login(
         self, loaded: LoadedProvider, environment: str, *, events: EventSink | None = None, connection_id: str = ""

@@ -11,6 +11,7 @@ from brokersync.cli import (
     connect,
     coverage,
     demo,
+    explain,
     match,
     providers,
     sandbox,
@@ -49,6 +50,7 @@ def build() -> cyclopts.App:
     app.command(match.match)
     app.command(status.status)
     app.command(coverage.coverage)
+    app.command(explain.explain)
     app.command(sandbox.sandbox)
     return app
 

@@ -1,12 +1,14 @@
 """Where everything is kept: the `Store` protocol, SQLite as the default, and Postgres."""
 
 from brokersync.store.cache import StoreCache
+from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
 
 __all__ = [
+    "BookingSearch",
     "KeyReplacedError",
     "PageRules",
     "PostgresStore",
@@ -15,5 +17,6 @@ __all__ = [
     "SqliteStore",
     "Store",
     "StoreCache",
+    "StoredBooking",
     "TradeFilter",
 ]

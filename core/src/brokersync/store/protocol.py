@@ -25,6 +25,7 @@ from brokersync.records import (
     PageOutcome,
     Span,
 )
+from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 
@@ -232,6 +233,16 @@ class Store(Protocol):
         self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
     ) -> None:
         """Keep a report; with `synced` the connection was last synced `at` that moment."""
+
+    async def past_reports(
+        self, names: Sequence[str], *, before: int | None = None, limit: int = 100
+    ) -> tuple[tuple[int, str, Mapping[str, Any]], ...]:
+        """Reports of these connections, newest first, each with its number and when it was written.
+
+        A file's import is logged under `file|` and its broker's key, behind the owner's name.
+        """
+
+    async def stored_bookings(self, search: BookingSearch) -> tuple[StoredBooking, ...]: ...
 
     async def last_report(self, connection_id: str) -> Mapping[str, Any] | None: ...
 

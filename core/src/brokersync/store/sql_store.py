@@ -23,7 +23,8 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, failing, feed, grants, keys, leases, progress, reading
+from brokersync.store import connections, explaining, failing, feed, grants, keys, leases, progress, reading
+from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -189,6 +190,14 @@ class SqlStore(ABC):
         self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
     ) -> None:
         await self._write(lambda: reading.log_sync(connection_id, report, at, synced=synced))
+
+    async def past_reports(
+        self, names: Sequence[str], *, before: int | None = None, limit: int = 100
+    ) -> tuple[tuple[int, str, Mapping[str, Any]], ...]:
+        return await self._read(lambda: explaining.past_reports(names, before, limit))
+
+    async def stored_bookings(self, search: BookingSearch) -> tuple[StoredBooking, ...]:
+        return await self._read(lambda: explaining.stored_bookings(search))
 
     async def last_report(self, connection_id: str) -> Mapping[str, Any] | None:
         return await self._read(lambda: reading.last_report(connection_id))

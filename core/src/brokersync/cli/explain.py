@@ -1,0 +1,58 @@
+"""`brokersync explain`: why a trade is there, or missing."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from brokersync.cli.common import Common, finish, parse_day, print_json
+from brokersync.cli.exits import Exit
+
+
+def explain(
+    *,
+    account: Annotated[str, Parameter(help="The account, by the broker's id or name of it.")],
+    symbol: Annotated[str | None, Parameter(help="What was traded.")] = None,
+    day: Annotated[str | None, Parameter(help="The day of the execution, as YYYY-MM-DD.")] = None,
+    trade_id: Annotated[str | None, Parameter(help="Instead of symbol and day: the trade's id.")] = None,
+    provider: Annotated[str | None, Parameter(help="Only this broker's account.")] = None,
+    environment: Annotated[str | None, Parameter(help="Only the account of this environment.")] = None,
+    raw: Annotated[bool, Parameter(help="Show the broker's own rows, too.", negative="")] = False,
+    common: Common = Common(),
+) -> int:
+    """Say why a trade is there, or missing: what was read of its day, which rows were found, and which rule decided."""
+    asked = None if day is None else parse_day(day, "--day").date()
+    return finish(_explain(account, symbol, asked, trade_id, provider, environment, raw, common), common)
+
+
+async def _explain(
+    account: str,
+    symbol: str | None,
+    day: date | None,
+    trade_id: str | None,
+    provider: str | None,
+    environment: str | None,
+    raw: bool,
+    common: Common,
+) -> int:
+    from brokersync.converter import to_json
+
+    async with common.open() as bs:
+        found = await bs.explain(
+            common.owner,
+            account=account,
+            symbol=symbol,
+            day=day,
+            trade_id=trade_id,
+            provider=provider,
+            environment=environment,
+        )
+    if common.json:
+        print_json(to_json(found))
+    else:
+        from brokersync.cli.explain_text import show
+
+        show(found, raw=raw)
+    return Exit.DONE

@@ -13,6 +13,7 @@ from brokersync.cli import (
     demo,
     explain,
     match,
+    migrate,
     providers,
     sandbox,
     statements,
@@ -51,6 +52,7 @@ def build() -> cyclopts.App:
     app.command(status.status)
     app.command(coverage.coverage)
     app.command(explain.explain)
+    app.command(migrate.migrate)
     app.command(sandbox.sandbox)
     return app
 

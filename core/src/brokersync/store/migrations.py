@@ -43,6 +43,11 @@ def check_layout(version: int, compatible_from: int) -> bool:
     return version >= SCHEMA_VERSION
 
 
+def layout() -> Script[int]:
+    row = yield from fetch_one("SELECT version FROM store_layout")
+    return int(row[0])
+
+
 def _note_layout() -> Script[None]:
     columns = ("one", "version", "compatible_from")
     yield Put("store_layout", columns, [(1, SCHEMA_VERSION, COMPATIBLE_FROM)], key=("one",), replace=True)

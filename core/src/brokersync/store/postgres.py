@@ -12,10 +12,10 @@ from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.secret import Secret
 from brokersync.store.postgres_errors import explaining, is_refused, is_repeated, unknown_outcome
 from brokersync.store.postgres_run import run_script
-from brokersync.store.postgres_schema import checked_schema, is_ready, prepare
+from brokersync.store.postgres_schema import checked_schema, is_ready, prepare, rights
 from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
 from brokersync.store.postgres_url import PostgresUrl
-from brokersync.store.sql import Script
+from brokersync.store.sql import Script, execute
 from brokersync.store.sql_store import SqlStore
 
 R = TypeVar("R")
@@ -63,6 +63,15 @@ class PostgresStore(SqlStore):
         pool, self._pool = self._pool, None
         if pool is not None and self._given is None:
             await pool.close()
+
+    async def grant_rights(self, role: str) -> None:
+        """Give a role what it needs to use this store; this one must own it."""
+
+        def script() -> Script[None]:
+            for text in rights(self.schema, role):
+                yield from execute(text)
+
+        await self._write(script)
 
     async def _prepare(self, pool: Any) -> None:
         async with pool.acquire() as db, transaction(db, begin_reading(self.schema)):

@@ -90,13 +90,18 @@ def layout_sql(schema: str, role: str | None = None) -> str:
     lines = ["BEGIN", f"CREATE SCHEMA IF NOT EXISTS {schema}", f"SET LOCAL search_path = {schema}"]
     lines += [f"CREATE SEQUENCE IF NOT EXISTS {NUMBERS}", *_written(make_tables())]
     if role is not None:
-        quoted = '"' + role.replace('"', '""') + '"'
-        lines += [
-            f"GRANT USAGE ON SCHEMA {schema} TO {quoted}",
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {quoted}",
-            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted}",
-        ]
+        lines += rights(schema, role)
     return "".join(f"{line};\n" for line in [*lines, "COMMIT"])
+
+
+def rights(schema: str, role: str) -> list[str]:
+    """What a role needs that uses a store and makes no tables."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    return [
+        f"GRANT USAGE ON SCHEMA {schema} TO {quoted}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {quoted}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted}",
+    ]
 
 
 def _written(script: Script[None]) -> Iterator[str]:

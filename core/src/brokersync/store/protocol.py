@@ -92,6 +92,9 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
+    async def layout(self) -> int:
+        """The version of its tables."""
+
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         """The owner's wrapped data key; `new` makes it on first use, and the first of two racing callers wins."""
 

@@ -23,7 +23,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, explaining, failing, feed, grants, keys, leases, progress, reading
+from brokersync.store import connections, explaining, failing, feed, grants, keys, leases, migrations, progress, reading
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
@@ -53,6 +53,9 @@ class SqlStore(ABC):
     @abstractmethod
     async def _write(self, script: Callable[[], Script[R]]) -> R:
         """Run a script as one transaction; from its start again where the database asks for that."""
+
+    async def layout(self) -> int:
+        return await self._read(migrations.layout)
 
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         return await self._write(lambda: keys.data_key(owner, new))

@@ -1,0 +1,192 @@
+"""Writers at once: no reader of the feed is overtaken, and releases that follow each other work side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from brokersync.store import PostgresStore, SqlStore, migrations, sqlite_schema
+from brokersync.store.schema import SCHEMA_VERSION
+from brokersync.store.sql import Script, execute
+
+from .pages import ALL, RULES, page, trade
+
+
+class Pausing:
+    """A pool whose connections wait before a statement that begins with `at`, until they may go on."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self.at: str | None = None
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        async with self._pool.acquire() as db:
+            yield _Connection(self, db)
+
+
+class _Connection:
+    def __init__(self, pool: Pausing, db: Any) -> None:
+        self._pool, self._db = pool, db
+
+    def __getattr__(self, name: str) -> Any:
+        work = getattr(self._db, name)
+        return self._watched(work) if name in ("execute", "fetch") else work
+
+    def _watched(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        async def watched(sql: str, *values: Any) -> Any:
+            if self._pool.at is not None and sql.startswith(self._pool.at):
+                self._pool.reached.set()
+                await self._pool.go_on.wait()
+            return await work(sql, *values)
+
+        return watched
+
+
+@pytest.fixture
+async def pool(postgres_url: str) -> AsyncIterator[Any]:
+    async with asyncpg.create_pool(postgres_url, max_size=20) as made:
+        yield made
+        await made.execute("DROP SCHEMA IF EXISTS test_races CASCADE")
+
+
+@pytest.fixture
+async def slow(pool: Any) -> Any:
+    made = PostgresStore(pool=Pausing(pool), schema="test_races")
+    await made.open()
+    return made
+
+
+@pytest.fixture
+async def other(slow: PostgresStore, pool: Any) -> PostgresStore:
+    made = PostgresStore(pool=pool, schema="test_races")
+    await made.open()
+    return made
+
+
+async def heard(store: SqlStore, since: int = 0, owner: str = "o") -> list[tuple[int, str]]:
+    return [(change.position, change.trade_id) for change in await store.changes(owner, since)]
+
+
+async def somebody_waits(store: Any, begins: str) -> None:
+    """Returns when the server holds up a statement that begins so."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND starts_with(query, $1)"
+    async with asyncio.timeout(60):
+        for _ in range(10_000):
+            if await store._given.fetchval(waiting, begins):
+                return
+            await asyncio.sleep(0.01)  # real time: the server alone knows
+    raise AssertionError("nobody waits")
+
+
+async def test_a_transaction_that_began_first_and_commits_last_stands_behind_the_other(
+    slow: Any, other: PostgresStore
+) -> None:
+    slow._given.at = "UPDATE feed_head"
+    first = asyncio.create_task(slow.commit_page(page(trade("first")), RULES))
+    await slow._given.reached.wait()
+    # everything of the first is written but its place in the feed; the second overtakes it
+    await other.commit_page(page(trade("second", account="B")), RULES)
+    assert await heard(other) == [(1, "second")]
+    slow._given.go_on.set()
+    await first
+    assert await heard(other, since=1) == [(2, "first")]
+
+
+async def test_a_position_that_was_taken_is_committed_before_the_next_one_is_taken(
+    slow: Any, other: PostgresStore
+) -> None:
+    slow._given.at = "COMMIT"
+    first = asyncio.create_task(slow.commit_page(page(trade("first")), RULES))
+    await slow._given.reached.wait()
+    second = asyncio.create_task(other.commit_page(page(trade("second", account="B")), RULES))
+    await somebody_waits(other, "UPDATE feed_head")
+    assert await heard(other) == []
+    assert not second.done()
+    slow._given.go_on.set()
+    await asyncio.gather(first, second)
+    assert await heard(other) == [(1, "first"), (2, "second")]
+
+
+async def test_pages_of_one_account_follow_each_other(slow: Any, other: PostgresStore) -> None:
+    await other.commit_page(page(trade("before")), RULES)
+    slow._given.at = "INSERT INTO bookings"
+    first = asyncio.create_task(slow.commit_page(page(trade("same")), RULES))
+    await slow._given.reached.wait()
+    second = asyncio.create_task(other.commit_page(page(trade("same")), RULES))
+    await somebody_waits(other, "SELECT environment, account_id")
+    assert not second.done()
+    slow._given.go_on.set()
+    outcomes = await asyncio.gather(first, second)
+    assert [(one.added, one.unchanged) for one in outcomes] == [(1, 0), (0, 1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_reader_is_overtaken_however_many_write_at_once(stores: Any, seed: int) -> None:
+    chance = random.Random(seed)
+    writers = [await stores.open() for _ in range(4)]
+    reader = await stores.open()
+    heard_by: dict[str, list[tuple[int, str]]] = {"o": [], "x": []}
+    wanted: dict[str, set[str]] = {"o": set(), "x": set()}
+    done = asyncio.Event()
+
+    async def write(store: SqlStore, who: int) -> None:
+        for number in range(12):
+            owner, account = chance.choice("ox"), chance.choice("ABC")
+            names = [f"{who}-{number}-{row}" for row in range(chance.randint(1, 4))]
+            wanted[owner].update(names)
+            await store.commit_page(page(*(trade(name, account=account) for name in names), owner=owner), RULES)
+
+    async def follow(owner: str) -> None:
+        while True:
+            last = done.is_set()
+            found = await heard(reader, heard_by[owner][-1][0] if heard_by[owner] else 0, owner)
+            heard_by[owner] += found
+            if last and not found:
+                return
+
+    following = [asyncio.create_task(follow(owner)) for owner in heard_by]
+    await asyncio.gather(*(write(store, who) for who, store in enumerate(writers)))
+    done.set()
+    await asyncio.gather(*following)
+    for owner, changes in heard_by.items():
+        assert [position for position, _ in changes] == sorted({position for position, _ in changes})
+        assert sorted(name for _, name in changes) == sorted(wanted[owner])
+    assert await reader.feed_position() == sum(map(len, wanted.values()))
+
+
+async def test_a_release_and_the_one_before_it_write_side_by_side(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older one is open while the newer one migrates, works on, and is even opened again."""
+    older = await stores.open()
+    await older.commit_page(page(trade("before")), RULES)
+
+    def next_step() -> Script[None]:
+        yield from execute("ALTER TABLE trades ADD COLUMN of_the_next TEXT")
+
+    with monkeypatch.context() as newer_release:
+        for module in (migrations, sqlite_schema):
+            newer_release.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        newer_release.setattr(migrations, "COMPATIBLE_FROM", SCHEMA_VERSION)
+        newer_release.setattr(migrations, "_STEPS", {SCHEMA_VERSION + 1: next_step})
+        newer = await stores.open()
+    assert await newer.layout() == SCHEMA_VERSION + 1
+    again = await stores.open()
+
+    async def write(store: SqlStore, who: str) -> None:
+        for number in range(10):
+            await store.commit_page(page(trade(f"{who}-{number}"), trade("before")), RULES)
+        if store is newer:
+            await store._write(lambda: execute("UPDATE trades SET of_the_next = 'x'"))
+
+    await asyncio.gather(write(older, "older"), write(newer, "newer"), write(again, "again"))
+    kept, _ = await older.trades("o", ALL)
+    names = [f"{who}-{number}" for who in ("older", "newer", "again") for number in range(10)]
+    assert sorted(one.trade_id for one in kept) == sorted([*names, "before"])
+    assert sorted(name for _, name in await heard(newer)) == sorted([*names, "before"])

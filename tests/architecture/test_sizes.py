@@ -7,6 +7,7 @@ NEEDS_A_REASON = 300
 
 REASONS = {
     "core/src/brokersync/types.py": "the values of the contract, read as one page; each class is short",
+    "core/src/brokersync/records.py": "the values that core keeps, read as one page; each class is short",
 }
 
 

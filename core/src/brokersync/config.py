@@ -27,6 +27,11 @@ def _above_zero(_: object, field: attrs.Attribute[Any], value: timedelta) -> Non
         raise ValueError(f"{field.name} must be longer than nothing")
 
 
+def _at_least_one(_: object, field: attrs.Attribute[Any], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{field.name} must be at least 1")
+
+
 @attrs.frozen(kw_only=True)
 class HttpSettings:
     """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
@@ -64,6 +69,9 @@ class Settings:
 
     A connection is synced every `sync_every`, and once more `perishable_margin` before a source forgets something.
     A worker that has not been heard of for `lease` is taken to be dead, and another may go on with its work.
+    The user is asked to log in again after `refusals` fresh tokens that were refused in a row. A broker that is away is
+    probed after `first_probe`, then ever more rarely, up to `longest_probe`. Other processes' changes are looked for
+    every `feed_poll` by those who follow the feed.
     """
 
     store: str | None = attrs.field(default=None, repr=False)  # a URL may hold a password
@@ -71,6 +79,10 @@ class Settings:
     sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
     perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)
     lease: timedelta = timedelta(seconds=15)
+    refusals: int = attrs.field(default=3, validator=_at_least_one)
+    first_probe: timedelta = attrs.field(default=timedelta(minutes=1), validator=_above_zero)
+    longest_probe: timedelta = attrs.field(default=timedelta(minutes=15), validator=_above_zero)
+    feed_poll: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
     brokers: Mapping[str, BrokerSettings] = _NONE

@@ -14,9 +14,10 @@ from brokersync.events import ConnectionNeedsUser
 from brokersync.factory import make_credentials
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
-from brokersync.records import Connection, ConnectionState
+from brokersync.records import Connection
 from brokersync.secret import Secret
 from brokersync.shared import Shared
+from brokersync.states import Cause, moved
 from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
 from brokersync.types import AuthResult
 
@@ -128,9 +129,12 @@ class Connections(Journal):
         except BrokerRetryableError:
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:
-            await shared.store.set_state(connection.connection_id, ConnectionState.NEEDS_USER, error.message)
+            asking = {"reason": error.message, "remedy": error.remedy}
+            await shared.store.move_connection(
+                connection.connection_id, lambda known: moved(known, Cause.REFUSED, **asking)
+            )
             names = {"provider": connection.provider, "connection_id": connection.connection_id}
-            shared.events(ConnectionNeedsUser(**names, reason=error.message))
+            shared.events(ConnectionNeedsUser(**names, reason=error.message, remedy=error.remedy))
             raise (as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error) from error
 
     async def diagnose(self, connection_id: str, owner: str | None = None) -> Sequence[str]:

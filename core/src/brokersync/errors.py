@@ -114,10 +114,17 @@ class BrokerTokenExpiredError(BrokerError):
 
 
 class BrokerAuthError(BrokerError):
-    """The user must act: wrong, revoked or expired credentials, or a locked login."""
+    """The user must act: wrong, revoked or expired credentials, or a locked login.
+
+    `certain` is false where only core concludes it, from a token that was refused although it was new.
+    """
 
     fault = Fault.USER
     remedy_by_default = "Check the credentials and connect again."
+
+    def __init__(self, message: str, *, certain: bool = True, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.certain = certain
 
 
 class BrokerInteractionRequiredError(BrokerAuthError):

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from brokersync.records import SyncReport
 from brokersync.types import TimeWindow
 
 
@@ -91,6 +92,18 @@ class SyncFailed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class SyncRecorded(Event):
+    """The one record of a sync, at its very end; `outcome` is `done`, `deferred`, `failed` or `cancelled`.
+
+    `report` holds its counters, and `reason` why it was not done.
+    """
+
+    outcome: str
+    report: SyncReport
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class RequestSent(Event):
     """One attempt at one request, answered or failed; `url` shows no secret."""
 
@@ -137,12 +150,44 @@ class TokenRefreshed(Event):
 
 @attrs.frozen(kw_only=True)
 class ConnectionNeedsUser(Event):
+    """A connection has come into the state `needs_user`; `remedy` says what the user may do."""
+
     reason: str
+    remedy: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionNeedsOperator(Event):
+    """A connection has come into the state `needs_operator`: its plugin or the configuration is wrong."""
+
+    reason: str
+    remedy: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionPaused(Event):
+    """The owner has paused a connection."""
 
 
 @attrs.frozen(kw_only=True)
 class ConnectionRecovered(Event):
-    """A connection that asked for its user works again."""
+    """A connection that was in another state is active again."""
+
+
+@attrs.frozen(kw_only=True)
+class IncidentOpened(Event):
+    """A whole broker is away: from now on one connection probes it, and the others wait without a request."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class IncidentClosed(Event):
+    """A broker answers again after `duration` and `probes`; `kept_waiting` connections are due at once."""
+
+    duration: timedelta
+    probes: int
+    kept_waiting: int
 
 
 EventSink: TypeAlias = Callable[[Event], None]

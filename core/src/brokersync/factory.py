@@ -17,6 +17,8 @@ from brokersync.secret import Secret
 from brokersync.types import BrokerCredentials
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from brokersync.http import TokenSource
     from brokersync.ratelimit import Limiter
 
@@ -71,9 +73,10 @@ def open_provider(
     limiter: Limiter | None = None,
     events: EventSink = no_events,
     tokens: TokenSource | None = None,
+    session: aiohttp.ClientSession | None = None,
     connection_id: str = "",
 ) -> ManagedProvider:
-    """A loaded broker's provider over HTTP of its own, which `aclose()` ends.
+    """A loaded broker's provider over HTTP of its own, which `aclose()` ends; a `session` that is given stays open.
 
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
     the login they are given. Raises `BrokerConfigError`.
@@ -98,6 +101,7 @@ def open_provider(
         retry=settings.retry,
         long_wait=settings.long_wait,
         tokens=tokens,
+        session=session,
         connection_id=connection_id,
     )
     context = make_context(

@@ -14,7 +14,7 @@ from brokersync.errors import BrokerAPIError, BrokerError, LimitScope
 from brokersync.events import EventSink, no_events
 from brokersync.hosts import HostMap
 from brokersync.http_manners import Manners, Work
-from brokersync.http_wire import Wire, open_session
+from brokersync.http_wire import Wire, check_session, open_session
 from brokersync.http_work import GuardedCall, HttpCall, TokenSource
 from brokersync.limits import RateLimit
 from brokersync.manifest import Manifest
@@ -23,7 +23,7 @@ from brokersync.ratelimit import Limiter
 from brokersync.retry import SAFE_METHODS, draw
 from brokersync.types import AuthResult
 
-__all__ = ["BrokerHttp", "TokenSource", "open_session"]
+__all__ = ["BrokerHttp", "TokenSource", "check_session", "open_session"]
 
 R = TypeVar("R")
 
@@ -35,7 +35,7 @@ _RETRY = RetrySettings()
 class BrokerHttp:
     """`Http` and `guard` for one connection.
 
-    An injected session is used as it is and stays open; make it with `open_session()`, or give it the same habits.
+    An injected session stays open; make it with `open_session()`, or see `check_session` for what it must not do.
     Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller.
     """
 

@@ -174,6 +174,7 @@ def _refused_again(error: BrokerTokenExpiredError) -> BrokerAuthError:
     return BrokerAuthError(
         "The broker refuses an access token that was made just now.",
         remedy="The login may lack a permission, or was ended elsewhere: connect again.",
+        certain=False,
         status=error.status,
         code=error.code,
         provider=error.provider,

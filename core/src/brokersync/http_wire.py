@@ -21,6 +21,7 @@ from brokersync.version import VERSION
 USER_AGENT: Final = f"brokersync/{VERSION}"
 
 _HEADERS: Final = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED_ENCODING}
+_NO_COOKIES = aiohttp.DummyCookieJar
 _HEAD_OF_FILE = 64 * 1024
 _KEPT_IN_MEMORY = 1024 * 1024
 
@@ -34,8 +35,28 @@ def open_session() -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
-        middlewares=(_send_once,),
     )
+
+
+def check_session(session: aiohttp.ClientSession) -> None:
+    """Raises `BrokerConfigError` for a session that would mix logins or give away what is not the broker's.
+
+    Redirects, decompression, repetitions and bounds are set with each request, whatever the session's own.
+    """
+    wrong = [
+        what
+        for what, is_so in (
+            ("keeps cookies, which would mix the logins of users", not isinstance(session.cookie_jar, _NO_COOKIES)),
+            ("takes proxies and passwords from the environment", session.trust_env),
+            ("sends a password of its own", session.auth is not None),
+            ("sends headers of its own", bool(session.headers)),
+        )
+        if is_so
+    ]
+    if wrong:
+        raise BrokerConfigError(
+            f"The session {' and '.join(wrong)}.", remedy="Make the session with brokersync.http.open_session()."
+        )
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -54,6 +75,8 @@ class Wire:
 
     def __init__(self, manifest: Manifest, settings: HttpSettings, session: aiohttp.ClientSession | None) -> None:
         self._manifest, self._settings = manifest, settings
+        if session is not None:
+            check_session(session)
         self._session, self._owned = session, session is None
         self._closed = False
 
@@ -101,6 +124,8 @@ class Wire:
             data=draft.form,
             timeout=self._timeout(total),
             allow_redirects=False,
+            raise_for_status=False,
+            middlewares=(_send_once,),
             auto_decompress=False,
         ) as answer:
             return await self._read(answer, shown_url, spool=spool)

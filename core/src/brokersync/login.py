@@ -19,9 +19,14 @@ _FIRST_LOOK = timedelta(seconds=2)
 
 
 def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
-    """What a token is that is dead as soon as it is made: nobody but the user can help."""
+    """What a token is that is dead as soon as it is made: nobody but the user can help, if it stays so."""
     return BrokerAuthError(
-        error.message, provider=error.provider, operation=error.operation, status=error.status, code=error.code
+        error.message,
+        certain=False,
+        provider=error.provider,
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TextIO
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import attrs
 from loguru import logger
 
-from brokersync.converter import instant_text
+from brokersync.converter import instant_text, to_json
 from brokersync.events import (
+    ConnectionNeedsOperator,
     ConnectionNeedsUser,
     Event,
     EventSink,
     HistoryLost,
+    IncidentOpened,
     LimitWaited,
     PluginRefused,
     RequestSent,
@@ -25,6 +28,7 @@ from brokersync.events import (
     SyncFailed,
     WindowStarted,
 )
+from brokersync.records import SyncReport
 from brokersync.redaction import Redactor
 from brokersync.types import TimeWindow
 
@@ -43,26 +47,82 @@ _LEVELS: dict[type[Event], str] = {
     PluginRefused: "WARNING",
     HistoryLost: "WARNING",
     ConnectionNeedsUser: "WARNING",
+    ConnectionNeedsOperator: "WARNING",
+    IncidentOpened: "WARNING",
     SyncFailed: "ERROR",
 }
 _FORMAT = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {level: <7} {message}"
 _DEFAULT_HANDLER = 0
 
 
-def log_events(log: loguru.Logger) -> EventSink:
-    """A sink that makes a record of each event: its name as `event` and its fields beside it in `extra`.
+def log_events(log: loguru.Logger | logging.Logger, *, enable: bool = False) -> EventSink:
+    """A sink that makes a record of each event: its name and its fields stand beside the text.
 
-    The records belong to `brokersync`, so they are seen only after `logger.enable("brokersync")`.
+    In loguru's records they are in `extra`, the name as `event`; the records belong to `brokersync`, so they are seen
+    only with `enable` or after `logger.enable("brokersync")`. A record of the standard library holds them as one
+    mapping, `brokersync`.
     """
+    if isinstance(log, logging.Logger):
+        return _to_logging(log)
+    if enable:
+        logger.enable(__name__)
 
     def write(event: Event) -> None:
-        name = type(event).__name__
-        fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
-        shown = [f"{key}={_shown(value)}" for key, value in fields.items() if value not in (None, "")]
+        name, fields, text = _record(event)
         # Text of others is an argument, never the message: loguru reads braces in a message.
-        log.bind(event=name, **fields).log(_LEVELS.get(type(event), "INFO"), "{} {}", name, " ".join(shown))
+        log.bind(event=name, **fields).log(_level(event), "{} {}", name, text)
 
     return write
+
+
+def bridge_to_logging() -> Callable[[], None]:
+    """Hand the library's loguru records to the loggers of the standard library, by name; the answer ends it.
+
+    loguru's own handler, which would show them a second time and with the values of variables, is taken away.
+    """
+
+    def to_its_logger(message: loguru.Message) -> None:
+        record = message.record
+        facts = {"brokersync": dict(record["extra"])}
+        target = logging.getLogger(record["name"])
+        if target.isEnabledFor(record["level"].no):
+            target.log(record["level"].no, "%s", record["message"], extra=facts)
+
+    _take_away_default_handler()
+    handler = logger.add(to_its_logger, level=0, filter="brokersync", format="{message}", catch=False)
+    logger.enable("brokersync")
+    return _ending(handler)
+
+
+def _to_logging(log: logging.Logger) -> EventSink:
+    def write(event: Event) -> None:
+        level = logging.getLevelNamesMapping()[_level(event)]
+        if log.isEnabledFor(level):
+            name, fields, text = _record(event)
+            log.log(level, "%s %s", name, text, extra={"brokersync": {"event": name, **fields}})
+
+    return write
+
+
+def _level(event: Event) -> str:
+    return _LEVELS.get(type(event), "INFO")
+
+
+def _record(event: Event) -> tuple[str, dict[str, Any], str]:
+    """An event's name, its fields, and these as text."""
+    fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
+    return type(event).__name__, fields, " ".join(_words(fields))
+
+
+def _words(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Each field as name=value; the counters of a report stand there like fields, but for those that counted none."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _words(
+                {key: number for key, number in value.items() if isinstance(number, int | float) and number}
+            )
+        elif value not in (None, ""):
+            yield f"{name}={_shown(value)}"
 
 
 def enable_logs(
@@ -88,8 +148,7 @@ def enable_logs(
         with suppress(OSError, ValueError):  # a closed or full sink must not end a sync
             write(known[1](str(line)))
 
-    with suppress(ValueError):
-        logger.remove(_DEFAULT_HANDLER)
+    _take_away_default_handler()
     handler = logger.add(
         redacted,
         level=level,
@@ -101,13 +160,21 @@ def enable_logs(
         catch=False,  # loguru would print the record that failed as it is, with its secrets
     )
     logger.enable("brokersync")
+    return _ending(handler)
 
-    def disable() -> None:
+
+def _take_away_default_handler() -> None:
+    with suppress(ValueError):
+        logger.remove(_DEFAULT_HANDLER)
+
+
+def _ending(handler: int) -> Callable[[], None]:
+    def end() -> None:
         logger.disable("brokersync")
         with suppress(ValueError):
             logger.remove(handler)
 
-    return disable
+    return end
 
 
 def event_log(sink: TextIO, level: str, *, json_lines: bool = False) -> EventSink:
@@ -117,6 +184,8 @@ def event_log(sink: TextIO, level: str, *, json_lines: bool = False) -> EventSin
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, SyncReport):
+        return to_json(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, datetime):

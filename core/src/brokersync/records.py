@@ -17,10 +17,15 @@ _NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class ConnectionState(StrEnum):
-    """`needs_user` asks the owner to act and is withdrawn when the login works again."""
+    """`needs_user` asks the owner to act and is withdrawn when the login works again.
+
+    `needs_operator`: a plugin or the configuration is wrong. `paused`: by the owner, until `resume`.
+    """
 
     ACTIVE = "active"
     NEEDS_USER = "needs_user"
+    NEEDS_OPERATOR = "needs_operator"
+    PAUSED = "paused"
 
 
 class SpanState(StrEnum):
@@ -52,8 +57,10 @@ class ChangeCause(StrEnum):
 class Connection:
     """One configured login of an owner; credentials and tokens stand in its grant.
 
-    `next_at` is when it is to be synced next, and `deadline` until when, before history that vanishes is lost. With
-    `one_login` the grant serves the broker's other environments too.
+    `reason` says why it is in its `state`, and `remedy` what may be done. `next_at` is when it is to be synced next,
+    and `deadline` until when, before history that vanishes is lost. `refusals` counts the fresh tokens refused in a
+    row, `failures` the syncs in a row that got no answer. With `one_login` the grant serves the broker's other
+    environments too.
     """
 
     connection_id: str
@@ -66,9 +73,12 @@ class Connection:
     since: datetime | None = None
     state: ConnectionState = ConnectionState.ACTIVE
     reason: str | None = None
+    remedy: str | None = None
     last_synced_at: datetime | None = None
     next_at: datetime | None = None
     deadline: datetime | None = None
+    refusals: int = 0
+    failures: int = 0
     one_login: bool = False
 
     @property

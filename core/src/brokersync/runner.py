@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 import attrs
 
 from brokersync.auth import TokenKeeper
-from brokersync.converter import to_json
 from brokersync.errors import (
     BrokerAPIError,
-    BrokerAuthError,
     BrokerConfigError,
     BrokerError,
+    BrokerNotReadyError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
     LeaseLostError,
-    StoreError,
 )
-from brokersync.events import (
-    ConnectionNeedsUser,
-    ConnectionRecovered,
-    EventSink,
-    SyncDeferred,
-    SyncFailed,
-    SyncFinished,
-    SyncStarted,
-)
+from brokersync.events import EventSink, SyncDeferred, SyncFailed, SyncFinished, SyncRecorded, SyncStarted
 from brokersync.factory import ManagedProvider, open_provider
+from brokersync.holding import held
+from brokersync.incidents import Incident, share, with_probe
 from brokersync.login import as_auth_error
 from brokersync.manifest import Manifest, SourceScope
-from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SyncReport
+from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease
+from brokersync.settling import Settler
 from brokersync.shared import Shared, all_of
 from brokersync.store import StoreCache
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import AuthResult
+from brokersync.types import AuthResult, TradePage, TradeRequest
 
-_BEATS_PER_LEASE = 3
 _AFTER_A_TAKEOVER = timedelta(seconds=30)
 
 
 @attrs.frozen(kw_only=True)
 class RunOptions:
-    """What a caller may say of one run: which sources, and from when on to read again."""
+    """What a caller may say of one run: which sources, and from when on to read again.
+
+    With `only_due` a connection that another worker has just synced is left alone.
+    """
 
     sources: Sequence[str] | None = None
     again_from: datetime | None = None
+    only_due: bool = False
 
 
 class Run:
@@ -65,72 +61,90 @@ class Run:
             started_at=shared.clock.now(),
         )
         self._sink = all_of(self._report, events, shared.events)
+        self._settler = Settler(shared, connection, self._report, self._sink)
+        self._stopping = self._probes = False
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
-        async with self._leased() as lease:
-            if lease is None:
-                return await self._taken()
-            self._sink(SyncStarted(**self._names, owner=self._connection.owner))
-            try:
-                outcome = await self._read(lease)
-            except LeaseLostError as lost:
-                until = self._shared.clock.now() + _AFTER_A_TAKEOVER
-                return self._deferred(until, lost.message)
-            except BrokerError as raised:
-                error = as_auth_error(raised) if isinstance(raised, BrokerTokenExpiredError) else raised
-                self._report.problem(error)
-                await self._fail(error)
-                raise error from (None if error is raised else raised)
-            await self._settle(outcome)
-            return outcome
-
-    @asynccontextmanager
-    async def _leased(self) -> AsyncIterator[Lease | None]:
-        """Hold the connection against all other workers; `None` when another one has it."""
-        shared, lasts = self._shared, self._shared.settings.lease
-        holder = f"{shared.worker}-{id(self):x}"
-        now = shared.clock.now()
-        lease = await shared.store.take_lease(
-            self._lease_name, owner=self._connection.owner, holder=holder, now=now, until=now + lasts
-        )
-        if lease.holder != holder:
-            yield None
-            return
-        beating = asyncio.create_task(self._keep(lease, lasts), name=f"lease of {self._connection.connection_id}")
         try:
-            yield lease
-        finally:
-            beating.cancel()
-            with suppress(asyncio.CancelledError, StoreError):
-                await beating
-            with suppress(StoreError):
-                await shared.store.release_lease(lease)
+            outcome = await self._run()
+        except BaseException as error:
+            reason = error.message if isinstance(error, BrokerError) else type(error).__name__
+            self._record("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", reason)
+            raise
+        if isinstance(outcome, Deferred):
+            self._sink(SyncDeferred(**self._names, until=outcome.until, reason=outcome.reason))
+            self._record("deferred", outcome.reason)
+        else:
+            self._tell_finished(outcome)
+            self._record("done", "")
+        return outcome
 
-    @property
-    def _lease_name(self) -> str:
-        return f"sync|{self._connection.connection_id}"
+    def stop(self) -> None:
+        """Have the run end at the next page; what was read is kept."""
+        self._stopping = True
 
-    async def _keep(self, lease: Lease, lasts: timedelta) -> None:
-        """Say that this worker is alive, until another has taken over."""
-        while True:
-            # the loop's time, not the clock's: it goes on while a request waits, and no test has to wait for it
-            await asyncio.sleep(lasts.total_seconds() / _BEATS_PER_LEASE)
-            if await self._shared.store.extend_lease(lease, self._shared.clock.now() + lasts) is None:
-                return
+    async def _run(self) -> Done | Deferred:
+        store, now = self._shared.store, self._shared.clock.now()
+        if self._connection.state is ConnectionState.PAUSED:
+            return self.put_off(now + self._shared.settings.sync_every, "The connection is paused by its owner.")
+        incident = (await store.broker_health(self._connection.provider)).open
+        if incident is not None and now < incident.probe_at:
+            return self._kept_waiting(incident)
+        async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as lease:
+            if lease is None:
+                return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
+            if self._options.only_due and (since := await self._synced_meanwhile()):
+                return self.put_off(since, "Another worker has just synced this connection.")
+            if incident is not None and (waiting := await self._take_probe()):
+                return waiting
+            self._sink(SyncStarted(**self._names, owner=self._connection.owner))
+            return await self._settled(lease)
 
-    async def _taken(self) -> Deferred:
-        until = self._shared.clock.now() + self._shared.settings.lease
-        return self._deferred(until, "Another worker is syncing this connection.")
+    async def _settled(self, lease: Lease) -> Done | Deferred:
+        try:
+            outcome = await self._read(lease)
+        except LeaseLostError as lost:
+            return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
+        except BrokerError as raised:
+            error = as_auth_error(raised) if isinstance(raised, BrokerTokenExpiredError) else raised
+            later = await self._settler.raised(error)
+            if later is not None:
+                return later
+            self._sink(SyncFailed(**self._names, error=type(error).__name__, message=error.message))
+            raise error from (None if error is raised else raised)
+        if self._stopping and isinstance(outcome, Deferred):
+            return await self._settler.stopped()
+        return await self._settler.finished(outcome)
 
-    def _deferred(self, until: datetime, reason: str) -> Deferred:
-        self._sink(SyncDeferred(**self._names, until=until, reason=reason))
+    async def _synced_meanwhile(self) -> datetime | None:
+        """When it is due next, where that is not now: between being found due and being leased, others may have it."""
+        present = await self._shared.store.connection(self._connection.connection_id)
+        if present is None or present.next_at == self._connection.next_at or present.next_at is None:
+            return None
+        return present.next_at if present.next_at > self._shared.clock.now() else None
+
+    async def _take_probe(self) -> Deferred | None:
+        """Become the one connection that asks a broker that is away; else wait with the others."""
+        name, now, probes = self._connection.provider, self._shared.clock.now(), self._shared.probes
+        before, after = await self._shared.store.change_health(
+            name, now, lambda known, *_: with_probe(known, now=now, probes=probes)
+        )
+        self._probes = after is not None
+        return self._kept_waiting(before.open) if before.open is not None and after is None else None
+
+    def _kept_waiting(self, incident: Incident) -> Deferred:
+        spread = share(self._connection.connection_id)
+        return self.put_off(incident.probe_at + spread, f"The broker is away: {incident.reason}")
+
+    def put_off(self, until: datetime, reason: str) -> Deferred:
+        """The answer of a run that has come no further than this."""
         return Deferred(until=until, reason=reason, report=self._report.build(self._shared.clock.now()))
 
     async def _read(self, lease: Lease) -> Done | Deferred:
-        shared, connection = self._shared, self._connection
+        shared, connection = _sparing(self._shared) if self._probes else self._shared, self._connection
         loaded = shared.registry.load(connection.provider)
-        _check_sources(self._options.sources, loaded.manifest)
+        self._settler.manifest = loaded.manifest
         grant, _ = await shared.vault.load(connection)
         async with shared.login(
             loaded, connection.environment, events=self._sink, connection_id=connection.connection_id
@@ -152,14 +166,16 @@ class Run:
                 cache=StoreCache(shared.store, connection.provider, connection.environment),
                 events=self._sink,
                 tokens=keeper,
+                session=shared.session,
                 connection_id=connection.connection_id,
             ) as provider:
                 auth = await keeper.current(grant.auth)
+                self._settler.readable = auth.sources
                 await self._look_for_accounts(provider, auth)
                 engine = SyncEngine(
                     connection=connection,
                     manifest=loaded.manifest,
-                    read=lambda request: provider.get_trades(auth, request),
+                    read=lambda request: self._pages(provider, auth, request),
                     store=shared.store,
                     clock=shared.clock,
                     events=self._sink,
@@ -169,10 +185,27 @@ class Run:
                         sources=_narrowed(self._options.sources, auth.sources),
                         again_from=self._options.again_from,
                         readable=auth.sources,
+                        counts_failures=not self._probes,
                         lease=lease,
                     ),
                 )
                 return await engine.run()
+
+    async def _pages(
+        self, provider: ManagedProvider, auth: AuthResult, request: TradeRequest
+    ) -> AsyncGenerator[TradePage, None]:
+        """The broker's pages, until the run is stopped."""
+        self._check_stop()
+        async with aclosing(provider.get_trades(auth, request)) as pages:
+            async for page in pages:
+                await self._settler.answered()
+                yield page
+                self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stopping:
+            # the engine keeps what came before, asks for nothing else, and holds it against nobody
+            raise BrokerNotReadyError("The sync was cancelled.")
 
     async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> None:
         """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand."""
@@ -180,26 +213,11 @@ class Run:
             return
         try:
             await self._shared.store.put_accounts(self._connection, await provider.get_accounts(auth))
+            await self._settler.answered()
         except (BrokerRetryableError, BrokerAPIError) as error:
             self._report.problem(error)
 
-    async def _fail(self, error: BrokerError) -> None:
-        self._sink(SyncFailed(**self._names, error=type(error).__name__, message=error.message))
-        if isinstance(error, StoreError):
-            return
-        if isinstance(error, BrokerAuthError):
-            await self._set_state(ConnectionState.NEEDS_USER, error.message)
-            self._sink(ConnectionNeedsUser(**self._names, reason=error.message))
-        await self._log(self._report.build(self._shared.clock.now()), synced=False)
-
-    async def _settle(self, outcome: Done | Deferred) -> None:
-        if self._connection.state is ConnectionState.NEEDS_USER:
-            await self._set_state(ConnectionState.ACTIVE, None)
-            self._sink(ConnectionRecovered(**self._names))
-        await self._log(outcome.report)
-        if isinstance(outcome, Deferred):
-            self._sink(SyncDeferred(**self._names, until=outcome.until, reason=outcome.reason))
-            return
+    def _tell_finished(self, outcome: Done) -> None:
         report = outcome.report
         self._sink(
             SyncFinished(
@@ -212,21 +230,13 @@ class Run:
             )
         )
 
-    async def _set_state(self, state: ConnectionState, reason: str | None) -> None:
-        await self._shared.store.set_state(self._connection.connection_id, state, reason)
-
-    async def _log(self, report: SyncReport, *, synced: bool = True) -> None:
-        now = self._shared.clock.now()
-        await self._shared.store.log_sync(self._connection.connection_id, to_json(report), now, synced=synced)
+    def _record(self, outcome: str, reason: str) -> None:
+        report = self._report.build(self._shared.clock.now())
+        self._sink(SyncRecorded(**self._names, outcome=outcome, report=report, reason=reason))
 
 
-def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if wanted is None or possible is None:
-        return tuple(wanted) if wanted is not None else possible
-    return tuple(name for name in wanted if name in possible)
-
-
-def _check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
+def check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
+    """Raises `BrokerConfigError` when none of these sources can be read."""
     names = [source.name for source in manifest.sources if not source.files]
     if wanted is not None and not set(wanted).intersection(names):
         raise BrokerConfigError(
@@ -234,3 +244,15 @@ def _check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
             remedy=f"Its sources are: {', '.join(names) or 'files only'}.",
             provider=manifest.key,
         )
+
+
+def _sparing(shared: Shared) -> Shared:
+    """For a run that only asks whether the broker is back: each request is tried once."""
+    settings = attrs.evolve(shared.settings, retry=attrs.evolve(shared.settings.retry, attempts=1))
+    return attrs.evolve(shared, settings=settings)
+
+
+def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if wanted is None or possible is None:
+        return tuple(wanted) if wanted is not None else possible
+    return tuple(name for name in wanted if name in possible)

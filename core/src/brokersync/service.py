@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date, datetime
+import asyncio
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
@@ -15,26 +16,35 @@ from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
 from brokersync.explaining import Explainer, Explanation, Question, file_log
+from brokersync.following import Following
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
-from brokersync.records import Deferred, Done, SyncReport
+from brokersync.records import SyncReport
 from brokersync.registry import ProviderRegistry
-from brokersync.runner import Run, RunOptions
+from brokersync.scheduling import Scheduling
 from brokersync.sealing import KeyProvider, Sealer
-from brokersync.shared import Shared, all_of
+from brokersync.shared import News, Shared, all_of
 from brokersync.store import Store
 from brokersync.store.place import store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import StatementHints
 from brokersync.vault import GrantVault
 
+if TYPE_CHECKING:
+    import logging
 
-class BrokerSync(Custody):
+    import aiohttp
+    import loguru
+
+
+class BrokerSync(Scheduling, Following, Custody):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
-    `events` hears every event of every sync. What is not given is made: a store at `path`, the installed plugins, the
-    settings from `BROKERSYNC_CONFIG`, a key from `BROKERSYNC_KEY` or a key file beside the store.
+    `events` hears every event of every sync, and `logger`, of loguru or of the standard library, gets a record of each.
+    A `session` that is given is used for all brokers and stays open; `brokersync.http.open_session` makes one that may
+    be used. What is not given is made: a store at `place`, the installed plugins, the settings from
+    `BROKERSYNC_CONFIG`, a key from `BROKERSYNC_KEY` or a key file beside the store.
     """
 
     def __init__(
@@ -46,8 +56,12 @@ class BrokerSync(Custody):
         settings: Settings | None = None,
         clock: Clock | None = None,
         events: EventSink = no_events,
+        session: aiohttp.ClientSession | None = None,
+        logger: logging.Logger | loguru.Logger | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock, news = clock or SystemClock(), News()
+        if session is not None:
+            _check(session)
         super().__init__(
             Shared(
                 store=store,
@@ -57,7 +71,9 @@ class BrokerSync(Custody):
                 limiter=LocalLimiter(clock),
                 keys=keys,
                 vault=GrantVault(store, Sealer(keys)),
-                events=events,
+                events=all_of(news, events, _log_of(logger)),
+                session=session,
+                news=news,
             )
         )
 
@@ -71,6 +87,8 @@ class BrokerSync(Custody):
         keys: KeyProvider | None = None,
         clock: Clock | None = None,
         events: EventSink = no_events,
+        session: aiohttp.ClientSession | None = None,
+        logger: logging.Logger | loguru.Logger | None = None,
         on_key_made: Callable[[Path], None] = lambda _: None,
     ) -> Self:
         """A `BrokerSync` over the SQLite file at a path, which is made when it is missing, or over a Postgres.
@@ -87,6 +105,8 @@ class BrokerSync(Custody):
             settings=settings,
             clock=clock,
             events=events,
+            session=session,
+            logger=logger,
         )
 
     async def __aenter__(self) -> Self:
@@ -96,6 +116,19 @@ class BrokerSync(Custody):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End what runs here and close the store; nothing of this is left: no task, thread, connection or session.
+
+        A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`.
+        """
+        tasks = tuple(self._shared.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._shared.news.end()
         self._shared.vault.close()
         await self._store.close()
 
@@ -108,26 +141,6 @@ class BrokerSync(Custody):
     def settings(self) -> Settings:
         """The configuration in force."""
         return self._shared.settings
-
-    async def run(
-        self,
-        connection_id: str,
-        *,
-        owner: str | None = None,
-        sources: Sequence[str] | None = None,
-        again_from: datetime | None = None,
-        events: EventSink = no_events,
-    ) -> Done | Deferred:
-        """Bring a connection's trades up to date, as far as it goes without a long wait.
-
-        Repeating it is safe at any time; while another worker is at it, it is `Deferred`. With `owner` another owner's
-        connection is as unknown as none. Raises `BrokerAuthError` when the user must log in again, which the connection
-        then says too.
-        """
-        async with self._shared.locks[f"sync|{connection_id}"]:
-            connection = await self.connection(connection_id, owner)
-            options = RunOptions(sources=sources, again_from=again_from)
-            return await Run(self._shared, connection, options, events)()
 
     async def import_statement(
         self,
@@ -194,3 +207,17 @@ class BrokerSync(Custody):
             account=account, symbol=symbol, day=day, trade_id=trade_id, provider=provider, environment=environment
         )
         return await Explainer(self._shared, owner).explain(question)
+
+
+def _log_of(logger: logging.Logger | loguru.Logger | None) -> EventSink:
+    if logger is None:
+        return no_events
+    from brokersync.logs import log_events  # loguru costs 30 ms that only those pay who want it
+
+    return log_events(logger, enable=True)
+
+
+def _check(session: aiohttp.ClientSession) -> None:
+    from brokersync.http import check_session  # the HTTP stack costs 150 ms that nobody pays before it is needed
+
+    check_session(session)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from brokersync.config import Settings
 from brokersync.errors import BrokerError
-from brokersync.events import Event, EventSink
+from brokersync.events import Event, EventSink, PageCommitted
 from brokersync.factory import open_provider
+from brokersync.incidents import Probes
 from brokersync.login import OpenLogin
 from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
@@ -22,10 +24,64 @@ from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
 from brokersync.vault import GrantVault
 
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class News:
+    """Wakes those who follow the feed when this process has committed a change; also an `EventSink`."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._next = asyncio.Event()
+        self._listening: set[asyncio.Future[None]] = set()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, PageCommitted) and (event.added or event.modified or event.removed):
+            self._ring()
+
+    def next(self) -> asyncio.Event:
+        """Set by what comes after this call, so that nothing between a look at the store and a wait is missed."""
+        return self._next
+
+    async def wait(self, event: asyncio.Event, at_most: Coroutine[Any, Any, None]) -> None:
+        """Until the event or the end of `at_most`, whichever comes first."""
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(at_most)]
+        over = asyncio.get_running_loop().create_future()
+        self._listening.add(over)
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+            self._listening.discard(over)
+            over.set_result(None)
+
+    async def end(self) -> None:
+        """No more news: whoever waits goes on, and nobody is left waiting when this returns."""
+        self.over = True
+        self._ring()
+        await asyncio.gather(*self._listening)
+
+    def _ring(self) -> None:
+        self._next.set()
+        self._next = asyncio.Event()
+
+
+class Stoppable(Protocol):
+    """A run that can be asked to end."""
+
+    def stop(self) -> None: ...
+
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """The store and everything that is made once over it; `worker` names this one among all on the store."""
+    """The store and everything that is made once over it; `worker` names this one among all on the store.
+
+    `runs` are the syncs under way here, by connection, and `tasks` what they run in. `session` is the embedder's own,
+    where one was injected.
+    """
 
     store: Store
     registry: ProviderRegistry
@@ -35,6 +91,10 @@ class Shared:
     keys: KeyProvider
     vault: GrantVault
     events: EventSink
+    session: aiohttp.ClientSession | None = None
+    runs: dict[str, Stoppable] = attrs.field(factory=dict)
+    tasks: set[asyncio.Task[Any]] = attrs.field(factory=set)
+    news: News = attrs.field(factory=lambda: News())
     worker: str = attrs.field(factory=lambda: secrets.token_hex(6))
     locks: defaultdict[str, asyncio.Lock] = attrs.field(factory=lambda: defaultdict(asyncio.Lock))
 
@@ -45,6 +105,11 @@ class Shared:
         except BrokerError:
             return None
         return grant.auth.sources
+
+    @property
+    def probes(self) -> Probes:
+        """How a broker that is away is probed."""
+        return Probes(self.settings.first_probe, self.settings.longest_probe)
 
     def login(
         self, loaded: LoadedProvider, environment: str, *, events: EventSink | None = None, connection_id: str = ""
@@ -58,6 +123,7 @@ class Shared:
             limiter=self.limiter,
             cache=StoreCache(self.store, loaded.manifest.key, environment),
             events=events or self.events,
+            session=self.session,
             connection_id=connection_id,
         )
         return OpenLogin(loaded, provider, self.clock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import aiohttp
 import attrs
 import pytest
 from aiohttp import web
@@ -187,7 +186,7 @@ async def test_no_session_is_opened_before_the_first_request(make_http):
 
 
 async def test_a_session_that_somebody_else_closed_is_a_clear_error(make_http, broker):
-    session = aiohttp.ClientSession()
+    session = open_session()
     await session.close()
     with pytest.raises(BrokerConfigError, match="closed"):
         await make_http(session=session).request("list", "GET", f"{broker.url}/")

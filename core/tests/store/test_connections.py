@@ -45,7 +45,7 @@ async def test_the_same_login_again_keeps_the_connection_and_its_past_and_replac
 ) -> None:
     await store.add_connection(attrs.evolve(connection(), since=START - DAY), grant())
     await store.log_sync("c", {"pages": 1}, START + DAY)
-    await store.set_state("c", ConnectionState.NEEDS_USER, "The token is dead.")
+    await store.change_connection("c", state=ConnectionState.NEEDS_USER, reason="The token is dead.")
     again = attrs.evolve(connection("d"), label="New", created_at=START + 9 * DAY)
     kept = await store.add_connection(again, grant(auth=b"fresh"))
     assert await store.connections() == (kept,)
@@ -99,12 +99,12 @@ async def test_the_first_data_key_of_an_owner_stays(store: SqlStore) -> None:
 
 async def test_the_state_of_a_connection_is_set_and_withdrawn(store: SqlStore) -> None:
     await store.add_connection(connection(), grant())
-    await store.set_state("c", ConnectionState.NEEDS_USER, "Log in.")
+    await store.change_connection("c", state=ConnectionState.NEEDS_USER, reason="Log in.")
     (asking,) = await store.connections()
     assert (asking.state, asking.reason) == (ConnectionState.NEEDS_USER, "Log in.")
-    await store.set_state("c", ConnectionState.ACTIVE, None)
+    await store.change_connection("c", state=ConnectionState.ACTIVE, reason=None)
     assert await store.connections() == (connection(),)
-    await store.set_state("unknown", ConnectionState.ACTIVE, None)
+    await store.change_connection("unknown", state=ConnectionState.ACTIVE, reason=None)
 
 
 async def test_the_last_report_is_the_latest_logged(store: SqlStore) -> None:

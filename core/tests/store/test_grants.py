@@ -59,7 +59,7 @@ async def test_logging_in_again_wins_over_whatever_is_there_and_ends_the_questio
     live, demo = connection("live", one_login=True), connection("demo", one_login=True)
     for one in (live, demo):
         await store.add_connection(one, grant())
-        await store.set_state(one.connection_id, ConnectionState.NEEDS_USER, "Log in.")
+        await store.change_connection(one.connection_id, state=ConnectionState.NEEDS_USER, reason="Log in.")
     await store.replace_grant(grant(generation=3, auth=b"renewed meanwhile"))
     recovered = await store.log_in_again(live, grant(auth=b"the user's"))
     assert recovered == (demo, live)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -92,8 +94,29 @@ def change_connection(connection_id: str, facts: dict[str, Any]) -> Script[Conne
     return changed
 
 
-def set_state(connection_id: str, state: ConnectionState, reason: str | None) -> Script[None]:
-    yield from change_connection(connection_id, {"state": state, "reason": reason})
+def move_connection(
+    connection_id: str, rule: Callable[[Connection], Connection]
+) -> Script[tuple[Connection, Connection] | None]:
+    """The connection before and after `rule`; `None` when there is none of this id."""
+    row = yield from fetch_one("SELECT data FROM connections WHERE connection_id = ? {for_update}", connection_id)
+    if row is None:
+        return None
+    before = _connection(row[0])
+    after = rule(before)
+    if after != before:
+        yield from _store(after)
+    return before, after
+
+
+def due_connections(owner: str | None, now: datetime) -> Script[tuple[Connection, ...]]:
+    """Those whose time has come; one that waits for nobody to help it and was never synced is due at once."""
+    where, params = ("", ()) if owner is None else (" AND owner = ?", (owner,))
+    rows = yield Fetch(
+        "SELECT data FROM connections WHERE (state = ? AND next_at IS NULL OR state <> ? AND next_at <= ?)"
+        f"{where} ORDER BY created_at, connection_id",
+        (ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now), *params),
+    )
+    return tuple(_connection(row[0]) for row in rows)
 
 
 def _store(connection: Connection) -> Script[None]:

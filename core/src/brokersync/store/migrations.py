@@ -59,7 +59,7 @@ def _start_feed(position: int) -> Script[None]:
 
 def _to_2() -> Script[None]:
     """Layout 1 was SQLite's alone: no leases, no schedule, no failing windows, positions numbered by the database."""
-    for name in ("store_layout", "feed_head", "leases", "failing_windows"):
+    for name in ("store_layout", "feed_head", "leases", "failing_windows", "broker_health", "incidents"):
         yield Create(name)
     for table, column in _NEW_IN_2:
         yield AddColumn(table, column)

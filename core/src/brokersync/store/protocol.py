@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import attrs
 
 from brokersync.dispositions import Folded
+from brokersync.incidents import BrokerHealth, Incident
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
     Change,
     Connection,
-    ConnectionState,
     FailedWindow,
     Grant,
     KeptBooking,
@@ -132,7 +132,26 @@ class Store(Protocol):
     async def change_connection(self, connection_id: str, **facts: Any) -> Connection | None:
         """Replace fields of a connection; `None` when there is none of this id."""
 
-    async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None: ...
+    async def move_connection(
+        self, connection_id: str, rule: Callable[[Connection], Connection]
+    ) -> tuple[Connection, Connection] | None:
+        """The connection before and after a pure rule; `None` when there is none of this id."""
+
+    async def due_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
+        """Those whose `next_at` has come, and active ones that have none; oldest first."""
+
+    async def broker_health(self, provider: str) -> BrokerHealth: ...
+
+    async def change_health(
+        self, provider: str, now: datetime, rule: Callable[[BrokerHealth, int, int], BrokerHealth | None]
+    ) -> tuple[BrokerHealth, BrokerHealth | None]:
+        """What is known of a broker before and after a pure rule.
+
+        The rule is told how many of its connections are active, and how many of them are due; `None` changes nothing.
+        """
+
+    async def incidents(self, limit: int = 100) -> tuple[Incident, ...]:
+        """Newest first."""
 
     async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None: ...
 

@@ -41,7 +41,7 @@ TABLES: Final = (
         },
         ("connection_id",),
         unique=(tuple(_LOGIN),),
-        indexes={"connections_due": ("state", "next_at")},
+        indexes={"connections_due": ("state", "next_at"), "connections_by_broker": ("provider", "state", "next_at")},
     ),
     Table(
         "grants",
@@ -147,6 +147,8 @@ TABLES: Final = (
         ("provider", "environment", "name"),
         clustered=True,
     ),
+    Table("broker_health", {"provider": "text", "data": "text"}, ("provider",)),
+    Table("incidents", {"provider": "text", "opened_at": "text", "data": "text"}, ("provider", "opened_at")),
     Table(
         "leases",
         {"name": "text", "owner": "text", "holder": "text", "fence": "int", "expires_at": "text"},

@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from brokersync.incidents import BrokerHealth, Incident
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
     Change,
     Connection,
-    ConnectionState,
     FailedWindow,
     Grant,
     Lease,
@@ -23,7 +23,19 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store import accounts as account_scripts
-from brokersync.store import connections, explaining, failing, feed, grants, keys, leases, migrations, progress, reading
+from brokersync.store import (
+    connections,
+    explaining,
+    failing,
+    feed,
+    grants,
+    health,
+    keys,
+    leases,
+    migrations,
+    progress,
+    reading,
+)
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
@@ -92,8 +104,24 @@ class SqlStore(ABC):
     async def change_connection(self, connection_id: str, **facts: Any) -> Connection | None:
         return await self._write(lambda: connections.change_connection(connection_id, facts))
 
-    async def set_state(self, connection_id: str, state: ConnectionState, reason: str | None) -> None:
-        await self._write(lambda: connections.set_state(connection_id, state, reason))
+    async def move_connection(
+        self, connection_id: str, rule: Callable[[Connection], Connection]
+    ) -> tuple[Connection, Connection] | None:
+        return await self._write(lambda: connections.move_connection(connection_id, rule))
+
+    async def due_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
+        return await self._read(lambda: connections.due_connections(owner, now))
+
+    async def broker_health(self, provider: str) -> BrokerHealth:
+        return await self._read(lambda: health.broker_health(provider))
+
+    async def change_health(
+        self, provider: str, now: datetime, rule: Callable[[BrokerHealth, int, int], BrokerHealth | None]
+    ) -> tuple[BrokerHealth, BrokerHealth | None]:
+        return await self._write(lambda: health.change_health(provider, now, rule))
+
+    async def incidents(self, limit: int = 100) -> tuple[Incident, ...]:
+        return await self._read(lambda: health.incidents(limit))
 
     async def grant(self, owner: str, provider: str, environment: str, identity: str) -> SealedGrant | None:
         return await self._read(lambda: grants.grant(owner, provider, environment, identity))

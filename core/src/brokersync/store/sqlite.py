@@ -50,7 +50,7 @@ class SqliteStore(SqlStore):
         if db is not None:
             await self._on_thread(db.close)
         if self._given is None:
-            self._executor.shutdown(wait=False)
+            self._executor.shutdown()  # its thread has nothing left to do
             self._executor = _writer()
 
     def _connect(self) -> sqlite3.Connection:

@@ -217,6 +217,8 @@ class SyncEngine:
         self._report.problem(error, source=ask.source.name, window=ask.window)
         if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError):
             return _Outcome.REST
+        if not self._options.counts_failures:
+            return _Outcome.REST
         await self._writer.stuck()
         if not self._writer.moves_on:
             await self._failures.count(ask, error)

@@ -10,11 +10,19 @@ from typing import Any
 import attrs
 
 from brokersync.dispositions import Disposition
-from brokersync.errors import BrokerError
+from brokersync.errors import (
+    BrokerConfigError,
+    BrokerError,
+    BrokerMaintenanceError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+)
 from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
 from brokersync.records import LostSpan, PageOutcome, SpanReport, SyncReport
 from brokersync.sync.ledger import union
 from brokersync.types import TimeWindow, TradePage
+
+_AWAY = (BrokerUnavailableError, BrokerTimeoutError, BrokerMaintenanceError)
 
 
 class ReportBuilder:
@@ -31,6 +39,7 @@ class ReportBuilder:
         self._covered: dict[tuple[str, str, str], list[TimeWindow]] = {}
         self._problems: list[Mapping[str, Any]] = []
         self._lost: list[LostSpan] = []
+        self._errors: list[BrokerError] = []
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RequestSent):
@@ -72,12 +81,26 @@ class ReportBuilder:
 
     def problem(self, error: BrokerError, *, source: str | None = None, window: TimeWindow | None = None) -> None:
         """Note something that did not succeed; the sync goes on."""
+        self._errors.append(error)
         facts = error.describe()
         if source is not None:
             facts["source"] = source
         if window is not None:
             facts["window"] = [window.start.date().isoformat(), window.end.date().isoformat()]
         self._problems.append(facts)
+
+    @property
+    def away(self) -> BrokerError | None:
+        """The error of a sync in which the broker answered nothing and failed on its side; `None` for all others."""
+        gone = [error for error in self._errors if isinstance(error, _AWAY)]
+        return gone[0] if gone and len(gone) == len(self._errors) and not self._numbers["pages"] else None
+
+    @property
+    def broken(self) -> BrokerConfigError | None:
+        """The error of a sync that read nothing because of a plugin or the configuration; `None` for all others."""
+        if self._numbers["pages"]:
+            return None
+        return next((error for error in self._errors if isinstance(error, BrokerConfigError)), None)
 
     def build(self, now: datetime) -> SyncReport:
         """The report as it stands."""

@@ -1,0 +1,105 @@
+"""A whole broker that is away: one incident, however many connections it has. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+import attrs
+
+_NONE: Mapping[str, int] = MappingProxyType({})
+_FAILURES = 3
+_CONNECTIONS = 3
+_JITTER = 0.2
+_MARK = 12
+_SPREAD = timedelta(minutes=1)
+
+_random: Callable[[], float] = secrets.SystemRandom().random
+
+
+@attrs.frozen(kw_only=True)
+class Incident:
+    """A time in which a broker failed for all of its connections; it is open while `closed_at` is `None`.
+
+    One connection probes the broker at `probe_at`. `kept_waiting` counts the connections that were due when it closed.
+    """
+
+    provider: str
+    opened_at: datetime
+    reason: str
+    probe_at: datetime
+    probes: int = 0
+    closed_at: datetime | None = None
+    kept_waiting: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class BrokerHealth:
+    """What is known of a broker as a whole: which connections failed since its last answer, and the last incident."""
+
+    provider: str
+    failed: Mapping[str, int] = _NONE
+    incident: Incident | None = None
+
+    @property
+    def open(self) -> Incident | None:
+        """The incident that is not over."""
+        return self.incident if self.incident is not None and self.incident.closed_at is None else None
+
+
+@attrs.frozen
+class Probes:
+    """How long to wait before each probe: twice as long each time, up to `longest`, and a little less by chance."""
+
+    first: timedelta
+    longest: timedelta
+    random: Callable[[], float] = _random
+
+    def wait(self, probes: int) -> timedelta:
+        """The wait after so many probes."""
+        longest: timedelta = min(self.longest, self.first * (1 << min(probes, 32)))
+        jittered: timedelta = longest * (1 - _JITTER * self.random())
+        return jittered
+
+
+def after_failure(
+    health: BrokerHealth, connection_id: str, *, connections: int, reason: str, now: datetime, probes: Probes
+) -> BrokerHealth:
+    """A sync has ended without one answer; `connections` are active at the broker."""
+    if health.open is not None:
+        probe_at = max(health.open.probe_at, now + probes.wait(health.open.probes))
+        return attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=probe_at))
+    name = _mark(connection_id)
+    failed = {**health.failed, name: health.failed.get(name, 0) + 1}
+    if sum(failed.values()) < _FAILURES or len(failed) < min(_CONNECTIONS, connections):
+        return attrs.evolve(health, failed=failed)
+    opened = Incident(provider=health.provider, opened_at=now, reason=reason, probe_at=now + probes.wait(0))
+    return attrs.evolve(health, failed=_NONE, incident=opened)
+
+
+def after_answer(health: BrokerHealth, *, waiting: int, now: datetime) -> BrokerHealth:
+    """The broker has answered; `waiting` connections were due."""
+    incident = health.open and attrs.evolve(health.open, closed_at=now, kept_waiting=waiting)
+    return attrs.evolve(health, failed=_NONE, incident=incident or health.incident)
+
+
+def with_probe(health: BrokerHealth, *, now: datetime, probes: Probes) -> BrokerHealth | None:
+    """The next probe taken by whoever asks; `None` while it is not its time."""
+    if health.open is None or now < health.open.probe_at:
+        return None
+    count = health.open.probes + 1
+    return attrs.evolve(health, incident=attrs.evolve(health.open, probes=count, probe_at=now + probes.wait(count)))
+
+
+def share(connection_id: str) -> timedelta:
+    """A connection's own part of the minute over which those that have waited are spread."""
+    part: float = int(_mark(connection_id), 16) / 16**_MARK
+    return _SPREAD * part
+
+
+def _mark(connection_id: str) -> str:
+    """What tells connections apart and outlives none of them."""
+    return hashlib.sha256(connection_id.encode()).hexdigest()[:_MARK]

@@ -1,0 +1,160 @@
+"""Which connections are due, and running them: one, or all whose time has come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from brokersync.connections import Connections
+from brokersync.events import EventSink, no_events
+from brokersync.incidents import Incident, share
+from brokersync.records import Connection, Deferred, Done
+from brokersync.runner import Run, RunOptions, check_sources
+from brokersync.settling import transition
+from brokersync.states import Cause, moved
+from brokersync.sync.deadline import Urgency, urgency
+
+
+class Scheduling(Connections):
+    """Runs connections, pauses them, and knows whose turn it is."""
+
+    async def run(
+        self,
+        connection_id: str,
+        *,
+        owner: str | None = None,
+        sources: Sequence[str] | None = None,
+        again_from: datetime | None = None,
+        events: EventSink = no_events,
+    ) -> Done | Deferred:
+        """Bring a connection's trades up to date, as far as it goes without a long wait.
+
+        Repeating it is safe at any time. It is `Deferred` while another worker is at it, the broker is away, or its
+        owner has paused it. With `owner` another owner's connection is as unknown as none. Raises `BrokerAuthError`
+        when the user must log in again, which the connection then says too, and `BrokerConfigError` when the operator
+        must act.
+        """
+        if sources is not None:
+            known = await self.connection(connection_id, owner)
+            check_sources(sources, self._shared.registry.manifest(known.provider))
+        async with self._shared.locks[f"sync|{connection_id}"]:
+            connection = await self.connection(connection_id, owner)
+            return await self._tracked(connection, RunOptions(sources=sources, again_from=again_from), events)
+
+    async def due(self, owner: str | None = None, *, now: datetime | None = None) -> tuple[Connection, ...]:
+        """The connections of an owner, or of all, whose time has come; what perishes first comes first.
+
+        Of a broker that is away it is one at most, which probes it; those that have waited are spread over a minute
+        when it is back.
+        """
+        now = now or self._shared.clock.now()
+        found = await self._store.due_connections(owner, now)
+        by_broker: dict[str, list[Connection]] = {}
+        for one in found:
+            by_broker.setdefault(one.provider, []).append(one)
+        ready: list[Connection] = []
+        for provider, waiting in by_broker.items():
+            incident = (await self._store.broker_health(provider)).incident
+            ready += _ready(waiting, incident, now) if incident else waiting
+        return tuple(sorted(ready, key=lambda one: self._rank(one, now)))
+
+    async def run_due(
+        self, owner: str | None = None, *, concurrency: int = 8, events: EventSink = no_events
+    ) -> Mapping[str, Done | Deferred | Exception]:
+        """Run once each connection that is due, so many at a time, and answer how each ended, by connection.
+
+        What fails for one keeps no other from being run and is its answer. One that another worker has is left to it.
+        Call it every minute or so: from a loop, a task queue or cron, in as many processes as you like.
+        """
+        ends: dict[str, Done | Deferred | Exception] = {}
+        places = asyncio.Semaphore(concurrency)
+
+        async def run(connection: Connection) -> None:
+            async with places:
+                try:
+                    ends[connection.connection_id] = await self._in_background(connection, events)
+                except Exception as error:  # noqa: BLE001  a bug met by one connection is its answer, as any error is
+                    ends[connection.connection_id] = error
+
+        async with asyncio.TaskGroup() as group:
+            for connection in await self.due(owner):
+                if connection.connection_id not in self._shared.runs:
+                    group.create_task(run(connection), name=f"sync of {connection.connection_id}")
+        return ends
+
+    async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:
+        """Leave a connection alone until `resume`; a sync under way here ends at its next page."""
+        await self.connection(connection_id, owner)
+        self.cancel(connection_id)
+        return await self._move(
+            connection_id, Cause.PAUSED, "Its owner has paused it.", "Resume it when it is to be synced again."
+        )
+
+    async def resume(self, connection_id: str, *, owner: str | None = None) -> Connection:
+        """Sync a paused connection again, from now on."""
+        await self.connection(connection_id, owner)
+        return await self._move(connection_id, Cause.RESUMED, None, None)
+
+    def cancel(self, connection_id: str) -> bool:
+        """Have a sync of this process end at its next page, which makes it `Deferred`; `False` when there is none.
+
+        To cancel the task that awaits `run` is as safe, and does not wait for the page.
+        """
+        run = self._shared.runs.get(connection_id)
+        if run is None:
+            return False
+        run.stop()
+        return True
+
+    async def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
+        """The times in which a whole broker was away, newest first."""
+        return tuple(one for one in await self._store.incidents() if not open_only or one.closed_at is None)
+
+    async def _in_background(self, connection: Connection, events: EventSink) -> Done | Deferred:
+        async with self._shared.locks[f"sync|{connection.connection_id}"]:
+            return await self._tracked(connection, RunOptions(only_due=True), events)
+
+    async def _tracked(self, connection: Connection, options: RunOptions, events: EventSink) -> Done | Deferred:
+        """Run in a task of its own, so that closing can end it without ending the caller's."""
+        shared, name = self._shared, connection.connection_id
+        run = Run(shared, connection, options, events)
+        task = asyncio.create_task(run(), name=f"run of {name}")
+        shared.runs[name] = run
+        shared.tasks.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if this is None or this.cancelling():
+                raise
+            return run.put_off(shared.clock.now(), "brokersync was closed while this was read.")
+        finally:
+            shared.tasks.discard(task)
+            shared.runs.pop(name, None)
+
+    async def _move(self, connection_id: str, cause: Cause, reason: str | None, remedy: str | None) -> Connection:
+        change = await self._store.move_connection(
+            connection_id, lambda known: moved(known, cause, reason=reason, remedy=remedy)
+        )
+        if change is None:
+            return await self.connection(connection_id)
+        if (event := transition(*change)) is not None:
+            self._shared.events(event)
+        return change[1]
+
+    def _rank(self, connection: Connection, now: datetime) -> tuple[int, datetime, datetime]:
+        settings = self._shared.settings
+        urgent: Urgency = urgency(
+            now=now, deadline=connection.deadline, every=settings.sync_every, margin=settings.perishable_margin
+        )
+        return -urgent, connection.next_at or connection.created_at, connection.created_at
+
+
+def _ready(waiting: Sequence[Connection], incident: Incident, now: datetime) -> list[Connection]:
+    if incident.closed_at is not None:
+        return [one for one in waiting if now >= incident.closed_at + share(one.connection_id)]
+    if now < incident.probe_at:
+        return []
+    # another one each time: what is wrong with one connection must not keep the broker from being seen back
+    return [waiting[incident.probes % len(waiting)]]

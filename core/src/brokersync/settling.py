@@ -1,0 +1,252 @@
+"""How a run of a connection ends: its state, its next time, what it says of the whole broker, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from brokersync.converter import to_json
+from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
+from brokersync.events import (
+    ConnectionNeedsOperator,
+    ConnectionNeedsUser,
+    ConnectionPaused,
+    ConnectionRecovered,
+    Event,
+    EventSink,
+    IncidentClosed,
+    IncidentOpened,
+)
+from brokersync.incidents import after_answer, after_failure, share
+from brokersync.manifest import Manifest, Retention
+from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
+from brokersync.shared import Shared
+from brokersync.states import Cause, moved
+from brokersync.sync.deadline import last_safe_moment, next_sync
+from brokersync.sync.report import ReportBuilder
+
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(hours=1)
+_FIRST_DOUBT = timedelta(minutes=5)
+_GROWTH_OF_DOUBT = 4
+_PROBE_OF_A_LOGIN = timedelta(days=1)
+_LOOK_AT_A_PLUGIN = timedelta(hours=1)
+
+
+class Settler:
+    """Writes down how one run ended. `manifest` and `readable` are told to it as soon as they are known."""
+
+    def __init__(self, shared: Shared, connection: Connection, report: ReportBuilder, sink: EventSink) -> None:
+        self._shared, self._connection, self._report, self._sink = shared, connection, report, sink
+        self._began = shared.clock.now()
+        self._answered = False
+        self.manifest: Manifest | None = None
+        self.readable: Sequence[str] | None = None
+
+    async def answered(self) -> None:
+        """The broker has answered, so that it is not away; said at each answer, it costs at the first."""
+        if self._answered:
+            return
+        self._answered = True
+        name, now = self._connection.provider, self._shared.clock.now()
+        health = await self._shared.store.broker_health(name)
+        if not health.failed and health.open is None:
+            return
+        before, after = await self._shared.store.change_health(
+            name, now, lambda known, _, due: after_answer(known, waiting=max(due - 1, 0), now=now)
+        )
+        if before.open is not None and after is not None and after.incident is not None:
+            self._sink(
+                IncidentClosed(
+                    provider=name,
+                    duration=now - before.open.opened_at,
+                    probes=before.open.probes,
+                    kept_waiting=after.incident.kept_waiting,
+                )
+            )
+
+    async def finished(self, outcome: Done | Deferred) -> Done | Deferred:
+        """The engine came to its end; the answer is what the caller is told."""
+        if (away := self._report.away) is not None and not self._answered:
+            return await self._away(away)
+        next_at, deadline = await self._times()
+        if isinstance(outcome, Deferred):
+            next_at = outcome.until
+        if (broken := self._report.broken) is not None and broken.fault is not Fault.CORE:
+            await self._misconfigured(broken)
+            await self._log(outcome.report, synced=False)
+            return outcome
+        if self._answered:
+            rule = _rule(Cause.WORKED, next_at=next_at, deadline=deadline, failures=0)
+        else:
+            rule = _waiting(next_at, deadline)
+        await self._move(rule)
+        await self._log(outcome.report, synced=self._answered or isinstance(outcome, Done))
+        return outcome
+
+    async def stopped(self) -> Deferred:
+        """The run was cancelled by `cancel`; what it has read is kept."""
+        next_at, deadline = await self._times()
+        await self._move(_waiting(next_at, deadline))
+        return await self._later(next_at, "The sync was cancelled.")
+
+    async def raised(self, error: BrokerError) -> Deferred | None:
+        """The run ended with an error; `None` when the caller has to be told of it as an error."""
+        self._report.problem(error)
+        if isinstance(error, StoreError):
+            return None
+        if isinstance(error, BrokerRetryableError):
+            if self._report.away is not None and not self._answered:
+                return await self._away(error)
+            return await self._postponed(error)
+        if isinstance(error, BrokerAuthError):
+            return await (self._refused(error) if error.certain else self._doubted(error))
+        next_at, deadline = await self._times()
+        if isinstance(error, BrokerConfigError) and error.fault is not Fault.CORE:
+            await self._misconfigured(error)
+        else:
+            await self._move(_waiting(next_at, deadline))
+        await self._log(self._built(), synced=False)
+        return None
+
+    async def _away(self, error: BrokerError) -> Deferred:
+        """The broker failed on its side and answered nothing: maybe for all of its connections."""
+        one, now, probes = self._connection, self._shared.clock.now(), self._shared.probes
+        before, after = await self._shared.store.change_health(
+            one.provider,
+            now,
+            lambda known, active, _: after_failure(
+                known, one.connection_id, connections=active, reason=error.message, now=now, probes=probes
+            ),
+        )
+        incident = after.open if after is not None else before.open
+        if incident is None:
+            return await self._postponed(error)
+        if before.open is None:
+            self._sink(IncidentOpened(provider=one.provider, reason=incident.reason))
+        return await self._later(incident.probe_at + share(one.connection_id), error.message)
+
+    async def _postponed(self, error: BrokerError) -> Deferred:
+        """Tried again after a wait that grows with each run that gets no answer."""
+        asked = error.retry_after if isinstance(error, BrokerRetryableError) else None
+        growing = _grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
+        until = self._shared.clock.now() + max(asked or timedelta(0), growing)
+        await self._move(_waiting(until, None, failed=True))
+        return await self._later(until, error.message)
+
+    async def _refused(self, error: BrokerAuthError) -> None:
+        await self._move(_rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None))
+        await self._log(self._built(), synced=False)
+
+    async def _doubted(self, error: BrokerAuthError) -> Deferred | None:
+        now, settings = self._shared.clock.now(), self._shared.settings
+        if (await self._shared.store.broker_health(self._connection.provider)).open is not None:
+            return await self._later(now + _FIRST_DOUBT, error.message)
+
+        def rule(known: Connection) -> Connection:
+            wait = _grown(_FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
+            doubted = moved(known, Cause.DOUBTED, next_at=now + wait)
+            if doubted.refusals < settings.refusals:
+                return doubted
+            ask_again = now + _PROBE_OF_A_LOGIN
+            return moved(doubted, Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=ask_again)
+
+        after = await self._move(rule)
+        if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:
+            return await self._later(after.next_at, error.message)
+        await self._log(self._built(), synced=False)
+        return None
+
+    async def _misconfigured(self, error: BrokerConfigError) -> None:
+        """What the user's own stored fields lack, only the user can give."""
+        now = self._shared.clock.now()
+        if error.fault is Fault.USER:
+            rule = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None)
+        else:
+            again = now + _LOOK_AT_A_PLUGIN
+            rule = _rule(Cause.MISCONFIGURED, reason=error.message, remedy=error.remedy, next_at=again)
+        await self._move(rule)
+
+    async def _later(self, until: datetime, reason: str) -> Deferred:
+        report = self._built()
+        await self._log(report, synced=self._answered)
+        return Deferred(until=until, reason=reason, report=report)
+
+    async def _times(self) -> tuple[datetime, datetime | None]:
+        """When to sync next as a rule, and until when at the latest."""
+        one, settings, now = self._connection, self._shared.settings, self._shared.clock.now()
+        deadline = await self._deadline(now)
+        next_at = next_sync(
+            now=now,
+            synced_at=self._began,
+            deadline=deadline or one.deadline,
+            every=settings.sync_every,
+            margin=settings.perishable_margin,
+        )
+        return next_at, deadline
+
+    async def _deadline(self, now: datetime) -> datetime | None:
+        if self.manifest is None:
+            return self._connection.deadline
+        one, store = self._connection, self._shared.store
+        limited = [source.name for source in self.manifest.sources if source.retention is Retention.LIMITED]
+        return last_safe_moment(
+            self.manifest,
+            await store.accounts(one.connection_id),
+            {name: await store.spans(one.owner, one.provider, name) for name in limited},
+            now=now,
+            since=one.since,
+            readable=self.readable,
+        )
+
+    async def _move(self, rule: Callable[[Connection], Connection]) -> Connection | None:
+        change = await self._shared.store.move_connection(self._connection.connection_id, rule)
+        if change is None:
+            return None
+        if (event := transition(*change)) is not None:
+            self._sink(event)
+        return change[1]
+
+    def _built(self) -> SyncReport:
+        return self._report.build(self._shared.clock.now())
+
+    async def _log(self, report: SyncReport, *, synced: bool) -> None:
+        now = self._shared.clock.now()
+        await self._shared.store.log_sync(self._connection.connection_id, to_json(report), now, synced=synced)
+
+
+def transition(before: Connection, after: Connection) -> Event | None:
+    """What is told when a connection has come into another state; nothing where it has not."""
+    if before.state is after.state:
+        return None
+    names = {"provider": after.provider, "connection_id": after.connection_id}
+    if after.state is ConnectionState.NEEDS_USER:
+        return ConnectionNeedsUser(**names, reason=after.reason or "", remedy=after.remedy or "")
+    if after.state is ConnectionState.NEEDS_OPERATOR:
+        return ConnectionNeedsOperator(**names, reason=after.reason or "", remedy=after.remedy or "")
+    return ConnectionPaused(**names) if after.state is ConnectionState.PAUSED else ConnectionRecovered(**names)
+
+
+def _rule(cause: Cause, **facts: Any) -> Callable[[Connection], Connection]:
+    return lambda known: moved(known, cause, **facts)
+
+
+def _waiting(
+    next_at: datetime, deadline: datetime | None, *, failed: bool = False
+) -> Callable[[Connection], Connection]:
+    """Nothing is known of the login; one that waits for its user alone goes on doing so."""
+
+    def rule(known: Connection) -> Connection:
+        due = known.next_at if known.state is ConnectionState.NEEDS_USER else next_at
+        failures = known.failures + failed
+        return attrs.evolve(known, next_at=due, deadline=deadline or known.deadline, failures=failures)
+
+    return rule
+
+
+def _grown(first: timedelta, factor: int, times: int, longest: timedelta) -> timedelta:
+    wait: timedelta = first * factor ** min(times, 12)
+    return min(longest, wait)

@@ -1,0 +1,103 @@
+"""When an incident opens, how it is probed, and how it closes: the rules alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.converter import from_json, to_json
+from brokersync.incidents import BrokerHealth, Probes, after_answer, after_failure, share, with_probe
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+PROBES = Probes(MINUTE, 15 * MINUTE, lambda: 0.0)
+CLEAN = BrokerHealth(provider="toy")
+
+
+def failed(health: BrokerHealth, *names: str, of: int = 1000, now: datetime = NOW) -> BrokerHealth:
+    for name in names:
+        health = after_failure(health, name, connections=of, reason="503", now=now, probes=PROBES)
+    return health
+
+
+@pytest.mark.parametrize(
+    ("names", "of", "opens"),
+    [
+        ("abc", 1000, True),
+        ("ab", 1000, False),
+        ("aaaaaaa", 1000, False),
+        ("aabb", 1000, False),
+        ("ababc", 1000, True),
+        ("aab", 2, True),
+        ("aaa", 2, False),
+        ("aaa", 1, True),
+        ("aa", 1, False),
+        ("aaa", 0, True),
+    ],
+)
+def test_it_opens_when_so_many_connections_failed_in_a_row(names: str, of: int, *, opens: bool) -> None:
+    assert (failed(CLEAN, *names, of=of).open is not None) is opens
+
+
+def test_an_answer_in_between_starts_the_count_again() -> None:
+    almost = failed(CLEAN, "a", "b")
+    assert failed(after_answer(almost, waiting=0, now=NOW), "c", "d").open is None
+
+
+def test_failures_while_it_is_open_open_no_second_one() -> None:
+    first = failed(CLEAN, "a", "b", "c")
+    again = failed(first, *"defghi", now=NOW + MINUTE)
+    assert again.open is not None
+    assert first.open is not None
+    assert again.open.opened_at == first.open.opened_at
+    assert again.failed == {}
+
+
+def test_one_asks_when_it_is_time_and_the_others_wait_for_the_next_time() -> None:
+    health = failed(CLEAN, "a", "b", "c")
+    assert with_probe(health, now=NOW, probes=PROBES) is None
+    taken = with_probe(health, now=NOW + MINUTE, probes=PROBES)
+    assert taken is not None
+    assert with_probe(taken, now=NOW + MINUTE, probes=PROBES) is None
+    assert with_probe(CLEAN, now=NOW, probes=PROBES) is None
+
+
+def test_probes_come_ever_more_rarely() -> None:
+    health, now, waits = failed(CLEAN, "a", "b", "c"), NOW, []
+    for _ in range(7):
+        assert health.open is not None
+        waits.append((health.open.probe_at - now) // MINUTE)
+        now = health.open.probe_at
+        taken = with_probe(health, now=now, probes=PROBES)
+        assert taken is not None
+        health = failed(taken, "a", now=now)
+    assert waits == [1, 2, 4, 8, 15, 15, 15]
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 10_000))
+def test_chance_makes_a_wait_shorter_by_a_fifth_at_most(chance: float, probes: int) -> None:
+    whole = PROBES.wait(probes)
+    assert whole * 0.8 <= Probes(MINUTE, 15 * MINUTE, lambda: chance).wait(probes) <= whole
+
+
+def test_an_answer_closes_it_and_says_who_has_waited() -> None:
+    closed = after_answer(failed(CLEAN, "a", "b", "c"), waiting=997, now=NOW + MINUTE)
+    assert closed.open is None
+    assert closed.incident is not None
+    assert (closed.incident.closed_at, closed.incident.kept_waiting) == (NOW + MINUTE, 997)
+    assert after_answer(closed, waiting=5, now=NOW + 2 * MINUTE) == closed
+
+
+@given(st.text(min_size=1))
+def test_a_connection_has_its_own_place_in_the_minute_after(name: str) -> None:
+    assert timedelta(0) <= share(name) <= MINUTE
+    assert share(name) == share(name)
+
+
+def test_what_is_kept_names_no_connection_and_comes_back_from_the_store() -> None:
+    for health in (failed(CLEAN, "conn-1", "conn-2"), failed(CLEAN, "conn-1", "conn-2", "conn-3")):
+        assert "conn-" not in str(to_json(health))
+        assert from_json(to_json(health), BrokerHealth) == health

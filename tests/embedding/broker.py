@@ -1,0 +1,192 @@
+"""A broker in this process: a provider without HTTP whose answers the test decides, and a clock in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from brokersync import BrokerSync, ProviderRegistry, Settings
+from brokersync.events import Event
+from brokersync.manifest import parse_manifests
+from brokersync.plugin import (
+    AssetClass,
+    AuthResult,
+    BrokerAccount,
+    BrokerCredentials,
+    BrokerError,
+    BrokerTrade,
+    CoveredSpan,
+    Instrument,
+    ProviderContext,
+    ProviderSpec,
+    Secret,
+    Side,
+    TradeBooking,
+    TradePage,
+    TradeRequest,
+    hookimpl,
+)
+
+NOW = datetime(2030, 3, 1, 9, tzinfo=UTC)
+KEY = "toy"
+MANIFEST = """
+key = "toy"
+display_name = "Toy"
+contract = 0
+environments = ["live"]
+auth = ["password"]
+licence = "Apache-2.0"
+docs = "https://toy.example/docs"
+support = "https://toy.example/help"
+transport = "none"
+
+[[user_fields]]
+name = "user"
+label = "User name"
+help = "Any."
+
+[[sources]]
+name = "fills"
+scope = "login"
+look_back = "10d"
+precedence = 1
+"""
+
+
+class VirtualClock:
+    """Time that passes only when somebody sleeps or the test says so."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now, self._began = now, now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return (self._now - self._began).total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    def advance(self, **by: float) -> None:
+        self._now += timedelta(**by)
+
+
+@attrs.frozen(kw_only=True)
+class Credentials(BrokerCredentials):
+    user: str
+
+
+@attrs.define
+class Broker:
+    """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for."""
+
+    failing: Callable[[str], BrokerError | None] = lambda user: None
+    asked: list[str] = attrs.field(factory=list)
+    logins: list[str] = attrs.field(factory=list)
+    trades: int = 2
+    pages: int = 1
+    on_page: Callable[[int], Any] = lambda number: None
+
+    async def answer(self, user: str) -> None:
+        self.asked.append(user)
+        await asyncio.sleep(0)
+        error = self.failing(user)
+        if error is not None:
+            raise error
+
+
+class Provider:
+    def __init__(self, broker: Broker, context: ProviderContext) -> None:
+        self._broker, self._context = broker, context
+
+    async def authenticate(self, credentials: Credentials) -> AuthResult:
+        self._broker.logins.append(credentials.user)
+        return AuthResult(identity=credentials.user, access_token=Secret(f"token of {credentials.user}"))
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        return attrs.evolve(auth, access_token=Secret(f"another of {auth.identity} {len(self._broker.asked)}"))
+
+    async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
+        return [BrokerAccount(account_id=f"a-{auth.identity}", environment="live", currency="USD")]
+
+    async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
+        account = f"a-{auth.identity}"
+        for number in range(self._broker.pages):
+            await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
+            last = number == self._broker.pages - 1
+            bookings = tuple(_booking(account, number, row) for row in range(self._broker.trades))
+            covered = (CoveredSpan(account_id=account, environment="live", window=request.window),) if last else ()
+            result = self._broker.on_page(number)
+            if asyncio.iscoroutine(result):
+                await result
+            yield TradePage(bookings=bookings, covered=covered, cursor=None if last else f"page {number}")
+
+    async def aclose(self) -> None: ...
+
+
+def _booking(account: str, page: int, row: int) -> TradeBooking:
+    trade = BrokerTrade(
+        provider=KEY,
+        environment="live",
+        account_id=account,
+        trade_id=f"{page}-{row}",
+        instrument=Instrument(symbol="ACME", asset_class=AssetClass.STOCK, currency="USD"),
+        side=Side.BUY,
+        quantity=Decimal(1),
+        price=Decimal(10),
+        executed_at=NOW - timedelta(days=1, minutes=row, hours=page),
+    )
+    return TradeBooking.of(trade)
+
+
+def registry_of(broker: Broker) -> ProviderRegistry:
+    module = types.ModuleType("brokersync_toy")
+
+    @hookimpl
+    def brokersync_provider(broker: str) -> ProviderSpec | None:
+        return ProviderSpec(credentials=Credentials, create=lambda context: Provider(toy, context))
+
+    toy = broker
+    module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
+    registry = ProviderRegistry()
+    registry.register(module, *parse_manifests(MANIFEST, "the toy"))
+    return registry
+
+
+@attrs.frozen
+class Desk:
+    """An embedding backend over the toy broker; `events` are all it heard."""
+
+    bs: BrokerSync
+    broker: Broker
+    clock: VirtualClock
+    events: list[Event]
+
+    async def connect(self, *users: str, owner: str = "alice") -> list[str]:
+        made = [await self.bs.connect(KEY, owner=owner, fields={"user": user}) for user in users]
+        return [one.connection_id for one in made]
+
+    def heard(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if type(event) is kind]
+
+
+def open_desk(folder: Path, broker: Broker | None = None, clock: VirtualClock | None = None, **settings: Any) -> Desk:
+    """A desk; enter its `bs`."""
+    broker, clock, events = broker or Broker(), clock or VirtualClock(), list[Event]()
+    bs = BrokerSync.open(
+        folder / "store.db",
+        settings=Settings(**settings),
+        registry=registry_of(broker),
+        clock=clock,
+        events=events.append,
+    )
+    return Desk(bs, broker, clock, events)

@@ -1,0 +1,227 @@
+"""What a connection says of itself while its login fails and works again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from brokersync import BrokerAuthError, BrokerConfigError, ProviderRegistry, Settings
+from brokersync.events import (
+    ConnectionNeedsOperator,
+    ConnectionNeedsUser,
+    ConnectionPaused,
+    ConnectionRecovered,
+    Event,
+    SyncRecorded,
+)
+from brokersync.plugin import BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
+from brokersync.records import ConnectionState, Deferred, Done
+from brokersync.service import BrokerSync
+
+from .broker import Desk, open_desk
+
+ACTIVE, USER, OPERATOR, PAUSED = ConnectionState
+
+
+def dead_token(_: str) -> BrokerError:
+    return BrokerTokenExpiredError("The token is not valid.")
+
+
+def refused(_: str) -> BrokerError:
+    return BrokerAuthError("The password was changed.", remedy="Give the new one.")
+
+
+def well(_: str) -> None:
+    return None
+
+
+async def state(desk: Desk, name: str) -> ConnectionState:
+    return (await desk.bs.connection(name)).state
+
+
+async def doubt(desk: Desk, name: str) -> Deferred:
+    outcome = await desk.bs.run(name)
+    assert isinstance(outcome, Deferred)
+    return outcome
+
+
+async def test_a_fresh_token_that_is_refused_asks_nobody_before_the_third_time(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = dead_token
+        waits = []
+        for count in (1, 2):
+            outcome = await doubt(desk, name)
+            waits.append(outcome.until - desk.clock.now())
+            known = await desk.bs.connection(name)
+            assert (known.state, known.refusals, known.next_at) == (ACTIVE, count, outcome.until)
+            desk.clock.advance(hours=1)
+        assert waits == [timedelta(minutes=5), timedelta(minutes=20)]
+        assert desk.heard(ConnectionNeedsUser) == []
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        known = await desk.bs.connection(name)
+        assert known.state is USER
+        assert known.reason
+        assert known.remedy
+        assert len(desk.heard(ConnectionNeedsUser)) == 1
+
+
+async def test_one_success_withdraws_the_count(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        for _ in range(3):
+            desk.broker.failing = dead_token
+            await doubt(desk, name)
+            await doubt(desk, name)
+            desk.broker.failing = well
+            assert isinstance(await desk.bs.run(name), Done)
+            assert (await desk.bs.connection(name)).refusals == 0
+        assert desk.heard(ConnectionNeedsUser) == desk.heard(ConnectionRecovered) == []
+
+
+async def test_the_number_of_doubts_is_a_setting(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, refusals=1)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = dead_token
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        assert await state(desk, name) is USER
+
+
+async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = refused
+        ends = await desk.bs.run_due()
+        assert isinstance(ends[name], BrokerAuthError)
+        known = await desk.bs.connection(name)
+        assert (known.state, known.reason, known.remedy) == (USER, "The password was changed.", "Give the new one.")
+        asked = len(desk.broker.asked)
+        for _ in range(60):
+            desk.clock.advance(hours=12)
+            assert await desk.bs.run_due() == {}
+        assert len(desk.broker.asked) == asked
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        assert len(desk.broker.asked) > asked
+        assert len(desk.heard(ConnectionNeedsUser)) == 1
+
+
+async def test_an_uncertain_one_is_probed_daily_and_withdraws_its_question_by_itself(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, refusals=1)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = dead_token
+        await desk.bs.run_due()
+        asked = len(desk.broker.asked)
+        for _ in range(10 * 24):
+            desk.clock.advance(hours=1)
+            await desk.bs.run_due()
+        # each probe is one request and its repetition with a fresh token
+        assert len(desk.broker.asked) - asked == 2 * 10
+        assert len(desk.heard(ConnectionNeedsUser)) == 1
+        desk.broker.failing = well
+        desk.clock.advance(days=1)
+        await desk.bs.run_due()
+        assert await state(desk, name) is ACTIVE
+        assert len(desk.heard(ConnectionRecovered)) == 1
+
+
+async def test_a_broker_that_is_away_proves_nothing_about_a_login(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = refused
+        await desk.bs.run_due()
+        desk.broker.failing = lambda _: BrokerUnavailableError("503")
+        assert isinstance(await desk.bs.run(name), Deferred)
+        assert await state(desk, name) is USER
+        assert desk.heard(ConnectionRecovered) == []
+        assert await desk.bs.due() == ()
+
+
+async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        registry = desk.bs.registry
+    heard: list[Event] = []
+    async with BrokerSync.open(
+        tmp_path / "store.db", registry=ProviderRegistry(), settings=Settings(), clock=desk.clock, events=heard.append
+    ) as bs:
+        for _ in range(2):
+            (end,) = (await bs.run_due()).values()
+            assert isinstance(end, BrokerConfigError)
+            desk.clock.advance(hours=2)
+        known = await bs.connection(name)
+        assert known.state is OPERATOR
+        assert known.reason
+        assert known.remedy
+    assert len([event for event in heard if type(event) is ConnectionNeedsOperator]) == 1
+    async with BrokerSync.open(
+        tmp_path / "store.db", registry=registry, settings=Settings(), clock=desk.clock, events=heard.append
+    ) as bs:
+        await bs.run_due()
+        assert (await bs.connection(name)).state is ACTIVE
+    assert len([event for event in heard if type(event) is ConnectionRecovered]) == 1
+
+
+async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        with pytest.raises(BrokerConfigError, match="no source"):
+            await desk.bs.run(name, sources=["nonsense"])
+        assert await state(desk, name) is ACTIVE
+
+
+async def test_a_paused_connection_is_left_alone_until_it_is_resumed(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        paused = await desk.bs.pause(name)
+        assert (paused.state, bool(paused.reason), bool(paused.remedy)) == (PAUSED, True, True)
+        await desk.bs.pause(name)
+        assert await desk.bs.run_due() == {}
+        assert isinstance(await desk.bs.run(name), Deferred)
+        assert desk.broker.asked == []
+        assert (await desk.bs.resume(name)).state is ACTIVE
+        assert isinstance((await desk.bs.run_due())[name], Done)
+        assert len(desk.heard(ConnectionPaused)) == len(desk.heard(ConnectionRecovered)) == 1
+
+
+async def test_a_connection_that_is_paused_while_it_is_read_stays_paused(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.pages = 3
+        desk.broker.on_page = lambda number: desk.bs.pause(name) if number == 0 else None
+        assert isinstance(await desk.bs.run(name), Deferred)
+        assert await state(desk, name) is PAUSED
+        assert len(desk.broker.asked) == 1
+
+
+async def test_each_run_ends_with_one_record_whatever_its_end(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.run(name)
+        desk.broker.failing = dead_token
+        await desk.bs.run(name)
+        desk.broker.failing = refused
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        await desk.bs.pause(name)
+        await desk.bs.run(name)
+        records = desk.heard(SyncRecorded)
+        assert [one.outcome for one in records] == ["done", "deferred", "failed", "deferred"]
+        assert [one.report.added for one in records] == [2, 0, 0, 0]
+        assert [bool(one.reason) for one in records] == [False, True, True, True]
+        assert desk.events[-1] is records[-1]

@@ -89,6 +89,30 @@ def test_a_row_that_kept_the_ids_of_all_its_fills_stands_for_them() -> None:
     assert Doubt.SUM in match.doubts
 
 
+def test_a_row_that_kept_one_id_of_a_whole_order_stands_for_all_its_fills() -> None:
+    fills = [trade(f"fill:{n}", order_id="9", quantity=str(n)) for n in (1, 2)]
+    match = only(row(trade_ids=("1",), quantity="3"), *fills)
+    assert (match.verdict, ids(match), match.doubts) == (Verdict.SAME, ["fill:1", "fill:2"], (Doubt.SUM,))
+    assert "fill:2" in match.reason
+
+
+def test_a_fill_of_the_order_that_another_row_has_stays_with_it() -> None:
+    fills = [trade(f"fill:{n}", order_id="9", quantity=str(n)) for n in (1, 2)]
+    found = answers([row("a", trade_ids=("1",), quantity="3"), row("b", trade_ids=("2",))], fills)
+    assert {name: ids(match) for name, match in found.items()} == {"a": ["fill:1"], "b": ["fill:2"]}
+
+
+def test_a_rest_of_an_order_that_two_rows_could_have_goes_to_neither() -> None:
+    fills = [trade(f"fill:{n}", order_id="9", quantity="1") for n in (1, 2, 3)]
+    found = answers([row("a", trade_ids=("1",)), row("b", trade_ids=("2",))], fills)
+    assert {name: ids(match) for name, match in found.items()} == {"a": ["fill:1"], "b": ["fill:2"]}
+
+
+def test_a_quantity_that_is_no_sum_of_the_order_leaves_the_other_fills_alone() -> None:
+    fills = [trade(f"fill:{n}", order_id="9", quantity=str(n)) for n in (1, 2)]
+    assert ids(only(row(trade_ids=("1",), quantity="7"), *fills)) == ["fill:1"]
+
+
 ORDER = [
     trade("fill:1", order_id="9", quantity="1", price="5012"),
     trade("fill:2", order_id="9", quantity="2", price="5012.75", executed_at=at("15:30:40")),

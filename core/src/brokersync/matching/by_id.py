@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, digits, rounded, sum_of
 from brokersync.matching.values import Doubt, MatchRule, Verdict
@@ -29,16 +29,57 @@ def by_broker_id(legs: Sequence[Leg], fills: Sequence[Fill]) -> None:
     for fill, winner in winners.items():
         fill.row_id = winner.row.row_id if winner else None
         fill.wanted_by = () if winner else _row_ids(claims[fill])
-    doubtful: defaultdict[Fill, list[Leg]] = defaultdict(list)
+    for fill, claimants in _doubtful(named).items():
+        if fill.free:
+            fill.wanted_by = _row_ids(claimants)
+    own = {leg: [fill for fill in sure if winners[fill] is leg] for leg, (sure, _) in named.items()}
+    rests = _rests_of_orders(own, _orders(fills))
     for leg, (sure, unsure) in named.items():
         if sure or unsure:
             lost = [fill for fill in sure if winners[fill] is not leg]
-            leg.answer = _answer(leg, [fill for fill in sure if winners[fill] is leg], lost, unsure)
+            leg.answer = _answer(leg, own[leg], lost, unsure, rests.get(leg, []))
+
+
+def _doubtful(named: Mapping[Leg, tuple[list[Fill], list[Fill]]]) -> Mapping[Fill, list[Leg]]:
+    found: defaultdict[Fill, list[Leg]] = defaultdict(list)
+    for leg, (_, unsure) in named.items():
         for fill in unsure:
-            doubtful[fill].append(leg)
-    for fill, claimants in doubtful.items():
-        if fill.free:
-            fill.wanted_by = _row_ids(claimants)
+            found[fill].append(leg)
+    return found
+
+
+def _orders(fills: Iterable[Fill]) -> Mapping[tuple[str, ...], list[Fill]]:
+    found: defaultdict[tuple[str, ...], list[Fill]] = defaultdict(list)
+    for fill in fills:
+        if fill.trade.order_id and not fill.cancelled:
+            found[_order_of(fill)].append(fill)
+    return found
+
+
+def _order_of(fill: Fill) -> tuple[str, ...]:
+    return (*fill.key[:3], fill.trade.order_id or "")
+
+
+def _rests_of_orders(
+    own: Mapping[Leg, list[Fill]], orders: Mapping[tuple[str, ...], list[Fill]]
+) -> Mapping[Leg, list[Fill]]:
+    """The other fills of their order, for rows that kept the id of one and have the quantity of all."""
+    rests = {leg: rest for leg, fills in own.items() if (rest := _rest_of_order(leg, fills, orders))}
+    wanted = Counter(fill for rest in rests.values() for fill in rest)
+    for leg, rest in list(rests.items()):
+        if any(wanted[fill] > 1 for fill in rest):
+            del rests[leg]
+            continue
+        for fill in rest:
+            fill.row_id = leg.row.row_id
+    return rests
+
+
+def _rest_of_order(leg: Leg, own: list[Fill], orders: Mapping[tuple[str, ...], list[Fill]]) -> list[Fill]:
+    if len(own) != 1 or not own[0].trade.order_id or leg.quantity <= own[0].trade.quantity:
+        return []
+    rest = [fill for fill in orders.get(_order_of(own[0]), ()) if fill.free and fill.trade.side is own[0].trade.side]
+    return rest if rest and sum_of([*own, *rest], "").quantity == leg.quantity else []
 
 
 def _row_ids(legs: Iterable[Leg]) -> tuple[str, ...]:
@@ -86,12 +127,13 @@ def _winner(fill: Fill, claimants: Sequence[Leg]) -> Leg | None:
     return agreeing[0] if len(agreeing) == 1 else None
 
 
-def _answer(leg: Leg, own: list[Fill], lost: list[Fill], unsure: list[Fill]) -> Answer:
+def _answer(leg: Leg, own: list[Fill], lost: list[Fill], unsure: list[Fill], rest: list[Fill]) -> Answer:
     doubts = list(contradictions(leg, own[0])) if len(own) == 1 else []
-    reason = id_reason(own, unsure, lost)
+    reason = id_reason(own, unsure, lost, rest)
     if doubts:
         reason += " " + differs(leg, own[0], doubts)
     clear = bool(own) and not doubts and not unsure
+    own = own + rest
     if len(own) > 1:
         doubts.append(Doubt.SUM)
     if lost or unsure:

@@ -11,13 +11,15 @@ from brokersync.matching.values import Doubt
 _MOST_NAMED = 3
 
 
-def id_reason(own: Sequence[Fill], unsure: Sequence[Fill], lost: Sequence[Fill]) -> str:
+def id_reason(own: Sequence[Fill], unsure: Sequence[Fill], lost: Sequence[Fill], rest: Sequence[Fill]) -> str:
     """What the ids of a row name."""
     said = []
     if own:
         said.append(
             f"It carries an id of the trade {_ids(own)}." if len(own) == 1 else f"Its ids name the trades {_ids(own)}."
         )
+    if rest:
+        said.append(f"Its quantity is that of the whole order: {_ids(rest)} too.")
     if unsure:
         said.append(f"Its id is a name of each of {_ids(unsure)}, and nothing tells which of them it is.")
     for fill in lost:

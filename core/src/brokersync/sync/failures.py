@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from brokersync.errors import (
-    BrokerAPIError,
-    BrokerError,
-    BrokerMaintenanceError,
-    BrokerNotReadyError,
-    BrokerRateLimitError,
-    BrokerRetryableError,
-)
+from brokersync.errors import BrokerError
 from brokersync.manifest import SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
@@ -20,7 +13,6 @@ from brokersync.sync.halving import ENOUGH, failed, forgotten
 from brokersync.sync.plan import Ask
 from brokersync.types import TimeWindow
 
-_NOT_THE_WINDOWS_FAULT = (BrokerRateLimitError, BrokerMaintenanceError, BrokerNotReadyError)
 _NEVER_READY = "NeverReady"
 _REFUSED = "Refused"
 
@@ -45,9 +37,8 @@ class FailureBook:
         return self._known[source.name]
 
     async def count(self, ask: Ask, error: BrokerError) -> None:
-        """Hold a failure against its window, where it says something of the window; once in a sync."""
-        if isinstance(error, BrokerRetryableError | BrokerAPIError) and not isinstance(error, _NOT_THE_WINDOWS_FAULT):
-            await self._count(ask, type(error).__name__)
+        """Hold a failure against its window, once in a sync."""
+        await self._count(ask, type(error).__name__)
 
     async def never_ready(self, ask: Ask) -> None:
         """Hold a report against its window that was ordered and never got ready."""

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderRegistry, Secret
-from brokersync.errors import BrokerError, BrokerRetryableError
+from brokersync.errors import BrokerAPIError, BrokerError, BrokerRetryableError
 from brokersync.events import ConnectionNeedsUser, Event
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
@@ -333,8 +333,9 @@ async def test_a_token_that_ends_without_any_fields_asks_the_user(desk: Desk) ->
     assert (await desk.bs.connection(connection.connection_id)).state is ConnectionState.NEEDS_USER
 
 
-async def test_accounts_that_can_not_be_listed_now_are_listed_by_the_first_sync(desk: Desk) -> None:
-    desk.broker.faults["accounts"] = [BrokerUnavailableError("down")]
+@pytest.mark.parametrize("error", [BrokerUnavailableError("down"), BrokerAPIError("nonsense")], ids=repr)
+async def test_accounts_that_can_not_be_listed_now_are_listed_by_the_first_sync(desk: Desk, error: BrokerError) -> None:
+    desk.broker.faults["accounts"] = [error]
     connection = await desk.take_over()
     assert await desk.bs.accounts(connection.connection_id) == ()
     await desk.bs.run(connection.connection_id)

@@ -9,7 +9,7 @@ from datetime import datetime
 import attrs
 
 from brokersync.auth import TokenKeeper
-from brokersync.errors import BrokerAuthError, BrokerRetryableError, BrokerTokenExpiredError
+from brokersync.errors import BrokerAPIError, BrokerAuthError, BrokerRetryableError, BrokerTokenExpiredError
 from brokersync.events import ConnectionNeedsUser
 from brokersync.factory import make_credentials
 from brokersync.journal import Journal
@@ -82,7 +82,7 @@ class Connections(Journal):
         `tokens` are what that program holds: `access_token`, `refresh_token`, `expires_at`, `grant_expires_at`, and
         what else the plugin documents. From here on they are renewed here, so the other program must stop. `fields`,
         where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
-        `BrokerAuthError` for tokens the broker refuses; then nothing is kept.
+        `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are.
         """
         shared = self._shared
         loaded = shared.registry.load(provider)
@@ -126,7 +126,7 @@ class Connections(Journal):
         )
         try:
             await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
-        except BrokerRetryableError:
+        except (BrokerRetryableError, BrokerAPIError):
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:
             asking = {"reason": error.message, "remedy": error.remedy}

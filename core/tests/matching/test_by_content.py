@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokersync.matching import Doubt, MatchRule, Verdict
-from brokersync.types import Instrument, TradeStatus
+from brokersync.types import Instrument, TradeEvent, TradeStatus
 
 from .given import AT, BUY, SELL, answers, at, candidates, future, ids, only, row, stock, trade
 
@@ -243,6 +243,27 @@ def test_a_part_of_a_fill_is_said_and_not_linked() -> None:
     assert (match.verdict, match.rule, match.trades) == (Verdict.LIKELY, MatchRule.PART, ())
     assert candidates(match) == ["fill:1"]
     assert "1 of 3" in match.reason
+
+
+def test_a_fill_that_closes_one_round_trip_and_opens_the_next_is_said_of_both() -> None:
+    flip = trade("fill:9", side=SELL, quantity="5", price="5020", executed_at=at("16:00:00"))
+    closed = row("a", exit_price="5020", exited_at=at("16:00:00"))
+    opened = row("b", side=SELL, quantity="3", price="5020", executed_at=at("16:00:00"))
+    found = answers([closed, opened], [ENTRY, flip])
+    assert (ids(found["a"]), candidates(found["a"])) == (["fill:1"], ["fill:9"])
+    assert (ids(found["b"]), candidates(found["b"]), found["b"].rule) == ([], ["fill:9"], MatchRule.PART)
+
+
+def test_a_round_trip_whose_exit_came_first_is_a_short_one_written_from_its_buy() -> None:
+    sold = trade("fill:2", side=SELL, price="5020", executed_at=at("15:00:00"))
+    match = only(row(exit_price="5020", exited_at=at("15:00:00")), ENTRY, sold)
+    assert ids(match) == ["fill:1", "fill:2"]
+
+
+def test_an_expiry_at_no_price_is_a_trade_like_any_other() -> None:
+    expired = trade("tx:1", side=SELL, price="0", event=TradeEvent.EXPIRATION, executed_at=date(2026, 3, 4))
+    match = only(row(side=SELL, price="0", executed_at=at("21:20:00")), expired)
+    assert ids(match) == ["tx:1"]
 
 
 def test_a_live_trade_stands_before_a_cancelled_one() -> None:

@@ -18,6 +18,7 @@ from brokersync.converter import instant_text
 from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError
 from brokersync.login import OpenLogin
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
+from brokersync.renewal import Renewal
 from brokersync.store import PageRules, booking, feed, page
 from brokersync.store.feed import NewChange
 from brokersync.store.sql import Put, Script, execute, fetch_one
@@ -217,15 +218,15 @@ def _equal_rows_counted_from_the_middle() -> AbstractContextManager[object]:
 
 @_bug
 def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
-    async def stored(self: TokenKeeper, grant: Grant, auth: AuthResult, fields: Mapping[str, str], how: str) -> Grant:
+    async def stored(self: Renewal, auth: AuthResult, how: str) -> Grant:
         async def later() -> None:
             await asyncio.sleep(20)
-            await self._vault.replace(grant, auth, fields)
+            await self._vault.replace(self._grant, auth, self._fields)
 
         asyncio.get_running_loop().create_task(later())
-        return attrs.evolve(grant, auth=auth, generation=grant.generation + 1)
+        return attrs.evolve(self._grant, auth=auth, generation=self._grant.generation + 1)
 
-    return mock.patch.object(TokenKeeper, "_stored", stored)
+    return mock.patch.object(Renewal, "_stored", stored)
 
 
 @_bug
@@ -235,16 +236,22 @@ def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]
     async def newer_than(self: TokenKeeper, stale: AuthResult) -> AuthResult:
         first = self.__dict__.get("first") or await load(self._vault, self._connection)
         self.__dict__["first"] = first
-        return (await self._renewed(*first)).auth
+        parts = {"vault": self._vault, "login": self._login, "clock": self._clock, "settings": self._settings}
+        return (await Renewal(*first, **parts, logs_in=True)()).auth
 
     async def current(self: TokenKeeper, auth: AuthResult) -> AuthResult:
         if "first" not in self.__dict__:
             self.__dict__["first"] = await load(self._vault, self._connection)
         return await current_of(self, auth)
 
+    async def marked(self: GrantVault, grant: Grant, since: datetime | None) -> bool:
+        return True
+
     current_of = TokenKeeper.current
     return _both(
-        mock.patch.object(TokenKeeper, "_newer_than", newer_than), mock.patch.object(TokenKeeper, "current", current)
+        mock.patch.object(TokenKeeper, "_newer_than", newer_than),
+        mock.patch.object(TokenKeeper, "current", current),
+        mock.patch.object(GrantVault, "mark_renewing", marked),
     )
 
 

@@ -1,37 +1,34 @@
-"""Grants: sealed in the store, renewed once however many want it, never lost."""
+"""The current login of a connection: renewed once however many want it, never lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
-from typing import Protocol
+from typing import Final
 
-import attrs
-
-from brokersync.errors import BrokerAuthError, BrokerTokenExpiredError
+from brokersync.config import Settings
+from brokersync.errors import BrokerNotReadyError, StoreError
 from brokersync.events import EventSink, TokenRefreshed
 from brokersync.provider import Clock
-from brokersync.records import Connection, Grant
+from brokersync.records import Connection, Grant, Lease
+from brokersync.renewal import Login, Renewal
 from brokersync.types import AuthResult
 from brokersync.vault import GrantVault
 
-_RENEW_BEFORE = timedelta(minutes=2)
+__all__ = ["Login", "TokenKeeper"]
 
-
-class Login(Protocol):
-    """The two verbs that make tokens, as a keeper calls them."""
-
-    async def refresh_token(self, auth: AuthResult) -> AuthResult: ...
-
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult: ...
+_FIRST_LOOK: Final = timedelta(milliseconds=50)
+_LONGEST_LOOK: Final = timedelta(seconds=2)
+_SPARE: Final = timedelta(seconds=10)
 
 
 class TokenKeeper:
     """The current login of one connection, renewed once for all who ask at the same time.
 
     A new token is in the store before anybody uses it. `lock` is shared by the keepers of one grant in this process;
-    between processes the grant's generation decides, and the loser takes what the winner stored.
+    between processes a lease in the store lets one of them renew, and the grant's generation decides. Without
+    `logs_in` a login that can not be renewed is left to whoever needs it.
     """
 
     def __init__(
@@ -43,10 +40,16 @@ class TokenKeeper:
         clock: Clock,
         events: EventSink,
         lock: asyncio.Lock,
+        settings: Settings,
+        worker: str,
+        logs_in: bool = True,
     ) -> None:
         self._connection, self._vault, self._login = connection, vault, login
         self._clock, self._events, self._lock = clock, events, lock
+        self._settings, self._logs_in = settings, logs_in
+        self._holder = f"{worker}-{id(self):x}"
         self._auth: AuthResult | None = None
+        self._fresh: AuthResult | None = None
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
@@ -73,47 +76,78 @@ class TokenKeeper:
             return self._auth
 
     def _expires_soon(self, auth: AuthResult) -> bool:
-        return auth.expires_at is not None and auth.expires_at - self._clock.now() < _RENEW_BEFORE
+        if auth.expires_at is None:
+            return False
+        # a token that lives no longer than the margin is used to its end, else each request would renew it
+        margin = timedelta(0) if auth is self._fresh else self._settings.grants.renew_before
+        return auth.expires_at - self._clock.now() < margin
 
     async def _newer_than(self, stale: AuthResult) -> AuthResult:
-        grant, fields = await self._vault.load(self._connection)
-        if _sends_the_same(grant.auth, stale):
-            grant = await self._renewed(grant, fields)
-        return grant.auth
-
-    async def _renewed(self, grant: Grant, fields: Mapping[str, str]) -> Grant:
+        grant, _ = await self._vault.load(self._connection)
+        if not _same_login(grant.auth, stale):
+            return grant.auth
+        held = await self._lease(grant, stale)
+        if isinstance(held, AuthResult):
+            return held
         try:
-            auth = await self._login.refresh_token(grant.auth)
-        except BrokerTokenExpiredError:
-            return await self._winner(grant) or await self._logged_in(grant, fields)
-        except BrokerAuthError:
-            winner = await self._winner(grant)
-            if winner is None:
-                raise
-            return winner
-        if auth.refresh_token is None:
-            auth = attrs.evolve(auth, refresh_token=grant.auth.refresh_token)
-        return await self._stored(grant, auth, fields, "refresh")
+            return await self._renewed(stale)
+        finally:
+            with suppress(StoreError):  # it ends by itself
+                await self._vault.store.release_lease(held)
 
-    async def _winner(self, grant: Grant) -> Grant | None:
-        """The grant of another worker that renewed first, which makes the broker refuse what `grant` holds."""
-        current, _ = await self._vault.load(self._connection)
-        return current if current.generation != grant.generation else None
+    async def _renewed(self, stale: AuthResult) -> AuthResult:
+        # read again under the lease: another worker may have renewed it just before it was ours
+        grant, fields = await self._vault.load(self._connection)
+        if not _same_login(grant.auth, stale):
+            return grant.auth
+        renewal = Renewal(
+            grant,
+            fields,
+            vault=self._vault,
+            login=self._login,
+            clock=self._clock,
+            settings=self._settings,
+            logs_in=self._logs_in,
+        )
+        new = await renewal()
+        if renewal.how is not None:
+            self._fresh = new.auth
+            names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
+            self._events(TokenRefreshed(**names, how=renewal.how))
+        return new.auth
 
-    async def _logged_in(self, grant: Grant, fields: Mapping[str, str]) -> Grant:
-        return await self._stored(grant, await self._login.log_in(fields), fields, "login")
+    async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | AuthResult:
+        """The right to renew the grant; or its new login when that came while another worker had the right.
 
-    async def _stored(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str], how: str) -> Grant:
-        if auth.identity != grant.identity:
-            raise BrokerAuthError(
-                "The credentials now belong to another login.", provider=grant.provider, remedy="Connect the new login."
+        Raises `BrokerNotReadyError` when the other one takes too long.
+        """
+        name = f"grant|{grant.owner}|{grant.provider}|{grant.environment}|{grant.identity}"
+        # a refresh and a login after it, each as long as it may take
+        lasts = 2 * self._settings.grants.longest_renewal + _SPARE
+        waited, step = timedelta(0), _FIRST_LOOK
+        while True:
+            now = self._clock.now()
+            lease = await self._vault.store.take_lease(
+                name, owner=grant.owner, holder=self._holder, now=now, until=now + lasts
             )
-        if not await self._vault.replace(grant, auth, fields):
-            winner, _ = await self._vault.load(self._connection)
-            return winner
-        self._events(TokenRefreshed(provider=grant.provider, connection_id=self._connection.connection_id, how=how))
-        return attrs.evolve(grant, auth=auth, generation=grant.generation + 1)
+            if lease.holder == self._holder:
+                return lease
+            if waited >= self._settings.grants.longest_wait:
+                raise BrokerNotReadyError(
+                    "Another worker is renewing this login and has not come to an end yet.",
+                    retry_after=max(lease.expires_at - now, _FIRST_LOOK),
+                    provider=grant.provider,
+                )
+            await self._clock.sleep(step.total_seconds())
+            waited, step = waited + step, min(2 * step, _LONGEST_LOOK)
+            current, _ = await self._vault.load(self._connection)
+            if not _same_login(current.auth, stale):
+                return current.auth
 
 
-def _sends_the_same(one: AuthResult, other: AuthResult) -> bool:
-    return (one.access_token, one.secrets, one.state) == (other.access_token, other.secrets, other.state)
+def _same_login(one: AuthResult, other: AuthResult) -> bool:
+    return _what_counts(one) == _what_counts(other)
+
+
+def _what_counts(auth: AuthResult) -> tuple[object, ...]:
+    return auth.access_token, auth.expires_at, auth.secrets, auth.state

@@ -54,6 +54,22 @@ class RetrySettings:
 
 
 @attrs.frozen(kw_only=True)
+class GrantSettings:
+    """How logins are kept alive. A token is renewed `renew_before` its end.
+
+    A renewal takes `longest_renewal` at most; one of another worker is waited for up to `longest_wait`. A grant that
+    nobody uses is renewed `renew_idle_before` its end, and the user is told `warn_before_login` of an end that a
+    renewal does not move.
+    """
+
+    renew_before: timedelta = attrs.field(default=timedelta(minutes=2), validator=_above_zero)
+    longest_renewal: timedelta = attrs.field(default=timedelta(seconds=30), validator=_above_zero)
+    longest_wait: timedelta = timedelta(seconds=15)
+    renew_idle_before: timedelta = timedelta(days=3)
+    warn_before_login: timedelta = timedelta(days=7)
+
+
+@attrs.frozen(kw_only=True)
 class BrokerSettings:
     """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
 
@@ -85,6 +101,7 @@ class Settings:
     feed_poll: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
+    grants: GrantSettings = GrantSettings()
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import attrs
 
-from brokersync.auth import TokenKeeper
 from brokersync.errors import BrokerAPIError, BrokerAuthError, BrokerRetryableError, BrokerTokenExpiredError
 from brokersync.events import ConnectionNeedsUser
 from brokersync.factory import make_credentials
@@ -116,14 +115,7 @@ class Connections(Journal):
     async def _list_accounts(self, connection: Connection, login: OpenLogin, auth: AuthResult) -> None:
         """With tokens that are renewed first where they soon end; what can not be listed now, the first sync lists."""
         shared = self._shared
-        keeper = TokenKeeper(
-            connection=connection,
-            vault=shared.vault,
-            login=login,
-            clock=shared.clock,
-            events=shared.events,
-            lock=shared.locks[f"grant|{connection.owner}|{connection.provider}|{connection.identity}"],
-        )
+        keeper = shared.keeper(connection, login)
         try:
             await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
         except (BrokerRetryableError, BrokerAPIError):

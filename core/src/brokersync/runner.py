@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.auth import TokenKeeper
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -149,14 +148,7 @@ class Run:
         async with shared.login(
             loaded, connection.environment, events=self._sink, connection_id=connection.connection_id
         ) as login:
-            keeper = TokenKeeper(
-                connection=connection,
-                vault=shared.vault,
-                login=login,
-                clock=shared.clock,
-                events=self._sink,
-                lock=shared.locks[f"grant|{connection.owner}|{connection.provider}|{connection.identity}"],
-            )
+            keeper = shared.keeper(connection, login, events=self._sink)
             async with open_provider(
                 loaded,
                 environment=connection.environment,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from brokersync.auth import Login, TokenKeeper
 from brokersync.config import Settings
 from brokersync.errors import BrokerError
 from brokersync.events import Event, EventSink, PageCommitted
@@ -127,6 +128,23 @@ class Shared:
             connection_id=connection_id,
         )
         return OpenLogin(loaded, provider, self.clock)
+
+    def keeper(
+        self, connection: Connection, login: Login, *, events: EventSink | None = None, logs_in: bool = True
+    ) -> TokenKeeper:
+        """What keeps the connection's login current; it shares its lock with all others of that grant."""
+        key = (connection.owner, connection.provider, connection.grant_environment, connection.identity)
+        return TokenKeeper(
+            connection=connection,
+            vault=self.vault,
+            login=login,
+            clock=self.clock,
+            events=events or self.events,
+            lock=self.locks["|".join(("grant", *key))],
+            settings=self.settings,
+            worker=self.worker,
+            logs_in=logs_in,
+        )
 
 
 def all_of(*sinks: EventSink) -> EventSink:

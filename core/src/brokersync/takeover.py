@@ -8,7 +8,6 @@ from hashlib import sha256
 
 import attrs
 
-from brokersync.auth import TokenKeeper
 from brokersync.converter import from_json
 from brokersync.errors import BrokerConfigError, BrokerTokenExpiredError, Fault
 from brokersync.login import OpenLogin, as_auth_error
@@ -112,16 +111,8 @@ class TakeOver:
     async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         shared, of = self._shared, self._of
         grant = await shared.vault.keep(of, auth, fields)
-        keeper = TokenKeeper(
-            connection=of,
-            vault=shared.vault,
-            login=self,
-            clock=shared.clock,
-            events=shared.events,
-            lock=shared.locks[f"grant|{of.owner}|{of.provider}|{of.identity}"],
-        )
         try:
-            return await keeper.renew(auth)
+            return await shared.keeper(of, self).renew(auth)
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else
             await shared.store.drop_grant(grant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 import attrs
@@ -26,29 +27,27 @@ class GrantVault:
     """
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
-        self._store, self._sealer = store, sealer
+        self.store, self._sealer = store, sealer
 
     async def add(
         self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, instead_of: str | None = None
     ) -> Connection:
         """See `Store.add_connection`."""
         return await self._user_made(
-            connection, auth, fields, lambda grant: self._store.add_connection(connection, grant, instead_of=instead_of)
+            connection, auth, fields, lambda grant: self.store.add_connection(connection, grant, instead_of=instead_of)
         )
 
     async def log_in_again(
         self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]
     ) -> tuple[Connection, ...] | None:
         """See `Store.log_in_again`."""
-        return await self._user_made(
-            connection, auth, fields, lambda grant: self._store.log_in_again(connection, grant)
-        )
+        return await self._user_made(connection, auth, fields, lambda grant: self.store.log_in_again(connection, grant))
 
     async def keep(self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]) -> SealedGrant:
         """See `Store.keep_grant`."""
 
         async def keep(grant: SealedGrant) -> SealedGrant:
-            await self._store.keep_grant(grant)
+            await self.store.keep_grant(grant)
             return grant
 
         return await self._user_made(connection, auth, fields, keep)
@@ -68,10 +67,10 @@ class GrantVault:
 
         It is sealed with the data key `wrapped`, else with the owner's, which is made on first use.
         """
-        wrapped = wrapped or await self._store.wrapped_key(owner)
+        wrapped = wrapped or await self.store.wrapped_key(owner)
         if wrapped is None:
             new = await self._sealer.new_data_key(owner)
-            wrapped = await self._store.data_key(owner, lambda: new)
+            wrapped = await self.store.data_key(owner, lambda: new)
         key = await self._sealer.data_key(wrapped, owner)
         row = f"{provider}|{environment}|{auth.identity}"
         return SealedGrant(
@@ -89,12 +88,26 @@ class GrantVault:
 
     async def load(self, connection: Connection) -> tuple[Grant, dict[str, str]]:
         """The connection's grant and the user's fields. Raises `BrokerAuthError` when there is none."""
-        sealed = await self._store.grant(
+        sealed = await self.store.grant(
             connection.owner, connection.provider, connection.grant_environment, connection.identity
         )
         if sealed is None or sealed.sealed_with is None:
             raise BrokerAuthError(f"The connection {connection.connection_id} has no login.")
-        key = await self._sealer.data_key(sealed.sealed_with, sealed.owner)
+        return await self._opened(sealed, sealed.sealed_with)
+
+    async def reload(self, grant: Grant) -> Grant:
+        """The grant as it is now. Raises `BrokerAuthError` when there is none any more."""
+        sealed = await self.store.grant(grant.owner, grant.provider, grant.environment, grant.identity)
+        if sealed is None or sealed.sealed_with is None:
+            raise BrokerAuthError("The login was removed while it was in use.", provider=grant.provider)
+        return (await self._opened(sealed, sealed.sealed_with))[0]
+
+    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
+        """Note durably since when a renewal is under way; `False` when the grant is another generation already."""
+        return await self.store.mark_renewing(grant, since)
+
+    async def _opened(self, sealed: SealedGrant, wrapped: bytes) -> tuple[Grant, dict[str, str]]:
+        key = await self._sealer.data_key(wrapped, sealed.owner)
         auth = key.unseal(f"auth|{sealed.row}", sealed.auth)
         fields = key.unseal(f"credentials|{sealed.row}", sealed.credentials)
         grant = Grant(
@@ -110,9 +123,9 @@ class GrantVault:
 
     async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str]) -> bool:
         """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten."""
-        while (wrapped := await self._store.wrapped_key(grant.owner)) is not None:
+        while (wrapped := await self.store.wrapped_key(grant.owner)) is not None:
             with suppress(KeyReplacedError):
-                return await self._store.replace_grant(
+                return await self.store.replace_grant(
                     await self.seal(
                         owner=grant.owner,
                         provider=grant.provider,

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import attrs
 import pytest
 
-from brokersync.auth import TokenKeeper
 from brokersync.errors import (
     BrokerAuthError,
     BrokerConfigError,
@@ -19,127 +16,15 @@ from brokersync.errors import (
     BrokerUnavailableError,
     StoreError,
 )
-from brokersync.events import Event, TokenRefreshed
+from brokersync.events import TokenRefreshed
 from brokersync.masterkeys import MasterKeys
-from brokersync.records import Connection
 from brokersync.sealing import Sealer
 from brokersync.secret import Secret
-from brokersync.store import SealedGrant, SqliteStore
+from brokersync.store import SealedGrant
 from brokersync.types import AuthResult
 from brokersync.vault import GrantVault
 
-NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-CONNECTION = Connection(
-    connection_id="c", owner="o", provider="paper", environment="live", label="", identity="me", created_at=NOW
-)
-FIELDS = {"username": "me", "password": "hidden-password"}
-HIDDEN = ("hidden-password", "hidden-access", "hidden-refresh", "hidden-device")
-
-
-def login(token: str = "hidden-access-0", refresh: str | None = "hidden-refresh-0", **facts: Any) -> AuthResult:
-    return AuthResult(
-        **(
-            {
-                "identity": "me",
-                "access_token": Secret(token),
-                "refresh_token": Secret(refresh) if refresh else None,
-                "expires_at": NOW + 60 * MINUTE,
-                "secrets": {"device": Secret("hidden-device")},
-            }
-            | facts
-        )
-    )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.moment = NOW
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return 0
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nobody sleeps here")
-
-
-Step = AuthResult | BrokerError | Callable[[], Any]
-
-
-class Broker:
-    """Answers refreshes and logins one after another as it is told; what is left over is a failure of the test."""
-
-    def __init__(self) -> None:
-        self.refreshes: list[Step] = []
-        self.logins: list[Step] = []
-        self.asked: list[str] = []
-        self.reached = asyncio.Event()
-        self.pause = asyncio.Event()
-        self.pause.set()
-
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        assert auth.refresh_token is not None
-        self.asked.append(f"refresh with {auth.refresh_token.reveal()}")
-        return await self._answer(self.refreshes)
-
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        assert fields == FIELDS
-        self.asked.append("login")
-        return await self._answer(self.logins)
-
-    async def _answer(self, steps: list[Step]) -> AuthResult:
-        self.reached.set()
-        await self.pause.wait()
-        step = steps.pop(0)
-        if not isinstance(step, AuthResult | BrokerError):
-            step = await step()
-        if isinstance(step, BrokerError):
-            raise step
-        assert isinstance(step, AuthResult)
-        return step
-
-
-class Desk:
-    def __init__(self, store: SqliteStore) -> None:
-        self.store, self.clock, self.broker = store, Clock(), Broker()
-        self.vault = GrantVault(store, Sealer(MasterKeys(bytes(32))))
-        self.events: list[Event] = []
-        self.lock = asyncio.Lock()
-
-    async def connect(self, auth: AuthResult) -> None:
-        await self.store.add_connection(CONNECTION, await self.sealed(auth, 1))
-
-    async def sealed(self, auth: AuthResult, generation: int) -> SealedGrant:
-        return await self.vault.seal(
-            owner="o", provider="paper", environment="live", auth=auth, fields=FIELDS, generation=generation
-        )
-
-    def keeper(self, lock: asyncio.Lock | None = None) -> TokenKeeper:
-        return TokenKeeper(
-            connection=CONNECTION, vault=self.vault, login=self.broker, clock=self.clock,
-            events=self.events.append, lock=lock or self.lock,
-        )  # fmt: skip
-
-    async def kept(self) -> tuple[AuthResult, int]:
-        grant, fields = await self.vault.load(CONNECTION)
-        assert fields == FIELDS
-        return grant.auth, grant.generation
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
-    made = Desk(store)
-    await made.connect(login())
-    yield made
-    await store.close()
-
-
-FRESH = login("hidden-access-1", "hidden-refresh-1")
+from .desk import CONNECTION, FRESH, HIDDEN, MINUTE, NOW, Desk, login
 
 
 async def test_a_login_comes_back_from_the_vault_as_it_was(desk: Desk) -> None:
@@ -258,7 +143,7 @@ async def test_another_identity_is_refused_and_not_stored(desk: Desk, step: str)
 
 
 async def test_a_refresh_that_may_work_later_leaves_the_grant_untouched(desk: Desk) -> None:
-    desk.broker.refreshes = [BrokerUnavailableError("Down."), FRESH]
+    desk.broker.refreshes = [*[BrokerUnavailableError("Down.")] * 3, FRESH]
     keeper = desk.keeper()
     with pytest.raises(BrokerUnavailableError):
         await keeper.renew(login())
@@ -339,7 +224,7 @@ async def test_a_caller_that_gives_up_does_not_lose_the_token_that_is_on_its_way
 
 
 async def test_a_renewal_that_fails_after_its_caller_gave_up_is_nobodys_warning(desk: Desk) -> None:
-    desk.broker.refreshes = [BrokerUnavailableError("Down.")]
+    desk.broker.refreshes = [BrokerUnavailableError("Down.")] * 3
     desk.broker.pause.clear()
     waiting = asyncio.create_task(desk.keeper().renew(login()))
     await desk.broker.reached.wait()

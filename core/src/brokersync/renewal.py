@@ -1,0 +1,195 @@
+"""One renewal of one grant, by the worker that holds its lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from datetime import datetime
+from typing import Final, Protocol, TypeVar
+
+import attrs
+
+from brokersync.config import Settings
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerInteractionRequiredError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
+    BrokerRetryableError,
+    BrokerTimeoutError,
+    BrokerTokenExpiredError,
+    StoreError,
+)
+from brokersync.provider import Clock
+from brokersync.records import Grant
+from brokersync.retry import Patience
+from brokersync.types import AuthResult
+from brokersync.vault import GrantVault
+
+R = TypeVar("R")
+
+_ATTEMPTS: Final = 3
+# what only this worker holds is lost with it, so the store is asked more than once
+_WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
+_LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
+
+
+class Login(Protocol):
+    """The two verbs that make tokens, as a renewal calls them."""
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult: ...
+
+    async def log_in(self, fields: Mapping[str, str]) -> AuthResult: ...
+
+
+class Renewal:
+    """A renewal of `grant`, from the note that it is under way to the new tokens in the store.
+
+    That note stays when the outcome is not learned: the broker may have replaced the refresh token then, so a refusal
+    of the old one is no word on the login itself. `how` says afterwards what made the new tokens, if this worker did.
+    """
+
+    def __init__(
+        self,
+        grant: Grant,
+        fields: Mapping[str, str],
+        *,
+        vault: GrantVault,
+        login: Login,
+        clock: Clock,
+        settings: Settings,
+        logs_in: bool,
+    ) -> None:
+        self._grant, self._fields = grant, fields
+        self._vault, self._login, self._clock = vault, login, clock
+        self._settings, self._logs_in = settings, logs_in
+        self._doubt = grant.renewing_since
+        self.how: str | None = None
+
+    async def __call__(self) -> Grant:
+        """The new grant, or that of another worker who was first. Raises the broker's errors."""
+        if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
+            return await self._vault.reload(self._grant)
+        try:
+            auth = await self._bounded(self._refreshed())
+        except (BrokerTokenExpiredError, BrokerAuthError) as refusal:
+            return await self._refused(refusal)
+        except (BrokerRateLimitError, BrokerNotReadyError):
+            await self._unmark()
+            raise
+        return await self._stored(_completed(auth, self._grant.auth), "refresh")
+
+    async def _refreshed(self) -> AuthResult:
+        patience = Patience(attrs.evolve(self._settings.retry, attempts=_ATTEMPTS), self._clock)
+        while True:
+            try:
+                return await self._login.refresh_token(self._grant.auth)
+            except (BrokerRateLimitError, BrokerNotReadyError):
+                raise  # turned away before anything was done
+            except BrokerRetryableError as error:
+                self._doubt = self._doubt or self._clock.now()
+                wait = patience.after(error)
+                if wait is None:
+                    raise
+                if wait > self._settings.long_wait:
+                    error.retry_after = wait
+                    raise
+            await self._clock.sleep(wait.total_seconds())
+
+    async def _refused(self, refusal: BrokerError) -> Grant:
+        winner = await self._winner()
+        if winner is not None:
+            return winner
+        if self._doubt is None:
+            await self._unmark()
+            if isinstance(refusal, BrokerAuthError):
+                raise refusal
+        if not self._logs_in:
+            raise refusal
+        try:
+            auth = await self._bounded(self._login.log_in(self._fields))
+        except (BrokerTokenExpiredError, BrokerAuthError) as error:
+            winner = await self._winner()
+            if winner is not None:
+                return winner
+            if self._doubt is None:
+                raise
+            raise _interrupted(error, self._doubt) from error
+        return await self._stored(auth, "login")
+
+    async def _bounded(self, call: Awaitable[R]) -> R:
+        """No call outlasts the lease, or another worker would make it, too."""
+        try:
+            # the loop's time: it goes on while the broker is silent, and no test has to wait for it
+            async with asyncio.timeout(self._settings.grants.longest_renewal.total_seconds()):
+                return await call
+        except TimeoutError:
+            raise BrokerTimeoutError(
+                "The broker did not renew the login in time. Whether it did so afterwards is not known.",
+                provider=self._grant.provider,
+                operation="refresh_token",
+            ) from None
+
+    async def _winner(self) -> Grant | None:
+        """The grant of another worker or of the user who was first, which makes the broker refuse what we hold."""
+        current = await self._vault.reload(self._grant)
+        return current if current.generation != self._grant.generation else None
+
+    async def _unmark(self) -> None:
+        """The outcome is known: nothing was changed by this renewal. What an earlier one left open stays so."""
+        if self._doubt is None:
+            await self._vault.mark_renewing(self._grant, None)
+
+    async def _stored(self, auth: AuthResult, how: str) -> Grant:
+        if auth.identity != self._grant.identity:
+            raise BrokerAuthError(
+                "The credentials now belong to another login.",
+                provider=self._grant.provider,
+                remedy="Connect the new login.",
+            )
+        if not await self._replaced(auth):
+            return await self._vault.reload(self._grant)
+        self.how = how
+        return attrs.evolve(self._grant, auth=auth, generation=self._grant.generation + 1, renewing_since=None)
+
+    async def _replaced(self, auth: AuthResult) -> bool:
+        for wait in _WAITS_FOR_THE_STORE:
+            try:
+                return await self._vault.replace(self._grant, auth, self._fields)
+            except StoreError:
+                await self._clock.sleep(wait)
+        return await self._vault.replace(self._grant, auth, self._fields)
+
+
+def _completed(answer: AuthResult, held: AuthResult) -> AuthResult:
+    """What a renewal does not mention goes on to hold: brokers tell what is new, and not always all of it."""
+    return attrs.evolve(
+        answer,
+        access_token=answer.access_token or held.access_token,
+        refresh_token=answer.refresh_token or held.refresh_token,
+        grant_expires_at=answer.grant_expires_at or held.grant_expires_at,
+        secrets={**held.secrets, **answer.secrets},
+        state={**held.state, **answer.state},
+        hosts={**held.hosts, **answer.hosts},
+        sources=held.sources if answer.sources is None else answer.sources,
+    )
+
+
+def _interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
+    message = (
+        f"A renewal of this login was interrupted on {since:%Y-%m-%d at %H:%M} UTC, and the broker may have replaced "
+        f"the token without its answer reaching us. It refuses the old one, and logging in with what is stored did not "
+        f"help: {error.message}"
+    )
+    facts = {"provider": error.provider, "operation": error.operation, "status": error.status, "code": error.code}
+    if isinstance(error, BrokerInteractionRequiredError):
+        return BrokerInteractionRequiredError(message, challenge=error.challenge, remedy=_LOG_IN_AGAIN, **facts)
+    return BrokerAuthError(
+        message,
+        remedy=_LOG_IN_AGAIN,
+        provider=error.provider,
+        operation=error.operation,
+        status=error.status,
+        code=error.code,
+    )

@@ -31,6 +31,7 @@ from brokersync.provider import (
     HttpResponse,
     ProviderContext,
     ProviderSpec,
+    RawRow,
     RequestDraft,
     StatementReader,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "ProviderContext",
     "ProviderSpec",
     "QuarantinedRow",
+    "RawRow",
     "RequestDraft",
     "Right",
     "SandboxLogin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -225,6 +225,19 @@ class ProviderContext:
 
 
 @attrs.frozen(kw_only=True)
+class RawRow:
+    """A row of the broker's as core keeps it: the `raw` that its booking or its place in quarantine was given.
+
+    `row_id` is the booking's id; a row in quarantine has none, and may lack account and environment.
+    """
+
+    raw: Mapping[str, Any]
+    account_id: str | None = None
+    environment: str | None = None
+    row_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class ProviderSpec:
     """A plugin's code for one broker: at least `create` or `statements`.
 
@@ -232,7 +245,8 @@ class ProviderSpec:
     user; none means that all is well. `adopt` is handed tokens that somebody else obtained, with an `identity` of
     core's making, and answers with the broker's name of who they belong to; it renews nothing, since what it renewed
     would stand nowhere yet. It raises `BrokerTokenExpiredError` where only a renewed token can tell, and
-    `BrokerAuthError` for a token that is none.
+    `BrokerAuthError` for a token that is none. `renormalise` reads kept rows of a source again, as the plugin reads
+    them today: pure, in any order, and each booking and quarantined row carries the `raw` of its row as it came.
     """
 
     credentials: type[BrokerCredentials] | None = None
@@ -241,6 +255,7 @@ class ProviderSpec:
     statements: Callable[[str], StatementReader] | None = None
     diagnose: Callable[[ProviderContext, AuthResult], Awaitable[Sequence[str]]] | None = None
     adopt: Callable[[ProviderContext, AuthResult], Awaitable[AuthResult]] | None = None
+    renormalise: Callable[[str, Iterable[RawRow]], Iterable[TradePage]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.create is None and self.statements is None:

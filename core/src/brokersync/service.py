@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.records import SyncReport
 from brokersync.registry import ProviderRegistry
+from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
 from brokersync.scheduling import Scheduling
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import News, Shared, all_of
@@ -207,6 +208,30 @@ class BrokerSync(Scheduling, Following, Custody):
             account=account, symbol=symbol, day=day, trade_id=trade_id, provider=provider, environment=environment
         )
         return await Explainer(self._shared, owner).explain(question)
+
+    async def renormalise(
+        self,
+        owner: str,
+        *,
+        connections: Sequence[str] | None = None,
+        account: str | None = None,
+        dry_run: bool = False,
+        on_difference: OnDifference = lambda _: None,
+    ) -> RenormaliseReport:
+        """Read the kept raw rows again with the plugins that are installed now, without asking a broker.
+
+        All accounts of the owner, or those of `connections`, or `account`. With `dry_run` nothing is kept.
+        `on_difference` is told each trade that changed. Repeating it is safe; the feed names the plugin as the cause.
+        """
+        accounts = await chosen_accounts(self._store, owner, connections, account)
+
+        async def into(store: Store) -> RenormaliseReport:
+            return await Renormaliser(self._shared, store, owner, on_difference).run(accounts, dry_run=dry_run)
+
+        if not dry_run:
+            return await into(self._store)
+        async with self._store.rehearsal() as rehearsal:
+            return await into(rehearsal)
 
 
 def _log_of(logger: logging.Logger | loguru.Logger | None) -> EventSink:

@@ -15,6 +15,7 @@ from brokersync.cli import (
     match,
     migrate,
     providers,
+    renormalise,
     sandbox,
     statements,
     status,
@@ -52,6 +53,7 @@ def build() -> cyclopts.App:
     app.command(status.status)
     app.command(coverage.coverage)
     app.command(explain.explain)
+    app.command(renormalise.renormalise)
     app.command(migrate.migrate)
     app.command(sandbox.sandbox)
     return app

@@ -4,19 +4,24 @@ from brokersync.store.cache import StoreCache
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.renormalising import KeptRow, Renewed, RenewedPage, TradeDifference
 from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
 
 __all__ = [
     "BookingSearch",
+    "KeptRow",
     "KeyReplacedError",
     "PageRules",
     "PostgresStore",
+    "Renewed",
+    "RenewedPage",
     "SealedGrant",
     "SqlStore",
     "SqliteStore",
     "Store",
     "StoreCache",
     "StoredBooking",
+    "TradeDifference",
     "TradeFilter",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -27,6 +27,9 @@ from brokersync.records import (
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
+
+if TYPE_CHECKING:
+    from brokersync.store.renormalising import KeptRow, QuarantinedRaw, Renewed, RenewedPage
 
 
 @attrs.frozen(kw_only=True)
@@ -263,6 +266,15 @@ class Store(Protocol):
 
         A file's import is logged under `file|` and its broker's key, behind the owner's name.
         """
+
+    async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], int]: ...
+
+    async def quarantined_raw(self, owner: str, provider: str, source: str) -> tuple[QuarantinedRaw, ...]: ...
+
+    async def renew(
+        self, page: PageCommit, rules: PageRules, renewed: Sequence[Renewed], understood: Sequence[bytes]
+    ) -> RenewedPage:
+        """Renewed bookings in place of those that their raw rows gave before, in one transaction with the page."""
 
     async def stored_bookings(self, search: BookingSearch) -> tuple[StoredBooking, ...]: ...
 

@@ -35,11 +35,13 @@ from brokersync.store import (
     migrations,
     progress,
     reading,
+    renormalising,
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
+from brokersync.store.renormalising import KeptRow, QuarantinedRaw, Renewed, RenewedPage
 from brokersync.store.sql import Script
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
@@ -226,6 +228,17 @@ class SqlStore(ABC):
         self, names: Sequence[str], *, before: int | None = None, limit: int = 100
     ) -> tuple[tuple[int, str, Mapping[str, Any]], ...]:
         return await self._read(lambda: explaining.past_reports(names, before, limit))
+
+    async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], int]:
+        return await self._read(lambda: renormalising.kept_rows(key, source))
+
+    async def quarantined_raw(self, owner: str, provider: str, source: str) -> tuple[QuarantinedRaw, ...]:
+        return await self._read(lambda: renormalising.quarantined_raw(owner, provider, source))
+
+    async def renew(
+        self, page: PageCommit, rules: PageRules, renewed: Sequence[Renewed], understood: Sequence[bytes]
+    ) -> RenewedPage:
+        return await self._write(lambda: renormalising.renew(page, rules, renewed, understood))
 
     async def stored_bookings(self, search: BookingSearch) -> tuple[StoredBooking, ...]:
         return await self._read(lambda: explaining.stored_bookings(search))

@@ -59,10 +59,11 @@ class Occurrences:
         self.seen = True
         key = (booking.environment, booking.account_id, booking.booking_id)
         self._counts[key] += 1
-        return booking if self._counts[key] == 1 else _renamed(booking, f"{booking.booking_id}#{self._counts[key]}")
+        return booking if self._counts[key] == 1 else renamed(booking, f"{booking.booking_id}#{self._counts[key]}")
 
 
-def _renamed(booking: TradeBooking, name: str) -> TradeBooking:
+def renamed(booking: TradeBooking, name: str) -> TradeBooking:
+    """The booking under another id, also where its id is that of its trade."""
     old, trade = booking.booking_id, booking.trade
     if trade is not None and trade.trade_id == old:
         trade = attrs.evolve(trade, trade_id=name)

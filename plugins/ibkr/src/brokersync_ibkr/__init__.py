@@ -13,6 +13,7 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
     # imported here, so that looking at the plugin costs nothing
     from brokersync_ibkr.credentials import FlexCredentials
     from brokersync_ibkr.provider import FlexProvider, diagnose
+    from brokersync_ibkr.renormalise import renormalise
     from brokersync_ibkr.statements import FlexStatementReader
 
     return ProviderSpec(
@@ -20,4 +21,5 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
         create=FlexProvider,
         statements=lambda _: FlexStatementReader(),
         diagnose=diagnose,
+        renormalise=renormalise,
     )

@@ -53,6 +53,11 @@ class FlexDates:
         self._ask_order = order
         self._order: DayOrder | None = None
 
+    @property
+    def order(self) -> DayOrder | None:
+        """The order of day and month, once a date with slashes came by."""
+        return self._order
+
     def moment(self, text: str) -> Moment:
         """A date, or a date with a time."""
         if len(text) == 15 and text[8] in ";, " and text[:8].isdigit() and text[9:].isdigit():

@@ -16,13 +16,13 @@ from brokersync_ibkr.coverage import Days, proved
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.diagnosis import wrong_query
 from brokersync_ibkr.documents import read_document
-from brokersync_ibkr.instruments import RowError, text_of
+from brokersync_ibkr.instruments import text_of
+from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
 from brokersync_ibkr.linking import is_leg, linked
 from brokersync_ibkr.normalise import Normaliser, RowPlace
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_TYPE,
-    CONFIRMATION_NAMES,
     CONFIRMATION_TYPE,
     FILL_ELEMENTS,
     KNOWN_ATTRIBUTES,
@@ -175,25 +175,16 @@ class _PageBuilder:
         return page
 
     def _book(self, element: str, raw: dict[str, str]) -> None:
-        confirmation = element == "TradeConfirm"
         account_id = raw.get("accountId") or self._account or self._reading.account_id
         if account_id is None:
             self._quarantined.append(QuarantinedRow(reason="the row names no account", raw=raw))
             return
         account = self._accounts.get(account_id) or self._meet(account_id)
-        place = RowPlace(account_id, account.environment, confirmation, self._has_commission_currency)
-        try:
-            booking = self._normaliser.booking(_as_activity(raw) if confirmation else raw, raw, place)
-        except (RowError, ValueError, OverflowError) as error:
-            self._quarantined.append(
-                QuarantinedRow(
-                    reason=str(error),
-                    raw=raw,
-                    account_id=account_id,
-                    environment=account.environment,
-                    row_id=_row_id(raw),
-                )
-            )
+        place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
+        booking = read_row(self._normaliser, raw, place)
+        remember(raw, place, self._dates.order)
+        if isinstance(booking, QuarantinedRow):
+            self._quarantined.append(booking)
             return
         if not is_leg(booking):
             self._bookings.append(booking)
@@ -266,21 +257,6 @@ class _PageBuilder:
         else:
             yield Days(days.first, self._made - timedelta(days=1)), Finality.FINAL
             yield Days(self._made, days.last), Finality.PROVISIONAL
-
-
-def _as_activity(raw: Mapping[str, str]) -> dict[str, str]:
-    fields = dict(raw)
-    for theirs, ours in CONFIRMATION_NAMES.items():
-        if theirs in raw and ours not in raw:
-            fields[ours] = raw[theirs]
-    return fields
-
-
-def _row_id(raw: Mapping[str, str]) -> str | None:
-    for name in ("transactionID", "ibExecID", "execID", "tradeID"):
-        if raw.get(name):
-            return raw[name]
-    return None
 
 
 def _stem(account_id: str) -> str:

@@ -14,5 +14,8 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
     from brokersync_tradovate.adopting import adopt
     from brokersync_tradovate.credentials import TradovateCredentials
     from brokersync_tradovate.provider import TradovateProvider
+    from brokersync_tradovate.renormalise import renormalise
 
-    return ProviderSpec(credentials=TradovateCredentials, create=TradovateProvider, adopt=adopt)
+    return ProviderSpec(
+        credentials=TradovateCredentials, create=TradovateProvider, adopt=adopt, renormalise=renormalise
+    )

@@ -85,16 +85,24 @@ class FillsReport:
         for cells in self._lines:
             written = dict(zip(self._header, cells, strict=False))
             if len(cells) == len(self._header):
-                yield self._fill(cells, written)
+                yield _fill(cells, self._places, written)
             else:
                 reason = f"the row has {len(cells)} cells under {len(self._header)} columns"
                 yield BadRow(reason, {**written, "cells": cells})
 
-    def _fill(self, cells: Sequence[str], written: Row) -> ReportFill | BadRow:
-        try:
-            return ReportFill.of({name: _first(cells, places) for name, places in self._places.items()}, written)
-        except RowError as error:
-            return BadRow(str(error), written)
+
+def kept_fill(written: Row) -> ReportFill | BadRow:
+    """A row that was kept, by the names of its columns."""
+    if "cells" in written:
+        return BadRow(f"the row has {len(written['cells'])} cells under {len(written) - 1} columns", written)
+    return _fill(list(written.values()), _places(list(written)), written)
+
+
+def _fill(cells: Sequence[str], places: Mapping[str, Sequence[int]], written: Row) -> ReportFill | BadRow:
+    try:
+        return ReportFill.of({name: _first(cells, where) for name, where in places.items()}, written)
+    except RowError as error:
+        return BadRow(str(error), written)
 
 
 def _places(header: Sequence[str]) -> dict[str, list[int]]:

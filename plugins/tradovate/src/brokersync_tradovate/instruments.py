@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from brokersync.plugin import AuthResult, Instrument, ProviderContext
+from brokersync.plugin import AuthResult, ProviderContext
 from brokersync_tradovate.client import TradovateClient
-from brokersync_tradovate.normalise import instrument_of, is_known_product_type, plain
+from brokersync_tradovate.normalise import is_known_product_type, plain
 from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, Row, by_id
+from brokersync_tradovate.references import Reference
 
 
 class ReferenceData:
@@ -29,8 +30,8 @@ class ReferenceData:
         self._cache, self._client = context.cache, client
         self._auth, self._environment, self._unmapped = auth, environment, unmapped
 
-    async def instruments(self, symbols: Mapping[int, str | None]) -> dict[int, Instrument]:
-        """An instrument for each contract id; `symbols` holds what the rows themselves call it."""
+    async def contracts(self, symbols: Mapping[int, str | None]) -> dict[int, Reference]:
+        """What is known of each contract id; `symbols` holds what the rows themselves call it."""
         contracts = await self._items(Contract, "contract", symbols)
         maturities = await self._items(
             ContractMaturity, "contractMaturity", (one.contract_maturity_id for one in contracts.values())
@@ -40,15 +41,20 @@ class ReferenceData:
         self._unmapped.update(
             f"productType {one.product_type}" for one in products.values() if not is_known_product_type(one)
         )
-        instruments = {}
+        found = {}
         for contract_id, symbol in symbols.items():
             contract = contracts.get(contract_id)
             maturity = maturities.get(contract.contract_maturity_id) if contract else None
             product = products.get(maturity.product_id) if maturity else None
-            currency = codes.get(product.currency_id) if product else None
-            name = contract.name if contract else symbol
-            instruments[contract_id] = instrument_of(contract_id, name, maturity, product, currency)
-        return instruments
+            found[contract_id] = Reference(
+                contract_id=contract_id,
+                symbol=symbol,
+                contract=contract,
+                maturity=maturity,
+                product=product,
+                codes={one: code for one, code in codes.items() if product and one == product.currency_id},
+            )
+        return found
 
     async def currencies(self, ids: Iterable[int]) -> dict[int, str]:
         """The code of each currency id. There are few of them, so they are all asked for at once."""

@@ -13,7 +13,6 @@ from brokersync.plugin import (
     BrokerAPIError,
     CoveredSpan,
     Finality,
-    Instrument,
     ProviderContext,
     QuarantinedRow,
     TimeWindow,
@@ -25,7 +24,8 @@ from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.instruments import ReferenceData
-from brokersync_tradovate.normalise import booking_of, quarantined, report_costs
+from brokersync_tradovate.outcomes import report_outcome
+from brokersync_tradovate.references import Reference
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
@@ -88,8 +88,8 @@ async def _page(
     unmapped: Counter[str] = Counter()
     symbols = {row.fill.contract_id: row.contract for row in rows if isinstance(row, ReportFill)}
     references = ReferenceData(context, client, auth, account.environment, unmapped)
-    instruments = await references.instruments(symbols)
-    outcomes = [_outcome(row, account, instruments) for row in rows]
+    contracts = await references.contracts(symbols)
+    outcomes = [_outcome(row, account, contracts) for row in rows]
     return TradePage(
         bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
         quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
@@ -99,20 +99,7 @@ async def _page(
 
 
 def _outcome(
-    row: ReportFill | BadRow, account: BrokerAccount, instruments: Mapping[int, Instrument]
+    row: ReportFill | BadRow, account: BrokerAccount, contracts: Mapping[int, Reference]
 ) -> TradeBooking | QuarantinedRow:
-    if isinstance(row, BadRow):
-        return quarantined(row.written, row.reason, account.environment, account.account_id)
-    if row.account_id not in (None, account.account_id):
-        return quarantined(
-            row.written, f"it belongs to the account {row.account_id}, which was not asked for", account.environment
-        )
-    instrument = instruments[row.fill.contract_id]
-    return booking_of(
-        row.fill,
-        row.written,
-        environment=account.environment,
-        account_id=account.account_id,
-        instrument=instrument,
-        costs=report_costs(row.commission, instrument.currency),
-    )
+    reference = contracts[row.fill.contract_id] if isinstance(row, ReportFill) else None
+    return report_outcome(row, reference, environment=account.environment, account_id=account.account_id)

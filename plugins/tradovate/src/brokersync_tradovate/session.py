@@ -25,7 +25,8 @@ from brokersync.plugin import (
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.instruments import ReferenceData
-from brokersync_tradovate.normalise import ENVIRONMENTS, booking_of, length_warnings, quarantined, session_costs
+from brokersync_tradovate.normalise import ENVIRONMENTS, length_warnings, quarantined
+from brokersync_tradovate.outcomes import session_outcome
 from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
 
 _NOT_GRANTED = (401, 403)
@@ -120,18 +121,19 @@ class _Session:
         self, fills: Sequence[tuple[Fill, Row]], account_ids: Mapping[int, str], fee_rows: Sequence[Row]
     ) -> list[TradeBooking | QuarantinedRow]:
         fees, written_fees = by_id(FillFee, fee_rows, self._unmapped), {row.get("id"): row for row in fee_rows}
-        instruments = await self._references.instruments({fill.contract_id: None for fill, _ in fills})
+        contracts = await self._references.contracts({fill.contract_id: None for fill, _ in fills})
         currencies = await self._references.currencies(
             currency for fee in fees.values() for _, currency in fee.amounts.values() if currency is not None
         )
         return [
-            booking_of(
+            session_outcome(
                 fill,
-                {"fill": row, "fillFee": written_fees.get(fill.id)},
+                row,
+                fees.get(fill.id),
+                written_fees.get(fill.id),
+                contracts[fill.contract_id].with_codes(currencies, fees.get(fill.id)),
                 environment=self._environment,
                 account_id=account_ids.get(fill.order_id),
-                instrument=instruments[fill.contract_id],
-                costs=session_costs(fees.get(fill.id), currencies, instruments[fill.contract_id].currency),
             )
             for fill, row in fills
         ]

@@ -1,0 +1,283 @@
+"""A corrected plugin over the raw rows that are kept: what it changes, without asking the broker again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import attrs
+
+from brokersync.converter import to_json
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
+from brokersync.manifest import Manifest
+from brokersync.provider import RawRow
+from brokersync.records import AccountKey, ChangeCause, PageCommit
+from brokersync.shared import Shared
+from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
+from brokersync.store.rows import compact
+from brokersync.sync.commit import page_rules, renamed
+from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking, TradePage
+
+OnDifference = Callable[[TradeDifference], None]
+_COUNTED = (
+    "rows", "unchanged", "renewed", "understood", "refused", "left", "without_raw", "added", "modified", "removed",
+)  # fmt: skip
+Renormalise = Callable[[str, Iterable[RawRow]], Iterable[TradePage]]
+
+
+@attrs.frozen(kw_only=True)
+class RenormaliseReport:
+    """What a plugin made of the rows that are kept.
+
+    `rows` counts them, `unchanged` those that are read as before, and `renewed` those that are not. `understood` came
+    out of quarantine, and `refused` are not understood any more: they are in quarantine too, and stay what they were.
+    `left` stay as they are since the plugin said nothing of them, or gave them an id that another row has;
+    `without_raw` have no raw row any more. `added`, `modified` and `removed` count trades, `fields` the trades that
+    changed in each. `unable` are the brokers whose plugin can not do this.
+    """
+
+    owner: str
+    dry_run: bool
+    rows: int = 0
+    unchanged: int = 0
+    renewed: int = 0
+    understood: int = 0
+    refused: int = 0
+    left: int = 0
+    without_raw: int = 0
+    added: int = 0
+    modified: int = 0
+    removed: int = 0
+    fields: Mapping[str, int] = attrs.field(factory=dict)
+    unable: tuple[str, ...] = ()
+
+
+def changed_fields(one: TradeDifference) -> dict[str, tuple[Any, Any]]:
+    """The fields in which a trade differs, each before and after; those of its instrument by `instrument.NAME`."""
+    before, after = _flat(one.before), _flat(one.after)
+    names = dict.fromkeys((*before, *after))
+    return {
+        name: (before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name) and name not in ("revision", "sources", "raw")
+    }
+
+
+def _flat(trade: BrokerTrade | None) -> dict[str, Any]:
+    if trade is None:
+        return {}
+    data: dict[str, Any] = to_json(trade)
+    instrument = data.pop("instrument")
+    return data | {f"instrument.{name}": value for name, value in instrument.items()}
+
+
+async def chosen_accounts(
+    store: Store, owner: str, connections: Sequence[str] | None, account: str | None
+) -> tuple[AccountKey, ...]:
+    """The owner's accounts: all, or those that these connections see, or that of this id or name.
+
+    Raises `BrokerConfigError` for a connection or an account that the owner does not have.
+    """
+    names = await store.account_names(owner)
+    keys = sorted(names, key=lambda key: (key.provider, key.environment, key.account_id))
+    if connections is not None:
+        mine = {one.connection_id: one for one in await store.connections(owner)}
+        seen = set()
+        for name in connections:
+            if name not in mine:
+                raise BrokerConfigError(
+                    f"{owner!r} has no connection {name!r}.", remedy=f"Known are: {', '.join(mine) or 'none'}."
+                )
+            seen |= {(mine[name].provider, one.environment, one.account_id) for one in await store.accounts(name)}
+        keys = [key for key in keys if (key.provider, key.environment, key.account_id) in seen]
+    if account is not None:
+        keys = [key for key in keys if account in (key.account_id, names[key])]
+        if not keys:
+            raise BrokerConfigError(
+                f"{owner!r} has no such account {account!r}.",
+                remedy=f"Known are: {', '.join(sorted({key.account_id for key in names})) or 'none'}.",
+            )
+    return tuple(keys)
+
+
+class Renormaliser:
+    """Runs the plugins' `renormalise` over one owner's accounts, into `store`."""
+
+    def __init__(self, shared: Shared, store: Store, owner: str, on_difference: OnDifference) -> None:
+        self._shared, self._store, self._owner, self._on_difference = shared, store, owner, on_difference
+        self._counts: Counter[str] = Counter()
+        self._fields: Counter[str] = Counter()
+
+    async def run(self, accounts: Sequence[AccountKey], *, dry_run: bool) -> RenormaliseReport:
+        """Renew what is kept of these accounts. Raises `BrokerConfigError` when no plugin of theirs can do this."""
+        unable = []
+        for provider in sorted({key.provider for key in accounts}):
+            loaded = self._shared.registry.load(provider)
+            if loaded.spec.renormalise is None:
+                unable.append(provider)
+                continue
+            mine = [key for key in accounts if key.provider == provider]
+            for source in loaded.manifest.sources:
+                for key in mine:
+                    await _Work(self, loaded.manifest, loaded.spec.renormalise, source.name, key).run()
+                await self._release(loaded.manifest, loaded.spec.renormalise, source.name, mine)
+        if unable and len(unable) == len({key.provider for key in accounts}):
+            raise BrokerConfigError(
+                f"The plugin for {' and '.join(unable)} can not read kept rows again.",
+                remedy="Read the broker again instead: brokersync sync --again-from DAY",
+                provider=unable[0],
+            )
+        return RenormaliseReport(
+            owner=self._owner,
+            dry_run=dry_run,
+            fields=dict(self._fields),
+            unable=tuple(unable),
+            **{name: self._counts[name] for name in _COUNTED},
+        )
+
+    async def _release(
+        self, manifest: Manifest, renormalise: Renormalise, source: str, accounts: Sequence[AccountKey]
+    ) -> None:
+        """Try the rows in quarantine, one by one, so that it is known which became what."""
+        mine = {(key.environment, key.account_id) for key in accounts}
+        environments = {key.environment for key in accounts}
+        for row in await self._store.quarantined_raw(self._owner, manifest.key, source):
+            told = RawRow(raw=row.raw, account_id=row.account_id, environment=row.environment)
+            if row.account_id is not None and not any((one, row.account_id) in mine for one in environments):
+                continue
+            pages = await asyncio.to_thread(_all_pages, manifest, renormalise, source, [told])
+            bookings = tuple(booking for page in pages for booking in page.bookings)
+            self._counts["rows"] += 1
+            if all((one.environment, one.account_id) in mine for one in bookings) and bookings:
+                await self.commit(manifest, source, bookings=bookings, understood=[row.digest])
+                self._counts["understood"] += 1
+            else:
+                self._counts["unchanged"] += 1
+
+    async def commit(
+        self,
+        manifest: Manifest,
+        source: str,
+        *,
+        renewed: Sequence[Renewed] = (),
+        bookings: tuple[TradeBooking, ...] = (),
+        quarantined: tuple[QuarantinedRow, ...] = (),
+        understood: Sequence[bytes] = (),
+    ) -> None:
+        """One page of it, in one transaction."""
+        page = PageCommit(
+            owner=self._owner,
+            provider=manifest.key,
+            source=source,
+            at=self._shared.clock.now(),
+            cause=ChangeCause.PLUGIN,
+            bookings=bookings,
+            quarantined=quarantined,
+        )
+        done = await self._store.renew(page, page_rules(manifest), renewed, understood)
+        self._count(done)
+
+    def count(self, **numbers: int) -> None:
+        """Add to the report."""
+        self._counts.update(numbers)
+
+    def _count(self, done: RenewedPage) -> None:
+        self.count(renewed=done.renewed, unchanged=done.unchanged, left=done.left)
+        outcome = done.outcome
+        self.count(added=outcome.added, modified=outcome.modified, removed=outcome.removed)
+        for one in done.differences:
+            self._fields.update(changed_fields(one).keys() if one.before and one.after else ())
+            self._on_difference(one)
+
+
+class _Work:
+    """One account in one source."""
+
+    def __init__(
+        self, parent: Renormaliser, manifest: Manifest, renormalise: Renormalise, source: str, key: AccountKey
+    ) -> None:
+        self._parent, self._manifest, self._renormalise = parent, manifest, renormalise
+        self._source, self._key = source, key
+        self._given: defaultdict[bytes, deque[KeptRow]] = defaultdict(deque)
+
+    async def run(self) -> None:
+        rows, without = await self._parent._store.kept_rows(self._key, self._source)  # noqa: SLF001  its own parent
+        self._parent.count(rows=len(rows), without_raw=without)
+        pages = _Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
+        while (page := await asyncio.to_thread(pages.next)) is not None:
+            renewed = [self._renewed(booking) for booking in page.bookings]
+            refused = tuple(row for row in page.quarantined if self._take(row.raw))
+            self._parent.count(refused=len(refused))
+            await self._parent.commit(self._manifest, self._source, renewed=renewed, quarantined=refused)
+        self._parent.count(left=sum(len(rest) for rest in self._given.values()))
+
+    def _raw_rows(self, rows: Iterable[KeptRow]) -> Iterator[RawRow]:
+        for row in rows:
+            raw = row.raw
+            self._given[_name(raw)].append(row)
+            yield RawRow(
+                raw=raw,
+                account_id=self._key.account_id,
+                environment=self._key.environment,
+                row_id=row.booking_id,
+            )
+
+    def _take(self, raw: Mapping[str, Any]) -> KeptRow | None:
+        waiting = self._given.get(_name(raw))
+        return waiting.popleft() if waiting else None
+
+    def _renewed(self, booking: TradeBooking) -> Renewed:
+        raw = booking.raw or (booking.trade.raw if booking.trade else {})
+        row = self._take(raw)
+        fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
+        if row is None or not fits:
+            raise _broken(self._manifest, "a booking is of none of the rows that were handed to it")
+        if booking.id_quality is IdQuality.SYNTHETIC:
+            # equal rows keep the numbers by which they are told apart
+            _, mark, number = row.booking_id.rpartition("#")
+            booking = renamed(booking, f"{booking.booking_id}#{number}") if mark and number.isdecimal() else booking
+        return Renewed(row=row, booking=booking)
+
+
+class _Pages:
+    """A plugin's pages, made on a thread; whatever it raises besides `BrokerError` is its fault."""
+
+    def __init__(self, manifest: Manifest, start: Callable[[], Iterable[TradePage]]) -> None:
+        self._manifest, self._start = manifest, start
+        self._pages: Iterator[TradePage] | None = None
+
+    def next(self) -> TradePage | None:
+        try:
+            if self._pages is None:
+                self._pages = iter(self._start())
+            page: object = next(self._pages, None)
+        except BrokerError:
+            raise
+        except Exception as error:
+            raise _broken(self._manifest, f"it raised {type(error).__name__}") from error
+        if page is not None and not isinstance(page, TradePage):
+            raise _broken(self._manifest, "it gave something else than a TradePage")
+        return page
+
+
+def _all_pages(manifest: Manifest, renormalise: Renormalise, source: str, rows: Sequence[RawRow]) -> list[TradePage]:
+    pages = _Pages(manifest, lambda: renormalise(source, rows))
+    return list(iter(pages.next, None))
+
+
+def _name(raw: Mapping[str, Any]) -> bytes:
+    return blake2b(compact(raw).encode(), digest_size=16).digest()
+
+
+def _broken(manifest: Manifest, what: str) -> BrokerPluginError:
+    return BrokerPluginError(
+        f"The plugin for {manifest.display_name} broke the contract in renormalise: {what}.",
+        remedy="Report it to the plugin's authors.",
+        provider=manifest.key,
+        operation="renormalise",
+        report_to=manifest.support,
+        fault=Fault.PLUGIN,
+    )

@@ -1,0 +1,223 @@
+"""Kept raw rows for a corrected plugin, and what it makes of them in place of what it made before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from brokersync.converter import instant_text
+from brokersync.records import AccountKey, PageCommit, PageOutcome
+from brokersync.store.accounts import account_number, numbers_of
+from brokersync.store.page import commit_page
+from brokersync.store.protocol import PageRules
+from brokersync.store.rows import booking_content, differences, load_trade, unpack_raw
+from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
+from brokersync.types import BrokerTrade, TradeBooking
+
+
+@attrs.frozen(kw_only=True)
+class KeptRow:
+    """A booking's raw row as it is kept, packed; `number` and `digest` tell the booking, and the content it has now."""
+
+    number: int
+    booking_id: str
+    digest: bytes
+    packed: bytes
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        raw: Mapping[str, Any] = unpack_raw(self.packed)
+        return raw
+
+
+@attrs.frozen(kw_only=True)
+class QuarantinedRaw:
+    """A row in quarantine; `digest` is its key there."""
+
+    digest: bytes
+    environment: str | None
+    account_id: str | None
+    raw: Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Renewed:
+    """What a kept row has become: `row` is what it was read as."""
+
+    row: KeptRow
+    booking: TradeBooking
+
+
+@attrs.frozen(kw_only=True)
+class TradeDifference:
+    """A trade before and after; `None` where it was not there."""
+
+    before: BrokerTrade | None
+    after: BrokerTrade | None
+
+
+@attrs.frozen(kw_only=True)
+class RenewedPage:
+    """What a page of renewed rows did; `left` counts the rows whose new id another row has, or that have changed since
+    they were read, and stay as they are."""
+
+    outcome: PageOutcome
+    renewed: int
+    unchanged: int
+    left: int
+    differences: tuple[TradeDifference, ...]
+
+
+def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...], int]]:
+    """All kept raw rows of an account in one source, oldest first, and how many bookings have none any more."""
+    account = yield from account_number(key.owner, key.provider, key.environment, key.account_id)
+    rows = yield Fetch(
+        "SELECT bookings.booking, booking_id, hash, data FROM bookings"
+        " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking"
+        " WHERE account = ? AND source = ? ORDER BY bookings.booking",
+        (-1 if account is None else account, source),
+    )
+    kept = tuple(
+        KeptRow(number=number, booking_id=booking_id, digest=bytes(digest), packed=bytes(data))
+        for number, booking_id, digest, data in rows
+        if data is not None
+    )
+    return kept, len(rows) - len(kept)
+
+
+def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[QuarantinedRaw, ...]]:
+    rows = yield Fetch(
+        "SELECT hash, environment, account_id, raw FROM quarantine WHERE owner = ? AND provider = ? AND source = ?"
+        " ORDER BY first_seen, hash",
+        (owner, provider, source),
+    )
+    return tuple(
+        QuarantinedRaw(digest=bytes(digest), environment=environment, account_id=account_id, raw=unpack_raw(raw))
+        for digest, environment, account_id, raw in rows
+    )
+
+
+def renew(
+    page: PageCommit, rules: PageRules, renewed: Sequence[Renewed], understood: Sequence[bytes]
+) -> Script[RenewedPage]:
+    """Put renewed bookings in place of what is kept, in one transaction with the page's own bookings and quarantine.
+
+    A row under another id than before stays the same row. `understood` leave the quarantine.
+    """
+    accounts = {(one.booking.environment, one.booking.account_id) for one in renewed}
+    numbers = yield from numbers_of(page.owner, page.provider, accounts)
+    changed = {one.row.number: one for one in renewed if booking_content(one.booking)[1] != one.row.digest}
+    kept = yield from _still_kept(page.source, changed, numbers)
+    before = yield from _trades(list(kept))
+    yield from _rename(
+        {
+            number: changed[number].booking
+            for number, (booking_id, _, _) in kept.items()
+            if booking_id != changed[number].booking.booking_id
+        },
+        numbers,
+    )
+    mine = tuple(changed[number].booking for number in sorted(kept))
+    outcome = yield from commit_page(attrs.evolve(page, bookings=(*mine, *page.bookings)), rules)
+    yield from _restore(page, kept)
+    yield Many(
+        "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
+        [(page.owner, page.provider, page.source, digest) for digest in understood],
+    )
+    new = yield from _numbers_of_bookings(page, mine)
+    after = yield from _trades([*kept, *new])
+    return RenewedPage(
+        outcome=outcome,
+        renewed=len(kept),
+        unchanged=len(renewed) - len(changed),
+        left=len(changed) - len(kept),
+        differences=_differences(before, after),
+    )
+
+
+_Kept = dict[int, tuple[str, str | None, str | None]]
+
+
+def _still_kept(source: str, changed: Mapping[int, Renewed], numbers: Mapping[tuple[str, str], int]) -> Script[_Kept]:
+    """The rows that are as they were read, and whose new id is free: their id, origin, and the age of the raw row."""
+    rows = yield Fetch(
+        "SELECT bookings.booking, booking_id, hash, origin, at FROM bookings"
+        " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking WHERE bookings.booking IN (??)",
+        (sorted(changed),),
+    )
+    wanted = sorted({one.booking.booking_id for one in changed.values()})
+    taken: dict[tuple[int, str], int] = {}
+    for account in set(numbers.values()):
+        found = yield Fetch(
+            "SELECT booking_id, booking FROM bookings WHERE account = ? AND source = ? AND booking_id IN (??)",
+            (account, source, wanted),
+        )
+        taken |= {(account, booking_id): number for booking_id, number in found}
+    kept: _Kept = {}
+    for number, booking_id, digest, origin, at in sorted(rows, key=lambda row: row[0]):
+        new = changed[number].booking
+        place = (numbers[new.environment, new.account_id], new.booking_id)
+        if bytes(digest) == changed[number].row.digest and taken.setdefault(place, number) == number:
+            kept[number] = (booking_id, origin, at)
+    return kept
+
+
+def _rename(renamed: Mapping[int, TradeBooking], numbers: Mapping[tuple[str, str], int]) -> Script[None]:
+    """Give rows their new ids, and let the set that they stand in be found under them."""
+    for number, booking in sorted(renamed.items()):
+        account, name = numbers[booking.environment, booking.account_id], booking.booking_id
+        mine = yield from fetch_one("SELECT set_id FROM bookings WHERE booking = ?", number)
+        other = yield from fetch_one("SELECT set_id FROM booking_names WHERE account = ? AND name = ?", account, name)
+        if other is None:
+            yield Put("booking_names", ("account", "name", "set_id"), [(account, name, mine[0])])
+        elif other[0] != mine[0]:
+            low, high = sorted((int(mine[0]), int(other[0])))
+            for table in ("bookings", "booking_names", "trades"):
+                yield Many(f"UPDATE {table} SET set_id = ? WHERE set_id = ?", [(low, high)])
+        yield Many("UPDATE bookings SET booking_id = ? WHERE booking = ?", [(name, number)])
+
+
+def _restore(page: PageCommit, kept: _Kept) -> Script[None]:
+    """The rows were read when they were read: a renewed booking keeps its origin, and its raw row its age."""
+    at = instant_text(page.at)
+    origins = [
+        (json.dumps({**json.loads(origin or "{}"), "renormalised": at}, sort_keys=True, separators=(",", ":")), number)
+        for number, (_, origin, _) in kept.items()
+    ]
+    yield Many("UPDATE bookings SET origin = ? WHERE booking = ?", origins)
+    yield Many("UPDATE raw_rows SET at = ? WHERE booking = ?", [(age, number) for number, (_, _, age) in kept.items()])
+
+
+def _numbers_of_bookings(page: PageCommit, mine: Sequence[TradeBooking]) -> Script[list[int]]:
+    names = sorted({booking.booking_id for booking in page.bookings} - {booking.booking_id for booking in mine})
+    rows = yield Fetch(
+        "SELECT booking FROM bookings JOIN accounts ON accounts.account = bookings.account"
+        " WHERE owner = ? AND provider = ? AND source = ? AND booking_id IN (??)",
+        (page.owner, page.provider, page.source, names),
+    )
+    return [row[0] for row in rows]
+
+
+def _trades(bookings: Sequence[int]) -> Script[dict[tuple[int, str], str]]:
+    rows = yield Fetch(
+        "SELECT account, trade_id, content FROM trades"
+        " WHERE set_id IN (SELECT set_id FROM bookings WHERE booking IN (??))",
+        (list(bookings),),
+    )
+    return {(account, trade_id): content for account, trade_id, content in rows}
+
+
+def _differences(
+    before: Mapping[tuple[int, str], str], after: Mapping[tuple[int, str], str]
+) -> tuple[TradeDifference, ...]:
+    found = []
+    for place in sorted({*before, *after}):
+        old, new = before.get(place), after.get(place)
+        if old is None or new is None or differences(old, new):
+            found.append(
+                TradeDifference(before=load_trade(old) if old else None, after=load_trade(new) if new else None)
+            )
+    return tuple(found)

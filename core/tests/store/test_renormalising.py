@@ -1,0 +1,323 @@
+"""A plugin that read something wrong, and its corrected version over the rows that were kept."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import attrs
+import pytest
+
+from brokersync import BrokerConfigError, BrokerPluginError, BrokerSync, ProviderRegistry
+from brokersync.manifest import Manifest, parse_manifests
+from brokersync.plugin import (
+    AssetClass,
+    BookingEffect,
+    BrokerTrade,
+    IdQuality,
+    Instrument,
+    ProviderSpec,
+    QuarantinedRow,
+    RawRow,
+    Side,
+    StatementHints,
+    TradeBooking,
+    TradePage,
+    hookimpl,
+)
+from brokersync.records import ChangeCause, ChangeKind
+from brokersync.renormalising import changed_fields
+from brokersync.store import SqlStore, TradeDifference, TradeFilter
+
+from .pages import START, rows
+
+(MANIFEST,) = parse_manifests(
+    """
+key = "lines"
+display_name = "Lines"
+contract = 0
+environments = ["live"]
+auth = ["none"]
+licence = "Apache-2.0"
+docs = "https://lines.example/docs"
+support = "https://lines.example/help"
+[[sources]]
+name = "file"
+precedence = 1
+files = true
+""",
+    "here",
+)
+Read = Callable[[dict[str, Any]], "TradeBooking | QuarantinedRow | None"]
+
+
+def trade(raw: dict[str, Any], **facts: Any) -> BrokerTrade:
+    values: dict[str, Any] = {
+        "provider": "lines", "environment": "live", "account_id": "A", "trade_id": f"t{raw['id']}",
+        "instrument": Instrument(symbol=raw["symbol"], asset_class=AssetClass.STOCK, currency="USD"),
+        "side": Side(raw["side"]), "quantity": Decimal(raw["quantity"]), "price": Decimal(raw["price"]),
+        "executed_at": START,
+    }  # fmt: skip
+    return BrokerTrade(**(values | facts))
+
+
+def right(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+    return TradeBooking.of(trade(raw), raw=raw)
+
+
+class Reader:
+    def __init__(self, read: Read) -> None:
+        self._read = read
+
+    def recognises(self, head: bytes) -> bool:
+        return True
+
+    def source(self, file: BinaryIO, hints: StatementHints) -> str:
+        return "file"
+
+    def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
+        yield page_of([self._read(json.loads(line)) for line in file.read().splitlines()])
+
+
+def page_of(outcomes: Iterable[TradeBooking | QuarantinedRow | None]) -> TradePage:
+    told = list(outcomes)
+    return TradePage(
+        bookings=tuple(one for one in told if isinstance(one, TradeBooking)),
+        quarantined=tuple(one for one in told if isinstance(one, QuarantinedRow)),
+    )
+
+
+def plugin(read: Read, renormalise: Any = "same") -> ProviderRegistry:
+    """A registry with a version of the plugin that reads rows like this."""
+
+    def again(source: str, kept: Iterable[RawRow]) -> Iterator[TradePage]:
+        assert source == "file"
+        for row in kept:
+            yield page_of([read(dict(row.raw))])
+
+    spec = ProviderSpec(
+        statements=lambda key: Reader(read), renormalise=again if renormalise == "same" else renormalise
+    )
+    module = SimpleNamespace(brokersync_provider=hookimpl(lambda broker: spec), __name__="lines")
+    registry = ProviderRegistry()
+    registry.register(module, MANIFEST)  # type: ignore[arg-type]  # a namespace serves as well as a module
+    return registry
+
+
+class Desk:
+    """One store, over which the plugin is changed."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.differences: list[TradeDifference] = []
+
+    def with_plugin(self, registry: ProviderRegistry) -> BrokerSync:
+        return BrokerSync(store=self.store, registry=registry, keys=None)  # type: ignore[arg-type]  # nothing is sealed
+
+    async def imported(self, read: Read, *lines: dict[str, Any], owner: str = "me") -> None:
+        text = "\n".join(json.dumps(line) for line in lines)
+        bs = self.with_plugin(plugin(read))
+        await bs.import_statement("lines", io.BytesIO(text.encode()), owner=owner)
+
+    async def again(self, read: Read, *, dry_run: bool = False, **facts: Any) -> Any:
+        self.differences.clear()
+        bs = self.with_plugin(plugin(read, **facts))
+        return await bs.renormalise("me", dry_run=dry_run, on_difference=self.differences.append)
+
+    async def trades(self) -> dict[str, BrokerTrade]:
+        found, _ = await self.store.trades("me", TradeFilter(cancelled=True))
+        return {one.trade_id: one for one in found}
+
+    async def feed(self, since: int) -> list[tuple[str, ChangeKind, ChangeCause]]:
+        return [(one.trade_id, one.kind, one.cause) for one in await self.store.changes("me", since)]
+
+
+@pytest.fixture
+def desk(store: SqlStore) -> Desk:
+    return Desk(store)
+
+
+def line(number: int, **facts: Any) -> dict[str, Any]:
+    return {"id": number, "symbol": "EUR", "side": "buy", "quantity": "2", "price": "1.5"} | facts
+
+
+def swapped(raw: dict[str, Any]) -> TradeBooking:
+    """The mistake: price and quantity are taken for each other."""
+    return TradeBooking.of(trade(raw, price=Decimal(raw["quantity"]), quantity=Decimal(raw["price"])), raw=raw)
+
+
+async def test_a_corrected_plugin_mends_every_trade_and_the_feed_says_that_it_was_the_plugin(desk: Desk) -> None:
+    await desk.imported(swapped, *(line(number, quantity=str(number + 1)) for number in range(3)))
+    before = await desk.store.feed_position()
+    report = await desk.again(right)
+    assert {one.price for one in (await desk.trades()).values()} == {Decimal("1.5")}
+    assert (report.rows, report.renewed, report.modified, report.added, report.removed) == (3, 3, 3, 0, 0)
+    assert report.fields == {"price": 3, "quantity": 3}
+    assert await desk.feed(before) == [(f"t{number}", ChangeKind.MODIFIED, ChangeCause.PLUGIN) for number in range(3)]
+    assert changed_fields(desk.differences[1])["price"] == ("2", "1.5")
+    again = await desk.again(right)
+    assert (again.rows, again.unchanged, again.renewed, desk.differences) == (3, 3, 0, [])
+
+
+async def test_a_dry_run_tells_the_same_and_writes_nothing(desk: Desk) -> None:
+    await desk.imported(swapped, line(1), line(2))
+    before = await rows(desk.store)
+    report = await desk.again(right, dry_run=True)
+    assert (report.dry_run, report.modified, len(desk.differences)) == (True, 2, 2)
+    assert await rows(desk.store) == before
+    real = await desk.again(right)
+    assert attrs.evolve(real, dry_run=True) == report
+
+
+async def test_a_row_keeps_where_it_was_read_and_the_age_of_its_raw_row(desk: Desk) -> None:
+    await desk.imported(swapped, line(1))
+    ((*_, at),) = (await rows(desk.store, ["raw_rows"]))["raw_rows"]
+    await desk.again(right)
+    ((*_, later),) = (await rows(desk.store, ["raw_rows"]))["raw_rows"]
+    assert later == at
+    ((*_, origin),) = (await rows(desk.store, ["bookings"]))["bookings"]
+    assert json.loads(origin).keys() == {"at", "file", "renormalised"}
+
+
+async def test_a_row_that_is_understood_now_leaves_the_quarantine_and_becomes_a_trade(desk: Desk) -> None:
+    def refuses(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+        if raw["symbol"] == "ODD":
+            return QuarantinedRow(reason="odd", raw=raw, account_id="A", environment="live")
+        return right(raw)
+
+    await desk.imported(refuses, line(1), line(2, symbol="ODD"))
+    report = await desk.again(right)
+    assert (report.understood, report.added, report.unchanged) == (1, 1, 1)
+    assert (await desk.trades())["t2"].instrument.symbol == "ODD"
+    assert await desk.store.quarantined("me") == ()
+    (one,) = desk.differences
+    assert (one.before, one.after) == (None, (await desk.trades())["t2"])
+    # and the other way round: what is refused now is in quarantine in addition, and its trade stays
+    worse = await desk.again(refuses)
+    assert (worse.refused, worse.removed) == (1, 0)
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+    assert [row["reason"] for row in await desk.store.quarantined("me")] == ["odd"]
+
+
+async def test_a_row_under_another_id_stays_one_row(desk: Desk) -> None:
+    def misnamed(raw: dict[str, Any]) -> TradeBooking:
+        return TradeBooking.of(trade(raw, trade_id=f"wrong{raw['id']}"), raw=raw)
+
+    await desk.imported(misnamed, line(1), line(2))
+    report = await desk.again(right)
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+    assert (report.renewed, report.added, report.removed) == (2, 2, 2)
+    assert len((await rows(desk.store, ["bookings"]))["bookings"]) == 2
+    await desk.imported(right, line(1), line(2))
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+
+
+async def test_an_id_that_another_row_has_leaves_both_rows_as_they_are(desk: Desk) -> None:
+    await desk.imported(right, line(1), line(2))
+    report = await desk.again(lambda raw: TradeBooking.of(trade(raw, trade_id="t1"), raw=raw))
+    assert (report.left, report.unchanged) == (1, 1)
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+
+
+async def test_a_row_that_the_plugin_passes_over_stays(desk: Desk) -> None:
+    await desk.imported(right, line(1), line(2))
+    report = await desk.again(lambda raw: right(raw) if raw["id"] == 1 else None)
+    assert (report.left, report.unchanged) == (1, 1)
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+
+
+async def test_equal_rows_without_an_id_stay_two(desk: Desk) -> None:
+    def nameless(raw: dict[str, Any], price: str) -> TradeBooking:
+        content = trade(raw, trade_id=f"{raw['symbol']}@{price}", price=Decimal(price), id_quality=IdQuality.SYNTHETIC)
+        return TradeBooking.of(content, raw=raw)
+
+    await desk.imported(lambda raw: nameless(raw, "9"), line(1), line(1), line(1))
+    assert len(await desk.trades()) == 3
+    report = await desk.again(lambda raw: nameless(raw, raw["price"]))
+    assert (await desk.trades()).keys() == {"EUR@1.5", "EUR@1.5#2", "EUR@1.5#3"}
+    assert report.renewed == 3
+
+
+async def test_a_cancel_read_as_a_trade_is_mended_too(desk: Desk) -> None:
+    def both(raw: dict[str, Any]) -> TradeBooking:
+        if "cancels" not in raw:
+            return TradeBooking.of(trade(raw), raw=raw)
+        return TradeBooking(
+            booking_id=f"t{raw['id']}", environment="live", account_id="A", effect=BookingEffect.CANCEL,
+            refs=(f"t{raw['cancels']}",), raw=raw,
+        )  # fmt: skip
+
+    await desk.imported(right, line(1), line(2, cancels=1))
+    assert len(await desk.trades()) == 2
+    await desk.again(both)
+    assert {key: one.status.value for key, one in (await desk.trades()).items()} == {"t1": "cancelled"}
+
+
+async def test_other_owners_and_rows_without_a_raw_row_are_left_alone(desk: Desk) -> None:
+    await desk.imported(swapped, line(1), owner="other")
+    await desk.imported(lambda raw: attrs.evolve(swapped(raw), raw={}), line(2))
+    report = await desk.again(right)
+    assert (report.rows, report.without_raw, report.renewed) == (0, 1, 0)
+    (others,), _ = await desk.store.trades("other", TradeFilter())
+    assert others.price == Decimal(2)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [lambda raw: attrs.evolve(right(raw), raw={"another": "row"}), lambda raw: 1 / 0],
+    ids=["of no row", "raises"],
+)
+async def test_a_plugin_that_breaks_the_contract_is_named_and_changes_nothing(desk: Desk, outcome: Any) -> None:
+    await desk.imported(right, line(1))
+    before = await desk.trades()
+    with pytest.raises(BrokerPluginError, match="Lines broke the contract in renormalise"):
+        await desk.again(outcome)
+    assert await desk.trades() == before
+
+
+async def test_a_plugin_without_renormalise_says_what_to_do_instead(desk: Desk) -> None:
+    await desk.imported(right, line(1))
+    with pytest.raises(BrokerConfigError, match="can not read kept rows again") as caught:
+        await desk.again(right, renormalise=None)
+    assert "--again-from" in caught.value.remedy
+
+
+async def test_an_account_or_a_connection_that_is_not_the_owners_is_refused(desk: Desk) -> None:
+    await desk.imported(swapped, line(1))
+    bs = desk.with_plugin(plugin(right))
+    with pytest.raises(BrokerConfigError, match="no connection"):
+        await bs.renormalise("me", connections=["lines-1"])
+    with pytest.raises(BrokerConfigError, match="no such account"):
+        await bs.renormalise("me", account="B")
+    assert (await bs.renormalise("me", account="A")).renewed == 1
+    assert isinstance(MANIFEST, Manifest)
+
+
+async def test_rows_that_one_wrong_id_had_joined_are_two_again(desk: Desk) -> None:
+    def joined(raw: dict[str, Any]) -> TradeBooking:
+        return TradeBooking.of(trade(raw, trade_id="one"), booking_id=f"row{raw['id']}", refs=("one",), raw=raw)
+
+    await desk.imported(joined, line(1), line(2))
+    assert (await desk.trades()).keys() == {"one"}
+    report = await desk.again(right)
+    assert (await desk.trades()).keys() == {"t1", "t2"}
+    assert (report.renewed, report.added, report.removed) == (2, 2, 1)
+
+
+async def test_a_new_id_that_another_trade_is_known_by_does_not_take_that_trade_away(desk: Desk) -> None:
+    def misnamed(raw: dict[str, Any]) -> TradeBooking:
+        names = {1: "x", 2: "row2"}
+        refs = ("new1",) if raw["id"] == 2 else ()
+        return TradeBooking.of(trade(raw, trade_id=names[raw["id"]]), refs=refs, raw=raw)
+
+    def mended(raw: dict[str, Any]) -> TradeBooking:
+        names = {1: "new1", 2: "row2"}
+        return TradeBooking.of(trade(raw, trade_id=names[raw["id"]]), refs=(), raw=raw)
+
+    await desk.imported(misnamed, line(1), line(2))
+    await desk.again(mended)
+    assert (await desk.trades()).keys() == {"new1", "row2"}

@@ -1,0 +1,68 @@
+"""What a row needs of its statement to be read again: kept in the raw row, only where it is not the usual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from brokersync.plugin import QuarantinedRow, TradeBooking
+from brokersync_ibkr.dayorder import DayOrder
+from brokersync_ibkr.instruments import RowError
+from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.vocabulary import CONFIRMATION_NAMES
+
+# a dot is in no name of an attribute that IBKR uses
+ELEMENT: Final = "statement.element"
+DATES: Final = "statement.dates"
+CURRENCY_COLUMN: Final = "statement.commissionCurrency"
+CONFIRM: Final = "TradeConfirm"
+_NO_COLUMN = "no column"
+
+
+def remember(raw: dict[str, str], place: RowPlace, order: DayOrder | None) -> None:
+    """Write down what the row does not tell of itself."""
+    if place.confirmation:
+        raw[ELEMENT] = CONFIRM
+    if order is not None:
+        raw[DATES] = order.value
+    if not place.has_commission_currency:
+        raw[CURRENCY_COLUMN] = _NO_COLUMN
+
+
+def remembered(raw: Mapping[str, str], account_id: str, environment: str) -> RowPlace:
+    """The place of a kept row."""
+    return RowPlace(
+        account_id,
+        environment,
+        confirmation=raw.get(ELEMENT) == CONFIRM,
+        has_commission_currency=CURRENCY_COLUMN not in raw,
+    )
+
+
+def read_row(normaliser: Normaliser, raw: Mapping[str, str], place: RowPlace) -> TradeBooking | QuarantinedRow:
+    """The booking of a fill row, or the row in quarantine with the reason."""
+    try:
+        return normaliser.booking(_as_activity(raw) if place.confirmation else raw, raw, place)
+    except (RowError, ValueError, OverflowError) as error:
+        return QuarantinedRow(
+            reason=str(error),
+            raw=raw,
+            account_id=place.account_id,
+            environment=place.environment,
+            row_id=_row_id(raw),
+        )
+
+
+def _as_activity(raw: Mapping[str, str]) -> dict[str, str]:
+    fields = dict(raw)
+    for theirs, ours in CONFIRMATION_NAMES.items():
+        if theirs in raw and ours not in raw:
+            fields[ours] = raw[theirs]
+    return fields
+
+
+def _row_id(raw: Mapping[str, str]) -> str | None:
+    for name in ("transactionID", "ibExecID", "execID", "tradeID"):
+        if raw.get(name):
+            return raw[name]
+    return None

@@ -1,0 +1,85 @@
+"""What both plugins keep of a row is enough to read it again: a plugin that did not change changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from brokersync import BrokerSync, Deferred
+from brokersync.sandboxes import SandboxSettings
+from brokersync.testing import run_sandbox
+
+
+class Clock:
+    """Sleeping moves the time on and takes none."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("broker", ["ibkr", "tradovate"])
+async def test_every_row_that_a_sandbox_told_is_read_again_as_before(tmp_path: Path, broker: str) -> None:
+    clock = Clock()
+    async with (
+        run_sandbox(broker, settings=SandboxSettings(now=clock.now, days=120, trades_per_day=3)) as sandbox,
+        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
+    ):
+        mine = sandbox.logins[0]
+        connection = await bs.connect(broker, owner="me", fields=mine.fields, environment=mine.environment)
+        sources: Counter[str] = Counter()
+        for _ in range(12):
+            outcome = await bs.run(connection.connection_id)
+            clock.time = outcome.until if isinstance(outcome, Deferred) else clock.time + timedelta(hours=4)
+        async for trade in bs.trades("me"):
+            sources.update(trade.sources)
+        report = await bs.renormalise("me", connections=[connection.connection_id])
+    assert report.rows == report.unchanged > 100
+    assert (report.renewed, report.left, report.refused, report.without_raw) == (0, 0, 0, 0)
+    assert len(sources) == 2
+
+
+def statement(kind: str, *rows: str) -> bytes:
+    section = "TradeConfirms" if kind == "TCF" else "Trades"
+    return (
+        f'<FlexQueryResponse queryName="q" type="{kind}"><FlexStatements count="1"><FlexStatement accountId="U7"'
+        ' fromDate="13/03/2026" toDate="20/03/2026" period="" whenGenerated="21/03/2026">'
+        f"<{section}>{''.join(rows)}</{section}></FlexStatement></FlexStatements></FlexQueryResponse>"
+    ).encode()
+
+
+COMMON = (
+    'currency="USD" assetCategory="STK" symbol="ACME" conid="11" multiplier="1" dateTime="16/03/2026;100000"'
+    ' tradeDate="16/03/2026" buySell="BUY" quantity="100" transactionType="ExchTrade"'
+)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        statement("AF", f'<Trade {COMMON} tradePrice="10" ibCommission="-1" transactionID="1" tradeID="7" />'),
+        statement("TCF", f'<TradeConfirm {COMMON} price="10" commission="-1" execID="a.b.01.01" tradeID="7" />'),
+        statement("TCF", f'<TradeConfirm {COMMON} price="10" commission="-1" commissionCurrency="USD" tradeID="7" />'),
+    ],
+    ids=["no account and no commission's currency", "confirmation without a currency", "confirmation without ids"],
+)
+async def test_what_a_row_does_not_tell_of_its_statement_is_kept_beside_it(tmp_path: Path, file: bytes) -> None:
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        report = await bs.import_statement("ibkr", io.BytesIO(file), owner="me")
+        assert (report.added, report.quarantined) == (1, 0)
+        again = await bs.renormalise("me")
+    assert (again.rows, again.unchanged) == (1, 1)

@@ -148,7 +148,7 @@ def _booking(account: str, page: int, row: int) -> TradeBooking:
     return TradeBooking.of(trade)
 
 
-def registry_of(broker: Broker) -> ProviderRegistry:
+def registry_of(broker: Broker, retention: str = "unlimited") -> ProviderRegistry:
     module = types.ModuleType("brokersync_toy")
 
     @hookimpl
@@ -158,7 +158,7 @@ def registry_of(broker: Broker) -> ProviderRegistry:
     toy = broker
     module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
     registry = ProviderRegistry()
-    registry.register(module, *parse_manifests(MANIFEST, "the toy"))
+    registry.register(module, *parse_manifests(f'{MANIFEST}retention = "{retention}"', "the toy"))
     return registry
 
 
@@ -179,13 +179,19 @@ class Desk:
         return [event for event in self.events if type(event) is kind]
 
 
-def open_desk(folder: Path, broker: Broker | None = None, clock: VirtualClock | None = None, **settings: Any) -> Desk:
+def open_desk(
+    folder: Path,
+    broker: Broker | None = None,
+    clock: VirtualClock | None = None,
+    retention: str = "unlimited",
+    **settings: Any,
+) -> Desk:
     """A desk; enter its `bs`."""
     broker, clock, events = broker or Broker(), clock or VirtualClock(), list[Event]()
     bs = BrokerSync.open(
         folder / "store.db",
         settings=Settings(**settings),
-        registry=registry_of(broker),
+        registry=registry_of(broker, retention),
         clock=clock,
         events=events.append,
     )

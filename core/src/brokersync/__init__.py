@@ -19,10 +19,13 @@ if TYPE_CHECKING:
         BrokerNotInstalledError,
         BrokerPluginError,
         BrokerRetryableError,
+        FeedPositionError,
+        StoreError,
     )
     from brokersync.factory import get_broker_provider
+    from brokersync.incidents import Incident
     from brokersync.matching import ExistingTrade, Match
-    from brokersync.records import Change, Connection, Deferred, Done, Span, SyncReport
+    from brokersync.records import Change, Connection, ConnectionState, Deferred, Done, Span, SyncReport
     from brokersync.registry import ProviderRegistry
     from brokersync.secret import Secret
     from brokersync.service import BrokerSync
@@ -44,16 +47,20 @@ _HOME = {
     "BrokerTrade": "types",
     "Change": "records",
     "Connection": "records",
+    "ConnectionState": "records",
     "Deferred": "records",
     "Done": "records",
     "ExistingTrade": "matching",
     "Fee": "types",
+    "FeedPositionError": "errors",
+    "Incident": "incidents",
     "Instrument": "types",
     "Match": "matching",
     "ProviderRegistry": "registry",
     "Secret": "secret",
     "Settings": "config",
     "Span": "records",
+    "StoreError": "errors",
     "SyncReport": "records",
     "TimeWindow": "types",
     "get_broker_provider": "factory",
@@ -76,16 +83,20 @@ __all__ = [
     "BrokerTrade",
     "Change",
     "Connection",
+    "ConnectionState",
     "Deferred",
     "Done",
     "ExistingTrade",
     "Fee",
+    "FeedPositionError",
+    "Incident",
     "Instrument",
     "Match",
     "ProviderRegistry",
     "Secret",
     "Settings",
     "Span",
+    "StoreError",
     "SyncReport",
     "TimeWindow",
     "get_broker_provider",

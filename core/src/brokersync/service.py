@@ -112,6 +112,7 @@ class BrokerSync(Scheduling, Following, Custody):
 
     async def __aenter__(self) -> Self:
         await self._store.open()
+        self._shared.news.begin()
         return self
 
     async def __aexit__(

@@ -59,6 +59,10 @@ class News:
             self._listening.discard(over)
             over.set_result(None)
 
+    def begin(self) -> None:
+        """There may be news, again."""
+        self.over = False
+
     async def end(self) -> None:
         """No more news: whoever waits goes on, and nobody is left waiting when this returns."""
         self.over = True

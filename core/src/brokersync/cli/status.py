@@ -27,6 +27,7 @@ async def _status(common: Common) -> int:
         facts = {
             "owner": common.owner,
             "connections": [await _connection(bs, one) for one in connections],
+            "incidents": await _incidents(bs, {one.provider for one in connections}),
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
             "quarantined": list(await bs.quarantined(common.owner)),
@@ -43,6 +44,12 @@ async def _connection(bs: BrokerSync, connection: Connection) -> dict[str, Any]:
 
     last = await bs.last_report(connection.connection_id)
     return {**to_json(connection), "last_report": last}
+
+
+async def _incidents(bs: BrokerSync, providers: set[str]) -> list[dict[str, Any]]:
+    from brokersync.converter import to_json
+
+    return [to_json(one) for one in await bs.incidents(open_only=True) if one.provider in providers]
 
 
 async def _coverage(bs: BrokerSync, owner: str) -> list[dict[str, Any]]:
@@ -89,7 +96,10 @@ def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
     )
     for one in facts["connections"]:
         if one["reason"]:
-            sys.stdout.write(f"  {one['connection_id']}: {one['reason']}\n")
+            sys.stdout.write(f"  {one['connection_id']}: {one['reason']} {one['remedy'] or ''}".rstrip() + "\n")
+    for one in facts["incidents"]:
+        since, probe = (f"{one[name][:16].replace('T', ' ')} UTC" for name in ("opened_at", "probe_at"))
+        sys.stdout.write(f"  {one['provider']} does not answer since {since}; it is asked again at {probe}.\n")
     sys.stdout.write("\n")
     show_table(
         ("account", "trades", "cancelled", "waiting", "quarantined"),

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from brokersync.records import AccountKey, PageCommit, Span, SpanState
+from brokersync.cli.reports import show_results
+from brokersync.cli.sync import Result, _sum
+from brokersync.converter import to_json
+from brokersync.records import AccountKey, LostSpan, PageCommit, Span, SpanState, SyncReport
 from brokersync.service import BrokerSync
 from brokersync.sync.commit import page_rules
 from brokersync.types import BrokerAccount, TimeWindow
@@ -166,3 +169,38 @@ def test_after_a_sync_everything_is_known_and_today_is_provisional(
     assert "provisional, read again at the next sync" in " ".join(out.split())
     assert "not read yet" not in out
     assert "lost" not in out
+
+
+def test_a_sync_says_what_was_lost_and_how_it_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = LostSpan(
+        source="session",
+        environment="live",
+        account_id="A-1",
+        window=TimeWindow(ago(3) + DAY / 2, ago(2)),
+        repair="It is still in reports, read at each sync.",
+    )
+    report = SyncReport(
+        owner="me", provider="tradovate", connection_id="c-1", started_at=MIDNIGHT, lost=(lost,), spans=()
+    )
+    show_results([Result(connection_id="c-1", report=to_json(report))], lambda provider, source: "UTC")
+    assert (
+        f"c-1: session has forgotten {ago(3).date()} 12:00 to {ago(2).date()} 00:00 UTC of live A-1 "
+        "before it was read. "
+        "It is still in reports, read at each sync."
+    ) in capsys.readouterr().out
+
+
+def test_the_parts_of_a_deferred_sync_tell_together_what_was_lost() -> None:
+    parts = []
+    for days in (5, 3):
+        lost = LostSpan(
+            source="session",
+            environment="live",
+            account_id="A-1",
+            window=TimeWindow(ago(days), ago(days - 1)),
+            repair="",
+        )
+        parts.append(
+            to_json(SyncReport(owner="me", provider="x", connection_id="c", started_at=MIDNIGHT, lost=(lost,)))
+        )
+    assert [one["window"]["start"] for one in _sum(parts)["lost"]] == [text(ago(5)), text(ago(3))]

@@ -210,11 +210,12 @@ async def test_a_search_that_a_limit_breaks_off_goes_on_with_what_is_left(bench:
     assert await bench.spans() == [(START, border, LOST), (border, TODAY, FINAL)]
 
 
-async def test_a_search_counts_in_hours_where_the_source_counts_in_instants(bench: Bench) -> None:
+async def test_a_search_goes_down_to_minutes_where_the_source_counts_in_instants(bench: Bench) -> None:
     bench.source_is(calendar=Calendar(unit=CalendarUnit.INSTANT))
     border = NOW - timedelta(hours=7)
     bench.answer = lambda request: [unavailable(EXPIRED) if request.window.start < border else page(request)]
     await bench.run()
     (lost, *_) = await bench.spans()
     assert lost[::2] == (START, LOST)
-    assert timedelta(0) <= lost[1] - border <= timedelta(hours=2)
+    assert timedelta(0) <= lost[1] - border <= timedelta(minutes=2)
+    assert len(bench.requests) <= 15

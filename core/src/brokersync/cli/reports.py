@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from brokersync.cli.spans import ZoneOf, days_text
-from brokersync.cli.tables import duration_text, show_table
+from brokersync.cli.spans import ZoneOf, days_text, stretch_text
+from brokersync.cli.tables import duration_text, paragraph, show_table
+from brokersync.converter import from_json
+from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:
     from brokersync.cli.sync import Result
@@ -56,10 +58,12 @@ def _span(span: Mapping[str, Any], zone: str) -> tuple[str, str, str, str]:
 
 def _show_losses(result: Result, zone_of: ZoneOf) -> None:
     for one in result.report.get("lost", ()):
-        days = days_text(one["window"], zone_of(result.report["provider"], one["source"]))
-        sys.stdout.write(
-            f"\n{result.connection_id}: {one['source']} has forgotten {days} of {one['environment']} "
-            f"{one['account_id']} before it was read. {one['repair']}\n"
+        window = from_json(one["window"], TimeWindow)
+        days = stretch_text(window, zone_of(result.report["provider"], one["source"]))
+        sys.stdout.write("\n")
+        paragraph(
+            f"{result.connection_id}: {one['source']} has forgotten {days} of {one['environment']} "
+            f"{one['account_id']} before it was read. {one['repair']}"
         )
 
 
@@ -73,4 +77,5 @@ def _show_problems(result: Result) -> None:
     if result.deferred_until is not None:
         lines.append(f"Not finished: go on after {result.deferred_until:%Y-%m-%d %H:%M:%S} UTC.")
     for line in lines:
-        sys.stdout.write(f"\n{result.connection_id}: {line.strip(': ')}\n")
+        sys.stdout.write("\n")
+        paragraph(f"{result.connection_id}: {line.strip(': ')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -55,6 +56,12 @@ def show_table(
         # what a broker or a user wrote is text, never markup
         table.add_row(*(Text(row[number]) for number in shown))
     out.print(table)
+
+
+def paragraph(text: str) -> None:
+    """A text on standard output, broken between words where a terminal ends."""
+    width = console().width
+    sys.stdout.write(textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False) + "\n")
 
 
 def duration_text(value: timedelta) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import attrs
 
@@ -13,6 +14,9 @@ from brokersync.sync.halving import middle
 from brokersync.sync.plan import Ask
 from brokersync.sync.window import Wait
 from brokersync.types import TimeWindow
+
+# of a source that counts in instants
+_PRECISION = timedelta(minutes=1)
 
 
 class BorderSearch:
@@ -32,7 +36,7 @@ class BorderSearch:
             await self._writer.unavailable(ask, error)
             return None
         low, high = ask.window.start, ask.window.end
-        while (half := middle(TimeWindow(low, high), ask.source.calendar)) is not None:
+        while (half := middle(TimeWindow(low, high), ask.source.calendar, _PRECISION)) is not None:
             newer = attrs.evolve(ask, window=TimeWindow(half, high))
             try:
                 wait = await self._read(newer)

@@ -51,12 +51,12 @@ def _split(window: TimeWindow, edges: Iterable[datetime]) -> list[TimeWindow]:
     return [TimeWindow(start, end) for start, end in pairwise((window.start, *inside, window.end))]
 
 
-def middle(window: TimeWindow, calendar: Calendar) -> datetime | None:
-    """Where to halve a window; `None` where its calendar can not be cut."""
+def middle(window: TimeWindow, calendar: Calendar, shortest: timedelta = _SHORTEST) -> datetime | None:
+    """Where to halve a window; `None` for one day, and where instants are counted and a half is below `shortest`."""
     half = floor(window.start + window.length / 2, calendar)
     if calendar.unit is CalendarUnit.INSTANT:
         half = half.replace(microsecond=0)
-        return half if min(half - window.start, window.end - half) >= _SHORTEST else None
+        return half if min(half - window.start, window.end - half) >= shortest else None
     if half <= window.start:
         half = next_day(half, calendar)
     return half if window.start < half < window.end else None

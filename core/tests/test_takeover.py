@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderRegistry, Secret
-from brokersync.errors import BrokerAPIError, BrokerError, BrokerRetryableError
+from brokersync.errors import BrokerAPIError, BrokerError, BrokerRetryableError, StoreError
 from brokersync.events import ConnectionNeedsUser, Event
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
@@ -173,8 +173,10 @@ class SpyStore(SqliteStore):
     """Notes in the broker's own list when a grant has become durable."""
 
     asked: list[str]
+    fails: set[str]
 
     async def keep_grant(self, grant: Any) -> None:
+        self._fail("keep_grant")
         await super().keep_grant(grant)
         self.asked.append("stored")
 
@@ -183,7 +185,13 @@ class SpyStore(SqliteStore):
         self.asked.append("stored")
         return done
 
+    def _fail(self, what: str) -> None:
+        if what in self.fails:
+            self.fails.remove(what)
+            raise StoreError("The disk is full.")
+
     async def add_connection(self, *values: Any, **named: Any) -> Connection:
+        self._fail("add_connection")
         connection = await super().add_connection(*values, **named)
         self.asked.append("stored")
         return connection
@@ -192,6 +200,7 @@ class SpyStore(SqliteStore):
 @attrs.frozen
 class Desk:
     bs: BrokerSync
+    store: SpyStore
     broker: Broker
     path: Path
     vault: GrantVault
@@ -213,14 +222,14 @@ class Desk:
 @asynccontextmanager
 async def open_desk(broker: Broker, folder: Path) -> AsyncIterator[Desk]:
     store = SpyStore(folder / "s.db")
-    store.asked = broker.asked
+    store.asked, store.fails = broker.asked, set()
     registry = ProviderRegistry()
     registry.register(broker.plugin(), *parse_manifests(MANIFEST, "paper"))
     keys = MasterKeys(bytes(32))
     events: list[Event] = []
     bs = BrokerSync(store=store, registry=registry, keys=keys, clock=broker.clock, events=events.append)
     async with bs:
-        yield Desk(bs, broker, folder / "s.db", GrantVault(store, Sealer(keys)), events)
+        yield Desk(bs, store, broker, folder / "s.db", GrantVault(store, Sealer(keys)), events)
 
 
 @pytest.fixture
@@ -270,6 +279,17 @@ async def test_what_was_renewed_before_a_failure_is_gone_on_from_with_the_same_t
     assert connection.identity == "mira"
     assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
     assert desk.grants() == [("mira", 1)]
+
+
+@pytest.mark.parametrize("step", ["keep_grant", "add_connection"])
+async def test_a_store_that_fails_on_the_way_costs_a_repetition_and_no_token(desk: Desk, step: str) -> None:
+    desk.store.fails.add(step)
+    with pytest.raises(StoreError):
+        await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert await desk.bs.connections() == ()
+    connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
+    assert (connection.identity, desk.grants()) == ("mira", [("mira", 1)])
 
 
 async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(desk: Desk) -> None:

@@ -70,6 +70,10 @@ async def test_logins_and_rows_come_over(guide: dict[str, Callable[..., Any]], t
         assert list(connections) == ["alice"]
         assert await guide["take_over_logins"](bs, [alice]) == connections
 
+        login = broker.logins[0]
+        again = await bs.connect("tradovate", owner="alice", fields=login.fields, environment=login.environment)
+        assert again.connection_id == connections["alice"]
+
         await bs.run(connections["alice"])
         trades = [trade async for trade in bs.trades("alice")]
         assert len(trades) > 100

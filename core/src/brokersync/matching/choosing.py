@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -37,7 +37,14 @@ def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Tie]]:
     """The links that are forced, and the ties. A leg in neither lost its options to others."""
     links: list[Link] = []
     ties: list[Tie] = []
-    for together in _components(claims):
+    wanted = Counter(number for claim in claims for number in claim.options)
+    shared: list[Claim] = []
+    for claim in claims:
+        if _is_clear(claim) and all(wanted[number] == 1 for number in claim.options):
+            links += _paired(claim)
+        else:
+            shared.append(claim)
+    for together in _components(shared):
         if len(together) > 1 or any(shift for _, shift in together[0].options.values()):
             open_, tied = _with_one_shift(together)
             if tied:
@@ -47,6 +54,11 @@ def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Tie]]:
             open_ = together
         _peel(open_, links, ties)
     return links, ties
+
+
+def _is_clear(claim: Claim) -> bool:
+    """Whether the claim alone leaves no choice: as many options as legs, and the time off by the same for all."""
+    return len(claim.options) == len(claim.legs) and len({shift for _, shift in claim.options.values()}) == 1
 
 
 def _components(claims: Sequence[Claim]) -> list[list[Claim]]:
@@ -125,6 +137,9 @@ def _peel(claims: list[Claim], links: list[Link], ties: list[Tie]) -> None:
 
 def _paired(claim: Claim) -> Iterable[Link]:
     """Equal rows and equal fills, each in their own order: which gets which makes no difference."""
+    if len(claim.legs) == 1:
+        ((target, shift),) = claim.options.values()
+        return [Link(claim.legs[0], target, shift)]
     legs = sorted(claim.legs, key=lambda leg: (leg.moment or 0, leg.row.row_id))
     options = sorted(claim.options.values(), key=lambda option: (option[0].moments, option[0].fills[0].key))
     return [Link(leg, target, shift) for leg, (target, shift) in zip(legs, options, strict=True)]

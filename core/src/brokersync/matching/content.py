@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from enum import Enum
+from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from brokersync.enums import Side
@@ -28,7 +28,7 @@ _EXACT = -1
 _Economics: TypeAlias = tuple[Scope, str, bool, Decimal, int, Decimal]
 
 
-class Precision(Enum):
+class Precision(IntEnum):
     """How exactly a row's time is told, in microseconds; for a day its date is compared."""
 
     INSTANT = 1
@@ -59,7 +59,7 @@ class _Group:
 
     def at(self, precision: Precision, time: int, *, shifted: bool) -> Iterator[tuple[int, int]]:
         """The places in `targets` of those at `time`, with the seconds by which `time` is later."""
-        unit = precision.value
+        unit = int(precision)
         reach = _FARTHEST * _SECOND // unit if shifted else 0
         for at, place in self._near(precision, time, reach):
             shift = (time - at) * unit
@@ -77,7 +77,7 @@ class _Group:
 
     def _near(self, precision: Precision, time: int, reach: int) -> Iterable[tuple[int, int]]:
         """Times and places of targets, among them all that are as far from `time` as zones are."""
-        unit = precision.value
+        unit = int(precision)
         if len(self.targets) <= _FEW:
             return [
                 (moment // unit, place)
@@ -208,9 +208,9 @@ def _time(leg: Leg, precision: Precision) -> int | None:
         return None
     if precision is Precision.INSTANT and leg.moment % _SECOND == 0:
         return None
-    if precision is Precision.MINUTE and leg.moment % precision.value:
+    if precision is Precision.MINUTE and leg.moment % precision:
         return None
-    unit: int = precision.value
+    unit = int(precision)
     return leg.moment // unit
 
 

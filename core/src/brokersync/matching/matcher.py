@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 from brokersync.matching.by_id import by_broker_id, by_order_id
 from brokersync.matching.choosing import Link, Tie
@@ -99,14 +100,21 @@ def _leave_open(ties: Iterable[Tie], precision: Precision, tolerance: Tolerance)
 
 
 def _doubts(target: Target, precision: Precision, tolerance: Tolerance, *, shifted: bool) -> tuple[Doubt, ...]:
+    return _named_doubts(precision, tolerance, shifted, len(target.fills) > 1, target.fills[0].cancelled)
+
+
+@cache
+def _named_doubts(
+    precision: Precision, tolerance: Tolerance, shifted: bool, is_sum: bool, cancelled: bool
+) -> tuple[Doubt, ...]:
     found = {
         Doubt.MINUTES: precision is Precision.MINUTE,
         Doubt.DATE_ONLY: precision is Precision.DAY,
         Doubt.SHIFTED: shifted,
         Doubt.ROUNDED: tolerance.price,
         Doubt.SYMBOL: tolerance.symbol,
-        Doubt.SUM: len(target.fills) > 1,
-        Doubt.CANCELLED: target.fills[0].cancelled,
+        Doubt.SUM: is_sum,
+        Doubt.CANCELLED: cancelled,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)
 

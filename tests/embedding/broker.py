@@ -20,7 +20,6 @@ from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
     BrokerCredentials,
-    BrokerError,
     BrokerTrade,
     CoveredSpan,
     Instrument,
@@ -85,11 +84,21 @@ class Credentials(BrokerCredentials):
     user: str
 
 
+def _new_login(user: str) -> AuthResult:
+    return AuthResult(identity=user, access_token=Secret(f"token of {user}"))
+
+
 @attrs.define
 class Broker:
-    """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for."""
+    """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for.
 
-    failing: Callable[[str], BrokerError | None] = lambda user: None
+    `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those.
+    """
+
+    login: Callable[[str], AuthResult] = _new_login
+    renewal: Callable[[AuthResult], AuthResult] | None = None
+    renewals: int = 0
+    failing: Callable[[str], Any] = lambda user: None
     asked: list[str] = attrs.field(factory=list)
     logins: list[str] = attrs.field(factory=list)
     trades: int = 2
@@ -100,6 +109,8 @@ class Broker:
         self.asked.append(user)
         await asyncio.sleep(0)
         error = self.failing(user)
+        if asyncio.iscoroutine(error):
+            error = await error
         if error is not None:
             raise error
 
@@ -110,9 +121,12 @@ class Provider:
 
     async def authenticate(self, credentials: Credentials) -> AuthResult:
         self._broker.logins.append(credentials.user)
-        return AuthResult(identity=credentials.user, access_token=Secret(f"token of {credentials.user}"))
+        return self._broker.login(credentials.user)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        self._broker.renewals += 1
+        if self._broker.renewal is not None:
+            return self._broker.renewal(auth)
         return attrs.evolve(auth, access_token=Secret(f"another of {auth.identity} {len(self._broker.asked)}"))
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
@@ -148,7 +162,7 @@ def _booking(account: str, page: int, row: int) -> TradeBooking:
     return TradeBooking.of(trade)
 
 
-def registry_of(broker: Broker, retention: str = "unlimited") -> ProviderRegistry:
+def registry_of(broker: Broker, retention: str = "unlimited", manifest: str = MANIFEST) -> ProviderRegistry:
     module = types.ModuleType("brokersync_toy")
 
     @hookimpl
@@ -158,7 +172,7 @@ def registry_of(broker: Broker, retention: str = "unlimited") -> ProviderRegistr
     toy = broker
     module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
     registry = ProviderRegistry()
-    registry.register(module, *parse_manifests(f'{MANIFEST}retention = "{retention}"', "the toy"))
+    registry.register(module, *parse_manifests(f'{manifest}retention = "{retention}"', "the toy"))
     return registry
 
 
@@ -184,6 +198,8 @@ def open_desk(
     broker: Broker | None = None,
     clock: VirtualClock | None = None,
     retention: str = "unlimited",
+    *,
+    manifest: str = MANIFEST,
     **settings: Any,
 ) -> Desk:
     """A desk; enter its `bs`."""
@@ -191,7 +207,7 @@ def open_desk(
     bs = BrokerSync.open(
         folder / "store.db",
         settings=Settings(**settings),
-        registry=registry_of(broker, retention),
+        registry=registry_of(broker, retention, manifest),
         clock=clock,
         events=events.append,
     )

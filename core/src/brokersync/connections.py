@@ -8,8 +8,14 @@ from datetime import datetime
 
 import attrs
 
-from brokersync.errors import BrokerAPIError, BrokerAuthError, BrokerRetryableError, BrokerTokenExpiredError
-from brokersync.events import ConnectionNeedsUser
+from brokersync.errors import (
+    BrokerAPIError,
+    BrokerAuthError,
+    BrokerError,
+    BrokerRetryableError,
+    BrokerTokenExpiredError,
+)
+from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
@@ -19,6 +25,7 @@ from brokersync.shared import Shared
 from brokersync.states import Cause, moved
 from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
 from brokersync.types import AuthResult
+from brokersync.upkeep import GrantUpkeep
 
 
 class Connections(Journal):
@@ -64,6 +71,40 @@ class Connections(Journal):
         connection = await shared.vault.add(connection, auth, plain)
         await shared.store.put_accounts(connection, accounts)
         return connection
+
+    async def reauthenticate(
+        self, connection_id: str, fields: Mapping[str, str | Secret], *, owner: str | None = None
+    ) -> Connection:
+        """Test a new login of a connection at the broker, and keep it in place of the one before.
+
+        A field that is not given is as it was stored. Connection, accounts and history stay. Raises `BrokerAuthError`
+        when the broker refuses the login or it is somebody else's; then nothing is changed.
+        """
+        shared = self._shared
+        connection = await self.connection(connection_id, owner)
+        loaded = shared.registry.load(connection.provider)
+        declared = {field.name for field in loaded.manifest.user_fields}
+        stored = {name: value for name, value in (await self._kept_fields(connection)).items() if name in declared}
+        plain = stored | _plain(fields)
+        async with shared.login(loaded, connection.environment) as login:
+            auth, accounts = await login.test(plain)
+        if auth.identity != connection.identity:
+            raise _another_login(connection, auth)
+        connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
+        recovered = await shared.vault.log_in_again(connection, auth, plain)
+        if recovered is not None:
+            await shared.store.put_accounts(connection, accounts)
+        for one in recovered or ():
+            shared.events(ConnectionRecovered(provider=one.provider, connection_id=one.connection_id))
+        return await self.connection(connection_id)
+
+    async def renew_grants(self, owner: str | None = None) -> tuple[BrokerError, ...]:
+        """Renew the grants that would lapse before they are used again, of an owner or of all; `run_due` does it, too.
+
+        `LoginEnding` tells of those that only their user can renew. What failed is tried again by a later call, and
+        nothing is lost by it: its errors are the answer.
+        """
+        return await GrantUpkeep(self._shared).renew_idle(owner)
 
     async def take_over(
         self,
@@ -137,6 +178,16 @@ class Connections(Journal):
         grant, _ = await shared.vault.load(connection)
         async with shared.login(loaded, connection.environment) as login:
             return await login.diagnose(grant.auth)
+
+
+def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
+    return BrokerAuthError(
+        f"The connection {connection.connection_id} ({connection.label}) belongs to the login {connection.identity}, "
+        f"and these credentials belong to {auth.identity}. Nothing was changed.",
+        remedy="Give the credentials of that login, or connect the other one as a connection of its own.",
+        provider=connection.provider,
+        operation="authenticate",
+    )
 
 
 def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -149,6 +149,14 @@ class TokenRefreshed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class LoginEnding(Event):
+    """A login ends, and only its user can make another; once for each end."""
+
+    until: datetime
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class ConnectionNeedsUser(Event):
     """A connection has come into the state `needs_user`; `remedy` says what the user may do."""
 

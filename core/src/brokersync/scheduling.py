@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from brokersync.connections import Connections
+from brokersync.errors import StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.incidents import Incident, share
 from brokersync.records import Connection, Deferred, Done
@@ -65,6 +67,7 @@ class Scheduling(Connections):
         """Run once each connection that is due, so many at a time, and answer how each ended, by connection.
 
         What fails for one keeps no other from being run and is its answer. One that another worker has is left to it.
+        Grants that would lapse are renewed on the way, see `renew_grants`.
         Call it every minute or so: from a loop, a task queue or cron, in as many processes as you like.
         """
         ends: dict[str, Done | Deferred | Exception] = {}
@@ -81,6 +84,8 @@ class Scheduling(Connections):
             for connection in await self.due(owner):
                 if connection.connection_id not in self._shared.runs:
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
+        with suppress(StoreError):  # what the store says to the next call is soon enough
+            await self.renew_grants(owner)
         return ends
 
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:

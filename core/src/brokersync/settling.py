@@ -137,9 +137,17 @@ class Settler:
         await self._move(_waiting(until, None, failed=True))
         return await self._later(until, error.message)
 
-    async def _refused(self, error: BrokerAuthError) -> None:
-        await self._move(_rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None))
+    async def _refused(self, error: BrokerAuthError) -> Deferred | None:
+        refused = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None)
+        after = await self._move(lambda known: refused(known) if self._is_this_login(known) else known)
+        if after is not None and not self._is_this_login(after):
+            return await self._later(self._shared.clock.now(), "The user has logged in again meanwhile.")
         await self._log(self._built(), synced=False)
+        return None
+
+    def _is_this_login(self, known: Connection) -> bool:
+        """What a login met is not held against one that its user made after it."""
+        return known.logins == self._connection.logins
 
     async def _doubted(self, error: BrokerAuthError) -> Deferred | None:
         now, settings = self._shared.clock.now(), self._shared.settings
@@ -147,6 +155,8 @@ class Settler:
             return await self._later(now + _FIRST_DOUBT, error.message)
 
         def rule(known: Connection) -> Connection:
+            if not self._is_this_login(known):
+                return known
             wait = _grown(_FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
             doubted = moved(known, Cause.DOUBTED, next_at=now + wait)
             if doubted.refusals < settings.refusals:

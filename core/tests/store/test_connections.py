@@ -49,7 +49,7 @@ async def test_the_same_login_again_keeps_the_connection_and_its_past_and_replac
     again = attrs.evolve(connection("d"), label="New", created_at=START + 9 * DAY)
     kept = await store.add_connection(again, grant(auth=b"fresh"))
     assert await store.connections() == (kept,)
-    assert kept == attrs.evolve(connection(), label="New", since=START - DAY, last_synced_at=START + DAY)
+    assert kept == attrs.evolve(connection(), label="New", since=START - DAY, last_synced_at=START + DAY, logins=1)
     assert await store.grant("o", "paper", "live", "i") == grant(auth=b"fresh", generation=2)
     earlier = await store.add_connection(attrs.evolve(again, since=START - 9 * DAY), grant())
     assert earlier.since == START - 9 * DAY

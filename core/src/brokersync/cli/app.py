@@ -46,6 +46,7 @@ def build() -> cyclopts.App:
     app.command(demo.demo)
     app.command(providers.providers)
     app.command(connect.connect)
+    app.command(connect.reconnect)
     app.command(sync.sync)
     app.command(statements.import_, name="import")
     app.command(trades.trades)

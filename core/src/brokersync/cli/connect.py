@@ -1,4 +1,4 @@
-"""`brokersync connect`: ask for a login, test it, keep it sealed."""
+"""`brokersync connect` and `reconnect`: ask for a login, test it, keep it sealed."""
 
 from __future__ import annotations
 
@@ -78,6 +78,45 @@ async def _connect(
     return Exit.DONE
 
 
+def reconnect(
+    connection: str,
+    /,
+    *,
+    field: Annotated[tuple[str, ...], Parameter(help="NAME=VALUE of a field that is no secret.", negative="")] = (),
+    fields_from: Annotated[
+        Path | None,
+        Parameter(help="A JSON object with what has changed; - reads standard input.", allow_leading_hyphen=True),
+    ] = None,
+    common: Common = Common(),
+) -> int:
+    """Log in again at a connection whose password or token has changed or ended.
+
+    Asks for each field; what is left empty stays as it is stored.
+
+    The login is tested and must be the same one. Connection and history stay.
+    """
+    return finish(_reconnect(connection, field, fields_from, common), common)
+
+
+async def _reconnect(connection_id: str, pairs: tuple[str, ...], fields_from: Path | None, common: Common) -> int:
+    async with common.open() as bs:
+        known = await bs.connection(connection_id, common.owner)
+        manifest = bs.registry.manifest(known.provider)
+        if sys.stdin.isatty() and fields_from is None:
+            note(f"Logging in again at {manifest.display_name}. Leave a field empty to keep what is stored.")
+        fields = _gather(manifest, pairs, fields_from, defaults=False)
+        note(f"Testing the login at {manifest.display_name} ...")
+        connection = await bs.reauthenticate(connection_id, fields, owner=common.owner)
+    if common.json:
+        from brokersync.converter import to_json
+
+        print_json({"connection": to_json(connection)})
+        return Exit.DONE
+    sys.stdout.write(f"Logged in again {connection.connection_id}: {connection.label}\n")
+    note(f"Next: brokersync sync {connection.connection_id}")
+    return Exit.DONE
+
+
 async def _advice(bs: BrokerSync, connection_id: str) -> list[str]:
     """The login works and is kept, so advice that can not be had now keeps nobody from going on."""
     try:
@@ -86,7 +125,9 @@ async def _advice(bs: BrokerSync, connection_id: str) -> list[str]:
         return []
 
 
-def _gather(manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None) -> dict[str, str]:
+def _gather(
+    manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None, *, defaults: bool = True
+) -> dict[str, str]:
     given = _from_file(fields_from) if fields_from else {}
     declared = {field.name: field for field in manifest.user_fields}
     for pair in pairs:
@@ -103,13 +144,13 @@ def _gather(manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None
     if sys.stdin.isatty() and fields_from is None:
         for field in manifest.user_fields:
             if field.name not in given:
-                given[field.name] = _ask(field)
+                given[field.name] = _ask(field, defaults=defaults)
     return {name: value for name, value in given.items() if value != ""}
 
 
-def _ask(field: Field) -> str:
+def _ask(field: Field, *, defaults: bool) -> str:
     note(f"\n{field.label}{'' if field.required else ' (optional)'}: {field.help}")
-    prompt = f"{field.name}{f' [{field.default}]' if field.default else ''}: "
+    prompt = f"{field.name}{f' [{field.default}]' if defaults and field.default else ''}: "
     if field.secret:
         return getpass.getpass(prompt)
     sys.stderr.write(prompt)

@@ -19,6 +19,8 @@ from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", "next_at", "deadline")
 
+_ASKING = (ConnectionState.NEEDS_USER, ConnectionState.NEEDS_OPERATOR)
+
 
 def add_connection(connection: Connection, grant: SealedGrant, instead_of: str | None) -> Script[Connection]:
     yield from check_key(grant)
@@ -35,6 +37,7 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
             created_at=known.created_at,
             last_synced_at=known.last_synced_at,
             since=connection.since or known.since,
+            logins=known.logins + 1,
         )
         yield from _store(connection)
     yield from put_grant(grant)
@@ -60,9 +63,13 @@ def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Con
     )
     recovered = []
     for one in (_connection(row[0]) for row in rows):
-        if one.grant_environment == grant.environment and one.state is ConnectionState.NEEDS_USER:
-            recovered.append(attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None))
-            yield from _store(recovered[-1])
+        if one.grant_environment != grant.environment:
+            continue
+        one = attrs.evolve(one, logins=one.logins + 1, refusals=0)
+        if one.state in _ASKING:
+            one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)
+            recovered.append(one)
+        yield from _store(one)
     return tuple(recovered)
 
 

@@ -1,0 +1,164 @@
+"""Grants that nobody uses: renewed before they lapse, and their end told where only the user can help."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+
+from brokersync.events import LoginEnding
+from brokersync.plugin import AuthResult, BrokerAuthError, BrokerTokenExpiredError, BrokerUnavailableError, Secret
+from brokersync.records import ConnectionState
+
+from .broker import NOW, Broker, Desk, VirtualClock, open_desk
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NEVER = timedelta(days=9999)
+
+
+def ending(lasts: timedelta) -> Callable[[str], AuthResult]:
+    return lambda user: AuthResult(
+        identity=user, access_token=Secret("hidden"), refresh_token=Secret("hidden"), grant_expires_at=NOW + lasts
+    )
+
+
+def sliding(desk: Desk, lasts: timedelta) -> Callable[[AuthResult], AuthResult]:
+    """Each renewal moves the end; a grant that has lapsed is dead."""
+
+    def renewed(auth: AuthResult) -> AuthResult:
+        now = desk.clock.now()
+        assert auth.grant_expires_at is not None
+        if auth.grant_expires_at <= now:
+            raise BrokerTokenExpiredError("The grant has lapsed.")
+        return attrs.evolve(auth, access_token=Secret(f"hidden {now}"), grant_expires_at=now + lasts)
+
+    return renewed
+
+
+def fixed(auth: AuthResult) -> AuthResult:
+    return attrs.evolve(auth, access_token=Secret(f"{auth.access_token} hidden"))
+
+
+def impossible(_: AuthResult) -> AuthResult:
+    raise BrokerTokenExpiredError("It can not be renewed.")
+
+
+async def live(desk: Desk, lasts: timedelta, step: timedelta = HOUR) -> None:
+    """Nobody syncs; the planner is called every hour."""
+    for _ in range(lasts // step):
+        desk.clock.advance(seconds=step.total_seconds())
+        await desk.bs.run_due()
+
+
+async def test_a_grant_that_lapses_in_a_day_is_kept_alive_for_weeks(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+    desk.broker.renewal = sliding(desk, 26 * HOUR)
+    async with desk.bs:
+        await desk.connect("ann")
+        await live(desk, 14 * DAY)
+        assert await desk.bs.renew_grants() == ()
+        assert 14 <= desk.broker.renewals <= 14 * 2
+        assert desk.heard(LoginEnding) == []
+        assert desk.broker.logins == ["ann"]
+
+
+async def test_a_grant_with_a_far_end_is_left_alone_until_it_comes_near(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(90 * DAY)), sync_every=NEVER)
+    desk.broker.renewal = sliding(desk, 90 * DAY)
+    async with desk.bs:
+        await desk.connect("ann")
+        await live(desk, 82 * DAY, 6 * HOUR)
+        assert desk.broker.renewals == 0
+        await live(desk, 8 * DAY, 6 * HOUR)
+        assert desk.broker.renewals == 1
+        assert desk.heard(LoginEnding) == []
+
+
+async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await live(desk, 22 * DAY)
+        assert desk.heard(LoginEnding) == []
+        await live(desk, 9 * DAY)
+        (told,) = desk.heard(LoginEnding)
+        assert (told.provider, told.connection_id, told.until) == ("toy", name, NOW + 30 * DAY)
+        assert "ends on 2030-03-31 at 09:00 UTC" in told.reason
+        assert desk.broker.renewals <= 8, "once a day, for seven days"
+        assert "hidden" not in repr(desk.events)
+
+
+async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=impossible), sync_every=NEVER)
+    async with desk.bs:
+        await desk.connect("ann")
+        await live(desk, 31 * DAY, 6 * HOUR)
+        assert len(desk.heard(LoginEnding)) == 1
+        assert desk.broker.logins == ["ann"], "a login would change nothing"
+
+
+async def test_a_new_login_with_a_new_end_is_told_of_again(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(5 * DAY), renewal=impossible), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await live(desk, DAY)
+        await desk.bs.reauthenticate(name, {})
+        await live(desk, DAY)
+        assert len(desk.heard(LoginEnding)) == 1, "the end is the same"
+        desk.broker.login = ending(40 * DAY)
+        await desk.bs.reauthenticate(name, {})
+        await live(desk, 35 * DAY, 6 * HOUR)
+        assert [event.until for event in desk.heard(LoginEnding)] == [NOW + 5 * DAY, NOW + 40 * DAY]
+
+
+async def test_of_two_workers_one_looks_after_a_grant(tmp_path: Path) -> None:
+    broker, clock = Broker(login=ending(2 * DAY), renewal=fixed), VirtualClock()
+    one, two = (open_desk(tmp_path, broker, clock, sync_every=NEVER) for _ in range(2))
+    async with one.bs, two.bs:
+        await one.connect("ann")
+        await asyncio.gather(*(desk.bs.renew_grants() for desk in (one, two) for _ in range(5)))
+        assert broker.renewals == 1
+        await asyncio.gather(*(desk.bs.renew_grants() for desk in (one, two) for _ in range(5)))
+        assert len(one.heard(LoginEnding) + two.heard(LoginEnding)) == 1
+
+
+async def test_a_renewal_that_fails_is_an_answer_and_is_tried_again_in_time(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+
+    def away(_: AuthResult) -> AuthResult:
+        raise BrokerUnavailableError("HTTP 503.")
+
+    desk.broker.renewal = away
+    async with desk.bs:
+        await desk.connect("ann", "bob")
+        problems = await desk.bs.renew_grants()
+        assert [type(problem) for problem in problems] == [BrokerUnavailableError] * 2
+        assert await desk.bs.renew_grants() == (), "not again at once"
+        desk.broker.renewal = sliding(desk, 26 * HOUR)
+        await live(desk, 3 * DAY)
+        assert desk.heard(LoginEnding) == []
+        assert desk.broker.logins == ["ann", "bob"]
+
+
+async def test_a_login_whose_user_is_asked_already_is_left_alone(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=impossible), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = lambda user: BrokerAuthError("Revoked.")
+        await desk.bs.run_due()
+        assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER
+        told, renewals = len(desk.heard(LoginEnding)), desk.broker.renewals
+        await live(desk, DAY)
+        assert (len(desk.heard(LoginEnding)), desk.broker.renewals) == (told, renewals)
+
+
+async def test_a_call_for_one_owner_looks_after_that_owners_grants(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=fixed), sync_every=NEVER)
+    async with desk.bs:
+        await desk.connect("ann", owner="alice")
+        await desk.connect("ann", owner="bob")
+        await desk.bs.renew_grants("bob")
+        assert desk.broker.renewals == 1

@@ -195,6 +195,26 @@ async def test_what_fails_for_one_canary_is_asked_of_another_next_time(tmp_path:
         assert len(desk.heard(IncidentClosed)) == 1
 
 
+async def test_a_long_sync_that_gets_its_pages_keeps_three_broken_connections_from_being_an_incident(
+    tmp_path: Path,
+) -> None:
+    desk = open_desk(tmp_path, retry=RetrySettings(attempts=1))
+    async with desk.bs:
+        long, *broken = await desk.connect("long", "ben", "cid", "dot")
+        desk.broker.failing = lambda user: None if user == "long" else away(user)
+        desk.broker.pages = len(broken) + 1
+
+        async def another_fails(number: int) -> None:
+            if desk.broker.asked[-1] == "long" and number < len(broken):
+                await desk.bs.run(broken[number])
+                desk.clock.advance(seconds=11)
+
+        desk.broker.on_page = another_fails
+        assert isinstance(await desk.bs.run(long), Done)
+        assert len(desk.broker.asked) >= 2 * len(broken)
+        assert desk.heard(IncidentOpened) == []
+
+
 @pytest.mark.parametrize("kept", [True, False])
 async def test_what_was_begun_keeps_its_place_through_an_incident(tmp_path: Path, *, kept: bool) -> None:
     desk = open_desk(tmp_path, retry=RetrySettings(attempts=1))

@@ -51,14 +51,14 @@ class Scheduling(Connections):
         when it is back.
         """
         now = now or self._shared.clock.now()
-        found = await self._store.due_connections(owner, now)
+        incidents = {one.provider: one.incident for one in await self._store.broker_healths() if one.incident}
+        waits = [name for name, one in incidents.items() if one.closed_at is None and now < one.probe_at]
         by_broker: dict[str, list[Connection]] = {}
-        for one in found:
+        for one in await self._store.due_connections(owner, now, waits):
             by_broker.setdefault(one.provider, []).append(one)
         ready: list[Connection] = []
         for provider, waiting in by_broker.items():
-            incident = (await self._store.broker_health(provider)).incident
-            ready += _ready(waiting, incident, now) if incident else waiting
+            ready += _ready(waiting, incidents[provider], now) if provider in incidents else waiting
         return tuple(sorted(ready, key=lambda one: self._rank(one, now)))
 
     async def run_due(
@@ -159,7 +159,5 @@ class Scheduling(Connections):
 def _ready(waiting: Sequence[Connection], incident: Incident, now: datetime) -> list[Connection]:
     if incident.closed_at is not None:
         return [one for one in waiting if now >= incident.closed_at + share(one.connection_id)]
-    if now < incident.probe_at:
-        return []
     # another one each time: what is wrong with one connection must not keep the broker from being seen back
     return [waiting[incident.probes % len(waiting)]]

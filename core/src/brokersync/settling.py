@@ -28,6 +28,7 @@ from brokersync.states import Cause, moved
 from brokersync.sync.deadline import last_safe_moment, next_sync
 from brokersync.sync.report import ReportBuilder
 
+_ANSWERS_COUNT_EVERY = timedelta(seconds=10)
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=1)
 _FIRST_DOUBT = timedelta(minutes=5)
@@ -42,16 +43,16 @@ class Settler:
     def __init__(self, shared: Shared, connection: Connection, report: ReportBuilder, sink: EventSink) -> None:
         self._shared, self._connection, self._report, self._sink = shared, connection, report, sink
         self._began = shared.clock.now()
-        self._answered = False
+        self._answered_at: datetime | None = None
         self.manifest: Manifest | None = None
         self.readable: Sequence[str] | None = None
 
     async def answered(self) -> None:
-        """The broker has answered, so that it is not away; said at each answer, it costs at the first."""
-        if self._answered:
-            return
-        self._answered = True
+        """The broker has answered, so that it is not away; said at each answer, it costs a look now and then."""
         name, now = self._connection.provider, self._shared.clock.now()
+        if self._answered_at is not None and now - self._answered_at < _ANSWERS_COUNT_EVERY:
+            return
+        self._answered_at = now
         health = await self._shared.store.broker_health(name)
         if not health.failed and health.open is None:
             return
@@ -67,6 +68,10 @@ class Settler:
                     kept_waiting=after.incident.kept_waiting,
                 )
             )
+
+    @property
+    def _answered(self) -> bool:
+        return self._answered_at is not None
 
     async def finished(self, outcome: Done | Deferred) -> Done | Deferred:
         """The engine came to its end; the answer is what the caller is told."""

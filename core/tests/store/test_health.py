@@ -47,6 +47,7 @@ async def test_an_incident_is_opened_once_by_those_who_race_for_it(store: Store)
     (incident,) = await store.incidents()
     assert (await store.broker_health("toy")).open == incident
     assert (await store.broker_health("other")) == BrokerHealth(provider="other")
+    assert await store.broker_healths() == (await store.broker_health("toy"),)
 
 
 async def test_of_many_who_want_to_probe_one_does(store: Store) -> None:
@@ -93,6 +94,8 @@ async def test_what_is_due_is_what_its_state_and_time_say(store: Store) -> None:
     found = [one.connection_id for one in await store.due_connections("o", START)]
     assert sorted(found) == ["asks-and-is-probed", "due", "new", "operator"]
     assert len(await store.due_connections(None, START)) == 5
+    assert await store.due_connections(None, START, ["toy"]) == ()
+    assert len(await store.due_connections(None, START, ["other"])) == 5
 
 
 async def test_a_connection_is_moved_by_a_rule_over_what_it_is_now(store: Store) -> None:

@@ -20,6 +20,11 @@ def broker_health(provider: str) -> Script[BrokerHealth]:
     return BrokerHealth(provider=provider) if row is None else _health(row[0])
 
 
+def broker_healths() -> Script[tuple[BrokerHealth, ...]]:
+    rows = yield Fetch("SELECT data FROM broker_health ORDER BY provider")
+    return tuple(_health(row[0]) for row in rows)
+
+
 def change_health(
     provider: str, now: datetime, rule: Callable[[BrokerHealth, int, int], BrokerHealth | None]
 ) -> Script[tuple[BrokerHealth, BrokerHealth | None]]:

@@ -140,8 +140,13 @@ class Store(Protocol):
     ) -> tuple[Connection, Connection] | None:
         """The connection before and after a pure rule; `None` when there is none of this id."""
 
-    async def due_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
-        """Those whose `next_at` has come, and active ones that have none; oldest first."""
+    async def due_connections(
+        self, owner: str | None, now: datetime, but_not: Sequence[str] = ()
+    ) -> tuple[Connection, ...]:
+        """Those whose `next_at` has come, and active ones that have none, `but_not` of these brokers; oldest first."""
+
+    async def broker_healths(self) -> tuple[BrokerHealth, ...]:
+        """Of each broker that has failed or been away."""
 
     async def broker_health(self, provider: str) -> BrokerHealth: ...
 

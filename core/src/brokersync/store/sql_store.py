@@ -111,8 +111,13 @@ class SqlStore(ABC):
     ) -> tuple[Connection, Connection] | None:
         return await self._write(lambda: connections.move_connection(connection_id, rule))
 
-    async def due_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
-        return await self._read(lambda: connections.due_connections(owner, now))
+    async def due_connections(
+        self, owner: str | None, now: datetime, but_not: Sequence[str] = ()
+    ) -> tuple[Connection, ...]:
+        return await self._read(lambda: connections.due_connections(owner, now, but_not))
+
+    async def broker_healths(self) -> tuple[BrokerHealth, ...]:
+        return await self._read(health.broker_healths)
 
     async def broker_health(self, provider: str) -> BrokerHealth:
         return await self._read(lambda: health.broker_health(provider))

@@ -15,6 +15,7 @@ import attrs
 from brokersync import BrokerSync, ProviderRegistry, Settings
 from brokersync.events import Event
 from brokersync.manifest import parse_manifests
+from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
     AssetClass,
     AuthResult,
@@ -194,7 +195,7 @@ class Desk:
 
 
 def open_desk(
-    folder: Path,
+    place: Path | str,
     broker: Broker | None = None,
     clock: VirtualClock | None = None,
     retention: str = "unlimited",
@@ -202,10 +203,11 @@ def open_desk(
     manifest: str = MANIFEST,
     **settings: Any,
 ) -> Desk:
-    """A desk; enter its `bs`."""
+    """A desk over the store at a place, or over a file in a folder; enter its `bs`."""
     broker, clock, events = broker or Broker(), clock or VirtualClock(), list[Event]()
     bs = BrokerSync.open(
-        folder / "store.db",
+        place / "store.db" if isinstance(place, Path) else place,
+        keys=MasterKeys(bytes(32)),
         settings=Settings(**settings),
         registry=registry_of(broker, retention, manifest),
         clock=clock,

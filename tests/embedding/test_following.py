@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,10 +72,10 @@ async def test_a_reader_goes_on_from_its_position(tmp_path: Path) -> None:
         assert await take(desk, 1, since=first.position) == [second]
 
 
-async def test_a_commit_of_another_process_is_seen_by_looking(tmp_path: Path) -> None:
+async def test_a_commit_of_another_process_is_seen_by_looking(stores: Any) -> None:
     clock = HeardClock()
-    desk = open_desk(tmp_path, clock=clock)
-    other = open_desk(tmp_path, broker=desk.broker, clock=clock)
+    desk = open_desk(stores.place, clock=clock)
+    other = open_desk(stores.place, broker=desk.broker, clock=clock)
     async with desk.bs, other.bs:
         (name,) = await desk.connect("ann")
         reader = asyncio.create_task(take(desk, 2))
@@ -114,8 +115,8 @@ async def test_it_ends_when_brokersync_closes(tmp_path: Path) -> None:
     assert [change async for change in desk.bs.follow("alice")] == []
 
 
-async def test_many_readers_and_writers_miss_and_repeat_nothing(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, clock=StandingClock())
+async def test_many_readers_and_writers_miss_and_repeat_nothing(stores: Any) -> None:
+    desk = open_desk(stores.place, clock=StandingClock())
     desk.broker.pages = 3
     async with desk.bs:
         names = await desk.connect(*(f"user {one}" for one in range(8)))

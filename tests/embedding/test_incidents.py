@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,8 @@ async def test_a_broker_away_for_six_hours_is_one_incident_for_all_connections(
         assert desk.heard(ConnectionNeedsUser) == []
 
 
-async def test_those_that_waited_come_back_over_a_minute_and_not_at_once(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_those_that_waited_come_back_over_a_minute_and_not_at_once(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         await desk.connect(*(f"user {one}" for one in range(40)))
         await fail_all(desk)
@@ -114,8 +115,8 @@ async def test_an_incident_makes_every_run_wait_without_a_request(tmp_path: Path
         assert desk.broker.asked == []
 
 
-async def test_of_many_runs_at_the_time_of_a_probe_one_asks_and_asks_once(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_of_many_runs_at_the_time_of_a_probe_one_asks_and_asks_once(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         names = await desk.connect("ann", "ben", "cid", "dot")
         await fail_all(desk)
@@ -126,12 +127,12 @@ async def test_of_many_runs_at_the_time_of_a_probe_one_asks_and_asks_once(tmp_pa
         assert len(desk.heard(IncidentOpened)) == 1
 
 
-async def test_another_process_takes_part_in_the_same_incident(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_another_process_takes_part_in_the_same_incident(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         names = await desk.connect("ann", "ben", "cid")
         await fail_all(desk)
-        other = open_desk(tmp_path, clock=desk.clock)
+        other = open_desk(stores.place, clock=desk.clock)
         async with other.bs:
             assert isinstance(await other.bs.run(names[0]), Deferred)
             assert other.broker.asked == []

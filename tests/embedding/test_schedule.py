@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,9 +136,9 @@ async def test_no_more_than_the_given_number_run_at_a_time(tmp_path: Path) -> No
         assert most == 3
 
 
-async def test_workers_that_share_a_store_run_each_connection_once(tmp_path: Path) -> None:
-    first = open_desk(tmp_path)
-    second = open_desk(tmp_path, broker=first.broker, clock=first.clock)
+async def test_workers_that_share_a_store_run_each_connection_once(stores: Any) -> None:
+    first = open_desk(stores.place)
+    second = open_desk(stores.place, broker=first.broker, clock=first.clock)
     async with first.bs, second.bs:
         names = await first.connect(*(f"user {one}" for one in range(12)))
         ends = await asyncio.gather(first.bs.run_due(), second.bs.run_due())

@@ -36,6 +36,7 @@ from brokersync.plugin import (
 
 NOW = datetime(2030, 3, 1, 9, tzinfo=UTC)
 KEY = "toy"
+KEYS = MasterKeys(bytes(32))
 MANIFEST = """
 key = "toy"
 display_name = "Toy"
@@ -207,7 +208,7 @@ def open_desk(
     broker, clock, events = broker or Broker(), clock or VirtualClock(), list[Event]()
     bs = BrokerSync.open(
         place / "store.db" if isinstance(place, Path) else place,
-        keys=MasterKeys(bytes(32)),
+        keys=KEYS,
         settings=Settings(**settings),
         registry=registry_of(broker, retention, manifest),
         clock=clock,

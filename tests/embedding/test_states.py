@@ -20,7 +20,7 @@ from brokersync.plugin import BrokerError, BrokerTokenExpiredError, BrokerUnavai
 from brokersync.records import ConnectionState, Deferred, Done
 from brokersync.service import BrokerSync
 
-from .broker import Desk, open_desk
+from .broker import KEYS, Desk, open_desk
 
 ACTIVE, USER, OPERATOR, PAUSED = ConnectionState
 
@@ -154,7 +154,12 @@ async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(
         registry = desk.bs.registry
     heard: list[Event] = []
     async with BrokerSync.open(
-        tmp_path / "store.db", registry=ProviderRegistry(), settings=Settings(), clock=desk.clock, events=heard.append
+        tmp_path / "store.db",
+        registry=ProviderRegistry(),
+        keys=KEYS,
+        settings=Settings(),
+        clock=desk.clock,
+        events=heard.append,
     ) as bs:
         for _ in range(2):
             (end,) = (await bs.run_due()).values()
@@ -166,7 +171,7 @@ async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(
         assert known.remedy
     assert len([event for event in heard if type(event) is ConnectionNeedsOperator]) == 1
     async with BrokerSync.open(
-        tmp_path / "store.db", registry=registry, settings=Settings(), clock=desk.clock, events=heard.append
+        tmp_path / "store.db", registry=registry, keys=KEYS, settings=Settings(), clock=desk.clock, events=heard.append
     ) as bs:
         await bs.run_due()
         assert (await bs.connection(name)).state is ACTIVE

@@ -70,6 +70,15 @@ class GrantSettings:
 
 
 @attrs.frozen(kw_only=True)
+class KeepSettings:
+    """How long is kept: what brokers sent (`raw`), the reports of syncs (`logs`), the feed of changes (`feed`)."""
+
+    raw: timedelta = attrs.field(default=timedelta(days=90), validator=_above_zero)
+    logs: timedelta = attrs.field(default=timedelta(days=90), validator=_above_zero)
+    feed: timedelta = attrs.field(default=timedelta(days=400), validator=_above_zero)
+
+
+@attrs.frozen(kw_only=True)
 class BrokerSettings:
     """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
 
@@ -102,6 +111,7 @@ class Settings:
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
     grants: GrantSettings = GrantSettings()
+    keep: KeepSettings = KeepSettings()
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

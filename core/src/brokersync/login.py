@@ -88,6 +88,10 @@ class OpenLogin:
             return ()
         return await self._provider.spec.diagnose(self._provider.context, auth)
 
+    async def revoke(self, auth: AuthResult) -> bool:
+        """Have the broker end this login; `False` where the plugin knows no way."""
+        return await self._provider.revoke(auth)
+
     async def __aenter__(self) -> Self:
         return self
 

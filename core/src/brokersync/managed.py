@@ -109,6 +109,14 @@ class ManagedProvider:
             with self._border("get_trades"):
                 await pages.aclose()
 
+    async def revoke(self, auth: AuthResult) -> bool:
+        """Have the broker end a login; `False` where the plugin knows no way."""
+        if self.spec.consent is None:
+            return False
+        with self._border("revoke"):
+            await self.spec.consent(self.context).revoke(auth)
+        return True
+
     async def aclose(self) -> None:
         """Close the plugin's provider and the context that was made for it; again does nothing."""
         if self._closed:

@@ -44,13 +44,15 @@ class ChangeKind(StrEnum):
 
 
 class ChangeCause(StrEnum):
-    """What made a change: the broker's answer, a correction, a late fee, a newer plugin, or a file the user gave."""
+    """What made a change: the broker's answer, a correction, a late fee, a newer plugin, a file the user gave, or that
+    the user had an account erased."""
 
     BROKER = "broker"
     CORRECTION = "correction"
     LATE_FEE = "late_fee"
     PLUGIN = "plugin"
     FILE = "file"
+    ERASED = "erased"
 
 
 @attrs.frozen(kw_only=True)
@@ -252,6 +254,32 @@ class Deferred:
     until: datetime
     reason: str
     report: SyncReport
+
+
+@attrs.frozen(kw_only=True)
+class Disconnected:
+    """What the end of a connection did: whether the broker was told, and how many accounts and trades were erased."""
+
+    revoked: bool = False
+    accounts: int = 0
+    trades: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Forgotten:
+    """How many rows of an owner went, per table, and where bytes of them may still be, in sentences."""
+
+    rows: Mapping[str, int]
+    remains: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Pruned:
+    """How much was old enough to go: raw rows, reports of syncs, entries of the feed."""
+
+    raw: int = 0
+    logs: int = 0
+    feed: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -93,6 +93,7 @@ class Run:
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as lease:
             if lease is None:
                 return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
+            await self._still_there()
             if self._options.only_due and (since := await self._synced_meanwhile()):
                 return self.put_off(since, "Another worker has just synced this connection.")
             if incident is not None and (waiting := await self._take_probe()):
@@ -115,6 +116,13 @@ class Run:
         if self._stopping and isinstance(outcome, Deferred):
             return await self._settler.stopped()
         return await self._settler.finished(outcome)
+
+    async def _still_there(self) -> None:
+        """Looked up under the lease: a connection that ends later ends the lease with it."""
+        if await self._shared.store.connection(self._connection.connection_id) is None:
+            raise BrokerConfigError(
+                f"The connection {self._connection.connection_id} has just ended.", remedy="Connect again to go on."
+            )
 
     async def _synced_meanwhile(self) -> datetime | None:
         """When it is due next, where that is not now: between being found due and being leased, others may have it."""

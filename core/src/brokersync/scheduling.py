@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from brokersync.connections import Connections
 from brokersync.errors import StoreError
@@ -17,9 +17,13 @@ from brokersync.settling import transition
 from brokersync.states import Cause, moved
 from brokersync.sync.deadline import Urgency, urgency
 
+_PRUNED_EVERY = timedelta(hours=1)
+
 
 class Scheduling(Connections):
     """Runs connections, pauses them, and knows whose turn it is."""
+
+    _pruned_at: datetime | None = None
 
     async def run(
         self,
@@ -67,8 +71,9 @@ class Scheduling(Connections):
         """Run once each connection that is due, so many at a time, and answer how each ended, by connection.
 
         What fails for one keeps no other from being run and is its answer. One that another worker has is left to it.
-        Grants that would lapse are renewed on the way, see `renew_grants`.
-        Call it every minute or so: from a loop, a task queue or cron, in as many processes as you like.
+        Grants that would lapse are renewed on the way, see `renew_grants`, and once an hour what is older than it is to
+        be kept is deleted, as `prune` does. Call it every minute or so: from a loop, a task queue or cron, in as many
+        processes as you like.
         """
         ends: dict[str, Done | Deferred | Exception] = {}
         places = asyncio.Semaphore(concurrency)
@@ -86,7 +91,15 @@ class Scheduling(Connections):
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
+        await self._prune_now_and_then()
         return ends
+
+    async def _prune_now_and_then(self) -> None:
+        now = self._shared.clock.now()
+        if self._pruned_at is None or now - self._pruned_at >= _PRUNED_EVERY:
+            self._pruned_at = now
+            with suppress(StoreError):  # what is left is pruned the next time
+                await self._store.prune(now, self._shared.settings.keep)
 
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:
         """Leave a connection alone until `resume`; a sync under way here ends at its next page."""

@@ -112,6 +112,7 @@ async def test_the_last_report_is_the_latest_logged(store: SqlStore) -> None:
     assert await store.last_report("c") is None
     await store.log_sync("c", {"pages": 1}, START)
     await store.log_sync("c", {"pages": 2}, START + DAY)
+    await store.add_connection(connection("d", identity="j"), grant(identity="j"))
     await store.log_sync("d", {"pages": 3}, START + DAY)
     assert await store.last_report("c") == {"pages": 2}
     assert (await store.connections())[0].last_synced_at == START + DAY
@@ -119,6 +120,8 @@ async def test_the_last_report_is_the_latest_logged(store: SqlStore) -> None:
 
 async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(store: SqlStore) -> None:
     first = BrokerAccount(account_id="A", environment="live", name="Old", opened_at=START)
+    for one in (connection(), connection("d", identity="j")):
+        await store.add_connection(one, grant(identity=one.identity))
     await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")])
     await store.put_accounts(connection(), [attrs.evolve(first, name="New")])
     await store.put_accounts(connection("d"), [attrs.evolve(first, account_id="C")])

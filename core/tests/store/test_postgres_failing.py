@@ -195,7 +195,7 @@ async def test_two_that_wait_for_each_other_both_end(store: PostgresStore) -> No
 async def test_a_write_that_is_refused_is_told_and_leaves_nothing(store: PostgresStore) -> None:
     def script() -> Script[None]:
         yield from execute("UPDATE feed_head SET position = 7")
-        yield from execute("INSERT INTO feed_head VALUES (1, 1, 1)")
+        yield from execute("INSERT INTO feed_head VALUES (1, 1)")
 
     with pytest.raises(StoreError, match="UniqueViolation") as caught:
         await store._write(script)

@@ -10,6 +10,7 @@ import cyclopts
 from brokersync.cli import (
     connect,
     coverage,
+    custody,
     demo,
     explain,
     match,
@@ -57,6 +58,10 @@ def build() -> cyclopts.App:
     app.command(renormalise.renormalise)
     app.command(migrate.migrate)
     app.command(sandbox.sandbox)
+    app.command(custody.disconnect)
+    app.command(custody.export)
+    app.command(custody.forget)
+    app.command(custody.rotate_key)
     return app
 
 

@@ -16,6 +16,7 @@ from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
 if TYPE_CHECKING:
     from brokersync.manifest import Field, Manifest
+    from brokersync.records import Connection
     from brokersync.service import BrokerSync
 
 
@@ -61,7 +62,7 @@ async def _connect(
             broker, owner=common.owner, fields=fields, environment=environment, label=label, since=start
         )
         accounts = await bs.accounts(connection.connection_id, common.owner)
-        advice = await _advice(bs, connection.connection_id)
+        advice = await _advice(bs, connection)
     if common.json:
         from brokersync.converter import to_json
 
@@ -117,10 +118,10 @@ async def _reconnect(connection_id: str, pairs: tuple[str, ...], fields_from: Pa
     return Exit.DONE
 
 
-async def _advice(bs: BrokerSync, connection_id: str) -> list[str]:
+async def _advice(bs: BrokerSync, connection: Connection) -> list[str]:
     """The login works and is kept, so advice that can not be had now keeps nobody from going on."""
     try:
-        return list(await bs.diagnose(connection_id))
+        return list(await bs.diagnose(connection.connection_id, connection.owner))
     except BrokerRetryableError:
         return []
 

@@ -91,7 +91,7 @@ async def _connected(bs: BrokerSync, owner: str) -> _Connected:
     """The accounts that a connection reads, and from when on: the connection that reads furthest back counts."""
     found: dict[tuple[str, str, str], tuple[BrokerAccount, datetime | None]] = {}
     for connection in await bs.connections(owner):
-        for account in await bs.accounts(connection.connection_id):
+        for account in await bs.accounts(connection.connection_id, owner):
             key = (connection.provider, account.environment, account.account_id)
             since = connection.since
             if key in found:

@@ -42,7 +42,7 @@ async def _status(common: Common) -> int:
 async def _connection(bs: BrokerSync, connection: Connection) -> dict[str, Any]:
     from brokersync.converter import to_json
 
-    last = await bs.last_report(connection.connection_id)
+    last = await bs.last_report(connection.connection_id, connection.owner)
     return {**to_json(connection), "last_report": last}
 
 

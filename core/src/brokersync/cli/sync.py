@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, parse_day, print_json
 from brokersync.cli.exits import Exit, exit_of
-from brokersync.errors import BrokerConfigError, BrokerError
+from brokersync.errors import BrokerConfigError, BrokerError, StoreError
 
 if TYPE_CHECKING:
     from brokersync.events import EventSink
@@ -63,6 +64,8 @@ async def _sync(
         chosen = await _chosen(bs, names, common.owner)
         with SyncProgress(chosen) as progress:
             results = await sync_all(bs, chosen, events=progress, sources=sources or None, again_from=start, wait=wait)
+        with suppress(StoreError):  # what is too old to keep is in nobody's way; the next sync tries again
+            await bs.prune()
         zone_of = zones(bs.registry)
     if common.json:
         print_json({"syncs": [as_json(result) for result in results]})

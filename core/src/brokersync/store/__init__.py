@@ -2,6 +2,7 @@
 
 from brokersync.store.cache import StoreCache
 from brokersync.store.explaining import BookingSearch, StoredBooking
+from brokersync.store.exporting import EXPORTED
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.renormalising import KeptRow, Renewed, RenewedPage, TradeDifference
@@ -9,6 +10,7 @@ from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
 
 __all__ = [
+    "EXPORTED",
     "BookingSearch",
     "KeptRow",
     "KeyReplacedError",

@@ -45,6 +45,10 @@ def put_accounts(
     owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
 ) -> Script[None]:
     """Keep what the broker says of its accounts, and which connection sees them."""
+    if connection_id is not None:
+        row = yield from fetch_one("SELECT 1 FROM connections WHERE connection_id = ? {for_update}", connection_id)
+        if row is None:
+            return  # it has ended, and must leave nothing behind
     told = {(account.environment, account.account_id): account for account in accounts}
     numbers = yield from numbers_of(owner, provider, told)
     yield from describe(numbers, told)

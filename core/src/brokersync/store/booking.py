@@ -15,7 +15,7 @@ from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
-from brokersync.store.rows import booking_content, compact, load_booking, pack_raw
+from brokersync.store.rows import booking_content, compact, load_booking, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
 from brokersync.types import BookingEffect, TradeBooking
@@ -213,5 +213,5 @@ def _write_raw(
     page: PageCommit, rows: Sequence[_Row], news: Sequence[bool], kept: Mapping[tuple[int, str], _Kept]
 ) -> Script[None]:
     raws = {kept[row.key].number: row.raw for row, new in zip(rows, news, strict=True) if new and row.raw}
-    packed = [(number, pack_raw(raw), instant_text(page.at)) for number, raw in raws.items()]
+    packed = [(number, pack_raw(raw), sortable(page.at)) for number, raw in raws.items()]
     yield Put("raw_rows", ("booking", "data", "at"), packed, key=("booking",), replace=True)

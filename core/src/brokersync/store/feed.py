@@ -60,9 +60,9 @@ def feed_position() -> Script[int]:
 
 
 def changes(owner: str, since: int, limit: int) -> Script[tuple[Change, ...]]:
-    head = yield from fetch_one("SELECT kept_from FROM feed_head WHERE one = 1")
-    if since < head[0]:
-        raise FeedPositionError(since, int(head[0]))
+    row = yield from fetch_one("SELECT kept_from FROM feed_starts WHERE owner = ?", owner)
+    if row is not None and since < row[0]:
+        raise FeedPositionError(since, int(row[0]))
     rows = yield Fetch(
         "SELECT position, kind, cause, provider, environment, account_id, trade_id, revision, at, merged_into"
         " FROM changes JOIN accounts ON accounts.account = changes.account"

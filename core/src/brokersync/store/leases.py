@@ -42,6 +42,12 @@ def release_lease(lease: Lease) -> Script[None]:
         "UPDATE leases SET holder = '' WHERE name = ? AND holder = ? AND fence = ?",
         *(lease.name, lease.holder, lease.fence),
     )
+    # but for one that was taken when its owner had just been forgotten
+    yield from execute(
+        "DELETE FROM leases WHERE name = ? AND owner <> '' AND NOT EXISTS"
+        " (SELECT 1 FROM owner_keys WHERE owner_keys.owner = leases.owner)",
+        lease.name,
+    )
 
 
 def check_lease(lease: Lease) -> Script[None]:

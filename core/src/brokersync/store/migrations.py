@@ -54,12 +54,12 @@ def _note_layout() -> Script[None]:
 
 
 def _start_feed(position: int) -> Script[None]:
-    yield Put("feed_head", ("one", "position", "kept_from"), [(1, position, 0)], key=("one",))
+    yield Put("feed_head", ("one", "position"), [(1, position)], key=("one",))
 
 
 def _to_2() -> Script[None]:
     """Layout 1 was SQLite's alone: no leases, no schedule, no failing windows, positions numbered by the database."""
-    for name in ("store_layout", "feed_head", "leases", "failing_windows", "broker_health", "incidents"):
+    for name in ("store_layout", "feed_head", "feed_starts", "leases", "failing_windows", "broker_health", "incidents"):
         yield Create(name)
     for table, column in _NEW_IN_2:
         yield AddColumn(table, column)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from brokersync.config import KeepSettings
 from brokersync.dispositions import Folded
 from brokersync.incidents import BrokerHealth, Incident
 from brokersync.matching import NamedTrade
@@ -16,13 +17,16 @@ from brokersync.records import (
     AccountKey,
     Change,
     Connection,
+    Disconnected,
     FailedWindow,
+    Forgotten,
     Grant,
     KeptBooking,
     Lease,
     OpenRequest,
     PageCommit,
     PageOutcome,
+    Pruned,
     Span,
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
@@ -198,6 +202,26 @@ class Store(Protocol):
         """The lease until a later time; `None` when another has taken it over."""
 
     async def release_lease(self, lease: Lease) -> None: ...
+
+    async def disconnect(self, connection: Connection, *, erase: bool, at: datetime) -> Disconnected | None:
+        """End a connection and all work on it; its accounts and trades stay. `None` when it has gone already.
+
+        With `erase` those go that no other connection sees; each trade that goes is a change of the feed.
+        """
+
+    async def shares_grant(self, connection: Connection) -> bool:
+        """Whether another connection of the owner uses the same login."""
+
+    async def forget(self, owner: str) -> Forgotten:
+        """Everything of an owner: the data key first, so that what is interrupted can be repeated but not read."""
+
+    async def export_page(
+        self, owner: str, table: str, after: tuple[Any, ...] | None, limit: int = 500
+    ) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
+        """Some of the owner's rows of a table, as records, and the place to go on from."""
+
+    async def prune(self, now: datetime, keep: KeepSettings) -> Pruned:
+        """Delete what is older than it is to be kept, in short transactions."""
 
     async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None: ...
 

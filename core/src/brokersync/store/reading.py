@@ -81,10 +81,12 @@ def trade(key: AccountKey, trade_id: str) -> Script[BrokerTrade | None]:
 
 
 def log_sync(connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool) -> Script[None]:
-    owner = report.get("owner")
+    row = yield from fetch_one("SELECT owner FROM connections WHERE connection_id = ? {for_update}", connection_id)
+    if row is None and report.get("connection_id") == connection_id:
+        return  # it has ended, and must leave nothing behind
     yield from execute(
         "INSERT INTO sync_log (connection_id, at, report, owner) VALUES (?, ?, ?, ?)",
-        *(connection_id, sortable(at), json.dumps(report, sort_keys=True), owner),
+        *(connection_id, sortable(at), json.dumps(report, sort_keys=True), row[0] if row else report.get("owner")),
     )
     if synced:
         yield from change_connection(connection_id, {"last_synced_at": at})
@@ -107,7 +109,11 @@ def counts(owner: str) -> Script[Mapping[AccountKey, Mapping[str, int]]]:
                 AND NOT EXISTS (SELECT 1 FROM trades t WHERE t.set_id = b.set_id)),
             (SELECT count(*) FROM quarantine q WHERE q.owner = a.owner AND q.provider = a.provider
                 AND q.account_id = a.account_id AND coalesce(q.environment, a.environment) = a.environment)
-        FROM accounts a WHERE owner = ? ORDER BY provider, environment, account_id
+        FROM accounts a WHERE owner = ? AND (data IS NOT NULL
+            OR EXISTS (SELECT 1 FROM connection_accounts c WHERE c.account = a.account)
+            OR EXISTS (SELECT 1 FROM bookings b WHERE b.account = a.account)
+            OR EXISTS (SELECT 1 FROM coverage s WHERE s.account = a.account))
+        ORDER BY provider, environment, account_id
         """,
         (owner,),
     )

@@ -106,7 +106,8 @@ TABLES: Final = (
         ("position",),
         indexes={"changes_by_owner": ("owner", "position")},
     ),
-    Table("feed_head", {"one": "int", "position": "int", "kept_from": "int"}, ("one",)),
+    Table("feed_head", {"one": "int", "position": "int"}, ("one",)),
+    Table("feed_starts", {"owner": "text", "kept_from": "int"}, ("owner",)),
     Table(
         "coverage",
         {"account": "int", "source": "text", "starts": "text", "ends": "text", "state": "text"},

@@ -8,24 +8,30 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from brokersync.config import KeepSettings
 from brokersync.incidents import BrokerHealth, Incident
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
     Change,
     Connection,
+    Disconnected,
     FailedWindow,
+    Forgotten,
     Grant,
     Lease,
     OpenRequest,
     PageCommit,
     PageOutcome,
+    Pruned,
     Span,
 )
 from brokersync.store import accounts as account_scripts
 from brokersync.store import (
     connections,
+    erasing,
     explaining,
+    exporting,
     failing,
     feed,
     grants,
@@ -34,6 +40,7 @@ from brokersync.store import (
     leases,
     migrations,
     progress,
+    pruning,
     reading,
     renormalising,
 )
@@ -46,6 +53,8 @@ from brokersync.store.sql import Script
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 R = TypeVar("R")
+
+_PRUNED_AT_ONCE = 1000
 
 
 class SqlStore(ABC):
@@ -70,6 +79,10 @@ class SqlStore(ABC):
 
     async def layout(self) -> int:
         return await self._read(migrations.layout)
+
+    @abstractmethod
+    async def _scrub(self) -> tuple[str, ...]:
+        """Leave no byte of what was deleted; where some may remain, in sentences."""
 
     async def data_key(self, owner: str, new: Callable[[], bytes]) -> bytes:
         return await self._write(lambda: keys.data_key(owner, new))
@@ -162,6 +175,35 @@ class SqlStore(ABC):
 
     async def release_lease(self, lease: Lease) -> None:
         await self._write(lambda: leases.release_lease(lease))
+
+    async def disconnect(self, connection: Connection, *, erase: bool, at: datetime) -> Disconnected | None:
+        return await self._write(lambda: erasing.disconnect(connection, erase=erase, at=at))
+
+    async def shares_grant(self, connection: Connection) -> bool:
+        return await self._read(lambda: erasing.shares_grant(connection))
+
+    async def forget(self, owner: str) -> Forgotten:
+        logins = await self._write(lambda: erasing.shut_out(owner))
+        history = await self._write(lambda: erasing.erase_history(owner))
+        return Forgotten(rows=logins | history, remains=await self._scrub())
+
+    async def export_page(
+        self, owner: str, table: str, after: tuple[Any, ...] | None, limit: int = 500
+    ) -> tuple[list[dict[str, Any]], tuple[Any, ...]]:
+        return await self._read(lambda: exporting.export_page(owner, table, after, limit))
+
+    async def prune(self, now: datetime, keep: KeepSettings) -> Pruned:
+        raw = await self._prune(pruning.prune_raw, now - keep.raw)
+        logs = await self._prune(pruning.prune_log, now - keep.logs)
+        changes = await self._prune(pruning.prune_feed, now - keep.feed)
+        await self._write(lambda: pruning.prune_rest(now))
+        return Pruned(raw=raw, logs=logs, feed=changes)
+
+    async def _prune(self, prune: pruning.Prune, before: datetime) -> int:
+        total = 0
+        while gone := await self._write(lambda: prune(before, _PRUNED_AT_ONCE)):
+            total += gone
+        return total
 
     async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None:
         await self._write(

@@ -98,6 +98,19 @@ class SqliteStore(SqlStore):
             raise
         return result
 
+    async def _scrub(self) -> tuple[str, ...]:
+        await self._do(self._rewrite)
+        return ("Copies of the store that were made before, backups among them, still hold it.",)
+
+    def _rewrite(self, db: sqlite3.Connection) -> None:
+        db.execute("VACUUM")
+        (blocked, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if blocked:
+            raise StoreError(
+                f"What was erased still stands in the log of {self.path}, which another process is reading.",
+                remedy="Repeat it when that process is done.",
+            )
+
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
             raise StoreError("The store is not open.", remedy="Use `async with BrokerSync(...)`, or call open() first.")

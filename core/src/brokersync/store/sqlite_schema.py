@@ -41,6 +41,8 @@ def prepare(db: sqlite3.Connection, run: Callable[[sqlite3.Connection, Script[No
     _use_wal(db)
     # a rotated refresh token must survive a power cut, so each commit reaches the disk
     db.execute("PRAGMA synchronous = FULL")
+    # what is deleted is overwritten
+    db.execute("PRAGMA secure_delete = ON")
     if ready:
         return
     db.execute("BEGIN IMMEDIATE")

@@ -50,6 +50,24 @@ async def test_a_login_orders_the_last_seven_business_days(provider: FlexProvide
     assert TOKEN not in repr(auth)
 
 
+async def test_a_login_at_night_leaves_out_the_day_that_is_not_made_up_yet(
+    provider: FlexProvider, clock: Any, service: Any, flex: Any
+) -> None:
+    clock.time = datetime(2024, 3, 20, 5, 30, tzinfo=UTC)  # a Wednesday, 01:30 in New York
+    service.script.append(flex.accepted())
+    await provider.authenticate(CREDENTIALS)
+    assert service.requests[0][2]["td"] == "20240318"
+
+
+@pytest.mark.parametrize("code", [1005, 1006, 1007, 1008])
+async def test_a_login_whose_first_statement_is_not_made_up_yet_lists_its_accounts_later(
+    provider: FlexProvider, service: Any, flex: Any, code: int
+) -> None:
+    service.script.append(flex.refused(code))
+    auth = await provider.authenticate(CREDENTIALS)
+    assert await provider.get_accounts(auth) == ()
+
+
 async def test_without_a_second_query_there_are_no_confirmations(
     provider: FlexProvider, service: Any, flex: Any
 ) -> None:

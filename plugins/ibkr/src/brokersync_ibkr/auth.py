@@ -5,8 +5,15 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Final
 
-from brokersync.plugin import AuthResult, BrokerConfigError, BrokerDataUnavailableError, ProviderContext
+from brokersync.plugin import (
+    AuthResult,
+    BrokerConfigError,
+    BrokerDataUnavailableError,
+    BrokerNotReadyError,
+    ProviderContext,
+)
 from brokersync_ibkr.client import FlexClient, Ordered
+from brokersync_ibkr.codes import NOT_FINALISED
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.dates import new_york_day
@@ -16,6 +23,8 @@ CONFIRMATIONS: Final = "confirmations"
 
 _FIRST_LOOK = 7
 _DAY = timedelta(days=1)
+# after a day's end; a login at night that asks for the day before would be refused until the morning
+_FINALISED_AFTER = timedelta(hours=6)
 
 
 async def log_in(client: FlexClient, context: ProviderContext, credentials: FlexCredentials) -> AuthResult:
@@ -25,11 +34,13 @@ async def log_in(client: FlexClient, context: ProviderContext, credentials: Flex
     belongs to one username and one selection of accounts. The statement on order lists the accounts later.
     """
     identity = f"query:{credentials.activity_query_id}"
-    days = last_business_days(new_york_day(context.clock.now()))
+    days = last_business_days(new_york_day(context.clock.now() - _FINALISED_AFTER))
     try:
         ordered = await client.check_login(identity, credentials.token, credentials.activity_query_id, days)
-    except BrokerDataUnavailableError:
+    except (BrokerDataUnavailableError, BrokerNotReadyError) as error:
         # said only after token and query were found good: the account is new, or nothing is finalised yet
+        if isinstance(error, BrokerNotReadyError) and error.code not in NOT_FINALISED:
+            raise
         ordered = None
     sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
     return AuthResult(
@@ -49,7 +60,7 @@ def query_of(auth: AuthResult, source: str) -> str:
 
 
 def last_business_days(today: date) -> Days:
-    """The last seven days before today that IBKR books on: a statement may never ask for the running day."""
+    """The last seven days before this one that IBKR books on: a statement may never ask for the running day."""
     open_days: list[date] = []
     day = today
     while len(open_days) < _FIRST_LOOK:

@@ -28,8 +28,10 @@ from brokersync_ibkr.guidance import FLEX_QUERIES, QUERY_REMEDY, REPORT_REMEDY, 
 
 REFERENCE_GONE: Final = "1017"
 NO_STATEMENT: Final = "1003"
+# a day that is over, but is not made up yet
+NOT_FINALISED: Final = frozenset({"1005", "1006", "1007", "1008"})
 # a statement that is ordered may answer these until it is generated
-PENDING: Final = frozenset({"1001", "1004", "1005", "1006", "1007", "1008", "1009", "1019", "1021"})
+PENDING: Final = frozenset({"1001", "1004", *NOT_FINALISED, "1009", "1019", "1021"})
 
 _SOON = timedelta(seconds=10)
 _LATER = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from brokersync.converter import to_json
 from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
-from brokersync.explaining import Explainer, Explanation, Question, file_log
+from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
 from brokersync.following import Following
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
@@ -209,6 +209,10 @@ class BrokerSync(Scheduling, Following, Custody):
             account=account, symbol=symbol, day=day, trade_id=trade_id, provider=provider, environment=environment
         )
         return await Explainer(self._shared, owner).explain(question)
+
+    async def outlook(self, owner: str) -> tuple[Outlook, ...]:
+        """Of each of the owner's connections: how far it is read, what comes next, and what stands in the way."""
+        return tuple([await outlook(self._shared, one) for one in await self._store.connections(owner)])
 
     async def renormalise(
         self,

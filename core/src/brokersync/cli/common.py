@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 from cyclopts import Parameter
 
@@ -115,11 +115,20 @@ def print_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """A line for the person at the terminal, broken between words; standard output stays for results."""
-    if sys.stderr.isatty():
+    _write(text, sys.stderr)
+
+
+def say(text: str) -> None:
+    """A line of a result, broken between words on a terminal."""
+    _write(text, sys.stdout)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    if stream.isatty():
         indent = " " * (len(text) - len(text.lstrip()))
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(text, width, subsequent_indent=indent + "  ", break_on_hyphens=False)
-    sys.stderr.write(text + "\n")
+    stream.write(text + "\n")
 
 
 def parse_day(text: str, name: str) -> datetime:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
 from brokersync.cli.spans import ZoneOf, days_text, zones
 from brokersync.errors import BrokerConfigError
 
 if TYPE_CHECKING:
-    from brokersync.records import Connection
+    from brokersync.explaining import Outlook
     from brokersync.service import BrokerSync
 
 
@@ -23,11 +23,11 @@ def status(*, common: Common = Common()) -> int:
 
 async def _status(common: Common) -> int:
     async with common.open() as bs:
-        connections = await bs.connections(common.owner)
+        found = await bs.outlook(common.owner)
         facts = {
             "owner": common.owner,
-            "connections": [await _connection(bs, one) for one in connections],
-            "incidents": await _incidents(bs, {one.provider for one in connections}),
+            "connections": [await _connection(bs, one) for one in found],
+            "incidents": await _incidents(bs, {one.connection.provider for one in found}),
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
             "quarantined": list(await bs.quarantined(common.owner)),
@@ -39,11 +39,12 @@ async def _status(common: Common) -> int:
     return Exit.DONE
 
 
-async def _connection(bs: BrokerSync, connection: Connection) -> dict[str, Any]:
+async def _connection(bs: BrokerSync, outlook: Outlook) -> dict[str, Any]:
     from brokersync.converter import to_json
 
-    last = await bs.last_report(connection.connection_id, connection.owner)
-    return {**to_json(connection), "last_report": last}
+    facts = to_json(outlook)
+    last = await bs.last_report(outlook.connection.connection_id, outlook.connection.owner)
+    return {**facts["connection"], "last_report": last, "obstacles": facts["obstacles"], "sources": facts["sources"]}
 
 
 async def _incidents(bs: BrokerSync, providers: set[str]) -> list[dict[str, Any]]:
@@ -82,25 +83,8 @@ def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
     if not facts["connections"] and not facts["accounts"]:
         sys.stdout.write("Nothing yet. Connect a broker with: brokersync connect BROKER\n")
         return
-    show_table(
-        ("connection", "label", "state", "last sync (UTC)"),
-        [
-            (
-                one["connection_id"],
-                one["label"],
-                one["state"],
-                (one["last_synced_at"] or "never")[:19].replace("T", " "),
-            )
-            for one in facts["connections"]
-        ],
-    )
-    for one in facts["connections"]:
-        if one["reason"]:
-            sys.stdout.write(f"  {one['connection_id']}: {one['reason']} {one['remedy'] or ''}".rstrip() + "\n")
-    for one in facts["incidents"]:
-        since, probe = (f"{one[name][:16].replace('T', ' ')} UTC" for name in ("opened_at", "probe_at"))
-        sys.stdout.write(f"  {one['provider']} does not answer since {since}; it is asked again at {probe}.\n")
-    sys.stdout.write("\n")
+    if facts["connections"]:
+        _show_connections(facts["connections"], zone_of)
     show_table(
         ("account", "trades", "cancelled", "waiting", "quarantined"),
         [
@@ -113,17 +97,68 @@ def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
         right=("trades", "cancelled", "waiting", "quarantined"),
     )
     sys.stdout.write("\n")
+    _show_history(facts, zone_of)
+
+
+def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf) -> None:
+    from brokersync.cli.tables import show_table
+
     show_table(
-        ("account", "source", "known history"),
+        ("connection", "label", "state", "last sync (UTC)", "next sync (UTC)"),
         [
             (
-                f"{one['provider']} {one['environment']} {one['account_id']}",
-                one["source"],
-                "\n".join(_span(span, zone_of(one["provider"], one["source"])) for span in one["spans"]),
+                one["connection_id"],
+                one["label"],
+                one["state"],
+                _minute(one["last_synced_at"]) or "never",
+                _minute(one["next_at"]) or ("as soon as it is run" if one["state"] == "active" else "not by itself"),
             )
-            for one in facts["coverage"]
+            for one in connections
         ],
+        whole=("connection", "state"),
+        wide=("label",),
     )
+    for one in connections:
+        name = one["connection_id"]
+        for obstacle in one["obstacles"]:
+            say(f"  {name}: {obstacle}")
+        if one["deadline"]:
+            say(f"  {name}: history vanishes; read it before {_minute(one['deadline'])} UTC")
+    sys.stdout.write("\n")
+
+
+def _show_history(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
+    """What is known of each account in each source, and what is read next."""
+    from brokersync.cli.tables import show_table
+
+    cells: dict[tuple[str, str, str, str], list[str]] = {}
+    for one in facts["coverage"]:
+        zone = zone_of(one["provider"], one["source"])
+        key = (one["provider"], one["environment"], one["account_id"], one["source"])
+        cells[key] = [_span(span, zone) for span in one["spans"]]
+    for connection in facts["connections"]:
+        for source in connection["sources"]:
+            account = source["account"]
+            key = (connection["provider"], account["environment"], account["account_id"], source["source"])
+            cells.setdefault(key, []).extend(_expected(source, zone_of(connection["provider"], source["source"])))
+    if not cells:
+        return
+    show_table(
+        ("account", "source", "known history, and what is read next"),
+        [(" ".join(key[:3]), key[3], "\n".join(lines)) for key, lines in cells.items()],
+    )
+
+
+def _expected(source: Mapping[str, Any], zone: str) -> Iterable[str]:
+    if source["next_window"]:
+        waits = f", ready after {_minute(source['waits_until'])} UTC" if source["waits_until"] else ""
+        yield f"next: {days_text(source['next_window'], zone)}{waits}"
+    if source["failing"]:
+        yield f"keeps failing: {source['failing']}"
+
+
+def _minute(moment: str | None) -> str:
+    return (moment or "")[:16].replace("T", " ")
 
 
 def _span(span: Mapping[str, Any], zone: str) -> str:

@@ -2,6 +2,7 @@
 
 from brokersync.explaining.explainer import Explainer
 from brokersync.explaining.explanation import ExplainedBooking, Explanation, SourceAnswer, SourceState
+from brokersync.explaining.outlook import Outlook, SourceOutlook, outlook
 from brokersync.explaining.question import Question
 from brokersync.explaining.readings import file_log
 from brokersync.explaining.verdict import trade_text
@@ -10,9 +11,12 @@ __all__ = [
     "ExplainedBooking",
     "Explainer",
     "Explanation",
+    "Outlook",
     "Question",
     "SourceAnswer",
+    "SourceOutlook",
     "SourceState",
     "file_log",
+    "outlook",
     "trade_text",
 ]

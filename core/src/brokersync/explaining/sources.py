@@ -11,7 +11,7 @@ import attrs
 from brokersync.explaining.explanation import SourceAnswer, SourceState
 from brokersync.explaining.readings import Reading
 from brokersync.manifest import Manifest, SelectsBy, SourceSpec
-from brokersync.records import Connection, FailedWindow, OpenRequest, Span, SpanState
+from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span, SpanState
 from brokersync.sync.history import source_histories
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import request_name
@@ -161,9 +161,9 @@ def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
 
 
 def _next(readers: Sequence[Login]) -> str:
-    reasons = [one.connection.reason for one in readers if one.connection.reason]
-    if reasons:
-        return f", and the connection waits for you: {reasons[0]}"
+    idle = [one.connection for one in readers if one.connection.state is not ConnectionState.ACTIVE]
+    if len(idle) == len(readers):
+        return f", and the connection is not synced ({idle[0].state.value.replace('_', ' ')}): {idle[0].reason or ''}"
     moments = [one.connection.next_at for one in readers if one.connection.next_at]
     return f"; the next sync is due {min(moments):%Y-%m-%d %H:%M} UTC" if moments else "; the next sync reads it"
 

@@ -1,0 +1,118 @@
+"""How far each account is read, what comes next, and what stands in the way of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from brokersync.errors import BrokerError
+from brokersync.manifest import Manifest, SourceScope, SourceSpec
+from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
+from brokersync.shared import Shared
+from brokersync.sync.ledger import read_windows
+from brokersync.sync.plan import Ask, plan_source, request_name
+from brokersync.types import BrokerAccount, TimeWindow
+
+
+@attrs.frozen(kw_only=True)
+class SourceOutlook:
+    """One source of one account: up to when it is read, and the window that comes next, if any is due.
+
+    `waits_until` is set while the broker prepares an answer; `failing` is the last reason why a window was not read.
+    """
+
+    account: BrokerAccount
+    source: str
+    read_until: datetime | None = None
+    next_window: TimeWindow | None = None
+    waits_until: datetime | None = None
+    failing: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Outlook:
+    """One connection: what it will read next, and `obstacles`, each a sentence why something will not run by itself."""
+
+    connection: Connection
+    obstacles: tuple[str, ...] = ()
+    sources: tuple[SourceOutlook, ...] = ()
+
+
+async def outlook(shared: Shared, connection: Connection) -> Outlook:
+    """What is to be expected of a connection, by what is known now."""
+    obstacles = [*_of_state(connection), *await _of_broker(shared, connection)]
+    try:
+        manifest = shared.registry.manifest(connection.provider)
+        shared.registry.load(connection.provider)
+    except BrokerError as error:
+        return Outlook(connection=connection, obstacles=(*obstacles, f"{error.message} {error.remedy}".strip()))
+    readable = await shared.readable(connection)
+    sources: list[SourceOutlook] = []
+    for source in (one for one in manifest.sources if not one.files):
+        if readable is not None and source.name not in readable:
+            obstacles.append(f"The login has no right to {source.name}, so it is not read.")
+        else:
+            sources += await _Source.outlooks(shared, connection, manifest, source)
+    return Outlook(connection=connection, obstacles=tuple(obstacles), sources=tuple(sources))
+
+
+def _of_state(connection: Connection) -> list[str]:
+    if connection.state is ConnectionState.ACTIVE:
+        return [f"The last sync failed: {connection.reason}"] if connection.reason else []
+    return [" ".join(filter(None, (connection.reason or f"It is {connection.state.value}.", connection.remedy)))]
+
+
+async def _of_broker(shared: Shared, connection: Connection) -> list[str]:
+    incident = (await shared.store.broker_health(connection.provider)).open
+    if incident is None:
+        return []
+    since, again = f"{incident.opened_at:%Y-%m-%d %H:%M}", f"{incident.probe_at:%Y-%m-%d %H:%M}"
+    return [f"{connection.provider} does not answer since {since} UTC; it is asked again at {again} UTC."]
+
+
+class _Source:
+    """What is known of one source of a connection."""
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        spans: Mapping[tuple[str, str], Sequence[Span]],
+        failing: Mapping[str, Sequence[FailedWindow]],
+        begun: Sequence[OpenRequest],
+        planned: Sequence[Ask],
+    ) -> None:
+        self._source, self._spans, self._failing = source, spans, failing
+        self._begun, self._planned = begun, planned
+
+    @classmethod
+    async def outlooks(
+        cls, shared: Shared, connection: Connection, manifest: Manifest, source: SourceSpec
+    ) -> list[SourceOutlook]:
+        store, name = shared.store, connection.connection_id
+        accounts = await store.accounts(name)
+        spans = await store.spans(connection.owner, manifest.key, source.name)
+        failing = await store.failing(name, source.name)
+        begun = [one for one in await store.open_requests(name) if one.source == source.name]
+        planned = plan_source(source, accounts, spans, now=shared.clock.now(), since=connection.since, failing=failing)
+        known = cls(source, spans, failing, begun, planned)
+        return [known.of(account) for account in accounts]
+
+    def of(self, account: BrokerAccount) -> SourceOutlook:
+        """The outlook of one account."""
+        name = request_name(self._source, (account,))
+        read = read_windows(self._spans.get((account.environment, account.account_id), ()))
+        begun = next((one for one in self._begun if one.account == name), None)
+        due = [
+            ask.window for ask in self._planned if self._source.scope is SourceScope.LOGIN or account in ask.accounts
+        ]
+        failing = self._failing.get(name, ())
+        return SourceOutlook(
+            account=account,
+            source=self._source.name,
+            read_until=read[-1].end if read else None,
+            next_window=begun.window if begun else due[0] if due else None,
+            waits_until=begun.resume_at if begun else None,
+            failing=failing[-1].reason if failing else None,
+        )

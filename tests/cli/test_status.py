@@ -1,0 +1,79 @@
+"""`brokersync status`: how far, what next, and why not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync import BrokerSync, Deferred
+from brokersync.sandboxes import SandboxSettings
+from brokersync.testing import run_sandbox
+
+Run = Callable[..., Any]
+
+
+class Clock:
+    """Sleeping moves the time on and takes none."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def connection_id(tmp_path: Path) -> str:
+    """A connection whose first statement is under way, and whose login may read one of two sources."""
+
+    async def make() -> str:
+        clock = Clock()
+        wanted = SandboxSettings(now=clock.now, days=30, think=timedelta(seconds=60))
+        async with (
+            run_sandbox("ibkr", settings=wanted) as sandbox,
+            BrokerSync.open(tmp_path / "store.db", settings=sandbox.settings(), clock=clock) as bs,
+        ):
+            login = sandbox.logins[0]
+            fields = {name: value for name, value in login.fields.items() if name != "confirmations_query_id"}
+            made = await bs.connect("ibkr", owner="me", fields=fields, environment=login.environment)
+            assert isinstance(await bs.run(made.connection_id), Deferred)
+            return made.connection_id
+
+    return asyncio.run(make())
+
+
+def test_what_comes_next_and_what_will_not_come_is_said(brokersync: Run, connection_id: str) -> None:
+    answer = brokersync("status")
+    assert answer.code == 0
+    assert f"{connection_id}: The login has no right to confirmations, so it is not read." in answer.out
+    assert "activity" in answer.out
+    assert "next: " in answer.out
+    (facts,) = brokersync("status", "--json").document["connections"]
+    assert facts["obstacles"] == ["The login has no right to confirmations, so it is not read."]
+    assert {one["source"] for one in facts["sources"]} == {"activity"}
+    assert all(one["next_window"] for one in facts["sources"])
+
+
+def test_a_paused_connection_says_that_nothing_comes_by_itself(
+    brokersync: Run, connection_id: str, tmp_path: Path
+) -> None:
+    async def pause() -> None:
+        async with BrokerSync.open(tmp_path / "store.db") as bs:
+            await bs.pause(connection_id)
+
+    asyncio.run(pause())
+    answer = brokersync("status")
+    assert "paused" in answer.out
+    assert "Its owner has paused it. Resume it" in answer.out

@@ -1,0 +1,103 @@
+"""How far a connection is read, what comes next, and why something will not run by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from brokersync import BrokerAuthError, BrokerSync, Deferred, ProviderRegistry, Settings
+from brokersync.errors import BrokerError, BrokerUnavailableError
+from brokersync.explaining import Outlook
+from brokersync.sandboxes import SandboxSettings
+from brokersync.testing import run_sandbox
+
+from .broker import Desk, VirtualClock, open_desk
+
+
+async def of(desk: Desk) -> Outlook:
+    (found,) = await desk.bs.outlook("alice")
+    return found
+
+
+async def test_before_the_first_sync_everything_is_to_come_and_after_it_the_next_one(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        before = await of(desk)
+        (source,) = before.sources
+        assert (before.obstacles, source.read_until) == ((), None)
+        assert source.next_window is not None
+        await desk.bs.run(name)
+        after = await of(desk)
+        (source,) = after.sources
+        assert source.read_until is not None
+        assert after.connection.next_at is not None
+        assert after.connection.next_at > desk.clock.now()
+
+
+async def test_a_connection_that_waits_for_its_user_or_is_paused_says_so_and_what_to_do(tmp_path: Path) -> None:
+    def refused(_: str) -> BrokerError:
+        return BrokerAuthError("The password was changed.", remedy="Give the new one.")
+
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.pause(name)
+        assert (await of(desk)).obstacles[0].startswith("Its owner has paused it. Resume it")
+        await desk.bs.resume(name)
+        desk.broker.failing = refused
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        assert (await of(desk)).obstacles == ("The password was changed. Give the new one.",)
+
+
+async def test_a_broker_that_is_away_is_named_with_the_time_of_the_next_attempt(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        await desk.connect("ann")
+        await desk.connect(*(f"user{number}" for number in range(9)), owner="others")
+        desk.broker.failing = lambda _: BrokerUnavailableError("The broker is down.")
+        for _ in range(12):
+            await desk.bs.run_due()
+            desk.clock.advance(minutes=10)
+        assert await desk.bs.incidents(open_only=True)
+        (obstacle, *_) = [one for one in (await of(desk)).obstacles if "does not answer since" in one]
+        assert "it is asked again at" in obstacle
+
+
+async def test_a_plugin_that_is_gone_is_an_obstacle_and_no_error(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        await desk.connect("ann")
+    async with BrokerSync.open(
+        tmp_path / "store.db", settings=Settings(), registry=ProviderRegistry(), clock=desk.clock
+    ) as bs:
+        (found,) = await bs.outlook("alice")
+        assert found.sources == ()
+        assert "toy" in found.obstacles[0].lower() or "not installed" in found.obstacles[0]
+
+
+async def test_an_answer_under_way_and_a_source_without_rights_are_told(tmp_path: Path) -> None:
+    clock = VirtualClock(datetime(2026, 6, 10, 15, tzinfo=UTC))
+    settings = SandboxSettings(now=clock.now, days=60, think=timedelta(seconds=60))
+    async with (
+        run_sandbox("ibkr", settings=settings) as sandbox,
+        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
+    ):
+        fields = {name: value for name, value in sandbox.logins[0].fields.items() if name != "confirmations_query_id"}
+        connection = await bs.connect("ibkr", owner="me", fields=fields)
+        outcome = await bs.run(connection.connection_id)
+        assert isinstance(outcome, Deferred)
+        (found,) = await bs.outlook("me")
+        assert found.obstacles == ("The login has no right to confirmations, so it is not read.",)
+        assert {one.source for one in found.sources} == {"activity"}
+        assert all(one.waits_until and one.waits_until > clock.now() for one in found.sources)
+
+
+async def test_owners_see_their_own_connections_only(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        await desk.connect("ann", owner="bob")
+        assert await desk.bs.outlook("alice") == ()

@@ -42,6 +42,7 @@ _REBOOKED = _ORIGINAL | {"tradePrice": "10.4", "ibCommission": "-0.5", "transact
 CHAINS = {
     "the same execution id": (_ORIGINAL, _CANCEL, _REBOOKED),
     "a revised execution id": (_ORIGINAL, _CANCEL, _REBOOKED | {"ibExecID": "0000aa.0000bb.01.02"}),
+    "an execution id of the original alone": (_ORIGINAL, _CANCEL, _REBOOKED | {"ibExecID": ""}),
     "no execution ids": (_ORIGINAL | {"ibExecID": ""}, _CANCEL, _REBOOKED | {"ibExecID": ""}),
 }
 

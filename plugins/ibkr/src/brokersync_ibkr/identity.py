@@ -54,7 +54,8 @@ class Content(NamedTuple):
 def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
     """The ids of a row with the attributes of an Activity statement."""
     transaction, execution, trade = _id(fields, "transactionID"), _id(fields, "ibExecID"), _id(fields, "tradeID")
-    base, revision = split_execution_id(execution) if execution else (None, 0)
+    # a row that is booked anew without an execution id comes behind the first of its trade, as its transaction id says
+    base, revision = split_execution_id(execution) if execution else (None, 0 if kind.cancels else 1)
     refs = _refs(fields, kind, base, trade)
     loose = (content.fraction_ref(),) if kind.of_fraction else ()
     if base and trade and "trade:" + trade not in refs:

@@ -20,7 +20,6 @@ __all__ = ["Login", "TokenKeeper"]
 
 _FIRST_LOOK: Final = timedelta(milliseconds=50)
 _LONGEST_LOOK: Final = timedelta(seconds=2)
-_SPARE: Final = timedelta(seconds=10)
 
 
 class TokenKeeper:
@@ -123,7 +122,7 @@ class TokenKeeper:
         """
         name = f"grant|{grant.owner}|{grant.provider}|{grant.environment}|{grant.identity}"
         # a refresh and a login after it, each as long as it may take
-        lasts = 2 * self._settings.grants.longest_renewal + _SPARE
+        lasts = 2 * self._settings.grants.longest_renewal + self._settings.lease
         waited, step = timedelta(0), _FIRST_LOOK
         while True:
             now = self._clock.now()

@@ -79,6 +79,18 @@ async def test_without_a_second_query_there_are_no_confirmations(
         await anext(provider.get_trades(auth, request))
 
 
+@pytest.mark.parametrize(
+    ("expires_on", "end"),
+    [("2025-03-14", datetime(2025, 3, 14, 4, tzinfo=UTC)), ("2024-01-31", None), (None, None)],
+)
+async def test_a_token_ends_on_the_day_that_its_user_gives(
+    provider: FlexProvider, service: Any, flex: Any, expires_on: str | None, end: datetime | None
+) -> None:
+    service.script.append(flex.accepted())
+    auth = await provider.authenticate(attrs.evolve(CREDENTIALS, expires_on=expires_on))
+    assert auth.grant_expires_at == end
+
+
 async def test_a_new_account_without_any_statement_can_log_in(provider: FlexProvider, service: Any, flex: Any) -> None:
     service.script.append(flex.refused(1003))
     auth = await provider.authenticate(CREDENTIALS)

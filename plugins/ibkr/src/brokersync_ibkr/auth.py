@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from brokersync.plugin import (
@@ -16,7 +16,7 @@ from brokersync_ibkr.client import FlexClient, Ordered
 from brokersync_ibkr.codes import NOT_FINALISED
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
-from brokersync_ibkr.dates import new_york_day
+from brokersync_ibkr.dates import NEW_YORK, new_york_day
 
 ACTIVITY: Final = "activity"
 CONFIRMATIONS: Final = "confirmations"
@@ -44,7 +44,11 @@ async def log_in(client: FlexClient, context: ProviderContext, credentials: Flex
         ordered = None
     sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
     return AuthResult(
-        identity=identity, access_token=credentials.token, state=_state(credentials, ordered), sources=sources
+        identity=identity,
+        access_token=credentials.token,
+        grant_expires_at=_end(credentials.expires_on, context.clock.now()),
+        state=_state(credentials, ordered),
+        sources=sources,
     )
 
 
@@ -68,6 +72,14 @@ def last_business_days(today: date) -> Days:
         if not is_closed(day):
             open_days.append(day)
     return Days(open_days[-1], open_days[0])
+
+
+def _end(expires_on: str | None, now: datetime) -> datetime | None:
+    """The beginning of the token's last day in New York; a day that is over is that of an older token."""
+    if expires_on is None:
+        return None
+    end = datetime.combine(date.fromisoformat(expires_on), time(), NEW_YORK).astimezone(UTC)
+    return end if end > now else None
 
 
 def _state(credentials: FlexCredentials, ordered: Ordered | None) -> dict[str, str]:

@@ -14,3 +14,4 @@ class FlexCredentials(BrokerCredentials):
     token: Secret
     activity_query_id: str
     confirmations_query_id: str | None = None
+    expires_on: str | None = None

@@ -82,7 +82,7 @@ def _quarantined(rows: Sequence[Mapping[str, object]]) -> str:
     if not sure:
         return ""
     row = sure[0]
-    return f"A row that is probably it was not understood, and waits in quarantine: {row['reason']}."
+    return f"A row that is probably it was not understood, and waits in quarantine: {str(row['reason']).rstrip('.')}."
 
 
 def _merged(found: Explanation) -> str:
@@ -109,10 +109,10 @@ def _not_there(found: Explanation) -> str:
     for state in _OBSTACLES:
         for one in standing:
             if one.state is state:
-                return _OF_STATE[state].format(day=day, source=one.source, words=one.words)
+                return _OF_STATE[state].format(day=day, source=one.source, words=one.words.rstrip("."))
     if all(one.state is SourceState.FUTURE for one in found.sources):
         return f"{day} has not begun."
-    words = dict.fromkeys(one.words for one in found.sources)
+    words = dict.fromkeys(one.words.rstrip(".") for one in found.sources)
     return f"Nobody has read {day}: {'; '.join(words)}."
 
 
@@ -121,7 +121,7 @@ _OF_STATE = {
     SourceState.WAITS: "{day} is being read from {source}: {words}.",
     SourceState.UNREAD: "{day} has not been read yet from {source}: {words}.",
     SourceState.PARTLY: "{day} was read in part only from {source}: {words}.",
-    SourceState.LOST: "{day} can not be had any more from {source}: {words}",
+    SourceState.LOST: "{day} can not be had any more from {source}: {words}.",
 }
 
 

@@ -1,0 +1,143 @@
+"""What a source says of a day, and the sentence that follows: from values alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+
+from brokersync.explaining.explanation import Explanation, SourceAnswer, SourceState
+from brokersync.explaining.quarantine import suspects
+from brokersync.explaining.readings import Reading
+from brokersync.explaining.sources import Known, Login, answers, day_window
+from brokersync.explaining.verdict import verdict
+from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SourceSpec
+from brokersync.records import (
+    AccountKey,
+    Connection,
+    ConnectionState,
+    FailedWindow,
+    OpenRequest,
+    Span,
+    SpanState,
+)
+from brokersync.types import BrokerAccount, TimeWindow
+
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+DAY = date(2026, 3, 5)
+WINDOW = TimeWindow(datetime(2026, 3, 5, tzinfo=UTC), datetime(2026, 3, 6, tzinfo=UTC))
+LONG = TimeWindow(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC))
+ACCOUNT = BrokerAccount(account_id="A", environment="live")
+KEY = AccountKey(owner="o", provider="paper", environment="live", account_id="A")
+CONNECTION = Connection(
+    connection_id="c", owner="o", provider="paper", environment="live", label="", identity="i", created_at=NOW
+)
+LOGIN = Login(connection=CONNECTION, account=ACCOUNT, begun=(), failing={}, readable=None)
+
+
+def asked(*spans: Span, logins: tuple[Login, ...] = (LOGIN,), day: date = DAY, **source: Any) -> SourceAnswer:
+    spec = SourceSpec(**({"name": "fills", "precedence": 1} | source))
+    manifest = Manifest(
+        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        sources=(spec,), licence="", docs="", support="",
+    )  # fmt: skip
+    known = Known(manifest=manifest, spans={"fills": spans}, logins=logins, readings={}, now=NOW)
+    (answer,) = answers(known, day)
+    return answer
+
+
+def said(answer: SourceAnswer) -> str:
+    found = Explanation(verdict="", account=KEY, symbol="AAPL", day=DAY, trade_id=None, sources=(answer,))
+    return verdict(found)
+
+
+def span(state: SpanState, window: TimeWindow = LONG) -> Span:
+    return Span(window=window, state=state)
+
+
+def test_a_day_is_the_days_of_the_sources_own_calendar() -> None:
+    new_york = SourceSpec(name="s", precedence=1, calendar=Calendar(zone="America/New_York", day_starts="17:00"))
+    assert day_window(date(2026, 3, 8), new_york) == TimeWindow(
+        datetime(2026, 3, 8, 21, tzinfo=UTC), datetime(2026, 3, 9, 21, tzinfo=UTC)
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (
+            SpanState.FINAL,
+            "There is no such trade: 2026-03-05 was read completely from fills and held no row for AAPL.",
+        ),
+        (SpanState.PROVISIONAL, "There is no such trade so far: 2026-03-05 was read from fills"),
+        (SpanState.LOST, "2026-03-05 can not be had any more from fills: lost before it was read."),
+        (SpanState.UNAVAILABLE, "Nobody has read 2026-03-05: Paper has never had it there."),
+    ],
+)
+def test_each_state_of_a_day_has_its_sentence(state: SpanState, sentence: str) -> None:
+    answer = asked(span(state))
+    assert answer.state.value == state.value
+    assert said(answer).startswith(sentence)
+
+
+def test_a_day_that_was_read_in_part_says_why_the_rest_was_not() -> None:
+    half = TimeWindow(WINDOW.start, WINDOW.start + timedelta(hours=12))
+    answer = asked(span(SpanState.FINAL, half))
+    assert answer.state is SourceState.PARTLY
+    assert said(answer).startswith(
+        "2026-03-05 was read in part only from fills: a part of it was read; the rest: not read"
+    )
+
+
+def test_a_running_day_is_as_good_as_its_last_read() -> None:
+    today = TimeWindow(datetime(2026, 3, 20, tzinfo=UTC), NOW - timedelta(hours=1))
+    assert asked(span(SpanState.PROVISIONAL, today), day=NOW.date()).state is SourceState.PROVISIONAL
+    assert asked(day=date(2026, 3, 21)).state is SourceState.FUTURE
+
+
+def test_what_stands_in_the_way_of_a_day_is_named() -> None:
+    failed = FailedWindow(window=LONG, failures=3, reason="Paper answered nonsense.", at=NOW)
+    login = attrs.evolve(LOGIN, failing={"fills": {"live/A": (failed,)}})
+    assert said(asked(logins=(login,))) == (
+        "2026-03-05 could not be read so far from fills: could not be read in 3 syncs, last on 2026-03-20 12:00 UTC: "
+        "Paper answered nonsense."
+    )
+    begun = OpenRequest(
+        connection_id="c", source="fills", account="live/A", window=LONG, cursor="x", resume_at=NOW + timedelta(hours=1)
+    )
+    waits = asked(logins=(attrs.evolve(login, begun=(begun,)),))
+    assert (waits.state, "ready after 2026-03-20 13:00 UTC" in waits.words) == (SourceState.WAITS, True)
+    other = asked(logins=(attrs.evolve(LOGIN, begun=(attrs.evolve(begun, account="live/B"),)),))
+    assert (other.state, other.words) == (SourceState.UNREAD, "not read yet; the next sync reads it")
+
+
+def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:
+    planned = attrs.evolve(CONNECTION, next_at=NOW + timedelta(hours=2))
+    assert asked(logins=(attrs.evolve(LOGIN, connection=planned),)).words.endswith("due 2026-03-20 14:00 UTC")
+    idle = attrs.evolve(CONNECTION, state=ConnectionState.NEEDS_USER, reason="Log in again.")
+    assert "not synced (needs user): Log in again." in asked(logins=(attrs.evolve(LOGIN, connection=idle),)).words
+    late = attrs.evolve(CONNECTION, since=datetime(2026, 3, 10, tzinfo=UTC))
+    assert asked(logins=(attrs.evolve(LOGIN, connection=late),)).words.endswith("reads from 2026-03-10 on")
+    assert asked(logins=(attrs.evolve(LOGIN, readable=("other",)),)).words == "the login has no right to it"
+    assert asked(logins=()).state is SourceState.NOT_ASKED
+    assert asked(files=True).state is SourceState.NO_FILE
+    assert asked(retention=Retention.SESSION).state is SourceState.NOT_ASKED
+
+
+def test_when_a_day_was_read_is_told_with_what_was_asked() -> None:
+    answer = attrs.evolve(asked(span(SpanState.FINAL)), read_at=NOW)
+    assert "from fills on 2026-03-20 12:00 UTC and held" in said(answer)
+    assert Reading(at=NOW, asked=LONG, skipped={}).asked == LONG
+
+
+@pytest.mark.parametrize("text", ["2026-03-05", "20260305;101500", "03/05/2026", "05/03/26", "2026-03-05T10:00:00Z"])
+def test_rows_in_quarantine_are_found_by_symbol_and_day_in_any_format(text: str) -> None:
+    row = {"provider": "paper", "account_id": None, "raw": {"when": text, "deep": [{"what": "aapl"}]}}
+    (found,) = suspects([row], KEY, "AAPL", DAY)
+    assert found["sure"]
+    assert suspects([row | {"account_id": "B"}], KEY, "AAPL", DAY) == ()
+    assert suspects([row | {"provider": "other"}], KEY, "AAPL", DAY) == ()
+    assert [one["sure"] for one in suspects([row], KEY, "MSFT", DAY)] == [False]
+    assert suspects([row], KEY, "MSFT", date(2026, 4, 7)) == ()

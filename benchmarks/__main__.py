@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import discovery, matching, startup
+from benchmarks import discovery, matching, startup, store
 from benchmarks.measuring import write
 
-TABLES = {"discovery": discovery.run, "matching": matching.run, "startup": startup.run}
+TABLES = {"discovery": discovery.run, "matching": matching.run, "startup": startup.run, "store": store.run}
 
 
 def main() -> None:

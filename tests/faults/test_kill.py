@@ -1,193 +1,134 @@
-"""A sync that is killed loses nothing and doubles nothing, whenever it happens."""
+"""Workers that are killed, or stopped for too long, lose nothing and double nothing, whenever it happens."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import json
+import random
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-from aiohttp import web
 
-from brokersync import BrokerSync, BrokerTrade, Deferred, ProviderRegistry, Settings
-from brokersync.config import parse_settings
-from brokersync.sandboxes import SandboxSettings, SimulatedBroker
-from brokersync.store import TradeFilter
-from brokersync.testing.sandbox_server import simulated_broker
+from brokersync.store.schema import TABLES
+from brokersync.store.sql import Fetch, Script
+from brokersync_ibkr import orders
 
-_DAYS = 75
-_FAST = """
-[[brokers.{key}.limits]]
-scope = "app"
-amount = 100000
-period = "1s"
-source = "this test"
-"""
+from .stand import Stand, kept
+
+# what a worker writes for itself, and not for the connection that it has lost
+_ITS_OWN = {"leases", "sync_log", "reference_data"}
 
 
-@attrs.define
-class Moment:
-    """Kill the child when request number `request` comes, or `delay` seconds after it was answered."""
-
-    request: int
-    delay: float | None
-
-
-class Stand:
-    """A sandbox that can be told at which request somebody must be killed."""
-
-    def __init__(self, key: str, folder: Path) -> None:
-        self.key, self.folder = key, folder
-        self.requests = 0
-        self.on_request: Callable[[int], Awaitable[None]] | None = None
-        self.after_answer: Callable[[int], Awaitable[None]] | None = None
-        registry = ProviderRegistry.installed()
-        frozen = datetime.now(UTC)
-        began = asyncio.get_running_loop().time()
-        settings = SandboxSettings(
-            now=lambda: frozen + timedelta(seconds=asyncio.get_running_loop().time() - began),
-            logins=1,
-            days=_DAYS,
-            think=timedelta(0),
-            keeps_limits=False,
-        )
-        self.broker: SimulatedBroker = simulated_broker(key, registry, settings)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Path]:
-        application = self.broker.application()
-        application.middlewares.append(self._watch())
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        config = self.folder / "brokersync.toml"
-        # a killed worker is taken for alive until its lease ends
-        lines = ['lease = "1s"', f"[brokers.{self.key}.hosts]"]
-        lines += [f"{json.dumps(role)} = {json.dumps(url)}" for role, url in self.broker.hosts(base).items()]
-        config.write_text("\n".join(lines) + _FAST.format(key=self.key))
-        try:
-            yield config
-        finally:
-            await runner.cleanup()
-
-    def _watch(self) -> Any:
-        @web.middleware
-        async def watch(request: web.Request, handler: Any) -> web.StreamResponse:
-            self.requests += 1
-            number = self.requests
-            if self.on_request is not None:
-                await self.on_request(number)
-            answer = await handler(request)
-            if self.after_answer is not None:
-                await self.after_answer(number)
-            return answer
-
-        return watch
+@pytest.fixture(params=["ibkr", "tradovate"])
+async def stand(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stand]:
+    monkeypatch.setenv("BROKERSYNC_KEY", base64.b64encode(bytes(32)).decode())
+    monkeypatch.setattr(orders, "_WAITS", (0.1,))  # as the workers do
+    made = Stand(request.param, tmp_path)
+    async with made.serving():
+        yield made
 
 
-async def _connect(stand: Stand, store: Path, settings: Settings) -> str:
-    login = stand.broker.logins[0]
-    async with BrokerSync.open(store, settings=settings) as bs:
-        connection = await bs.connect(stand.key, owner="me", fields=login.fields, environment=login.environment)
-    return connection.connection_id
-
-
-async def _finish(store: Path, settings: Settings, connection: str) -> None:
-    async with BrokerSync.open(store, settings=attrs.evolve(settings, long_wait=timedelta(minutes=1))) as bs:
-        outcome = await bs.run(connection)
-        while isinstance(outcome, Deferred) and "Another worker" in outcome.reason:
-            # real time: the killed process was another one, and its lease ends by the clock
-            await asyncio.sleep(0.1)
-            outcome = await bs.run(connection)
-        assert not outcome.report.problems
-        assert not isinstance(outcome, Deferred)
-
-
-async def _kept(store: Path) -> tuple[dict[str, BrokerTrade], set[str]]:
-    """All trades, cancelled ones too, and the names of those that the change feed replays to."""
-    async with BrokerSync.open(store, settings=Settings()) as bs:
-        trades = {f"{one.account_id}/{one.trade_id}": one async for one in bs.trades("me", TradeFilter(cancelled=True))}
-        feed: set[str] = set()
-        position = 0
-        while changes := await bs.changes("me", position):
-            position = changes[-1].position
-            for change in changes:
-                name = f"{change.key.account_id}/{change.trade_id}"
-                if change.kind == "removed":
-                    feed.remove(name)
-                else:
-                    assert change.kind != "added" or name not in feed, f"{name} was added twice"
-                    feed.add(name)
-    return trades, feed
-
-
-async def _sync_and_kill(stand: Stand, moment: Moment, store: Path, config: Path, connection: str) -> int:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "brokersync", "sync", connection, "--store", str(store), "--config", str(config)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-
-    async def kill(number: int) -> None:
-        if number == moment.request:
-            if moment.delay is not None:
-                # real time on purpose: the child is between this answer and its next request, in its own process
-                await asyncio.sleep(moment.delay)
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGKILL)
-
-    stand.requests = 0
-    if moment.delay is None:
-        stand.on_request, stand.after_answer = kill, None
-    else:
-        stand.on_request, stand.after_answer = None, lambda number: _later(kill(number))
-    code = await child.wait()
-    stand.on_request = stand.after_answer = None
-    return code
-
-
-_background: set[asyncio.Task[None]] = set()
-
-
-async def _later(work: Any) -> None:
-    task = asyncio.create_task(work)
-    _background.add(task)
-    task.add_done_callback(_background.discard)
-
-
-@pytest.mark.parametrize("key", ["ibkr", "tradovate"])
-async def test_a_sync_killed_at_any_moment_ends_like_an_undisturbed_one(
-    key: str, tmp_path: Path, sized: Callable[[str, int, int], int]
+async def test_two_workers_killed_at_any_moment_end_like_undisturbed_ones(
+    stand: Stand, stores: Any, database: str | None, sized: Callable[[str, int, int], int]
 ) -> None:
-    rounds = sized(f"kill -9 during a sync of {key}", 10, 40)
-    stand = Stand(key, tmp_path)
-    async with stand.serving() as config:
-        settings = parse_settings(config.read_text())
-        undisturbed = tmp_path / "undisturbed.db"
-        connection = await _connect(stand, undisturbed, settings)
-        stand.requests = 0
-        await _finish(undisturbed, settings, connection)
-        requests, (wanted, _) = stand.requests, await _kept(undisturbed)
-        assert len(wanted) > 50
-        killed = 0
-        for number in range(rounds):
-            store = tmp_path / f"{number}.db"
-            connection = await _connect(stand, store, settings)
-            request = 1 + number * max(requests - 1, 1) // rounds
-            moment = Moment(request, None if number % 2 else 0.002 * number)
-            killed += await _sync_and_kill(stand, moment, store, config, connection) == -signal.SIGKILL
-            await _finish(store, settings, connection)
-            trades, feed = await _kept(store)
-            assert trades == wanted
-            assert feed == wanted.keys()
-    assert killed >= rounds // 2, "the child was hardly ever killed before it was done"
+    where = "Postgres" if database else "SQLite"
+    rounds = sized(f"kill -9 of two workers on the same connections of {stand.key}, {where}", 10, 100)
+    wanted, lasts = await _undisturbed(stand, stores)
+    killed = 0
+    for number in range(rounds):
+        chance = random.Random(number)
+        place = stores.new().place
+        connections = await stand.connect(place)
+        workers = [await stand.start(place, connections) for _ in range(2)]
+        victims = chance.choice([workers[:1], workers[1:], workers])
+        await _kill(stand, victims, chance.uniform(0, lasts))
+        codes = [await _end(worker) for worker in workers]
+        killed += -signal.SIGKILL in codes
+        assert set(codes) <= {0, -signal.SIGKILL}, "a worker that was left alone ends by itself"
+        again = await stand.finish(place, connections)
+        assert again == 0 or 0 not in codes, "a worker that was left alone has finished the work of both"
+        assert await kept(place) == wanted
+    assert killed >= rounds // 2, "hardly ever was a worker killed before it was done"
+
+
+async def _undisturbed(stand: Stand, stores: Any) -> tuple[Any, float]:
+    """What must be there in the end, and the seconds it takes after the first request."""
+    place = stores.place
+    connections = await stand.connect(place)
+    began = time.monotonic()
+    await stand.finish(place, connections)
+    wanted = await kept(place)
+    assert len(wanted) > 50
+    return wanted, time.monotonic() - began
+
+
+async def _kill(stand: Stand, victims: list[Process], delay: float) -> None:
+    begun = asyncio.Event()
+
+    async def tell(_: int) -> None:
+        begun.set()
+
+    stand.on_request = tell
+    await asyncio.wait_for(begun.wait(), 60)
+    # real time on purpose: the workers are in processes of their own
+    await asyncio.sleep(delay)
+    stand.on_request = None
+    for victim in victims:
+        with contextlib.suppress(ProcessLookupError):
+            victim.send_signal(signal.SIGKILL)
+
+
+async def _end(worker: Process) -> int:
+    await worker.communicate()
+    assert worker.returncode is not None
+    return worker.returncode
+
+
+async def test_nothing_of_a_worker_that_lost_its_lease_is_ever_committed(
+    stand: Stand, stores: Any, database: str | None, sized: Callable[[str, int, int], int]
+) -> None:
+    where = "Postgres" if database else "SQLite"
+    rounds = sized(f"workers of {stand.key} stopped past their lease, {where}", 3, 30)
+    wanted, _ = await _undisturbed(stand, stores)
+    refused = 0
+    for number in range(rounds):
+        place = stores.new().place
+        connections = (await stand.connect(place))[:1]
+        stopped = await stand.start(place, connections, stop_at=1 + number % 2)
+        assert stopped.stdout is not None
+        line = await stopped.stdout.readline()
+        if line != b"stopping\n":  # there were fewer pages than that
+            assert await _end(stopped) == 0
+            continue
+        assert await _end(await stand.start(place, connections)) == 0, "another worker takes over and ends the work"
+        before = await _everything(stores)
+        stopped.send_signal(signal.SIGCONT)
+        said, _ = await stopped.communicate()
+        assert (said, stopped.returncode) == (b"refused 1\n", 0)
+        refused += 1
+        assert await _everything(stores) == before
+        trades = await kept(place)
+        assert trades
+        assert all(wanted[name] == trade for name, trade in trades.items())
+    assert refused >= rounds // 2
+
+
+async def _everything(stores: Any) -> dict[str, list[Any]]:
+    store = await stores.open()
+
+    def read() -> Script[dict[str, list[Any]]]:
+        found = {}
+        for table in TABLES:
+            if table.name not in _ITS_OWN:
+                found[table.name] = sorted(map(repr, (yield Fetch(f"SELECT * FROM {table.name}"))))
+        return found
+
+    return await store._read(read)

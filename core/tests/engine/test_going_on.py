@@ -208,3 +208,18 @@ async def test_a_round_that_came_to_a_halt_is_over_after_an_hour(bench: Bench) -
         seen.append([request.source for request in bench.requests])
         bench.clock.moment += timedelta(minutes=40)
     assert seen == [["fills", "broken"], ["broken"], ["fills", "broken"]]
+
+
+async def test_a_round_that_was_broken_off_long_ago_is_read_again(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.answer = lambda request: (
+        [page(request)]
+        if request.accounts == (A,)
+        else [step(fill("1"), cursor="a"), step(fill("2"), cursor="b"), crash]
+    )
+    with pytest.raises(CrashError):
+        await bench.run()
+    bench.clock.moment += timedelta(hours=2)
+    bench.answer = lambda request: [page(request)]
+    await bench.run()
+    assert [(request.accounts[0].account_id, request.cursor) for request in bench.requests] == [("B", "a"), ("A", None)]

@@ -134,6 +134,7 @@ class SyncEngine:
 
     async def run(self) -> Done | Deferred:
         """Read all that is due. Raises `BrokerAuthError` and `StoreError`; what else goes wrong is in the report."""
+        await self._forget_an_old_round()
         for source in perishable_first(self._sources()):
             await self._run_source(source)
         report = self._report.build(self._clock.now())
@@ -141,6 +142,12 @@ class SyncEngine:
             await self._store.end_round(self._connection.connection_id)
             return Done(report=report)
         return Deferred(until=self._later[0], reason=self._later[1], report=report)
+
+    async def _forget_an_old_round(self) -> None:
+        # else the first window that ends now would make those that ended long ago count again
+        name = self._connection.connection_id
+        if not await self._store.finished(name, self._clock.now() - _ROUND_LASTS):
+            await self._store.end_round(name)
 
     def _sources(self) -> list[SourceSpec]:
         wanted = self._options.sources

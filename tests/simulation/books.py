@@ -11,9 +11,9 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from brokersync.sync.plan import day_floor, next_day
+from brokersync.sync.days import day_floor, next_day
 
-from .shape import DAY, HOUR, START, Shape
+from .shape import HOUR, SINCE, START, Shape
 
 Facts: TypeAlias = tuple[str, str, str, Decimal, Decimal, datetime, Decimal, bool, bool]
 
@@ -88,7 +88,7 @@ class Books:
     def _account(self, account: str, opened: datetime, ends: datetime) -> Iterator[Row]:
         chance = self._chance
         moments: list[datetime] = []
-        begin = max(opened, START - 2 * DAY)
+        begin = max(opened, SINCE)
         for _ in range(chance.randint(3, 9)):
             moment = begin + timedelta(seconds=chance.randrange(int((ends - begin).total_seconds())))
             if chance.random() < 0.2:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from brokersync.sync.plan import day_floor
+from brokersync.sync.days import day_floor
 
 from .books import Books, Row, Seen
 from .logins import BY_THE_USER, Logins, Pair, RefusedError
@@ -74,7 +74,7 @@ class Broker:
         shape: Shape,
         weather: Weather,
         books: Books,
-        accounts: Mapping[str, Sequence[str]],
+        accounts: Mapping[tuple[str, str], Sequence[str]],
         opened: Mapping[str, datetime],
         loop: VirtualLoop,
         chance: random.Random,
@@ -86,6 +86,8 @@ class Broker:
         self.calm = False
         self._weather, self._loop, self._chance, self._tell, self._stop = weather, loop, chance, tell, stop
         self._tickets: dict[str, Ticket] = {}
+        self._down_until = START
+        self._collapses = weather.collapses
         self._refused_at: dict[str, datetime] = {}
         self._nobody = loop.context_of(None)
 
@@ -100,15 +102,15 @@ class Broker:
         try:
             return await answered
         finally:
-            self._endanger(asked.process, self._weather.deadly * (4 if deadly else 1))
+            self._endanger(asked.process, deadly=deadly)
 
-    def _endanger(self, process: Process | None, risk: float) -> None:
+    def _endanger(self, process: Process | None, *, deadly: bool) -> None:
         """Let the process crash or stand still, now that it holds what only it knows."""
         if process is None or self.calm:
             return
-        if process.mortal and self._chance.random() < risk:
+        if process.mortal and self._chance.random() < self._weather.deadly * (4 if deadly else 1):
             process.light_fuse(self._chance.randrange(16))
-        elif self._chance.random() < 0.05:
+        elif self._chance.random() < (0.3 if deadly else 0.05):
             self._stop(process)
 
     def _later(self, act: Callable[..., None], *args: object, seconds: float = 0.0) -> None:
@@ -142,7 +144,10 @@ class Broker:
         if self.calm:
             return None
         weather = self._weather
-        if any(begin <= now < end for begin, end in weather.outages) or draw < weather.down:
+        if self._collapses and self._chance.random() < 0.02:
+            self._collapses -= 1
+            self._down_until = now + self._chance.choice((HOUR, 3 * HOUR, 9 * HOUR))
+        if now < self._down_until or draw < weather.down:
             return DownError()
         if draw < weather.down + weather.limited:
             return LimitedError(timedelta(seconds=self._chance.choice((1, 4, 40, 900))))
@@ -172,12 +177,12 @@ class Broker:
         asked = _ASKED.get()
         return self.logins.refresh(token, asked.process, lost=asked.lost)
 
-    def list_accounts(self, access: str) -> Sequence[str]:
-        return self._accounts(self.logins.check(access))
+    def list_accounts(self, access: str, environment: str) -> Sequence[str]:
+        return self._accounts(self.logins.check(access), environment)
 
-    def session(self, access: str) -> tuple[Sequence[str], tuple[Seen, ...]]:
+    def session(self, access: str, environment: str) -> tuple[Sequence[str], tuple[Seen, ...]]:
         """The rows booked in the running session, without their fees."""
-        accounts = self._accounts(self.logins.check(access))
+        accounts = self._accounts(self.logins.check(access), environment)
         now = self.now()
         begin = day_floor(now, self.shape.calendar)
         rows = (row for row in self._rows(accounts) if begin <= row.booked_at <= now)
@@ -198,10 +203,12 @@ class Broker:
         following = str(last - self.shape.overlap) if self.shape.named else found[last - 1].row.name
         return tuple(found[first:last]), following
 
-    def order(self, access: str, account: str | None, start: datetime, end: datetime) -> tuple[str, datetime]:
+    def order(
+        self, access: str, environment: str, account: str | None, start: datetime, end: datetime
+    ) -> tuple[str, datetime]:
         """Order a report of one account, or of all; it is made from the books as they are now."""
         identity = self.logins.check(access)
-        accounts = self._accounts(identity) if account is None else [account]
+        accounts = self._accounts(identity, environment) if account is None else [account]
         self._still_kept(end)
         ready = self.now() + self._chance.choice((timedelta(0), timedelta(seconds=3), timedelta(minutes=4)))
         name = f"ticket{len(self._tickets)}"
@@ -221,9 +228,9 @@ class Broker:
         last = first + self.shape.page
         return ticket.accounts, ticket.rows[first:last], last < len(ticket.rows)
 
-    def since(self, access: str, number: int) -> tuple[Sequence[str], tuple[Seen, ...], bool]:
+    def since(self, access: str, environment: str, number: int) -> tuple[Sequence[str], tuple[Seen, ...], bool]:
         """The rows behind a number, some at a time."""
-        accounts = self._accounts(self.logins.check(access))
+        accounts = self._accounts(self.logins.check(access), environment)
         now = self.now()
         rows = [row for row in self._rows(accounts) if row.booked_at <= now and row.number > number]
         return accounts, tuple(row.seen(now) for row in rows[: self.shape.page]), len(rows) > self.shape.page
@@ -242,8 +249,8 @@ class Broker:
         if token is not None and not self.calm and self._chance.random() < self._weather.forgotten:
             raise ForgottenError(token)
 
-    def _accounts(self, identity: str) -> Sequence[str]:
-        return [name for name in self.accounts[identity] if self.opened[name] <= self.now()]
+    def _accounts(self, identity: str, environment: str) -> Sequence[str]:
+        return [name for name in self.accounts[identity, environment] if self.opened[name] <= self.now()]
 
     def _rows(self, accounts: Sequence[str]) -> list[Row]:
         return [row for row in self.books.rows if row.account in accounts]

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from unittest import mock
 
@@ -19,12 +19,14 @@ from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError
 from brokersync.login import OpenLogin
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
 from brokersync.renewal import Renewal
+from brokersync.secret import Secret
 from brokersync.store import PageRules, booking, feed, page
 from brokersync.store.feed import NewChange
 from brokersync.store.sql import Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
 from brokersync.sync import engine, proof
 from brokersync.sync.commit import Occurrences, PageWriter
+from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import plan_source
 from brokersync.sync.window import WindowReader
 from brokersync.types import AuthResult, BookingEffect, CoveredSpan, TradeBooking, TradePage
@@ -33,6 +35,8 @@ from brokersync.vault import GrantVault
 Bug = Callable[[], AbstractContextManager[object]]
 
 BUGS: Final[dict[str, Bug]] = {}
+
+_LEASE: Final = timedelta(seconds=70)
 
 _commit_page = SqlStore.commit_page
 
@@ -197,6 +201,14 @@ def _a_resumed_reading_counts_as_a_new_one() -> AbstractContextManager[object]:
 
 
 @_bug
+def _lost_history_not_written_down() -> AbstractContextManager[object]:
+    async def note(self: LossWriter, source: object, now: object) -> None:
+        pass
+
+    return mock.patch.object(LossWriter, "note", note)
+
+
+@_bug
 def _provisional_taken_for_final() -> AbstractContextManager[object]:
     def plan(source: Any, accounts: Any, spans: Mapping[Any, Sequence[Span]], **facts: Any) -> Any:
         closed = {key: [attrs.evolve(one, state=SpanState.FINAL) for one in value] for key, value in spans.items()}
@@ -231,28 +243,38 @@ def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
 
 @_bug
 def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]:
-    load = GrantVault.load
+    async def lease(self: TokenKeeper, grant: Grant, stale: AuthResult) -> Lease:
+        self.__dict__["known"] = await self._vault.load(self._connection)
+        while True:
+            now = self._clock.now()
+            lease = await self._vault.store.take_lease(
+                f"grant|{grant.identity}", owner=grant.owner, holder=self._holder, now=now, until=now + _LEASE
+            )
+            if lease.holder == self._holder:
+                return lease
+            await self._clock.sleep(1)
 
-    async def newer_than(self: TokenKeeper, stale: AuthResult) -> AuthResult:
-        first = self.__dict__.get("first") or await load(self._vault, self._connection)
-        self.__dict__["first"] = first
+    async def renewed(self: TokenKeeper, stale: AuthResult) -> AuthResult:
         parts = {"vault": self._vault, "login": self._login, "clock": self._clock, "settings": self._settings}
-        return (await Renewal(*first, **parts, logs_in=True)()).auth
-
-    async def current(self: TokenKeeper, auth: AuthResult) -> AuthResult:
-        if "first" not in self.__dict__:
-            self.__dict__["first"] = await load(self._vault, self._connection)
-        return await current_of(self, auth)
+        return (await Renewal(*self.__dict__["known"], **parts, logs_in=True)()).auth
 
     async def marked(self: GrantVault, grant: Grant, since: datetime | None) -> bool:
         return True
 
-    current_of = TokenKeeper.current
     return _both(
-        mock.patch.object(TokenKeeper, "_newer_than", newer_than),
-        mock.patch.object(TokenKeeper, "current", current),
+        mock.patch.object(TokenKeeper, "_lease", lease),
+        mock.patch.object(TokenKeeper, "_renewed", renewed),
         mock.patch.object(GrantVault, "mark_renewing", marked),
     )
+
+
+@_bug
+def _lease_of_a_grant_not_waited_for() -> AbstractContextManager[object]:
+    async def lease(self: TokenKeeper, grant: Grant, stale: AuthResult) -> Lease:
+        now = self._clock.now()
+        return Lease(name="none", owner=grant.owner, holder=self._holder, fence=0, expires_at=now)
+
+    return mock.patch.object(TokenKeeper, "_lease", lease)
 
 
 @_bug
@@ -276,6 +298,17 @@ def _unknown_outcome_taken_for_a_refusal() -> AbstractContextManager[object]:
             return await refresh_of(self, auth)
         except BrokerRetryableError as error:
             raise BrokerAuthError(error.message) from error
+
+    return mock.patch.object(OpenLogin, "refresh_token", refresh_token)
+
+
+@_bug
+def _refresh_token_forgotten_when_the_answer_has_none() -> AbstractContextManager[object]:
+    refresh_of = OpenLogin.refresh_token
+
+    async def refresh_token(self: OpenLogin, auth: AuthResult) -> AuthResult:
+        fresh = await refresh_of(self, auth)
+        return attrs.evolve(fresh, refresh_token=fresh.refresh_token or Secret("none"))
 
     return mock.patch.object(OpenLogin, "refresh_token", refresh_token)
 

@@ -13,13 +13,14 @@ import attrs
 
 from brokersync import BrokerSync
 from brokersync.manifest import Retention, SelectsBy, SourceSpec
-from brokersync.records import Span, SpanState
-from brokersync.sync.plan import day_floor, next_day
+from brokersync.records import ConnectionState, Span, SpanState
+from brokersync.sync.days import day_floor, next_day
+from brokersync.sync.ledger import subtract
 from brokersync.types import BrokerTrade, FeesState, TimeWindow, TradeStatus
 
 from .books import Facts, Row, Seen, standing
 from .follower import Follower, trades_by_key
-from .shape import KEY, Shape
+from .shape import HOUR, KEY, SINCE, Shape
 
 if TYPE_CHECKING:
     from .world import Login, World
@@ -45,7 +46,11 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
         trades = await trades_by_key(bs, follower.owner)
         _check_trades(world, logins, trades.values(), read_again=read_again)
         _check_feed(follower, trades)
+        await _check_whole(world, bs, logins)
     await check_ledger(world, bs)
+    for connection in await bs.connections():
+        if connection.state is not ConnectionState.ACTIVE:
+            raise Violation("what works again asks nobody", f"{connection.connection_id} is {connection.state}")
     if world.trespasses:
         raise Violation("one worker at a time writes to a connection", "; ".join(world.trespasses))
     needless = world.broker.logins.needless
@@ -63,6 +68,32 @@ async def check_ledger(world: World, bs: BrokerSync) -> None:
             stored = _by_group(world.shape, trades.values())
             for (_, account), spans in coverage.items():
                 _check_spans(world, source, account, spans, stored)
+
+
+async def _check_whole(world: World, bs: BrokerSync, logins: Sequence[Login]) -> None:
+    """Once all is done, nothing is left that the ledger says nothing of."""
+    for source in world.manifest.sources:
+        coverage = await bs.coverage(logins[0].owner, KEY, source.name)
+        for login in logins:
+            spoken_for = _must_be_known(world, source, login)
+            for account in login.accounts:
+                spans = coverage.get((login.environment, account), ())
+                holes = subtract(spoken_for, [span.window for span in spans])
+                if holes:
+                    raise Violation("the ledger is whole", f"{source.name} of {account} lacks {holes}")
+
+
+def _must_be_known(world: World, source: SourceSpec, login: Login) -> list[TimeWindow]:
+    """The past of a connection that a source has to account for: read, or known not to be had."""
+    calendar, now = world.shape.calendar, world.broker.now()
+    assert login.connected_at is not None
+    if source.retention is Retention.SESSION:
+        start, end = login.connected_at, day_floor(now, calendar)
+    elif source.selects_by is SelectsBy.BOOKED:
+        start, end = SINCE, now - HOUR
+    else:
+        start, end = day_floor(SINCE, calendar), day_floor(now - source.finality_lag, calendar)
+    return [TimeWindow(start, end)] if start < end else []
 
 
 def _check_spans(
@@ -143,7 +174,7 @@ class _Expected:
     def __init__(self, world: World, logins: Sequence[Login], *, read_again: bool) -> None:
         self._world, self._shape, self._read_again = world, world.shape, read_again
         self._now = world.broker.now()
-        self._accounts = {name for login in logins for name in world.accounts[login.identity]}
+        self._accounts = {name for login in logins for name in login.accounts}
         self._kept = {one for login in logins for one in login.kept}
         self._given = {one for login in logins for reading in login.readings for one in reading.rows}
 

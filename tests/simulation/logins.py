@@ -28,6 +28,7 @@ class Renewal:
     at: datetime
     process: Process | None
     lost: bool = False
+    by_the_user: bool = False
 
 
 @attrs.define(eq=False)
@@ -39,6 +40,7 @@ class Pair:
     refresh: str
     expires_at: datetime
     parent: Pair | None
+    before: Pair | None
     made_by: Renewal
     used: bool = False
     dead: bool = False
@@ -86,21 +88,27 @@ class Logins:
     def log_in(self, identity: str, password: str, process: Process | None, *, lost: bool, by_the_user: bool) -> Pair:
         if self._passwords.get(identity) != password:
             raise RefusedError(f"the password of {identity}")
-        if self._shape.rotates:
+        if self._shape.refresh != "none":
             del self._passwords[identity]
         before = self._last_kept(identity)
-        renewal = Renewal(self._loop.now(), process, lost)
+        renewal = Renewal(self._loop.now(), process, lost, by_the_user)
         if before is not None and not by_the_user:
             self._count(before, renewal)
-        return self._issue(identity, before, renewal)
+        return self._issue(identity, None, renewal, self._new("refresh"))
 
     def refresh(self, token: str, process: Process | None, *, lost: bool) -> Pair:
         pair = self._pairs.get(token)
-        if pair is None or pair.spent:
-            raise RefusedError("the refresh token")
         renewal = Renewal(self._loop.now(), process, lost)
+        if pair is None or pair.spent:
+            if pair is not None and pair.renewals and pair.identity not in self.revoked:
+                self._count_again(pair, renewal)
+            raise RefusedError("the refresh token")
+        if self._shape.refresh == "rotating":
+            self._count(pair, renewal)
+            return self._issue(pair.identity, pair, renewal, self._new("refresh"))
+        pair = self._last_kept(pair.identity) or pair
         self._count(pair, renewal)
-        return self._issue(pair.identity, pair, renewal)
+        return self._issue(pair.identity, pair, renewal, token)
 
     def check(self, access: str | None) -> str:
         """Whose token it is; its first use ends the grace of the one before. Raises `RefusedError`."""
@@ -109,7 +117,7 @@ class Logins:
             raise RefusedError("the access token")
         if not pair.used:
             pair.used = True
-            if pair.parent is not None:
+            if pair.parent is not None and self._shape.refresh == "rotating":
                 pair.parent.spent = True
                 for sibling in pair.parent.children:
                     if sibling is not pair:
@@ -123,18 +131,20 @@ class Logins:
             pair.refused = True
 
     def _last_kept(self, identity: str) -> Pair | None:
-        """The pair made last, but for those that nobody can have kept."""
+        """The pair made last, but for those that nobody may have kept, or not yet."""
         pair = self._latest.get(identity)
-        while pair is not None and not pair.used and _excused(pair.made_by):
-            pair = pair.parent
+        while pair is not None and (pair.made_by.by_the_user or (not pair.used and _excused(pair.made_by))):
+            pair = pair.before
         return pair
 
-    def _issue(self, identity: str, parent: Pair | None, made_by: Renewal) -> Pair:
+    def _issue(self, identity: str, parent: Pair | None, made_by: Renewal, refresh: str) -> Pair:
         expires_at = self._loop.now() + self._shape.token_lasts
-        pair = Pair(identity, self._new("access"), self._new("refresh"), expires_at, parent, made_by)
+        before = self._latest.get(identity)
+        pair = Pair(identity, self._new("access"), refresh, expires_at, parent, before, made_by)
         if parent is not None:
             parent.children.append(pair)
-        self._pairs[pair.access] = self._pairs[pair.refresh] = self._latest[identity] = pair
+        self._pairs[pair.access] = self._latest[identity] = pair
+        self._pairs.setdefault(refresh, pair)
         return pair
 
     def _count(self, pair: Pair, renewal: Renewal) -> None:
@@ -143,9 +153,15 @@ class Logins:
         early = pair.expires_at - renewal.at
         if early > _NEAR and not pair.refused and not pair.dead:
             self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S}, {early} too early")
-        elif pair.renewals and not _excused(pair.renewals[-1]):
-            self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S} though it had been")
+        else:
+            self._count_again(pair, renewal)
         pair.renewals.append(renewal)
+
+    def _count_again(self, pair: Pair, renewal: Renewal) -> None:
+        last = pair.renewals[-1] if pair.renewals else None
+        late = last is not None and renewal.process is not None and renewal.process.stopped_since(last.at)
+        if last is not None and not late and not _excused(last):
+            self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S} though it had been")
 
     def _new(self, kind: str) -> str:
         self._made += 1

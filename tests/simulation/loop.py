@@ -39,12 +39,25 @@ class Process:
         self._stops: list[datetime] = []
         self.held: list[asyncio.Handle] = []
         self._fuse: int | None = None
+        self._brake: tuple[int, float] | None = None
         self._on_crash = on_crash
 
     def light_fuse(self, steps: int) -> None:
         """Crash when it has made so many steps more; an earlier crash stays as it is planned."""
         if self._fuse is None or steps < self._fuse:
             self._fuse = steps
+
+    def light_brake(self, steps: int, seconds: float) -> None:
+        """Stand still for so long after so many steps more."""
+        self._brake = (steps, seconds)
+
+    def brakes(self) -> float:
+        """One step nearer to standing still; for how many seconds, when it is now."""
+        if self._brake is None:
+            return 0.0
+        steps, seconds = self._brake
+        self._brake = (steps - 1, seconds) if steps > 0 else None
+        return 0.0 if steps > 0 else seconds
 
     def spare(self) -> None:
         """Nothing kills it any more."""
@@ -63,11 +76,12 @@ class Process:
             self._on_crash()
 
     def stopped_since(self, moment: datetime) -> bool:
-        return any(stop >= moment for stop in self._stops)
+        """Whether it stood still at any time from then on."""
+        return any(end >= moment for end in self._stops)
 
-    def stop(self, now: datetime, until: float) -> None:
+    def stop(self, until: float, end: datetime) -> None:
         self.stopped_until = until
-        self._stops.append(now)
+        self._stops.append(end)
 
     @staticmethod
     def current() -> Process | None:
@@ -116,7 +130,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def stop_process(self, process: Process, seconds: float) -> None:
         """Let none of its handles run for so long, as when a machine pages or its virtual one is moved."""
-        process.stop(self.now(), self._seconds + seconds)
+        process.stop(self._seconds + seconds, self.now() + timedelta(seconds=seconds))
         self.call_at(process.stopped_until, self._resume, process, context=self.context_of(None))
 
     def _resume(self, process: Process) -> None:
@@ -161,15 +175,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         process = handle._context.get(_PROCESS)
         if process is not None:
+            if process.alive and process.stopped_until <= self._seconds:
+                self._drive(process)
             if not process.alive:
                 return
             if process.stopped_until > self._seconds:
                 process.held.append(handle)
                 return
-            process.burn()
-            if not process.alive:
-                return
         handle._run()
+
+    def _drive(self, process: Process) -> None:
+        """Let happen to a process what was prepared for this step of it."""
+        process.burn()
+        seconds = process.brakes()
+        if seconds and process.alive:
+            self.stop_process(process, seconds)
 
     def _wake(self) -> None:
         """Make ready whose time has come."""

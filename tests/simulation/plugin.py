@@ -91,6 +91,7 @@ class ModelPlugin:
 class ModelProvider:
     def __init__(self, context: ProviderContext, broker: Broker) -> None:
         self._context, self._broker, self._shape = context, broker, broker.shape
+        self._environment = context.environment
         self._pages: Mapping[str, Callable[..., AsyncGenerator[TradePage, None]]] = {
             "session": self._session,
             "history": self._history,
@@ -104,7 +105,7 @@ class ModelProvider:
             pair = await self._directly(lambda: self._broker.log_in(user, password), f"log in {user}")
         except RefusedError:
             raise BrokerAuthError("The broker does not accept this login.") from None
-        return self._auth(pair)
+        return self._auth(pair, pair.refresh)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         token = auth.refresh_token
@@ -114,10 +115,11 @@ class ModelProvider:
             pair = await self._directly(lambda: self._broker.refresh(token.reveal()), f"refresh {auth.identity}")
         except RefusedError:
             raise BrokerAuthError("The broker does not know this refresh token.") from None
-        return self._auth(pair)
+        # a lasting refresh token is told once, at the login
+        return self._auth(pair, pair.refresh if self._shape.refresh == "rotating" else None)
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
-        names = await self._asked("accounts", auth, self._broker.list_accounts)
+        names = await self._asked("accounts", auth, partial(self._broker.list_accounts, environment=self._environment))
         return self._named(names)
 
     def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
@@ -126,18 +128,22 @@ class ModelProvider:
     async def aclose(self) -> None:
         pass
 
-    def _auth(self, pair: Pair) -> AuthResult:
+    def _auth(self, pair: Pair, refresh: str | None) -> AuthResult:
         return AuthResult(
             identity=pair.identity,
             access_token=Secret(pair.access),
-            refresh_token=Secret(pair.refresh) if self._shape.rotates else None,
+            refresh_token=Secret(refresh) if refresh and self._shape.refresh != "none" else None,
             expires_at=pair.expires_at,
         )
 
     def _named(self, names: Iterable[str]) -> tuple[BrokerAccount, ...]:
         opened = self._broker.opened
         return tuple(
-            BrokerAccount(account_id=name, environment="live", opened_at=opened[name] if name.endswith("o") else None)
+            BrokerAccount(
+                account_id=name,
+                environment=self._environment,
+                opened_at=opened[name] if name.endswith("o") else None,
+            )
             for name in names
         )
 
@@ -149,7 +155,7 @@ class ModelProvider:
         asked_at = self._context.clock.now()
         if request.window.end <= asked_at:
             raise BrokerDataUnavailableError("That session is over.", reason=DataUnavailableReason.EXPIRED)
-        names, rows = await self._asked("session", auth, self._broker.session)
+        names, rows = await self._asked("session", auth, partial(self._broker.session, environment=self._environment))
         accounts = self._named(names)
         proved = [TimeWindow(request.window.start, asked_at)] if request.window.start < asked_at else []
         yield self._page(
@@ -183,7 +189,13 @@ class ModelProvider:
             name, ready = await self._asked(
                 f"order a report of {account or 'all'} {window.start:%d %H:%M} to {window.end:%d %H:%M}",
                 auth,
-                partial(self._broker.order, account=account, start=window.start, end=window.end),
+                partial(
+                    self._broker.order,
+                    environment=self._environment,
+                    account=account,
+                    start=window.start,
+                    end=window.end,
+                ),
             )
             yield TradePage(cursor=f"{name}@0", resume_at=ready)
             return
@@ -214,7 +226,7 @@ class ModelProvider:
             names, rows, more = await self._asked(
                 f"since {last}",
                 auth,
-                partial(self._broker.since, number=last),
+                partial(self._broker.since, environment=self._environment, number=last),
             )
             last = rows[-1].row.number if rows else last
             known = {one.account_id for one in request.accounts}
@@ -273,16 +285,16 @@ class ModelProvider:
     def _booking(self, source: str, seen: Seen) -> TradeBooking:
         row, shape = seen.row, self._shape
         if not shape.named:
-            return TradeBooking.of(attrs.evolve(_trade(seen, _content(row)), id_quality=IdQuality.SYNTHETIC))
+            return TradeBooking.of(attrs.evolve(self._trade(seen, _content(row)), id_quality=IdQuality.SYNTHETIC))
         other = shape.renames and source == "session"
-        trade = _trade(seen, f"s-{row.execution}" if other else row.execution)
+        trade = self._trade(seen, f"s-{row.execution}" if other else row.execution)
         refs = [row.execution]
         if row.target is not None:
             refs.append(f"r{row.target}")
         bare = row.kind == "cancel"
         return TradeBooking(
             booking_id=f"s-{row.name}" if other else row.name,
-            environment="live",
+            environment=self._environment,
             account_id=row.account,
             effect=_EFFECTS[row.kind],
             aliases=(row.name,) if other else (),
@@ -293,31 +305,31 @@ class ModelProvider:
             fees=trade.fees if bare and shape.parts else (),
         )
 
+    def _trade(self, seen: Seen, trade_id: str) -> BrokerTrade:
+        row = seen.row
+        return BrokerTrade(
+            provider=KEY,
+            environment=self._environment,
+            account_id=row.account,
+            trade_id=trade_id,
+            instrument=Instrument(symbol=row.symbol, asset_class=STOCK, currency="USD", multiplier=Decimal(1)),
+            side=Side(row.side),
+            quantity=row.quantity,
+            price=row.price,
+            executed_at=row.executed_at,
+            fees=(Fee(kind=FeeKind.COMMISSION, amount=row.fee, currency="USD"),) if seen.with_fee else (),
+            fees_state=FeesState.FINAL if seen.with_fee else FeesState.PENDING,
+        )
+
 
 def _content(row: Row) -> str:
     return f"{row.executed_at.isoformat()}|{row.symbol}|{row.side}|{row.quantity}|{row.price}"
-
-
-def _trade(seen: Seen, trade_id: str) -> BrokerTrade:
-    row = seen.row
-    return BrokerTrade(
-        provider=KEY,
-        environment="live",
-        account_id=row.account,
-        trade_id=trade_id,
-        instrument=Instrument(symbol=row.symbol, asset_class=STOCK, currency="USD", multiplier=Decimal(1)),
-        side=Side(row.side),
-        quantity=row.quantity,
-        price=row.price,
-        executed_at=row.executed_at,
-        fees=(Fee(kind=FeeKind.COMMISSION, amount=row.fee, currency="USD"),) if seen.with_fee else (),
-        fees_state=FeesState.FINAL if seen.with_fee else FeesState.PENDING,
-    )
 
 
 def _covered(
     accounts: Iterable[BrokerAccount], window: TimeWindow, finality: Finality = Finality.FINAL
 ) -> tuple[CoveredSpan, ...]:
     return tuple(
-        CoveredSpan(account_id=one.account_id, environment="live", window=window, finality=finality) for one in accounts
+        CoveredSpan(account_id=one.account_id, environment=one.environment, window=window, finality=finality)
+        for one in accounts
     )

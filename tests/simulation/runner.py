@@ -56,16 +56,17 @@ def run_seed(seed: int, bug: str | None = None) -> Result:
         world = World(seed, folder)
         try:
             broken = _life(world)
+            trace, last_draw = tuple(world.lines), world.chance.random()
         finally:
             world.loop.bury()
             gc.enable()
-    digest = hashlib.blake2b("\n".join(world.lines).encode(), digest_size=8)
-    digest.update(f"{world.loop.steps} {world.chance.random()}".encode())
+    digest = hashlib.blake2b("\n".join(trace).encode(), digest_size=8)
+    digest.update(f"{world.loop.steps} {last_draw}".encode())
     return Result(
         seed=seed,
         steps=world.loop.steps,
         trace_hash=digest.hexdigest(),
-        trace=tuple(world.lines),
+        trace=trace,
         finding=None if broken is None else _told(broken),
         promise=_promise(broken),
     )

@@ -25,6 +25,7 @@ KEY: Final = "model"
 START: Final = datetime(2026, 3, 5, tzinfo=UTC)  # New York puts its clocks forward on the eighth
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
+SINCE: Final = START - 2 * DAY
 STOCK: Final = AssetClass.STOCK
 
 _KINDS: Final = (("session", "reports"), ("session", "history"), ("history",), ("stream",), ("reports",), ("session",))
@@ -42,7 +43,8 @@ class Shape:
     `lag`: until so long after a day's end its executions may still be booked, never later. `named`: rows have ids;
     without them a fee that comes late changes its row in place. `ordered`: the broker numbers its rows for us.
     `parts`: each row's fee adds to the others'. `renames`: the session's list calls rows otherwise than the reports.
-    `sort`: how a reading is ordered. `overlap`: rows that a page repeats from the one before.
+    `sort`: how a reading is ordered. `overlap`: rows that a page repeats from the one before. `refresh`: refresh tokens
+    for one use, lasting ones that a renewal does not repeat, or none. `one_login`: a login serves two environments.
     """
 
     sources: tuple[str, ...]
@@ -60,7 +62,8 @@ class Shape:
     sort: str
     overlap: int
     token_lasts: timedelta
-    rotates: bool
+    refresh: str
+    one_login: bool
 
     @classmethod
     def draw(cls, chance: random.Random) -> Self:
@@ -82,7 +85,8 @@ class Shape:
             sort=chance.choice(("time", "newest", "scrambled")),
             overlap=chance.choice((0, 0, 1)) if named else 0,
             token_lasts=chance.choice((HOUR, 5 * HOUR, 20 * HOUR)),
-            rotates=chance.random() < 0.7,
+            refresh=chance.choice(("rotating", "rotating", "lasting", "none")),
+            one_login=chance.random() < 0.4,
         )
 
     @property
@@ -95,8 +99,8 @@ class Shape:
             key=KEY,
             display_name="Model",
             contract=0,
-            environments=("live",),
-            auth=(AuthKind.OAUTH2 if self.rotates else AuthKind.PASSWORD,),
+            environments=("live", "demo"),
+            auth=(AuthKind.PASSWORD if self.refresh == "none" else AuthKind.OAUTH2,),
             sources=tuple(self._source(name) for name in self.sources),
             licence="Apache-2.0",
             docs="https://model.example/docs",
@@ -106,6 +110,7 @@ class Shape:
                 Field(name="password", label="Password", help="A password, or a code for one login.", secret=True),
             ),
             transport="calls inside the simulation",
+            one_login=self.one_login,
         )
 
     def _source(self, name: str) -> SourceSpec:
@@ -154,7 +159,9 @@ class Shape:
 
 @attrs.frozen(kw_only=True)
 class Weather:
-    """How often what goes wrong; chances are per request, but for the counts and spans, which are of the whole seed."""
+    """How often what goes wrong; chances are per request, counts are of the whole seed.
+
+    `by_the_clock`: all workers begin their runs at the same hours, as cron has it."""
 
     down: float
     lost: float
@@ -165,15 +172,14 @@ class Weather:
     crashes: int
     stops: int
     leaps: int
-    outages: tuple[tuple[datetime, datetime], ...]
+    collapses: int
     revocations: int
     workers: int
+    by_the_clock: bool
 
     @classmethod
-    def draw(cls, chance: random.Random, *, lasts: timedelta) -> Self:
+    def draw(cls, chance: random.Random) -> Self:
         rough = chance.choice((0.0, 0.5, 1.0))
-        begin = START + lasts * chance.random()
-        outage = (begin, begin + chance.choice((HOUR, 3 * HOUR, 9 * HOUR)))
         return cls(
             down=0.06 * rough,
             lost=0.05 * rough,
@@ -182,9 +188,10 @@ class Weather:
             forgotten=0.03 * rough,
             deadly=chance.choice((0.0, 0.02, 0.1)),
             crashes=chance.choice((0, 1, 3, 6)),
-            stops=chance.choice((0, 0, 2)),
+            stops=chance.choice((0, 3)),
             leaps=chance.choice((0, 0, 2)),
-            outages=(outage,) if chance.random() < 0.3 else (),
+            collapses=chance.choice((0, 0, 1, 2)),
             revocations=chance.choice((0, 0, 0, 1)),
             workers=chance.choice((1, 2, 2)),
+            by_the_clock=chance.random() < 0.4,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -150,3 +151,18 @@ def test_a_task_that_is_left_is_named(loop: VirtualLoop) -> None:
     loop.run_until_complete(asyncio.sleep(1))
     (left,) = loop.left_over()
     assert "forgotten" in left
+
+
+def test_a_brake_stops_a_process_at_a_step_and_loses_none(loop: VirtualLoop) -> None:
+    process, moments = Process("p"), list[float]()
+
+    async def work() -> None:
+        for _ in range(6):
+            moments.append(loop.time())
+            await asyncio.sleep(1)
+
+    process.light_brake(4, 50)
+    loop.spawn(process, work())
+    loop.run_until_complete(asyncio.sleep(100))
+    assert len(moments) == 6
+    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) >= 49

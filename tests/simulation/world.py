@@ -7,7 +7,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -28,11 +28,11 @@ from .invariants import Violation, check, check_ledger
 from .logins import BY_THE_USER
 from .loop import Process, ProcessClock, VirtualLoop
 from .plugin import READING, ModelPlugin, Reading
-from .shape import DAY, HOUR, KEY, START, Shape, Weather
+from .shape import DAY, HOUR, KEY, SINCE, START, Shape, Weather
 from .store import WatchedStore
 
 _KEYS: Final = MasterKeys(bytes(32))
-_SECOND: Final = timedelta(seconds=1)
+_NOT_SHOWN: Final = ("provider", "url", "duration", "report")
 _LASTS: Final = timedelta(days=2)
 
 
@@ -40,12 +40,18 @@ _LASTS: Final = timedelta(days=2)
 class Login:
     """A user's login at the broker, and the connection that was made of it."""
 
-    owner: str
     identity: str
+    environment: str
+    accounts: tuple[str, ...]
     connection_id: str | None = None
+    connected_at: datetime | None = None
     screen: Process | None = None
     readings: list[Reading] = attrs.field(factory=list)
     kept: set[tuple[str, Seen]] = attrs.field(factory=set)
+
+    @property
+    def owner(self) -> str:
+        return self.identity.partition("-")[0]
 
 
 @attrs.define(eq=False)
@@ -64,11 +70,11 @@ class World:
         self.seed, self.folder, self.chance = seed, folder, chance
         self.shape = Shape.draw(chance)
         self.ends = START + _LASTS
-        self.weather = Weather.draw(chance, lasts=_LASTS)
+        self.weather = Weather.draw(chance)
         self.loop = VirtualLoop(random.Random(chance.random()), START)
         self.manifest = self.shape.manifest()
-        self.accounts, self.opened = _cast(chance)
-        self.logins = [Login(identity.split("-")[0], identity) for identity in self.accounts]
+        self.logins, self.opened = _cast(self.shape, chance)
+        self.accounts = {(login.identity, login.environment): login.accounts for login in self.logins}
         self.books = Books(self.shape, self.opened, self.ends, chance)
         self.lines: list[str] = []
         self.broker = Broker(
@@ -143,7 +149,7 @@ class World:
 
     def _hear(self, event: Event) -> None:
         facts = attrs.asdict(event, recurse=False)
-        shown = {name: value for name, value in facts.items() if name not in ("provider", "url", "duration")}
+        shown = {name: value for name, value in facts.items() if name not in _NOT_SHOWN}
         self.tell(f"{type(event).__name__} {' '.join(f'{name}={value}' for name, value in shown.items())}")
         if isinstance(event, SyncStarted):
             self._begins(event.connection_id)
@@ -181,7 +187,7 @@ class World:
 
     async def _serve(self, bs: BrokerSync, login: Login) -> None:
         """One connection as a backend serves it: connect, run, wait for as long as it is told, run again."""
-        await asyncio.sleep(self.chance.random() * 6 * 3600)
+        await asyncio.sleep(self._to_the_hour(self.chance.random() * 6 * 3600))
         while self.loop.now() < self.ends:
             wait = await self._turn(bs, login)
             await asyncio.sleep(wait)
@@ -202,23 +208,37 @@ class World:
             return self.chance.uniform(60, 3600)
         except BrokerRetryableError as error:
             self.tell(f"{login.identity}: {error}")
-            return self.chance.uniform(30, 1800) + (error.retry_after or timedelta(0)).total_seconds()
+            return self.chance.uniform(60, 4 * 3600) + (error.retry_after or timedelta(0)).total_seconds()
         if isinstance(outcome, Deferred):
             wait = (outcome.until - self.loop.now()).total_seconds()
-            return max(wait, 0) + self.chance.uniform(5, self.chance.choice((60, 3600)))
-        return self.chance.uniform(5, 14) * 3600 * self.weather.workers
+            return max(wait, 0) + self.chance.uniform(5, self.chance.choice((60, 3 * 3600)))
+        # as many runs in all, however many share them
+        return self._to_the_hour(
+            self.chance.uniform(5, 12) * 3600 * max(self.weather.workers * len(self.logins) / 2, 1)
+        )
+
+    def _to_the_hour(self, seconds: float) -> float:
+        """So long, or until all the others begin, too, where all are started by the clock."""
+        if not self.weather.by_the_clock:
+            return seconds
+        now = self.loop.now()
+        due = now + timedelta(seconds=seconds)
+        due = due.replace(hour=due.hour // 6 * 6, minute=0, second=0, microsecond=0) + 6 * HOUR
+        return (due - now).total_seconds()
 
     async def connect(self, bs: BrokerSync, login: Login) -> Connection:
         """What a user does at the screen, with what the broker wants of them now."""
         fields = {"user": login.identity, "password": self.broker.logins.password(login.identity)}
         token = BY_THE_USER.set(True)
         try:
-            connection = await bs.connect(KEY, owner=login.owner, fields=fields, since=START - 2 * DAY)
+            connection = await bs.connect(
+                KEY, owner=login.owner, fields=fields, environment=login.environment, since=SINCE
+            )
         finally:
             BY_THE_USER.reset(token)
         if login.connection_id not in (None, connection.connection_id):
             raise Violation("logging in again keeps the connection", f"{login.identity} has another one")
-        login.connection_id = connection.connection_id
+        login.connection_id, login.connected_at = connection.connection_id, connection.created_at
         self.broker.logins.restore(login.identity)
         return connection
 
@@ -242,6 +262,7 @@ class World:
 
     async def sync(self, bs: BrokerSync, login: Login) -> Done | Deferred:
         assert login.connection_id is not None
+        self._maybe_brake()
         reading = Reading()
         login.readings.append(reading)
         token = READING.set(reading)
@@ -269,13 +290,19 @@ class World:
         self.tell(f"the machine sleeps for {by}")
         self.loop.leap(by)
         for worker in self._workers.values():
-            worker.stop(self.loop.now(), self.loop.time())
+            worker.stop(self.loop.time(), self.loop.now())
             worker.skew = timedelta(seconds=self.chance.uniform(-2, 2))
 
     def _revoke(self) -> None:
         login = self.chance.choice(self.logins)
         self.tell(f"the broker ends all sessions of {login.identity}")
         self.broker.logins.revoke(login.identity)
+
+    def _maybe_brake(self) -> None:
+        """Let the process stand still at any step of the run that begins."""
+        process = Process.current()
+        if process is not None and not self.broker.calm and self.weather.stops and self.chance.random() < 0.3:
+            process.light_brake(self.chance.randrange(60), self.chance.choice((2, 20, 300)))
 
     def _stop(self, process: Process) -> None:
         if process.alive and self.weather.stops > self._stops:
@@ -297,12 +324,19 @@ class World:
     async def _finish(self, bs: BrokerSync) -> None:
         async with bs:
             for login in self.logins:
-                # the first may only finish what was begun long ago
+                before = await self._begun_and_known(bs, login)
                 await self._settle(bs, login)
-                await self._settle(bs, login)
+                # that run may have finished what was begun long ago, or met accounts that it had not planned for
+                if before != await self._begun_and_known(bs, login):
+                    await self._settle(bs, login)
             for follower in self.followers:
                 await follower.look(bs)
             await check(self, bs)
+
+    async def _begun_and_known(self, bs: BrokerSync, login: Login) -> object:
+        if login.connection_id is None:
+            return None
+        return await bs._store.open_requests(login.connection_id), await bs.accounts(login.connection_id)
 
     async def _settle(self, bs: BrokerSync, login: Login) -> None:
         for _ in range(40):
@@ -322,17 +356,19 @@ class World:
         raise Violation("everything comes to its end", f"{login.identity} is put off again and again")
 
 
-def _cast(chance: random.Random) -> tuple[dict[str, Sequence[str]], dict[str, datetime]]:
+def _cast(shape: Shape, chance: random.Random) -> tuple[list[Login], dict[str, datetime]]:
     """Who logs in and which accounts they see; some are seen by two, some are opened later."""
-    accounts: dict[str, Sequence[str]] = {"alice-1": ["A", "S"]}
+    logins = [Login("alice-1", "live", ("A", "S"))]
+    if shape.one_login:
+        logins.append(Login("alice-1", "demo", ("D",)))
     if chance.random() < 0.5:
-        accounts["alice-2"] = ["S", "Bo"]
+        logins.append(Login("alice-2", "live", ("S", "Bo")))
     if chance.random() < 0.3:
-        accounts["bob-1"] = ["S"]
-    opened = {name: START - 4 * DAY for name in ("A", "S", "Bo") if any(name in seen for seen in accounts.values())}
+        logins.append(Login("bob-1", "live", ("S",)))
+    opened = {name: START - 4 * DAY for login in logins for name in login.accounts}
     if chance.random() < 0.3:
         opened["S"] = START + timedelta(hours=chance.randrange(40))
-    return accounts, opened
+    return logins, opened
 
 
 @contextlib.contextmanager

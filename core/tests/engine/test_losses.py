@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import attrs
 
-from brokersync.errors import BrokerUnavailableError
+from brokersync.errors import BrokerRateLimitError, BrokerUnavailableError
 from brokersync.events import HistoryLost
 from brokersync.manifest import Retention, SourceScope, SourceSpec
 from brokersync.records import LostSpan, SpanState
-from brokersync.types import Finality, TimeWindow
+from brokersync.types import Finality, TimeWindow, TradeRequest
 
-from .bench import DAY, NOW, START, TODAY, A, B, Bench, fill, page, step
+from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, step
 
 HOUR = timedelta(hours=1)
 LOST, PROVISIONAL, UNAVAILABLE = SpanState.LOST, SpanState.PROVISIONAL, SpanState.UNAVAILABLE
@@ -159,3 +159,26 @@ async def test_a_session_is_read_again_in_the_round_that_began_long_before_its_e
     bench.clock.moment = TODAY + DAY - 3 * timedelta(minutes=1)
     await bench.run()
     assert (await bench.spans())[-1] == (TODAY, TODAY + DAY - 3 * timedelta(minutes=1), PROVISIONAL)
+
+
+async def test_a_backfill_that_goes_on_for_hours_does_not_keep_the_session_from_being_read(bench: Bench) -> None:
+    session(bench, precedence=5)
+    bench.accounts = (attrs.evolve(A, opened_at=None),)
+    bench.since = None
+    bench.more_sources = (SourceSpec(name="reports", precedence=1, scope=SourceScope.LOGIN, longest_window=DAY),)
+    asked = {"fills": 0, "reports": 0}
+
+    def answer(request: TradeRequest) -> list[Step]:
+        asked[request.source] += 1
+        if request.source == "reports" and asked["reports"] % 3 == 0:
+            return [BrokerRateLimitError("slow", retry_after=timedelta(minutes=5))]
+        return [page(request, finality=Finality.PROVISIONAL)]
+
+    bench.answer = answer
+    for _ in range(25):
+        await bench.run()
+        bench.clock.moment += timedelta(minutes=5)
+    # every ten minutes or so, and the backfill has not begun anew
+    assert asked == {"fills": 9, "reports": 75}
+    assert (await bench.spans())[-1][1] > bench.clock.moment - timedelta(minutes=15)
+    assert len({start for start, _, _ in await bench.spans(source="reports")}) == 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from brokersync.converter import from_json
 from brokersync.records import OpenRequest, Span
 from brokersync.store.rows import load_span, sortable
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 from brokersync.types import TimeWindow
+
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def spans(owner: str, provider: str, source: str) -> Script[Mapping[tuple[str, str], tuple[Span, ...]]]:
@@ -40,11 +42,14 @@ def drop_request(connection_id: str, source: str, account: str) -> Script[None]:
     )
 
 
-def finished(connection_id: str, since: datetime) -> Script[Mapping[tuple[str, str], tuple[TimeWindow, ...]]]:
+def finished(
+    connection_id: str, since: datetime, each_since: datetime | None
+) -> Script[Mapping[tuple[str, str], tuple[TimeWindow, ...]]]:
     rows = yield Fetch(
         "SELECT source, account, starts, ends FROM finished_windows WHERE connection_id = ?"
-        " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) >= ? ORDER BY starts",
-        (connection_id, connection_id, sortable(since)),
+        " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) >= ?"
+        " AND at >= ? ORDER BY starts",
+        (connection_id, connection_id, sortable(since), sortable(each_since or _EVER)),
     )
     found: dict[tuple[str, str], list[TimeWindow]] = {}
     for source, account, starts, ends in rows:

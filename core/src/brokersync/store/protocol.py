@@ -234,10 +234,12 @@ class Store(Protocol):
 
     async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
 
-    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+    async def finished(
+        self, connection_id: str, since: datetime, each_since: datetime | None = None
+    ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
         """The windows that ended in this round of syncing, per (source, request's account).
 
-        A round in which no window has ended since `since` is over.
+        A round in which no window has ended since `since` is over. One that ended before `each_since` is left out.
         """
 
     async def end_round(self, connection_id: str) -> None:

@@ -224,8 +224,10 @@ class SqlStore(ABC):
     async def drop_request(self, connection_id: str, source: str, account: str) -> None:
         await self._write(lambda: progress.drop_request(connection_id, source, account))
 
-    async def finished(self, connection_id: str, since: datetime) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
-        return await self._read(lambda: progress.finished(connection_id, since))
+    async def finished(
+        self, connection_id: str, since: datetime, each_since: datetime | None = None
+    ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
+        return await self._read(lambda: progress.finished(connection_id, since, each_since))
 
     async def end_round(self, connection_id: str) -> None:
         await self._write(lambda: progress.end_round(connection_id))

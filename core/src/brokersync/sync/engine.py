@@ -36,8 +36,8 @@ from brokersync.sync.window import Reader, Wait, WindowReader
 _FIRST_PAUSE = timedelta(seconds=30)
 _FAILURES_IN_A_ROW = 3
 _ROUND_LASTS = timedelta(hours=1)
-# what a session showed half an hour ago is not all that it shows before it ends
-_SESSION_ROUND_LASTS = timedelta(minutes=10)
+# what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
+_SESSION_STAYS_READ = timedelta(minutes=10)
 
 
 @attrs.frozen(kw_only=True)
@@ -248,8 +248,12 @@ class SyncEngine:
         )
         # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
         # reading again what the part before has just read
-        lasts = _SESSION_ROUND_LASTS if source.retention is Retention.SESSION else _ROUND_LASTS
-        finished = await self._store.finished(self._connection.connection_id, self._clock.now() - lasts)
+        now = self._clock.now()
+        finished = await self._store.finished(
+            self._connection.connection_id,
+            now - _ROUND_LASTS,
+            now - _SESSION_STAYS_READ if source.retention is Retention.SESSION else None,
+        )
         return [
             (attrs.evolve(ask, window=piece), None)
             for ask in planned

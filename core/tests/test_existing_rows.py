@@ -63,6 +63,12 @@ def test_what_else_a_journal_kept_is_read(tmp_path: Path) -> None:
     assert (row.executed_at, row.exit_price, row.exited_at) == (date(2026, 3, 4), Decimal("-5.5"), date(2026, 3, 5))
 
 
+def test_a_line_of_json_ends_where_its_line_does(tmp_path: Path) -> None:
+    text = '{"row_id": "a\u2028b", "provider": "acme", "symbol": "MESH6", "side": "buy", "quantity": 2, "price": 1,'
+    (row,) = read(tmp_path, text + ' "executed_at": "2026-03-04"}')
+    assert row.row_id == "a\u2028b"
+
+
 def test_ids_longer_than_a_float_keep_every_digit(tmp_path: Path) -> None:
     (row,) = read(
         tmp_path,
@@ -113,6 +119,9 @@ def test_what_the_file_does_not_tell_is_told_beside_it(tmp_path: Path) -> None:
         ('{"row_id": {"a": 1}}', "line 1, column row_id: it is no single value"),
         ('{"row_id": 1, "trade_ids": [null]}', "column trade_ids: it is no list of ids"),
         (f"{HEAD},exit_price\n{LINE},5", "exit_price and exited_at are given together"),
+        (f"{HEAD}\n{LINE.replace('2026-03-04T15:30:12Z', '9999-12-31T23:59:59-14:00')}", "line 2, 9999-12-31"),
+        (f"{HEAD}\n{LINE.replace('2026-03-04T15:30:12Z', '0001-01-01T00:00:00+14:00')}", "beyond the calendar"),
+        ('[{"row_id": 1}]', "is one JSON array"),
     ],
 )
 def test_a_mistake_is_named_by_line_and_column(tmp_path: Path, text: str | bytes, said: str) -> None:

@@ -112,6 +112,27 @@ async def test_owners_match_their_own_trades_alone(store: Store) -> None:
     assert match.verdict is Verdict.NEW
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"provider": "ACME"}, "The owner has no account at 'ACME' in the store; known are: acme."),
+        ({"account_id": "12"}, "The owner has no account '12' in the store; known are: 11."),
+        ({"account_id": "11", "symbol": "XYZ"}, "No trade in the store has its id or fits its content."),
+    ],
+)
+async def test_a_row_of_a_broker_or_account_that_nobody_has_says_so(
+    store: Store, facts: dict[str, Any], said: str
+) -> None:
+    await keep(store, TradeBooking.of(trade("fill:1")))
+    (match,) = await Journal(store).match("me", [row(**facts)])
+    assert (match.verdict, match.reason) == (Verdict.NEW, said)
+
+
+async def test_rows_of_an_owner_who_has_nothing_say_so(store: Store) -> None:
+    (match,) = await Journal(store).match("nobody", [row()])
+    assert match.reason == "The owner has no account at 'acme' in the store; known are: none."
+
+
 async def test_a_cancelled_trade_is_known(store: Store) -> None:
     cancel = TradeBooking(
         booking_id="c", environment="live", account_id="11", effect=BookingEffect.CANCEL, refs=("fill:1",)

@@ -398,6 +398,16 @@ async def test_tokens_that_can_not_be_meant_are_said(desk: Desk, tokens: dict[st
     assert desk.broker.asked == []
 
 
+async def test_a_login_of_an_owner_without_a_name_is_refused_before_the_broker_is_asked(desk: Desk) -> None:
+    for connecting in (
+        desk.bs.take_over("paper", owner=" ", tokens={"access_token": "t"}),
+        desk.bs.connect("paper", owner="", fields={}),
+    ):
+        with pytest.raises(BrokerConfigError, match="owner is empty"):
+            await connecting
+    assert desk.broker.asked == []
+
+
 async def test_a_plugin_that_does_not_say_whose_tokens_they_are_broke_the_contract(desk: Desk) -> None:
     desk.broker.careless = True
     with pytest.raises(BrokerError, match="did not say who"):

@@ -11,6 +11,7 @@ import attrs
 from brokersync.errors import (
     BrokerAPIError,
     BrokerAuthError,
+    BrokerConfigError,
     BrokerError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
@@ -51,6 +52,7 @@ class Connections(Journal):
         Raises `BrokerConfigError` for fields that do not fit and `BrokerAuthError` when the broker refuses them; then
         nothing is kept.
         """
+        _check_owner(owner)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -124,6 +126,7 @@ class Connections(Journal):
         where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
         `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are.
         """
+        _check_owner(owner)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -188,6 +191,11 @@ def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
         provider=connection.provider,
         operation="authenticate",
     )
+
+
+def _check_owner(owner: str) -> None:
+    if not owner.strip():
+        raise BrokerConfigError("The owner is empty.", remedy="Name the tenant that the login belongs to.")
 
 
 def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -236,11 +236,14 @@ class LeaseLostError(StoreError):
 
 
 class FeedPositionError(StoreError):
-    """The feed does not reach back to this position any more; `kept_from` is where it begins."""
+    """The feed can not be followed from this position: it begins behind `kept_from`, or ends at `newest` before it."""
 
-    def __init__(self, position: int, kept_from: int) -> None:
+    def __init__(self, position: int, kept_from: int, newest: int | None = None) -> None:
+        said = f"The feed begins behind position {kept_from}; what came after {position} is not kept any more."
+        if newest is not None:
+            said = f"The feed ends at position {newest}; {position} is of another store or of one restored since."
         super().__init__(
-            f"The feed begins behind position {kept_from}; what came after {position} is not kept any more.",
+            said,
             remedy="Take feed_position(), read all trades, and follow the feed from that position on.",
         )
         self.kept_from = kept_from

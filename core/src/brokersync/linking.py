@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import attrs
 
-from brokersync.matching import ExistingTrade, Match, NamedTrade, match_rows
+from brokersync.matching import ExistingTrade, Match, MatchRule, NamedTrade, match_rows
+from brokersync.matching.words import unknown_reason
 from brokersync.records import AccountKey
 from brokersync.store import Store, TradeFilter
 
@@ -20,11 +21,27 @@ _PAGE = 2000
 
 async def match_existing(store: Store, owner: str, rows: Iterable[ExistingTrade]) -> tuple[Match, ...]:
     """See `Journal.match`. The comparing itself runs on a thread, for it takes seconds where there are many rows."""
-    known = _by_account_id(tuple(rows), await store.account_names(owner))
+    accounts = await store.account_names(owner)
+    known = _by_account_id(tuple(rows), accounts)
     trades: list[NamedTrade] = []
     for provider, asked in _by_provider(known).items():
         trades += await _trades(store, owner, _filter(provider, asked))
-    return await asyncio.to_thread(match_rows, known, trades)
+    answers = await asyncio.to_thread(match_rows, known, trades)
+    return tuple(_with_unknown_name(row, answer, accounts) for row, answer in zip(known, answers, strict=True))
+
+
+def _with_unknown_name(row: ExistingTrade, answer: Match, accounts: Iterable[AccountKey]) -> Match:
+    """A row that is new because of a slip in its broker's or account's name says so: else all would be doubled."""
+    if answer.rule is not MatchRule.NONE:
+        return answer
+    mine = {key.account_id for key in accounts if key.provider == row.provider}
+    if not mine:
+        reason = unknown_reason("account at", row.provider, {key.provider for key in accounts})
+    elif row.account_id is not None and row.account_id not in mine:
+        reason = unknown_reason("account", row.account_id, mine)
+    else:
+        return answer
+    return attrs.evolve(answer, reason=reason)
 
 
 def _by_account_id(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import attrs
 
-from brokersync.records import ChangeKind
+from brokersync.records import ChangeCause, ChangeKind
 from brokersync.types import FeesState
 
 from .rows import ACTIVE, CANCEL, CANCELLED, REPLACE, fee, row, trade
@@ -47,6 +47,17 @@ def test_two_keys_found_to_be_one_end_as_merged(runs: Runs) -> None:
     assert set(run.trades()) == {"a"}
     removed = run.feed[-1]
     assert (removed.kind, removed.trade_id, removed.merged_into) == (ChangeKind.REMOVED, "b", "a")
+
+
+def test_a_key_that_a_file_merges_has_the_file_as_its_cause(runs: Runs) -> None:
+    run = runs.new()
+    run.commit("service", row("a"), row("b", order=(2,)))
+    linking = row("c", REPLACE, key="a", refs=("b",), order=(3,), price="5")
+    run.commit("file", linking, cause=ChangeCause.FILE)
+    assert [(change.kind.value, change.cause) for change in run.feed[2:]] == [
+        ("modified", ChangeCause.FILE),
+        ("removed", ChangeCause.FILE),
+    ]
 
 
 def test_a_key_that_joins_another_by_its_loose_name_is_merged_into_it(runs: Runs) -> None:

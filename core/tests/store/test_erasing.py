@@ -236,6 +236,16 @@ async def test_a_reader_behind_what_is_kept_is_told_and_others_read_on(store: Sq
     assert await store.changes("new", 0) == ()
 
 
+async def test_a_reader_ahead_of_the_feed_is_told_instead_of_waiting_until_it_has_missed_what_comes(
+    store: SqlStore,
+) -> None:
+    await store.commit_page(page(trade("a")), RULES)
+    position = await store.feed_position()
+    assert await store.changes("o", position) == ()
+    with pytest.raises(FeedPositionError, match="ends at position"):
+        await store.changes("o", position + 1)
+
+
 async def test_the_feed_is_pruned_in_its_order_so_that_no_reader_misses_an_entry(store: SqlStore) -> None:
     for name, at in (("a", START), ("b", LATER), ("c", START)):
         await store.commit_page(page(trade(name), at=at), RULES)

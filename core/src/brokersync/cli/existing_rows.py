@@ -55,6 +55,8 @@ def read_rows(path: Path, reading: Reading) -> list[ExistingTrade]:
         raise _refusal(f"The file {path} can not be opened: {error.strerror}.", "Check its name.") from None
     except UnicodeDecodeError:
         raise _refusal(f"The file {path} is not UTF-8 text.", "Save it as UTF-8.") from None
+    if text.lstrip().startswith("["):
+        raise _refusal(f"The file {path} is one JSON array.", "Write one JSON object a line, or CSV with a header.")
     lines = _json_lines if text.lstrip().startswith("{") else _csv_lines
     rows: list[ExistingTrade] = []
     mistakes: list[str] = []
@@ -118,7 +120,8 @@ def _cells(columns: list[str], cells: list[str]) -> Mapping[str, Any]:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # not splitlines(): a text in JSON may hold characters that it would take for the end of a line
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, partial(_json_row, line)
 

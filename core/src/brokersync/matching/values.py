@@ -95,7 +95,10 @@ def _when(_: object, field: attrs.Attribute[Any], value: object) -> None:
 
 
 def _in_utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+    try:
+        return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+    except OverflowError:
+        raise ValueError(f"{value} lies beyond the calendar, taken in UTC") from None
 
 
 @attrs.frozen(kw_only=True)

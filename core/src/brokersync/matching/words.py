@@ -82,6 +82,11 @@ def part_reason(leg: Leg, fills: Sequence[Fill]) -> str:
     )
 
 
+def unknown_reason(what: str, name: str, known: Iterable[str]) -> str:
+    """Why no trade can fit: the row is of a broker or account that the owner does not have in the store."""
+    return f"The owner has no {what} {name!r} in the store; known are: {_some(sorted(known)) or 'none'}."
+
+
 def nothing_reason() -> str:
     return "No trade in the store has its id or fits its content."
 

@@ -60,9 +60,16 @@ def feed_position() -> Script[int]:
 
 
 def changes(owner: str, since: int, limit: int) -> Script[tuple[Change, ...]]:
-    row = yield from fetch_one("SELECT kept_from FROM feed_starts WHERE owner = ?", owner)
-    if row is not None and since < row[0]:
-        raise FeedPositionError(since, int(row[0]))
+    newest, kept_from = yield from fetch_one(
+        "SELECT position, coalesce((SELECT kept_from FROM feed_starts WHERE owner = ?), 0) FROM feed_head"
+        " WHERE one = 1",
+        owner,
+    )
+    # a reader ahead of the feed, as after a restore, would silently miss what is still to come up to its position
+    if since > newest:
+        raise FeedPositionError(since, kept_from, newest)
+    if since < kept_from:
+        raise FeedPositionError(since, kept_from)
     rows = yield Fetch(
         "SELECT position, kind, cause, provider, environment, account_id, trade_id, revision, at, merged_into"
         " FROM changes JOIN accounts ON accounts.account = changes.account"

@@ -104,7 +104,8 @@ class _Work:
             self.deletes.append((account, gone))
             heir = _heir(gone, [row.booking for row in rows], sorted(now))
             revision = json.loads(before[gone])["revision"]
-            self._change(account, set_id, gone, ChangeKind.REMOVED, ChangeCause.CORRECTION, revision, heir)
+            cause = self._page.cause or ChangeCause.CORRECTION
+            self._change(account, set_id, gone, ChangeKind.REMOVED, cause, revision, heir)
 
     def _put(self, account: int, set_id: int, trade: BrokerTrade, before: str | None) -> None:
         content = trade_content(trade)

@@ -78,7 +78,8 @@ def test_every_execution_becomes_one_booking(name: str) -> None:
     assert [row.reason for page in pages for row in page.quarantined] == []
     assert len(executions_of(name)) == len(bookings) == executions
     assert sum(booking.effect is BookingEffect.CANCEL for booking in bookings) == cancels
-    raw = Counter(tuple(sorted(booking.raw.items())) for booking in bookings)
+    # a dot is in no name of IBKR's: such keys are what the row needs of its statement to be read again
+    raw = Counter(tuple(sorted(item for item in booking.raw.items() if "." not in item[0])) for booking in bookings)
     told = Counter(
         tuple(sorted((key, value) for key, value in row.attrib.items() if value)) for row in executions_of(name)
     )

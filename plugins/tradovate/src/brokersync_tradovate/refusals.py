@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import attrs
 
@@ -74,8 +76,14 @@ def refusal_of(operation: str, response: HttpResponse, body: Any, hide: Iterable
     if text is None or response.status >= 500:
         return None
     for secret in hide:
-        text = text.replace(secret.reveal(), "***") if secret else text
+        for form in _forms(secret.reveal()) if secret else ():
+            text = text.replace(form, "***")
     return Refusal(operation=operation, status=response.status, text=" ".join(text.split())[:_LONGEST_TEXT])
+
+
+def _forms(secret: str) -> set[str]:
+    """How what was sent may stand in an answer that repeats it."""
+    return {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="")}
 
 
 def _plain_text(response: HttpResponse) -> str:

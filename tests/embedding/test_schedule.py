@@ -147,6 +147,25 @@ async def test_workers_that_share_a_store_run_each_connection_once(stores: Any) 
         assert sorted(first.broker.asked) == sorted(f"user {one}" for one in range(12))
 
 
+async def test_what_is_old_is_pruned_once_an_hour_by_one_of_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_desk(tmp_path)
+    second = open_desk(tmp_path, clock=first.clock)
+    async with first.bs, second.bs:
+        pruned: list[object] = []
+
+        async def prune(now: object, _: object) -> None:
+            pruned.append(now)
+
+        for desk in (first, second):
+            monkeypatch.setattr(desk.bs._store, "prune", prune)
+        for _ in range(3 * 60):
+            await asyncio.gather(first.bs.run_due(), second.bs.run_due())
+            first.clock.advance(minutes=1)
+        assert len(pruned) == 3
+
+
 async def test_run_due_leaves_alone_what_is_running_here(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     async with desk.bs:

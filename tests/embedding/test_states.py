@@ -134,6 +134,20 @@ async def test_an_uncertain_one_is_probed_daily_and_withdraws_its_question_by_it
         assert len(desk.heard(ConnectionRecovered)) == 1
 
 
+async def test_connecting_again_withdraws_the_question_and_says_so_once(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = refused
+        await desk.bs.run_due()
+        assert await desk.connect("ann") == [name]
+        assert await state(desk, name) is ACTIVE
+        await desk.connect("ann")
+        assert len(desk.heard(ConnectionRecovered)) == 1
+        desk.broker.failing = well
+        assert isinstance((await desk.bs.run_due())[name], Done)
+
+
 async def test_a_broker_that_is_away_proves_nothing_about_a_login(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     async with desk.bs:

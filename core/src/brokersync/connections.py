@@ -22,6 +22,7 @@ from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.records import Connection
 from brokersync.secret import Secret
+from brokersync.settling import transition
 from brokersync.shared import Shared
 from brokersync.states import Cause, moved
 from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
@@ -70,9 +71,24 @@ class Connections(Journal):
             since=since,
             one_login=loaded.manifest.one_login,
         )
+        before = await self._same_login(connection)
         connection = await shared.vault.add(connection, auth, plain)
         await shared.store.put_accounts(connection, accounts)
+        self._tell(before, connection)
         return connection
+
+    async def _same_login(self, connection: Connection) -> Connection | None:
+        """The connection that this login has already."""
+        login = (connection.provider, connection.environment, connection.identity)
+        for one in await self._store.connections(connection.owner):
+            if (one.provider, one.environment, one.identity) == login:
+                return one
+        return None
+
+    def _tell(self, before: Connection | None, after: Connection) -> None:
+        event = None if before is None else transition(before, after)
+        if event is not None:
+            self._shared.events(event)
 
     async def reauthenticate(
         self, connection_id: str, fields: Mapping[str, str | Secret], *, owner: str | None = None
@@ -145,8 +161,10 @@ class Connections(Journal):
                 since=since,
             )
             kept = plain or await self._kept_fields(connection)
+            before = await self._same_login(connection)
             connection = await shared.vault.add(connection, auth, kept, instead_of=foreign.identity)
             await self._list_accounts(connection, login, auth)
+        self._tell(before, connection)
         return connection
 
     async def _kept_fields(self, connection: Connection) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -22,8 +23,6 @@ _PRUNED_EVERY = timedelta(hours=1)
 
 class Scheduling(Connections):
     """Runs connections, pauses them, and knows whose turn it is."""
-
-    _pruned_at: datetime | None = None
 
     async def run(
         self,
@@ -95,10 +94,11 @@ class Scheduling(Connections):
         return ends
 
     async def _prune_now_and_then(self) -> None:
-        now = self._shared.clock.now()
-        if self._pruned_at is None or now - self._pruned_at >= _PRUNED_EVERY:
-            self._pruned_at = now
-            with suppress(StoreError):  # what is left is pruned the next time
+        now, holder = self._shared.clock.now(), secrets.token_hex(8)
+        with suppress(StoreError):  # what is left is pruned the next time
+            # nobody gives this lease back, so of all processes one an hour gets it
+            lease = await self._store.take_lease("prune", owner="", holder=holder, now=now, until=now + _PRUNED_EVERY)
+            if lease.holder == holder:
                 await self._store.prune(now, self._shared.settings.keep)
 
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:

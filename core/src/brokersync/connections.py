@@ -20,11 +20,13 @@ from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
+from brokersync.manifest import Manifest
 from brokersync.records import Connection
 from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
 from brokersync.states import Cause, moved
+from brokersync.sync.losses import deadline_of
 from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
 from brokersync.types import AuthResult
 from brokersync.upkeep import GrantUpkeep
@@ -75,7 +77,14 @@ class Connections(Journal):
         connection = await shared.vault.add(connection, auth, plain)
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, connection)
-        return connection
+        return await self._with_deadline(connection, loaded.manifest, auth)
+
+    async def _with_deadline(self, connection: Connection, manifest: Manifest, auth: AuthResult) -> Connection:
+        """Until when it must be read: a login that dies before its first sync loses history too."""
+        store = self._shared.store
+        deadline = await deadline_of(store, connection, manifest, now=self._shared.clock.now(), readable=auth.sources)
+        await store.change_connection(connection.connection_id, deadline=deadline)
+        return attrs.evolve(connection, deadline=deadline)
 
     async def _same_login(self, connection: Connection) -> Connection | None:
         """The connection that this login has already."""
@@ -165,7 +174,7 @@ class Connections(Journal):
             connection = await shared.vault.add(connection, auth, kept, instead_of=foreign.identity)
             await self._list_accounts(connection, login, auth)
         self._tell(before, connection)
-        return connection
+        return await self._with_deadline(connection, loaded.manifest, auth)
 
     async def _kept_fields(self, connection: Connection) -> Mapping[str, str]:
         try:

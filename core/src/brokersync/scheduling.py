@@ -9,12 +9,15 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from brokersync.connections import Connections
-from brokersync.errors import StoreError
+from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.events import EventSink, no_events
+from brokersync.holding import held
 from brokersync.incidents import Incident, share
+from brokersync.overdue import note_losses
 from brokersync.records import Connection, Deferred, Done
 from brokersync.runner import Run, RunOptions, check_sources
 from brokersync.settling import transition
+from brokersync.shared import all_of
 from brokersync.states import Cause, moved
 from brokersync.sync.deadline import Urgency, urgency
 
@@ -70,7 +73,8 @@ class Scheduling(Connections):
         """Run once each connection that is due, so many at a time, and answer how each ended, by connection.
 
         What fails for one keeps no other from being run and is its answer. One that another worker has is left to it.
-        Grants that would lapse are renewed on the way, see `renew_grants`, and once an hour what is older than it is to
+        Of connections that nobody can read, what they lose is written down and told. Grants that would lapse are
+        renewed on the way, see `renew_grants`, and once an hour what is older than it is to
         be kept is deleted, as `prune` does. Call it every minute or so: from a loop, a task queue or cron, in as many
         processes as you like.
         """
@@ -90,8 +94,21 @@ class Scheduling(Connections):
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
+        with suppress(StoreError):
+            await self._note_overdue(owner, all_of(events, self._shared.events))
         await self._prune_now_and_then()
         return ends
+
+    async def _note_overdue(self, owner: str | None, events: EventSink) -> None:
+        """What no run could read in time is lost all the same, and its user is told."""
+        shared = self._shared
+        for one in await self._store.overdue_connections(owner, shared.clock.now()):
+            if one.connection_id in shared.runs:
+                continue
+            async with held(shared, f"sync|{one.connection_id}", one.owner) as lease:
+                if lease is not None:
+                    with suppress(BrokerConfigError):
+                        await note_losses(shared, one, lease, events)
 
     async def _prune_now_and_then(self) -> None:
         now, holder = self._shared.clock.now(), secrets.token_hex(8)

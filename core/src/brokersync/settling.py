@@ -21,11 +21,12 @@ from brokersync.events import (
     IncidentOpened,
 )
 from brokersync.incidents import after_answer, after_failure, share
-from brokersync.manifest import Manifest, Retention
+from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.shared import Shared
 from brokersync.states import Cause, moved
-from brokersync.sync.deadline import last_safe_moment, next_sync
+from brokersync.sync.deadline import next_sync
+from brokersync.sync.losses import deadline_of
 from brokersync.sync.report import ReportBuilder
 
 _ANSWERS_COUNT_EVERY = timedelta(seconds=10)
@@ -206,16 +207,7 @@ class Settler:
     async def _deadline(self, now: datetime) -> datetime | None:
         if self.manifest is None:
             return self._connection.deadline
-        one, store = self._connection, self._shared.store
-        limited = [source.name for source in self.manifest.sources if source.retention is Retention.LIMITED]
-        return last_safe_moment(
-            self.manifest,
-            await store.accounts(one.connection_id),
-            {name: await store.spans(one.owner, one.provider, name) for name in limited},
-            now=now,
-            since=one.since,
-            readable=self.readable,
-        )
+        return await deadline_of(self._shared.store, self._connection, self.manifest, now=now, readable=self.readable)
 
     async def _move(self, rule: Callable[[Connection], Connection]) -> Connection | None:
         change = await self._shared.store.move_connection(self._connection.connection_id, rule)

@@ -126,6 +126,16 @@ def due_connections(owner: str | None, now: datetime, but_not: Sequence[str]) ->
     return tuple(_connection(row[0]) for row in rows)
 
 
+def overdue_connections(owner: str | None, now: datetime) -> Script[tuple[Connection, ...]]:
+    """Those whose deadline has passed."""
+    where, params = ("", ()) if owner is None else (" AND owner = ?", (owner,))
+    rows = yield Fetch(
+        f"SELECT data FROM connections WHERE deadline <= ?{where} ORDER BY deadline, connection_id",
+        (sortable(now), *params),
+    )
+    return tuple(_connection(row[0]) for row in rows)
+
+
 def _store(connection: Connection) -> Script[None]:
     yield from execute(
         "UPDATE connections SET data = ?, state = ?, next_at = ?, deadline = ? WHERE connection_id = ?",

@@ -149,6 +149,9 @@ class Store(Protocol):
     ) -> tuple[Connection, ...]:
         """Those whose `next_at` has come, and active ones that have none, `but_not` of these brokers; oldest first."""
 
+    async def overdue_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
+        """Those whose deadline has passed, whatever their state; the longest overdue first."""
+
     async def broker_healths(self) -> tuple[BrokerHealth, ...]:
         """Of each broker that has failed or been away."""
 

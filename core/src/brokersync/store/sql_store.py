@@ -129,6 +129,9 @@ class SqlStore(ABC):
     ) -> tuple[Connection, ...]:
         return await self._read(lambda: connections.due_connections(owner, now, but_not))
 
+    async def overdue_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
+        return await self._read(lambda: connections.overdue_connections(owner, now))
+
     async def broker_healths(self) -> tuple[BrokerHealth, ...]:
         return await self._read(health.broker_healths)
 

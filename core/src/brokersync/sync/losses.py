@@ -6,14 +6,30 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from brokersync.events import EventSink, HistoryLost
-from brokersync.manifest import Manifest, SourceSpec
+from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.records import AccountKey, Connection, LostSpan, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
+from brokersync.sync.deadline import last_safe_moment
 from brokersync.sync.plan import request_name
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.retention import gone, repair
 from brokersync.types import TimeWindow
+
+
+async def deadline_of(
+    store: Store, connection: Connection, manifest: Manifest, *, now: datetime, readable: Sequence[str] | None
+) -> datetime | None:
+    """Until when a connection must be read so that nothing is lost; `None` where nothing perishes."""
+    limited = [source.name for source in manifest.sources if source.retention is Retention.LIMITED]
+    return last_safe_moment(
+        manifest,
+        await store.accounts(connection.connection_id),
+        {name: await store.spans(connection.owner, connection.provider, name) for name in limited},
+        now=now,
+        since=connection.since,
+        readable=readable,
+    )
 
 
 class LossWriter:

@@ -15,7 +15,7 @@ import attrs
 
 from brokersync.auth import TokenKeeper
 from brokersync.converter import instant_text
-from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError
+from brokersync.errors import BrokerAuthError, BrokerRetryableError
 from brokersync.login import OpenLogin
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
 from brokersync.renewal import Renewal
@@ -318,19 +318,6 @@ def _refresh_token_forgotten_when_the_answer_has_none() -> AbstractContextManage
         return attrs.evolve(fresh, refresh_token=fresh.refresh_token or Secret("none"))
 
     return mock.patch.object(OpenLogin, "refresh_token", refresh_token)
-
-
-@_bug
-def _failed_page_skipped() -> AbstractContextManager[object]:
-    async def following(
-        self: WindowReader, pages: AsyncGenerator[TradePage, None], last: TradePage | None
-    ) -> TradePage | None:
-        try:
-            return await anext(pages, None)
-        except BrokerError:
-            return None
-
-    return mock.patch.object(WindowReader, "_next", following)
 
 
 @contextlib.contextmanager

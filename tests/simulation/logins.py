@@ -159,7 +159,8 @@ class Logins:
 
     def _count_again(self, pair: Pair, renewal: Renewal) -> None:
         last = pair.renewals[-1] if pair.renewals else None
-        late = last is not None and renewal.process is not None and renewal.process.stopped_since(last.at)
+        # whoever stands still may send only afterwards what was decided before, when another has taken over
+        late = last is not None and renewal.process is not None and renewal.process.stopped_since(last.at - _NEAR)
         if last is not None and not late and not _excused(last):
             self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S} though it had been")
 

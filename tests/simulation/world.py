@@ -302,7 +302,9 @@ class World:
         """Let the process stand still at any step of the run that begins."""
         process = Process.current()
         if process is not None and not self.broker.calm and self.weather.stops and self.chance.random() < 0.3:
-            process.light_brake(self.chance.randrange(60), self.chance.choice((2, 20, 300)))
+            steps, seconds = self.chance.randrange(60), self.chance.choice((2, 20, 300))
+            self.tell(f"{process.name} will stand still for {seconds} seconds, {steps} steps from now")
+            process.light_brake(steps, seconds)
 
     def _stop(self, process: Process) -> None:
         if process.alive and self.weather.stops > self._stops:

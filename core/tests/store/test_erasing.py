@@ -242,6 +242,7 @@ async def test_a_reader_ahead_of_the_feed_is_told_instead_of_waiting_until_it_ha
     await store.commit_page(page(trade("a")), RULES)
     position = await store.feed_position()
     assert await store.changes("o", position) == ()
+    assert len(await store.changes("o", -1)) == 1
     with pytest.raises(FeedPositionError, match="ends at position"):
         await store.changes("o", position + 1)
 

@@ -68,7 +68,7 @@ def changes(owner: str, since: int, limit: int) -> Script[tuple[Change, ...]]:
     # a reader ahead of the feed, as after a restore, would silently miss what is still to come up to its position
     if since > newest:
         raise FeedPositionError(since, kept_from, newest)
-    if since < kept_from:
+    if max(since, 0) < kept_from:
         raise FeedPositionError(since, kept_from)
     rows = yield Fetch(
         "SELECT position, kind, cause, provider, environment, account_id, trade_id, revision, at, merged_into"

@@ -18,10 +18,23 @@ def test_the_same_economics_at_the_same_second_are_likely_without_a_doubt() -> N
     assert (match.verdict, match.rule, match.doubts, ids(match)) == (Verdict.LIKELY, MatchRule.CONTENT, (), ["fill:1"])
 
 
+def test_times_rounded_to_the_second_are_told_apart_by_all_of_the_rows() -> None:
+    trades = [trade(f"fill:{n}", executed_at=AT + timedelta(milliseconds=700 + 900 * n)) for n in range(4)]
+    rounded = [13, 14, 15, 15]  # of 12.7, 13.6, 14.5 and 15.4
+    rows = [row(str(n), executed_at=AT.replace(second=second)) for n, second in enumerate(rounded)]
+    assert [ids(match) for match in answers(rows, trades).values()] == [[one.trade.trade_id] for one in trades]
+
+
 @pytest.mark.parametrize(
     ("trap", "of_row", "of_trade", "doubts"),
     [
         ("seconds cut off", {"executed_at": at("15:30:00")}, {}, {Doubt.MINUTES}),
+        (
+            "a time rounded to the second, as MySQL does",
+            {"executed_at": at("15:30:13")},
+            {"executed_at": AT + timedelta(milliseconds=700)},
+            set(),
+        ),
         ("local time taken for UTC", {"executed_at": at("10:30:12")}, {}, {Doubt.SHIFTED}),
         ("the same in summer", {"executed_at": at("11:30:12")}, {}, {Doubt.SHIFTED}),
         ("a zone of half hours", {"executed_at": at("21:00:12")}, {}, {Doubt.SHIFTED}),

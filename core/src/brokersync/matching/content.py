@@ -80,10 +80,10 @@ class _Group:
         unit = int(precision)
         if len(self.targets) <= _FEW:
             return [
-                (moment // unit, place)
+                (time, place)
                 for place, (_, target) in enumerate(self.targets)
                 if not target.by_day
-                for moment in target.moments
+                for time in _told(target, unit)
             ]
         if self._times is None:
             self._times = {}
@@ -96,11 +96,17 @@ class _Group:
         phases: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         for place, (_, target) in enumerate(self.targets):
             if not target.by_day:
-                for time in {moment // unit for moment in target.moments}:
+                for time in _told(target, unit):
                     phases[time % (_PHASE * _SECOND // unit)].append((time, place))
         for known in phases.values():
             known.sort()
         return phases
+
+
+def _told(target: Target, unit: int) -> set[int]:
+    """The target's times as a journal may tell them: cut off, or rounded to the second, as some databases do."""
+    cut = {moment // unit for moment in target.moments}
+    return cut | {(moment + unit // 2) // unit for moment in target.moments} if unit == _SECOND else cut
 
 
 class Index:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,15 @@ def test_an_order_of_numbers_beyond_any_date_costs_its_row_only(brokersync: Run,
     odd.write_text(_GOOD.replace("</Trades>", second + "</Trades>"))
     report = brokersync("import", "ibkr", odd, "--json").document["imports"][0]["report"]
     assert (report["added"], report["quarantined"]) == (1, 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("command", ["coverage", "trades"])
+def test_a_full_disk_under_the_output_is_said(tmp_path: Path, command: str) -> None:
+    words = [sys.executable, "-m", "brokersync", command, "--store", str(tmp_path / "store.db")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert "The output can not be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

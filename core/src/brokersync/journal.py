@@ -56,7 +56,7 @@ class Journal:
         """The owner's feed behind position `since`: added, modified and removed trades in the order of commit.
 
         Nothing is ever committed behind a position that was read. Raises `FeedPositionError` for one that is older than
-        the feed is kept.
+        the feed is kept, or ahead of it, as after the store was restored.
         """
         return await self._store.changes(owner, since, limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,9 @@ _EPILOGUE = """
 Exit codes: 0 done · 1 a bug · 2 wrong usage · 3 configuration, plugin or unreadable file · 4 log in again ·
 5 the broker is busy or away, try later · 6 the broker refused something, the rest is done · 7 the store · 130 stopped.
 """
+
+
+_CAN_NOT_BE_WRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 
 def build() -> cyclopts.App:
@@ -70,6 +74,7 @@ def run(words: Sequence[str]) -> int:
     app = build()
     try:
         result = app(list(words), exit_on_error=False, print_error=True)
+        sys.stdout.flush()
     except cyclopts.CycloptsError:
         return Exit.USAGE
     except KeyboardInterrupt:
@@ -79,4 +84,10 @@ def run(words: Sequence[str]) -> int:
         # the reader of our output went away, as `head` does; nothing is left to say to it
         sys.stdout = None
         return Exit.DONE
+    except OSError as error:
+        if error.errno not in _CAN_NOT_BE_WRITTEN:
+            raise
+        sys.stdout = None
+        sys.stderr.write(f"Error: The output can not be written: {error.strerror}.\n  Write it to another place.\n")
+        return Exit.CONFIG
     return result if isinstance(result, int) else Exit.DONE

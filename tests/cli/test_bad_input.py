@@ -136,6 +136,11 @@ def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Pat
         (("status", "--store", "/dev/null/x.db"), 7, "/dev/null"),
         (("status", "--config", "/nowhere.toml"), 3, "nowhere.toml"),
         (("status", "--store", "/"), 3, "--store"),
+        (("status", "--store", "mysql://me:hidden@db/app"), 3, "postgresql://"),
+        (("explain", "--account", "U9", "--symbol", "ACME", "--day", "2026-13-40"), 3, "2026-13-40"),
+        (("explain", "--account", "U9", "--symbol", "ACME", "--day", "0001-01-01"), 3, "0001-01-01"),
+        (("explain", "--account", "U9", "--symbol", "ACME", "--day", "9999-12-31"), 3, "9999-12-31"),
+        (("explain", "--account", "U9", "--symbol", " ", "--day", "2026-01-06"), 3, "names no trade"),
         (("sandbox", "ibkr", "--port", "70000"), 3, "70000"),
         (("frobnicate",), 2, "frobnicate"),
         (("trades", "--format", "xml"), 2, "xml"),
@@ -149,6 +154,7 @@ def test_wrong_words_get_a_clear_error_and_their_exit_code(
     assert said in answer.err
     assert answer.out == ""
     assert "Traceback" not in answer.err
+    assert "hidden" not in answer.err
 
 
 def test_an_error_under_json_is_the_one_document(brokersync: Run) -> None:

@@ -98,3 +98,31 @@ def test_the_guides_code_works_as_written(server: ScratchPostgres, database: str
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 connections\n", "")
+
+
+def test_printed_sql_of_an_older_release_leaves_a_newer_layout_as_it_is(
+    brokersync: Callable[..., Any], server: ScratchPostgres, database: str
+) -> None:
+    place = url(server, database)
+    printed = brokersync("migrate", "--sql", "--store", place).out
+    psql(server, printed, "UPDATE brokersync.store_layout SET version = 99, compatible_from = 98", name=database)
+    psql(server, printed, name=database)
+    kept = psql(server, "SELECT version, compatible_from FROM brokersync.store_layout", name=database)
+    assert kept.strip() == "99|98"
+
+
+def test_rights_that_could_not_be_given_are_not_said_to_be_there(
+    brokersync: Callable[..., Any], server: ScratchPostgres, database: str
+) -> None:
+    worker = f"worker_{database}"
+    unknown = brokersync("migrate", "--store", url(server, database), "--role", "nobody_at_all")
+    assert unknown.code == Exit.STORE
+    assert "nobody_at_all" in unknown.err
+    assert "CREATE ROLE" in unknown.err
+    assert brokersync("migrate", "--store", url(server, database), "--role", worker).code == Exit.DONE
+    psql(server, f"CREATE ROLE other_{database} LOGIN")
+    refused = brokersync("migrate", "--store", url(server, database, worker), "--role", f"other_{database}")
+    psql(server, f"DROP ROLE other_{database}")
+    assert refused.code == Exit.STORE
+    assert "may use it" not in refused.err
+    assert "owns" in refused.err

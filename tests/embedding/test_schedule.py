@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from brokersync import BrokerAPIError, BrokerAuthError
+from brokersync import BrokerAPIError, BrokerAuthError, BrokerConfigError
 from brokersync.events import Event, SyncRecorded
 from brokersync.plugin import BrokerError, BrokerNotReadyError
 from brokersync.records import Deferred, Done
@@ -210,3 +210,23 @@ async def test_a_cancelled_task_leaves_nothing_that_the_next_run_can_not_mend(tm
         desk.broker.on_page = lambda _: None
         assert isinstance(await desk.bs.run(name), Done)
         assert len([trade async for trade in desk.bs.trades("alice")]) == 6
+
+
+@pytest.mark.parametrize("places", [0, -1])
+async def test_running_none_at_a_time_is_refused_and_not_waited_for(tmp_path: Path, places: int) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        await desk.connect("ann")
+        with pytest.raises(BrokerConfigError, match="concurrency"):
+            await asyncio.wait_for(desk.bs.run_due(concurrency=places), 5)
+
+
+async def test_a_time_without_a_zone_is_refused_before_the_broker_is_asked(tmp_path: Path) -> None:
+    desk, naive = open_desk(tmp_path), datetime(2030, 1, 1)
+    async with desk.bs:
+        with pytest.raises(BrokerConfigError, match="zone"):
+            await desk.bs.connect("toy", owner="alice", fields={"user": "ann"}, since=naive)
+        assert desk.broker.logins == []
+        (name,) = await desk.connect("ann")
+        with pytest.raises(BrokerConfigError, match="zone"):
+            await desk.bs.run(name, again_from=naive)

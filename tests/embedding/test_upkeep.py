@@ -162,3 +162,20 @@ async def test_a_call_for_one_owner_looks_after_that_owners_grants(tmp_path: Pat
         await desk.connect("ann", owner="bob")
         await desk.bs.renew_grants("bob")
         assert desk.broker.renewals == 1
+
+
+async def test_the_user_is_told_once_of_an_end_that_failing_renewals_do_not_move(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY)), sync_every=NEVER)
+
+    def away(_: AuthResult) -> AuthResult:
+        raise BrokerUnavailableError("HTTP 503.")
+
+    desk.broker.renewal = away
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await live(desk, 26 * DAY)
+        assert desk.heard(LoginEnding) == [], "there is time left to renew it"
+        await live(desk, 3 * DAY)
+        (told,) = desk.heard(LoginEnding)
+        assert (told.connection_id, told.until) == (name, NOW + 30 * DAY)
+        assert "HTTP 503." in told.reason

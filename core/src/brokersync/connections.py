@@ -56,6 +56,7 @@ class Connections(Journal):
         nothing is kept.
         """
         _check_owner(owner)
+        check_zone("since", since)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -152,6 +153,7 @@ class Connections(Journal):
         `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are.
         """
         _check_owner(owner)
+        check_zone("since", since)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -218,6 +220,12 @@ def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
         provider=connection.provider,
         operation="authenticate",
     )
+
+
+def check_zone(name: str, moment: datetime | None) -> None:
+    """Raises `BrokerConfigError` for a time that states no zone."""
+    if moment is not None and moment.tzinfo is None:
+        raise BrokerConfigError(f"{name} states no zone: {moment}.", remedy="Give it one, such as datetime.UTC.")
 
 
 def _check_owner(owner: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from brokersync.connections import Connections
+from brokersync.connections import Connections, check_zone
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.holding import held
@@ -43,6 +43,7 @@ class Scheduling(Connections):
         when the user must log in again, which the connection then says too, and `BrokerConfigError` when the operator
         must act.
         """
+        check_zone("again_from", again_from)
         if sources is not None:
             known = await self.connection(connection_id, owner)
             check_sources(sources, self._shared.registry.manifest(known.provider))
@@ -78,6 +79,8 @@ class Scheduling(Connections):
         be kept is deleted, as `prune` does. Call it every minute or so: from a loop, a task queue or cron, in as many
         processes as you like.
         """
+        if concurrency < 1:
+            raise BrokerConfigError(f"A concurrency of {concurrency} runs nothing.", remedy="Give 1 or more.")
         ends: dict[str, Done | Deferred | Exception] = {}
         places = asyncio.Semaphore(concurrency)
 

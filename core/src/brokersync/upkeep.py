@@ -45,11 +45,19 @@ class GrantUpkeep:
         if _is_due(grant, end, now):
             if not await store.claim_upkeep(grant, now):
                 return  # another worker is at it
-            await self._renew(connection)
+            try:
+                await self._renew(connection)
+            except StoreError:
+                raise
+            except BrokerError as error:
+                # one failure is an hour of an outage; the next ones may go on until the login has lapsed
+                if grant.tried_at is not None and end - now <= self._shared.settings.grants.renew_idle_before:
+                    await self._warn(grant, end, connection, f"renewing it has failed so far: {error.message}")
+                raise
             await store.note_fixed_end(grant, end)
         after = await store.grant(grant.owner, grant.provider, grant.environment, grant.identity)
         if after is not None and after.grant_expires_at == after.fixed_end == end:
-            await self._warn(after, end, connection)
+            await self._warn(after, end, connection, "only its user can make another.")
 
     async def _renew(self, connection: Connection) -> None:
         shared = self._shared
@@ -61,7 +69,7 @@ class GrantUpkeep:
             except (BrokerTokenExpiredError, BrokerAuthError):
                 return  # no renewal moves its end; a login that is refused already is told of by who needs it
 
-    async def _warn(self, grant: SealedGrant, end: datetime, connection: Connection) -> None:
+    async def _warn(self, grant: SealedGrant, end: datetime, connection: Connection, why: str) -> None:
         shared = self._shared
         if end - shared.clock.now() > shared.settings.grants.warn_before_login:
             return
@@ -71,8 +79,8 @@ class GrantUpkeep:
                     provider=connection.provider,
                     connection_id=connection.connection_id,
                     until=end,
-                    reason=f"The login of {connection.label} ends on {end:%Y-%m-%d at %H:%M} UTC, and only its user "
-                    "can make another. Until then everything goes on.",
+                    reason=f"The login of {connection.label} ends on {end:%Y-%m-%d at %H:%M} UTC, and {why} "
+                    "Until then everything goes on.",
                 )
             )
 

@@ -16,7 +16,7 @@ from brokersync.secret import Secret
 from brokersync.store import PostgresStore
 from brokersync.store.postgres_run import adapted
 from brokersync.store.postgres_schema import layout_sql
-from brokersync.store.postgres_url import PostgresUrl, is_postgres_url
+from brokersync.store.postgres_url import PostgresUrl, is_url
 from brokersync.store.schema import SCHEMA_VERSION
 from brokersync.testing.postgres_server import ScratchPostgres, scratch_postgres
 
@@ -71,12 +71,12 @@ async def test_everything_stands_in_a_schema_of_its_own(server: ScratchPostgres,
 async def test_the_printed_sql_makes_what_opening_makes_and_may_be_run_again(
     server: ScratchPostgres, admin: Any
 ) -> None:
-    opened = PostgresStore(server.url, schema="opened")
+    opened = PostgresStore(server.url, schema="made")
     await opened.open()
     await opened.close()
     for _ in range(2):
         await admin.execute(layout_sql("printed"))
-    assert await shape(admin, "printed") == await shape(admin, "opened")
+    assert await shape(admin, "printed") == await shape(admin, "made")
     printed = PostgresStore(server.url, schema="printed")
     await printed.open()
     await printed.commit_page(page(trade("a")), RULES)
@@ -270,5 +270,6 @@ def test_a_store_has_either_a_url_or_a_pool() -> None:
 
 
 def test_a_path_is_no_url() -> None:
-    assert is_postgres_url("postgres://x")
-    assert not any(map(is_postgres_url, ["postgresql", "postgresql.db", "/a/postgresql:/x", "C:\\x", None]))
+    assert is_url("postgres://x")
+    assert is_url("mysql://x"), "so that it is refused and makes no file"
+    assert not any(map(is_url, ["postgresql", "postgresql.db", "/a/postgresql:/x", "C:\\x", None]))

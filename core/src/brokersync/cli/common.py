@@ -58,10 +58,10 @@ class Common:
     def place(self, settings: Settings) -> str | Path:
         """Where the store is."""
         from brokersync.store.place import data_folder
-        from brokersync.store.postgres_url import is_postgres_url
+        from brokersync.store.postgres_url import is_url
 
         named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store
-        if named and is_postgres_url(named):
+        if named and is_url(named):
             return named
         path = Path(named).expanduser() if named else data_folder() / "brokersync.db"
         if not path.name or path.is_dir():

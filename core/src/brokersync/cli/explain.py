@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -23,14 +22,13 @@ def explain(
     common: Common = Common(),
 ) -> int:
     """Say why a trade is there, or missing: what was read of its day, which rows were found, and which rule decided."""
-    asked = None if day is None else parse_day(day, "--day").date()
-    return finish(_explain(account, symbol, asked, trade_id, provider, environment, raw, common), common)
+    return finish(_explain(account, symbol, day, trade_id, provider, environment, raw, common), common)
 
 
 async def _explain(
     account: str,
     symbol: str | None,
-    day: date | None,
+    day: str | None,
     trade_id: str | None,
     provider: str | None,
     environment: str | None,
@@ -44,7 +42,7 @@ async def _explain(
             common.owner,
             account=account,
             symbol=symbol,
-            day=day,
+            day=None if day is None else parse_day(day, "--day").date(),
             trade_id=trade_id,
             provider=provider,
             environment=environment,

@@ -14,6 +14,7 @@ from brokersync.matching.symbols import spellings_of_instrument, spellings_of_ro
 from brokersync.types import BrokerTrade
 
 AROUND = timedelta(days=3)
+_REACH = 3 * AROUND
 
 
 @attrs.frozen(kw_only=True)
@@ -29,11 +30,15 @@ class Question:
     environment: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.trade_id is None and (self.symbol is None or self.day is None):
+        if not (self.trade_id or "").strip() and (not (self.symbol or "").strip() or self.day is None):
             raise BrokerConfigError(
                 "The question names no trade.",
                 remedy="Name its id, or its symbol and the day on which it was executed.",
                 fault=Fault.USER,
+            )
+        if self.day is not None and not date.min + _REACH < self.day < date.max - _REACH:
+            raise BrokerConfigError(
+                f"{self.day} is out of reach.", remedy="Name the day of the execution.", fault=Fault.USER
             )
 
 

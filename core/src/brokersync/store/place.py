@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from brokersync.errors import BrokerConfigError
 from brokersync.store.postgres import PostgresStore
-from brokersync.store.postgres_url import is_postgres_url
+from brokersync.store.postgres_url import is_url
 from brokersync.store.protocol import Store
 from brokersync.store.sqlite import SqliteStore
 
 
 def store_at(place: str | Path | Store) -> tuple[Store, Path]:
     """The store at a path or a `postgresql://` URL, or the one that is given; and where its key file belongs."""
-    if is_postgres_url(place):
+    if is_url(place):
         place = PostgresStore(str(place))
     if not isinstance(place, str | Path):
         # there is no folder beside it; other machines that use it need the same key
         return place, data_folder() / "brokersync.key"
     path = Path(place)
+    if not path.name:
+        raise BrokerConfigError(f"{str(place)!r} is no file for a store.", remedy="Name a file or a postgresql:// URL.")
     return SqliteStore(path), path.with_name(path.name + ".key")
 
 

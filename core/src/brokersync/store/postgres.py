@@ -16,7 +16,7 @@ from brokersync.store.postgres_schema import checked_schema, is_ready, prepare, 
 from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
 from brokersync.store.postgres_url import PostgresUrl
 from brokersync.store.schema import TABLES
-from brokersync.store.sql import Script, execute
+from brokersync.store.sql import Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
 
 R = TypeVar("R")
@@ -69,8 +69,21 @@ class PostgresStore(SqlStore):
         """Give a role what it needs to use this store; this one must own it."""
 
         def script() -> Script[None]:
+            if (yield from fetch_one("SELECT 1 FROM pg_roles WHERE rolname = ?", role)) is None:
+                raise StoreError(f"The server has no role {role!r}.", remedy="Make it with CREATE ROLE before.")
             for text in rights(self.schema, role):
                 yield from execute(text)
+            # to who may not give them, Postgres says so in a warning only
+            given = yield from fetch_one(
+                "SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') FROM pg_roles r, pg_namespace n"
+                " WHERE r.rolname = ? AND n.nspname = ?",
+                *(role, self.schema),
+            )
+            if not given[0]:
+                raise StoreError(
+                    f"The rights on the store in {self.where} could not be given to {role}.",
+                    remedy="Run it as the role that owns the schema.",
+                )
 
         await self._write(script)
 

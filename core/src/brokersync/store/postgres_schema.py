@@ -24,6 +24,9 @@ POSTGRES: Final = Dialect(
     }
 )
 
+# a DBA may apply the SQL of an older release when a newer one has migrated already
+_ONLY_FORWARD: Final = " WHERE store_layout.version < excluded.version"
+
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -110,4 +113,5 @@ def _written(script: Script[None]) -> Iterator[str]:
             yield from create_statements(statement.table, POSTGRES)
         elif isinstance(statement, Put):
             rows = ", ".join(f"({', '.join(map(str, row))})" for row in statement.rows)
-            yield f"INSERT INTO {statement.table} ({', '.join(statement.columns)}) VALUES {rows}{statement.on_conflict}"
+            conflict = statement.on_conflict + (_ONLY_FORWARD if statement.table == "store_layout" else "")
+            yield f"INSERT INTO {statement.table} ({', '.join(statement.columns)}) VALUES {rows}{conflict}"

@@ -38,13 +38,13 @@ class PostgresUrl:
         return cls(dsn=Secret(dsn), shown=f"{name} on {host}{f':{port}' if port else ''}", schema=schema)
 
 
-def is_postgres_url(place: object) -> bool:
-    """Whether a store's place is a URL of Postgres rather than a file."""
-    return isinstance(place, str) and place.partition("://")[0] in _SCHEMES and "://" in place
+def is_url(place: object) -> bool:
+    """Whether a store's place is a URL rather than a file; of another kind than Postgres it is refused when parsed."""
+    return isinstance(place, str) and "://" in place
 
 
 def _not_understood() -> BrokerConfigError:
     return BrokerConfigError(
         "The URL of the store is not understood.",
-        remedy="Write it like postgresql://user@host:5432/database?schema=brokersync.",
+        remedy="Write it like postgresql://user@host:5432/database?schema=brokersync, or name a file.",
     )

@@ -105,8 +105,12 @@ class _Group:
 
 def _told(target: Target, unit: int) -> set[int]:
     """The target's times as a journal may tell them: cut off, or rounded to the second, as some databases do."""
-    cut = {moment // unit for moment in target.moments}
-    return cut | {(moment + unit // 2) // unit for moment in target.moments} if unit == _SECOND else cut
+    times = {moment // unit for moment in target.moments}
+    if unit == _SECOND:
+        for moment in target.moments:
+            if moment % unit * 2 >= unit:
+                times.add(moment // unit + 1)
+    return times
 
 
 class Index:

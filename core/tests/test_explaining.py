@@ -8,8 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
+from brokersync.errors import BrokerConfigError
 from brokersync.explaining.explanation import Explanation, SourceAnswer, SourceState
 from brokersync.explaining.quarantine import suspects
+from brokersync.explaining.question import Question
 from brokersync.explaining.readings import Reading
 from brokersync.explaining.sources import Known, Login, answers, day_window
 from brokersync.explaining.verdict import verdict
@@ -141,3 +143,15 @@ def test_rows_in_quarantine_are_found_by_symbol_and_day_in_any_format(text: str)
     assert suspects([row | {"provider": "other"}], KEY, "AAPL", DAY) == ()
     assert [one["sure"] for one in suspects([row], KEY, "MSFT", DAY)] == [False]
     assert suspects([row], KEY, "MSFT", date(2026, 4, 7)) == ()
+
+
+@pytest.mark.parametrize("asked_of", [{"symbol": " ", "day": DAY}, {"symbol": "A"}, {"trade_id": ""}])
+def test_a_question_that_names_no_trade_is_refused(asked_of: dict[str, Any]) -> None:
+    with pytest.raises(BrokerConfigError, match="names no trade"):
+        Question(account="A", **asked_of)
+
+
+@pytest.mark.parametrize("day", [date.min, date.max, NOW, "2026-03-05"])
+def test_a_day_that_is_none_or_out_of_reach_is_refused(day: Any) -> None:
+    with pytest.raises(BrokerConfigError):
+        Question(account="A", symbol="ACME", day=day)

@@ -186,6 +186,29 @@ async def test_a_sync_that_closing_ends_is_deferred_and_goes_on_later(tmp_path: 
         assert isinstance(await again.bs.run(name), Done)
 
 
+async def test_who_waits_for_a_sync_that_closing_ends_is_deferred_too_and_begins_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    asked = asyncio.Semaphore(0)
+
+    async def hang() -> None:
+        asked.release()
+        await asyncio.Event().wait()
+
+    desk.broker.on_page = lambda _: hang()
+    async with desk.bs:
+        name, other, last = await desk.connect("ann", "bob", "cid")
+        first = asyncio.create_task(desk.bs.run(name))
+        await asked.acquire()
+        waits = asyncio.create_task(desk.bs.run(name))
+        due = asyncio.create_task(desk.bs.run_due(concurrency=1))
+        await asked.acquire()
+        assert desk.bs.cancel(name, owner="somebody else") is False
+    ends = await asyncio.wait_for(asyncio.gather(first, waits, due), 10)
+    assert [type(end) for end in (*ends[:2], ends[2][other], ends[2][last])] == [Deferred] * 4
+    assert desk.broker.asked.count("ann") == 1
+    assert "cid" not in desk.broker.asked
+
+
 async def test_after_closing_everything_says_that_it_is_closed(tmp_path: Path) -> None:
     desk = open_desk(tmp_path)
     async with desk.bs:

@@ -79,6 +79,11 @@ class Run:
             self._record("done", "")
         return outcome
 
+    @property
+    def owner(self) -> str:
+        """Whose connection is run."""
+        return self._connection.owner
+
     def stop(self) -> None:
         """Have the run end at the next page; what was read is kept."""
         self._stopping = True

@@ -44,12 +44,13 @@ class Scheduling(Connections):
         must act.
         """
         check_zone("again_from", again_from)
+        known = await self.connection(connection_id, owner)
         if sources is not None:
-            known = await self.connection(connection_id, owner)
             check_sources(sources, self._shared.registry.manifest(known.provider))
+        options = RunOptions(sources=sources, again_from=again_from)
         async with self._shared.locks[f"sync|{connection_id}"]:
-            connection = await self.connection(connection_id, owner)
-            return await self._tracked(connection, RunOptions(sources=sources, again_from=again_from), events)
+            connection = known if self._shared.news.over else await self.connection(connection_id, owner)
+            return await self._tracked(connection, options, events)
 
     async def due(self, owner: str | None = None, *, now: datetime | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, whose time has come; what perishes first comes first.
@@ -134,13 +135,13 @@ class Scheduling(Connections):
         await self.connection(connection_id, owner)
         return await self._move(connection_id, Cause.RESUMED, None, None)
 
-    def cancel(self, connection_id: str) -> bool:
+    def cancel(self, connection_id: str, *, owner: str | None = None) -> bool:
         """Have a sync of this process end at its next page, which makes it `Deferred`; `False` when there is none.
 
         To cancel the task that awaits `run` is as safe, and does not wait for the page.
         """
         run = self._shared.runs.get(connection_id)
-        if run is None:
+        if run is None or owner not in (None, run.owner):
             return False
         run.stop()
         return True
@@ -157,6 +158,8 @@ class Scheduling(Connections):
         """Run in a task of its own, so that closing can end it without ending the caller's."""
         shared, name = self._shared, connection.connection_id
         run = Run(shared, connection, options, events)
+        if shared.news.over:
+            return run.put_off(shared.clock.now(), "brokersync was closed before this was begun.")
         task = asyncio.create_task(run(), name=f"run of {name}")
         shared.runs[name] = run
         shared.tasks.add(task)

@@ -125,12 +125,13 @@ class BrokerSync(Scheduling, Following, Custody):
 
         A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`.
         """
+        # first, so that who waits for one that is ended begins nothing more
+        await self._shared.news.end()
         tasks = tuple(self._shared.tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._shared.news.end()
         self._shared.vault.close()
         await self._store.close()
 

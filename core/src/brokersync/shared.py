@@ -77,6 +77,9 @@ class News:
 class Stoppable(Protocol):
     """A run that can be asked to end."""
 
+    @property
+    def owner(self) -> str: ...
+
     def stop(self) -> None: ...
 
 

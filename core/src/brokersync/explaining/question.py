@@ -36,6 +36,10 @@ class Question:
                 remedy="Name its id, or its symbol and the day on which it was executed.",
                 fault=Fault.USER,
             )
+        if self.day is not None and (not isinstance(self.day, date) or isinstance(self.day, datetime)):
+            raise BrokerConfigError(
+                f"The day is {self.day!r}.", remedy="Give a datetime.date, such as date(2026, 1, 31).", fault=Fault.USER
+            )
         if self.day is not None and not date.min + _REACH < self.day < date.max - _REACH:
             raise BrokerConfigError(
                 f"{self.day} is out of reach.", remedy="Name the day of the execution.", fault=Fault.USER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -90,24 +91,22 @@ class Logins:
             raise RefusedError(f"the password of {identity}")
         if self._shape.refresh != "none":
             del self._passwords[identity]
-        before = self._last_kept(identity)
         renewal = Renewal(self._loop.now(), process, lost, by_the_user)
-        if before is not None and not by_the_user:
-            self._count(before, renewal)
+        if not by_the_user:
+            self._count(self._may_be_kept(identity), renewal)
         return self._issue(identity, None, renewal, self._new("refresh"))
 
     def refresh(self, token: str, process: Process | None, *, lost: bool) -> Pair:
         pair = self._pairs.get(token)
         renewal = Renewal(self._loop.now(), process, lost)
         if pair is None or pair.spent:
-            if pair is not None and pair.renewals and pair.identity not in self.revoked:
-                self._count_again(pair, renewal)
+            if pair is not None and pair.identity not in self.revoked and not _may_renew(pair, renewal):
+                self._tell_of_another(pair, renewal)
             raise RefusedError("the refresh token")
         if self._shape.refresh == "rotating":
-            self._count(pair, renewal)
+            self._count([pair], renewal)
             return self._issue(pair.identity, pair, renewal, self._new("refresh"))
-        pair = self._last_kept(pair.identity) or pair
-        self._count(pair, renewal)
+        self._count(self._may_be_kept(pair.identity), renewal)
         return self._issue(pair.identity, pair, renewal, token)
 
     def check(self, access: str | None) -> str:
@@ -130,12 +129,16 @@ class Logins:
         if pair is not None:
             pair.refused = True
 
-    def _last_kept(self, identity: str) -> Pair | None:
-        """The pair made last, but for those that nobody may have kept, or not yet."""
+    def _may_be_kept(self, identity: str) -> list[Pair]:
+        """The pairs of which one is in the store: the last, and those before it as long as nobody may have kept it."""
+        found: list[Pair] = []
         pair = self._latest.get(identity)
-        while pair is not None and (pair.made_by.by_the_user or (not pair.used and _excused(pair.made_by))):
+        while pair is not None:
+            found.append(pair)
+            if not pair.made_by.by_the_user and (pair.used or not _excused(pair.made_by)):
+                break
             pair = pair.before
-        return pair
+        return found
 
     def _issue(self, identity: str, parent: Pair | None, made_by: Renewal, refresh: str) -> Pair:
         expires_at = self._loop.now() + self._shape.token_lasts
@@ -147,26 +150,33 @@ class Logins:
         self._pairs.setdefault(refresh, pair)
         return pair
 
-    def _count(self, pair: Pair, renewal: Renewal) -> None:
+    def _count(self, pairs: Sequence[Pair], renewal: Renewal) -> None:
         """One renewal per expiry, and one more for each answer that a process can not have kept."""
         self.renewed += 1
-        early = pair.expires_at - renewal.at
-        if early > _NEAR and not pair.refused and not pair.dead:
-            self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S}, {early} too early")
-        else:
-            self._count_again(pair, renewal)
-        pair.renewals.append(renewal)
+        due = [pair for pair in pairs if pair.refused or pair.dead or pair.expires_at - renewal.at <= _NEAR]
+        if not due:
+            early = min(pair.expires_at for pair in pairs) - renewal.at
+            self.needless.append(f"{pairs[0].identity}: renewed at {renewal.at:%d %H:%M:%S}, {early} too early")
+        elif not any(_may_renew(pair, renewal) for pair in due):
+            self._tell_of_another(due[0], renewal)
+        for pair in due:
+            pair.renewals.append(renewal)
 
-    def _count_again(self, pair: Pair, renewal: Renewal) -> None:
-        last = pair.renewals[-1] if pair.renewals else None
-        # whoever stands still may send only afterwards what was decided before, when another has taken over
-        late = last is not None and renewal.process is not None and renewal.process.stopped_since(last.at - _NEAR)
-        if last is not None and not late and not _excused(last):
-            self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S} though it had been")
+    def _tell_of_another(self, pair: Pair, renewal: Renewal) -> None:
+        self.needless.append(f"{pair.identity}: renewed at {renewal.at:%d %H:%M:%S} though it had been")
 
     def _new(self, kind: str) -> str:
         self._made += 1
         return f"{kind}-{self._made}"
+
+
+def _may_renew(pair: Pair, renewal: Renewal) -> bool:
+    """Whether nobody has renewed it, or the one who did can not have kept the answer."""
+    if not pair.renewals or _excused(pair.renewals[-1]):
+        return True
+    # whoever stands still may send only afterwards what was decided before, when another has taken over
+    process = renewal.process
+    return process is not None and process.stopped_since(pair.renewals[-1].at - _NEAR)
 
 
 def _excused(before: Renewal) -> bool:

@@ -22,6 +22,7 @@ from .loop import DeadlockError, EndlessError
 from .world import World, scratch
 
 _CHUNK: Final = 20
+_ENOUGH: Final = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -93,13 +94,15 @@ def run_many(
     bug: str | None = None,
     on_finding: Callable[[Result], None] = lambda _: None,
 ) -> Tally:
-    """At least so many seeds from `first` on, and for at least so long."""
+    """At least so many seeds from `first` on, and for at least so long, unless enough have found something."""
     tally, began = Tally(), time.monotonic()
     chunks = itertools.count(first, _CHUNK)
     with ProcessPoolExecutor(processes) as pool:
         running: set[Future[list[Result]]] = set()
 
         def wanted() -> bool:
+            if len(tally.found) >= _ENOUGH:
+                return False
             handed_out = tally.seeds + len(running) * _CHUNK
             return handed_out < seeds or time.monotonic() - began < seconds
 

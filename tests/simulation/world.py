@@ -20,6 +20,7 @@ from brokersync.events import Event, SyncDeferred, SyncFailed, SyncFinished, Syn
 from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection, Deferred, Done
 from brokersync.registry import ProviderRegistry
+from brokersync.sync.days import next_day
 
 from .books import Books, Seen
 from .broker import Broker
@@ -316,7 +317,9 @@ class World:
     async def _recover(self) -> None:
         """The faults end: a last process runs everything until it is done, and what it leaves is looked at."""
         self.broker.calm = True
-        settled = max(self.books.complete_at, self.ends) + self.shape.lag + DAY + 2 * HOUR
+        # far from the moments at which a day rolls or is settled, so that none passes while it is looked at
+        settled = next_day(max(self.books.complete_at, self.ends) + self.shape.lag, self.shape.calendar) + 10 * HOUR
+        settled = max(settled, next_day(self.loop.now(), self.shape.calendar) + 10 * HOUR)
         await asyncio.sleep(max((settled - self.loop.now()).total_seconds(), 0))
         process = Process("end")
         process.spare()

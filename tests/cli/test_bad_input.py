@@ -142,6 +142,8 @@ def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Pat
         (("explain", "--account", "U9", "--symbol", "ACME", "--day", "9999-12-31"), 3, "9999-12-31"),
         (("explain", "--account", "U9", "--symbol", " ", "--day", "2026-01-06"), 3, "names no trade"),
         (("sandbox", "ibkr", "--port", "70000"), 3, "70000"),
+        (("disconnect", "nobody-1"), 3, "'me' has none yet"),
+        (("reconnect", "nobody-1"), 3, "'me' has none yet"),
         (("frobnicate",), 2, "frobnicate"),
         (("trades", "--format", "xml"), 2, "xml"),
     ],

@@ -27,10 +27,14 @@ class Journal:
         """Raises `BrokerConfigError` when there is none of this id."""
         connection = await self._store.connection(connection_id)
         if connection is None or owner not in (None, connection.owner):
-            raise BrokerConfigError(
-                f"There is no connection {connection_id!r}.", remedy="See what `connections(owner)` knows."
-            )
+            raise BrokerConfigError(f"There is no connection {connection_id!r}.", remedy=await self._known(owner))
         return connection
+
+    async def _known(self, owner: str | None) -> str:
+        if owner is None:
+            return "See what `connections(owner)` knows."
+        names = ", ".join(one.connection_id for one in await self._store.connections(owner))
+        return f"Known are: {names}." if names else f"{owner!r} has none yet."
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, oldest first."""

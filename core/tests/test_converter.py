@@ -40,7 +40,7 @@ _KINDS = [
 ]
 _WITH_SECRETS = (contract.AuthResult, contract.Challenge, records.Grant)
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
 _NAME = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 _WHOLE = st.integers(-(10**24), 10**24)
 _DIGITS = st.builds(lambda number, exponent: Decimal(f"{number}e{exponent}"), _WHOLE, st.integers(-30, 30))

@@ -53,7 +53,7 @@ async def shape(db: Any, schema: str) -> list[str]:
         " FROM information_schema.columns WHERE table_schema = $1",
         schema,
     )
-    indexes = await db.fetch("SELECT replace(indexdef, $1, '') FROM pg_indexes WHERE schemaname = $1", schema)
+    indexes = await db.fetch("SELECT replace(indexdef, $1 || '.', '') FROM pg_indexes WHERE schemaname = $1", schema)
     return sorted(map(str, [*columns, *indexes]))
 
 

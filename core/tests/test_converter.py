@@ -46,7 +46,7 @@ _WHOLE = st.integers(-(10**24), 10**24)
 _DIGITS = st.builds(lambda number, exponent: Decimal(f"{number}e{exponent}"), _WHOLE, st.integers(-30, 30))
 _POSITIVE = _DIGITS.filter(bool).map(Decimal.copy_abs)
 _INSTANT = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
-_DURATION = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3650))
+_DURATION = st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=3650))
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | _TEXT,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_TEXT, inner, max_size=2),

@@ -186,10 +186,18 @@ class _Expected:
                 groups[_group(self._shape, row)].append(row)
         for group, rows in groups.items():
             choices = [self._versions(row) for row in rows]
-            if self._shape.named and choices[0] == {None} | choices[0] and any(one != {None} for one in choices[1:]):
+            if self._untellable(rows, choices):
                 yield group, None
             else:
                 yield group, {self._outcome(chosen) for chosen in itertools.product(*choices)}
+
+    def _untellable(self, rows: Sequence[Row], choices: Sequence[set[Seen | None]]) -> bool:
+        """Whether rows may stand without that which they change, and nothing tells what they come to."""
+        if self._shape.named and choices[0] == {None} | choices[0] and any(one != {None} for one in choices[1:]):
+            return True
+        # of two bookings without an order, only the cancel of one says which of them stands
+        lost = any(row.kind == "cancel" and None in choice for row, choice in zip(rows, choices, strict=True))
+        return not self._shape.ordered and lost and sum(row.kind == "fill" for row in rows) > 1
 
     def _outcome(self, chosen: Iterable[Seen | None]) -> Outcome:
         rows = [one for one in chosen if one is not None]

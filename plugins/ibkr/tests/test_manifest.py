@@ -43,7 +43,8 @@ def test_the_fields_are_those_of_the_credentials(manifest: Manifest) -> None:
     fields = {field.name: field for field in manifest.user_fields}
     assert set(fields) == {field.name for field in attrs.fields(FlexCredentials)}
     assert [name for name, field in fields.items() if field.secret] == ["token"]
-    assert [name for name, field in fields.items() if not field.required] == ["confirmations_query_id"]
+    optional = [name for name, field in fields.items() if not field.required]
+    assert optional == ["confirmations_query_id", "expires_on"]
     assert all("Client Portal" in field.help or "Query ID" in field.help for field in fields.values())
 
 

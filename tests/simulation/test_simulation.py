@@ -1,4 +1,4 @@
-"""The engine as a whole, under virtual time: fresh seeds, exact replays, and bugs that it must find."""
+"""The engine as a whole, under virtual time: many seeds, exact replays, and bugs that it must find."""
 
 from __future__ import annotations
 

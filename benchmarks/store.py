@@ -11,13 +11,15 @@ MOST_ROUNDS = 3
 _KINDS = {
     "sqlite floor": "floor",
     "sqlite ours fresh": "ours",
-    "sqlite ours plain": "ours",
+    "sqlite ours without ledger": "ours",
+    "sqlite ours without feed": "ours",
     "sqlite ours resync": "ours",
     "postgres copy": "floor",
     "postgres executemany fresh": "peer",
     "postgres executemany resync": "peer",
     "postgres ours fresh": "ours",
-    "postgres ours plain": "ours",
+    "postgres ours without ledger": "ours",
+    "postgres ours without feed": "ours",
     "postgres ours resync": "ours",
     "encoding": "floor",
 }
@@ -47,9 +49,12 @@ def _goals(medians: dict[str, float]) -> Sequence[Goal]:
     wanted = [
         ("SQLite, trades, changes and coverage: of its floor", "sqlite ours fresh", "sqlite floor", 0.5),
         ("SQLite, a resync: of the fresh rate", "sqlite ours resync", "sqlite ours fresh", 5.0),
-        ("SQLite, the cost of the ledger: of the rate without", "sqlite ours fresh", "sqlite ours plain", 0.9),
+        ("SQLite, with the ledger: of the rate without", "sqlite ours fresh", "sqlite ours without ledger", 0.9),
+        ("SQLite, with the feed: of the rate without", "sqlite ours fresh", "sqlite ours without feed", 0.8),
         ("Postgres, fresh: of executemany", "postgres ours fresh", "postgres executemany fresh", 2.0),
         ("Postgres, a resync: of executemany again", "postgres ours resync", "postgres executemany resync", 3.0),
+        ("Postgres, with the ledger: of the rate without", "postgres ours fresh", "postgres ours without ledger", 0.9),
+        ("Postgres, with the feed: of the rate without", "postgres ours fresh", "postgres ours without feed", 0.8),
         ("Postgres, fresh: of COPY with a key", "postgres ours fresh", "postgres copy", 0.5),
     ]
     return [

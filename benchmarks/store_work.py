@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from brokersync.records import AccountKey, PageCommit, Span, SpanState
-from brokersync.store import PageRules, PostgresStore, SqliteStore
-from brokersync.store.rows import booking_content, sortable, trade_content
+from brokersync.store import PageRules, PostgresStore, SqliteStore, page
+from brokersync.store.contents import booking_content, trade_content
+from brokersync.store.rows import sortable
+from brokersync.store.sql import Script
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
@@ -104,15 +106,21 @@ def encoding(_: str) -> float:
 
 async def _pages(store: Any, found: list[PageCommit]) -> float:
     began = time.perf_counter()
-    for page in found:
-        await store.commit_page(page, RULES)
+    for one in found:
+        await store.commit_page(one, RULES)
     return (time.perf_counter() - began) * 1000
 
 
+def _publish_nothing(*_: Any) -> Script[None]:
+    yield from ()
+
+
 async def _ours(store: Any, what: str) -> float:
+    if "feed" in what:
+        page.publish = _publish_nothing
     await store.open()
     try:
-        found = pages(SIZE, covered="plain" not in what)
+        found = pages(SIZE, covered="ledger" not in what)
         fresh = await _pages(store, found)
         if "resync" not in what:
             return fresh
@@ -168,11 +176,14 @@ def postgres(what: str) -> float:
 CASES = {
     "sqlite floor": sqlite_floor,
     "encoding": encoding,
-    **dict.fromkeys(["sqlite ours fresh", "sqlite ours plain", "sqlite ours resync"], sqlite_ours),
+    **dict.fromkeys(
+        ["sqlite ours fresh", "sqlite ours without ledger", "sqlite ours without feed", "sqlite ours resync"],
+        sqlite_ours,
+    ),
     **dict.fromkeys(
         [
             "postgres executemany fresh", "postgres executemany resync", "postgres copy", "postgres ours fresh",
-            "postgres ours plain", "postgres ours resync",
+            "postgres ours without ledger", "postgres ours without feed", "postgres ours resync",
         ],
         postgres,
     ),

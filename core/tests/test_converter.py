@@ -30,6 +30,7 @@ from brokersync.converter import (
 )
 from brokersync.errors import BrokerConfigError
 from brokersync.secret import Secret
+from brokersync.store.contents import booking_content, load_booking, load_trade, trade_content
 
 _MODULES = (contract, records, limits, manifest, config)
 _KINDS = [
@@ -333,3 +334,43 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 def test_canonical_json_has_one_form() -> None:
     assert dumps({"b": Decimal("1.50"), "a": ["ü", None]}) == '{"a":["ü",null],"b":"1.50"}'
     assert decimal_text(Decimal("1E+3")) == "1000"
+
+
+@settings(deadline=None)
+@given(_bookings())
+def test_the_store_keeps_the_canonical_text_of_a_booking_without_its_raw_row(booking: contract.TradeBooking) -> None:
+    text, digest = booking_content(booking)
+    trade = None if booking.trade is None else attrs.evolve(booking.trade, raw={})
+    kept = attrs.evolve(booking, trade=trade, raw={})
+    assert json.loads(text) == {name: value for name, value in to_json(kept).items() if name != "raw"}
+    assert text == dumps(json.loads(text)), "in the one form that has one text for one value"
+    assert load_booking(text) == kept
+    assert booking_content(load_booking(text)) == (text, digest)
+
+
+@settings(deadline=None)
+@given(_strategy(contract.BrokerTrade))
+def test_the_store_keeps_the_canonical_text_of_a_trade(trade: contract.BrokerTrade) -> None:
+    kept = attrs.evolve(trade, raw={})
+    assert trade_content(trade) == dumps(kept)
+    assert load_trade(dumps(kept)) == kept
+
+
+@pytest.mark.parametrize("number", ["1E+2", "1E-7", "0E-10", "-1.5E+20", "100", "0.0000001"])
+def test_a_number_has_one_text_in_the_store_however_it_was_written(number: str) -> None:
+    trade = contract.BrokerTrade(
+        provider="b", environment="live", account_id="A", trade_id="FEE-1", side=contract.Side.BUY,
+        instrument=contract.Instrument(symbol="E+1", asset_class=contract.AssetClass.STOCK),
+        quantity=Decimal(1), price=Decimal(number), executed_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    assert json.loads(trade_content(trade))["price"] == format(Decimal(number), "f")
+
+
+def test_a_text_of_a_class_of_its_own_is_kept_as_text() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    booking = contract.TradeBooking(
+        booking_id=Name("c1"), environment="live", account_id="A", effect=contract.BookingEffect.CANCEL
+    )
+    assert json.loads(booking_content(booking)[0])["booking_id"] == "c1"

@@ -21,6 +21,7 @@ RUNTIME = {
     "cryptography",
     "importlib-metadata",
     "loguru",
+    "msgspec",
     "pluggy",
     "redis",
     "tzdata",

@@ -5,10 +5,16 @@ from decimal import Decimal
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from brokersync.types import BookingEffect, FeesMode, FeesState, TradeBooking
+from brokersync.records import KeptBooking
+from brokersync.sync.fold import _joined, fold
+from brokersync.types import BookingEffect, Fee, FeesMode, FeesState, TradeBooking
 
 from .rows import ACTIVE, AMEND, CANCEL, CANCELLED, NEW, REPLACE, fee, folded, only, row, trade
+
+_FEES = st.lists(st.sampled_from([fee("1.5"), fee("-0.25"), fee("0.1", "EUR")]), max_size=4)
 
 
 def test_one_row_is_one_trade() -> None:
@@ -239,3 +245,18 @@ def test_a_rebooking_that_only_a_lower_source_has_told_so_far_stands_behind_what
         row("a", key="x"), row("b", CANCEL, refs=("x", "a")), ("live", row("c", key="x", price="2")),
     )  # fmt: skip
     assert (one.status, one.price) == (ACTIVE, Decimal(2))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([NEW, REPLACE, AMEND]),
+    st.sampled_from(FeesMode),
+    st.integers(1, 9),
+    _FEES,
+)
+def test_a_row_alone_comes_to_what_the_rules_for_many_make_of_it(
+    effect: BookingEffect, mode: FeesMode, version: int, fees: list[Fee]
+) -> None:
+    booking = row("a", effect, key="t", mode=mode, fees=tuple(fees), refs=("r",), loose_refs=("l", "r"), order=(1,))
+    kept = KeptBooking(source="live", version=version, precedence=1, booking=booking)
+    assert fold([kept]) == _joined([kept])

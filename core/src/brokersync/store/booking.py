@@ -11,11 +11,12 @@ from brokersync.converter import instant_text
 from brokersync.dispositions import Disposition
 from brokersync.records import PageCommit
 from brokersync.store.accounts import Names
+from brokersync.store.contents import booking_content, load_booking
 from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
-from brokersync.store.rows import booking_content, compact, load_booking, pack_raw, sortable
+from brokersync.store.rows import compact, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
 from brokersync.types import BookingEffect, TradeBooking

@@ -11,7 +11,8 @@ import attrs
 
 from brokersync.records import AccountKey
 from brokersync.store.accounts import account_number
-from brokersync.store.rows import load_booking, unpack_raw
+from brokersync.store.contents import load_booking
+from brokersync.store.rows import unpack_raw
 from brokersync.store.sql import Fetch, Script
 from brokersync.types import TradeBooking
 

@@ -11,8 +11,9 @@ from typing import Any
 from brokersync.matching import NamedTrade
 from brokersync.records import AccountKey
 from brokersync.store.connections import change_connection
+from brokersync.store.contents import load_trade
 from brokersync.store.protocol import TradeFilter
-from brokersync.store.rows import compact, load_trade, sortable
+from brokersync.store.rows import compact, sortable
 from brokersync.store.sql import Fetch, Put, Row, Script, execute, fetch_one
 from brokersync.types import BrokerTrade
 

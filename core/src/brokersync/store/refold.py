@@ -9,9 +9,10 @@ import attrs
 
 from brokersync.dispositions import Disposition, Folded
 from brokersync.records import ChangeCause, ChangeKind, KeptBooking, PageCommit
+from brokersync.store.contents import differences, trade_content
 from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
-from brokersync.store.rows import differences, sortable, trade_content
+from brokersync.store.rows import sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, Put, Script
 from brokersync.types import BrokerTrade, TradeBooking

@@ -11,9 +11,10 @@ import attrs
 from brokersync.converter import instant_text
 from brokersync.records import AccountKey, PageCommit, PageOutcome
 from brokersync.store.accounts import account_number, numbers_of
+from brokersync.store.contents import booking_content, differences, load_trade
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules
-from brokersync.store.rows import booking_content, differences, load_trade, unpack_raw
+from brokersync.store.rows import unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 from brokersync.types import BrokerTrade, TradeBooking
 

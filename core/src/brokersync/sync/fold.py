@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Context
 from typing import TypeAlias
 
 import attrs
 
 from brokersync.dispositions import BookingName, Folded, Rule, Ruling
 from brokersync.records import KeptBooking
-from brokersync.types import BookingEffect, BrokerTrade, Fee, FeesMode, FeesState, TradeBooking, TradeStatus
+from brokersync.sync.fees import fees_of
+from brokersync.types import BookingEffect, BrokerTrade, FeesState, TradeBooking, TradeStatus
 
 _STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2}
-# the sum of a chain must not depend on who summed first, so it is never rounded
-_EXACT = Context(prec=1000)
-
 
 _Rulings: TypeAlias = dict[BookingName, Ruling]
 
@@ -28,6 +25,12 @@ def fold(rows: Sequence[KeptBooking]) -> Folded:
     A set holds every booking that shares an id with another one of it. Cancels without a target give no trade. The
     revision grows with each row of the set and each new content of one, and never goes back.
     """
+    if len(rows) == 1 and not _is_cancel(rows[0]):
+        return _alone(rows[0])
+    return _joined(rows)
+
+
+def _joined(rows: Sequence[KeptBooking]) -> Folded:
     held = {name for row in rows if not _is_cancel(row) for name in row.booking.names}
     groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
@@ -37,6 +40,19 @@ def fold(rows: Sequence[KeptBooking]) -> Folded:
         if _name(row) not in rulings:
             _rule(rulings, row, Rule.WAITS)
     return Folded(tuple(sorted(trades, key=lambda trade: trade.trade_id)), tuple(rulings.values()))
+
+
+def _alone(row: KeptBooking) -> Folded:
+    """What the rules come to for one row that is no cancel, as nearly every set is; a test compares it with them."""
+    trade, name = _content(row.booking), _name(row)
+    told = attrs.evolve(
+        trade,
+        revision=row.version,
+        status=TradeStatus.ACTIVE,
+        fees=fees_of([row.booking], [], cancelled=False),
+        sources=(row.source,),
+    )
+    return Folded((told,), (Ruling(booking=name, rule=Rule.GIVES_CONTENT, trade_id=trade.trade_id),))
 
 
 def _name(row: KeptBooking) -> BookingName:
@@ -134,7 +150,7 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) 
         trade_id=trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
-        fees=_fees([row.booking for row in steps], [row.booking for row in cancels], cancelled=cancelled),
+        fees=fees_of([row.booking for row in steps], [row.booking for row in cancels], cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
 
@@ -265,19 +281,3 @@ def _row_names(row: TradeBooking) -> set[str]:
 def _names_the_row(cancel: TradeBooking, row: TradeBooking) -> bool:
     # by a name of the row alone: the trade's key names the whole execution, replacements and all
     return bool((_row_names(row) - {_content(row).trade_id}).intersection(cancel.refs))
-
-
-def _fees(steps: Sequence[TradeBooking], cancels: Sequence[TradeBooking], *, cancelled: bool) -> tuple[Fee, ...]:
-    if steps[-1].fees_mode is FeesMode.PART:
-        return _summed([*steps, *cancels])
-    return _summed(cancels) if cancelled else steps[-1].row_fees
-
-
-def _summed(bookings: Iterable[TradeBooking]) -> tuple[Fee, ...]:
-    sums: dict[tuple[str, str], Fee] = {}
-    for booking in bookings:
-        for fee in booking.row_fees:
-            key = (fee.kind.value, fee.currency)
-            amount = _EXACT.add(sums[key].amount, fee.amount) if key in sums else fee.amount
-            sums[key] = attrs.evolve(fee, amount=amount)
-    return tuple(sums[key] for key in sorted(sums))

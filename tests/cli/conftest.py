@@ -46,6 +46,13 @@ def brokersync(
     return run
 
 
+@pytest.fixture
+def empty_store(brokersync: Callable[..., Answer], tmp_path: Path) -> Path:
+    """The store of the test's own, made and with nothing in it."""
+    assert brokersync("migrate").code == 0
+    return tmp_path / "store.db"
+
+
 @attrs.frozen
 class Sandbox:
     """A simulated broker that runs in a process of its own."""

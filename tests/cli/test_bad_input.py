@@ -117,6 +117,7 @@ def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Pat
     assert _contents(filled) == before
 
 
+@pytest.mark.usefixtures("empty_store")
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -159,12 +160,14 @@ def test_wrong_words_get_a_clear_error_and_their_exit_code(
     assert "hidden" not in answer.err
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_an_error_under_json_is_the_one_document(brokersync: Run) -> None:
     answer = brokersync("sync", "--json")
     assert answer.code == 3
     assert json.loads(answer.out)["error"]["error"] == "BrokerConfigError"
 
 
+@pytest.mark.usefixtures("empty_store")
 @pytest.mark.parametrize("words", [("providers",), ("providers", "ibkr"), ("status",), ("trades",)])
 def test_json_is_one_document_and_nothing_else(brokersync: Run, words: tuple[str, ...]) -> None:
     answer = brokersync(*words, "--json")
@@ -216,8 +219,8 @@ def test_an_order_of_numbers_beyond_any_date_costs_its_row_only(brokersync: Run,
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
 @pytest.mark.parametrize("command", ["coverage", "trades"])
-def test_a_full_disk_under_the_output_is_said(tmp_path: Path, command: str) -> None:
-    words = [sys.executable, "-m", "brokersync", command, "--store", str(tmp_path / "store.db")]
+def test_a_full_disk_under_the_output_is_said(empty_store: Path, command: str) -> None:
+    words = [sys.executable, "-m", "brokersync", command, "--store", str(empty_store)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3

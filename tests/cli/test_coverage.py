@@ -141,6 +141,7 @@ def test_one_account_can_be_asked_for(brokersync: Run, know: Any) -> None:
     assert {one["account_id"] for one in found} == {"one", "two"}
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_nothing_yet_is_said_in_words_and_as_a_document(brokersync: Run) -> None:
     assert brokersync("coverage").out == "Nothing yet. Connect a broker with: brokersync connect BROKER\n"
     assert brokersync("coverage", "--json").document == {"owner": "me", "accounts": []}

@@ -53,6 +53,7 @@ def test_another_login_is_refused_and_the_connection_stays_as_it_was(
     assert "Nothing was changed" in answer.document["error"]["message"]
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_an_unknown_connection_is_named(brokersync: Run, sandbox: Sandbox) -> None:
     answer = brokersync("reconnect", "toy-0", "--config", sandbox.config)
     assert answer.code == 3

@@ -59,6 +59,7 @@ def test_every_change_is_in_the_document(brokersync: Run, tmp_path: Path, monkey
     ]
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_an_account_that_is_not_known_is_a_mistake_of_the_user(brokersync: Run) -> None:
     answer = brokersync("renormalise", "--account", "U9")
     assert (answer.code, "no such account 'U9'" in answer.err) == (3, True)

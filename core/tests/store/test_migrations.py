@@ -113,6 +113,16 @@ async def test_a_migration_that_fails_leaves_the_old_store_as_it_was(
     await store.close()
 
 
+async def test_a_store_that_is_only_opened_where_it_stands_is_migrated_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(LAYOUTS[0].read_text(encoding="utf-8"))
+    store = SqliteStore(path, make=False)
+    await store.open()
+    assert await store.layout() == SCHEMA_VERSION
+    await store.close()
+
+
 async def test_a_newer_layout_that_says_so_is_worked_with_as_it_is(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     await store.open()

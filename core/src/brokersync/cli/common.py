@@ -68,12 +68,18 @@ class Common:
             raise BrokerConfigError(f"{path} is no file for a store.", remedy="Name a file with --store.")
         return path
 
-    def open(self) -> BrokerSync:
-        """The service over the store; says once when a key file was made."""
+    def open(self, *, make: bool = False) -> BrokerSync:
+        """The service over the store; with `make` a missing one is made, which what only reads must never do.
+
+        Says once when a key file was made.
+        """
+        from brokersync.masterkeys import KeyFile
         from brokersync.service import BrokerSync
+        from brokersync.store.place import store_at
 
         settings = self.settings()
-        return BrokerSync.open(self.place(settings), settings=settings, events=self._events(), on_key_made=_tell_of_key)
+        store, key_file = store_at(self.place(settings), make=make)
+        return BrokerSync.open(store, settings=settings, events=self._events(), keys=KeyFile(key_file, _tell_of_key))
 
     def _events(self) -> EventSink:
         from brokersync.events import no_events

@@ -53,7 +53,7 @@ async def _connect(
     since: str | None,
     common: Common,
 ) -> int:
-    async with common.open() as bs:
+    async with common.open(make=True) as bs:
         manifest = bs.registry.manifest(broker)
         start = parse_day(since, "--since") if since else None
         fields = _gather(manifest, pairs, fields_from)

@@ -45,7 +45,7 @@ async def _import(
     if not files:
         raise BrokerConfigError("No file is named.", remedy="Name at least one: brokersync import BROKER FILE")
     code, answers = Exit.DONE, []
-    async with common.open() as bs:
+    async with common.open(make=True) as bs:
         bs.registry.load(broker)
         for path in files:
             hints = StatementHints(name=path.name, account_id=account, zone=zone)

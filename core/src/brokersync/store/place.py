@@ -12,17 +12,20 @@ from brokersync.store.protocol import Store
 from brokersync.store.sqlite import SqliteStore
 
 
-def store_at(place: str | Path | Store) -> tuple[Store, Path]:
-    """The store at a path or a `postgresql://` URL, or the one that is given; and where its key file belongs."""
+def store_at(place: str | Path | Store, *, make: bool = True) -> tuple[Store, Path]:
+    """The store at a path or a `postgresql://` URL, or the one that is given; and where its key file belongs.
+
+    Without `make` it is an error to open a place that holds none.
+    """
     if is_url(place):
-        place = PostgresStore(str(place))
+        place = PostgresStore(str(place), make=make)
     if not isinstance(place, str | Path):
         # there is no folder beside it; other machines that use it need the same key
         return place, data_folder() / "brokersync.key"
     path = Path(place)
     if not path.name:
         raise BrokerConfigError(f"{str(place)!r} is no file for a store.", remedy="Name a file or a postgresql:// URL.")
-    return SqliteStore(path), path.with_name(path.name + ".key")
+    return SqliteStore(path, make=make), path.with_name(path.name + ".key")
 
 
 def data_folder() -> Path:

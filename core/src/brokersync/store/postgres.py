@@ -12,12 +12,12 @@ from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.secret import Secret
 from brokersync.store.postgres_errors import explaining, is_refused, is_repeated, unknown_outcome
 from brokersync.store.postgres_run import run_script
-from brokersync.store.postgres_schema import checked_schema, is_ready, prepare, rights
+from brokersync.store.postgres_schema import checked_schema, is_made, is_ready, prepare, rights
 from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
 from brokersync.store.postgres_url import PostgresUrl
 from brokersync.store.schema import TABLES
 from brokersync.store.sql import Script, execute, fetch_one
-from brokersync.store.sql_store import SqlStore
+from brokersync.store.sql_store import SqlStore, no_store
 
 R = TypeVar("R")
 
@@ -29,17 +29,24 @@ class PostgresStore(SqlStore):
     """A `Store` in a schema of a Postgres database, which it has for itself.
 
     Either `url` says where, or `pool` is one of asyncpg, which is never closed here; it may stand behind a pooler of
-    transactions. Needs `brokersync[postgres]`. Raises `StoreError` when the database can not be used.
+    transactions. Tables that are missing are made, or without `make` an error. Needs `brokersync[postgres]`. Raises
+    `StoreError` when the database can not be used.
     """
 
     def __init__(
-        self, url: str | Secret | None = None, *, pool: Any = None, schema: str | None = None, size: int = 10
+        self,
+        url: str | Secret | None = None,
+        *,
+        pool: Any = None,
+        schema: str | None = None,
+        size: int = 10,
+        make: bool = True,
     ) -> None:
         if (url is None) is (pool is None):
             raise BrokerConfigError("A store in Postgres needs either a URL or a pool.", remedy="Give one of them.")
         self._url = None if url is None else PostgresUrl.parse(url)
         self.schema = checked_schema(schema or (self._url and self._url.schema) or "brokersync")
-        self._given, self._size = pool, size
+        self._given, self._size, self._make = pool, size, make
         self._pool: Any = None
 
     @property
@@ -91,6 +98,8 @@ class PostgresStore(SqlStore):
         async with pool.acquire() as db, transaction(db, begin_reading(self.schema)):
             if await is_ready(db, self.schema):
                 return
+            if not self._make and not await is_made(db, self.schema):
+                raise no_store(f"in {self.where}")
         try:
             async with pool.acquire() as db, transaction(db, begin_writing(self.schema)):
                 await prepare(db, self.schema, run_script)

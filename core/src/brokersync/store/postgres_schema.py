@@ -51,6 +51,11 @@ async def is_ready(db: Any, schema: str) -> bool:
     return row is not None and check_layout(*row)
 
 
+async def is_made(db: Any, schema: str) -> bool:
+    """Whether there are tables of ours, of whatever release."""
+    return await _layout(db, schema) is not None
+
+
 async def prepare(db: Any, schema: str, run: Callable[[Any, Script[None]], Awaitable[None]]) -> None:
     """Make the tables, or migrate those of an older release, inside the caller's transaction.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from brokersync.config import KeepSettings
+from brokersync.errors import StoreError
 from brokersync.incidents import BrokerHealth, Incident
 from brokersync.matching import NamedTrade
 from brokersync.records import (
@@ -55,6 +56,15 @@ from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 R = TypeVar("R")
 
 _PRUNED_AT_ONCE = 1000
+
+
+def no_store(where: str) -> StoreError:
+    """What a place is that holds no store and is not to get one, since its name may be mistyped."""
+    return StoreError(
+        f"There is no store {where}.",
+        remedy="Name another with --store or BROKERSYNC_STORE. `brokersync connect BROKER`, `brokersync import` and "
+        "`brokersync migrate` make one.",
+    )
 
 
 class SqlStore(ABC):

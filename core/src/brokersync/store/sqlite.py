@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from brokersync.errors import StoreError
 from brokersync.store.schema import add_column_statement, create_statements
 from brokersync.store.sql import AddColumn, Create, Fetch, NewNumbers, Put, Script, Statement
-from brokersync.store.sql_store import SqlStore
-from brokersync.store.sqlite_schema import SQLITE, prepare
+from brokersync.store.sql_store import SqlStore, no_store
+from brokersync.store.sqlite_schema import SQLITE, is_made, prepare
 
 R = TypeVar("R")
 
@@ -26,12 +26,12 @@ _IN_MEMORY = ":memory:"
 class SqliteStore(SqlStore):
     """A `Store` in the file at `path`. Any number of processes may use one file; writers take turns.
 
-    The work is done on a thread of the store's own, or by `executor`. Raises `StoreError` when the file can not be
-    used.
+    The work is done on a thread of the store's own, or by `executor`. A file that is missing is made, or without
+    `make` an error. Raises `StoreError` when the file can not be used.
     """
 
-    def __init__(self, path: Path, executor: Executor | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, executor: Executor | None = None, *, make: bool = True) -> None:
+        self.path, self._make = path, make
         self._given, self._executor = executor, executor or _writer()
         self._db: sqlite3.Connection | None = None
         self._rehearsing = False
@@ -40,7 +40,10 @@ class SqliteStore(SqlStore):
         if self._db is not None:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self._make:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            elif not self.path.is_file():
+                raise no_store(f"at {self.path}")
             self._db = await self._on_thread(self._connect)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from None
@@ -55,10 +58,12 @@ class SqliteStore(SqlStore):
 
     def _connect(self) -> sqlite3.Connection:
         # trades are private: a new file is its owner's alone, and SQLite gives its log the same rights
-        if str(self.path) != _IN_MEMORY and not self.path.exists():
+        if self._make and str(self.path) != _IN_MEMORY and not self.path.exists():
             self.path.touch(mode=0o600)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
+            if not self._make and not is_made(db):
+                raise no_store(f"at {self.path}")
             prepare(db, run_script)
         except BaseException:
             db.close()

@@ -24,6 +24,11 @@ SQLITE: Final = Dialect(
 )
 
 
+def is_made(db: sqlite3.Connection) -> bool:
+    """Whether there are tables of ours, of whatever release. Raises `StoreError` for those of somebody else."""
+    return _is_ready(db) or _version(db) > 0
+
+
 def prepare(db: sqlite3.Connection, run: Callable[[sqlite3.Connection, Script[None]], None]) -> None:
     """Make the tables in an empty database and migrate those of an older release.
 

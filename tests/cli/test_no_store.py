@@ -1,0 +1,90 @@
+"""A mistyped place is said to hold no store, and gets none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.cli.app import build
+from brokersync.cli.exits import Exit
+
+Run = Callable[..., Any]
+
+_READING: dict[str, tuple[str, ...]] = {
+    "sync": (),
+    "trades": (),
+    "match": ("rows.csv",),
+    "status": (),
+    "coverage": (),
+    "explain": ("--account", "U9", "--trade-id", "501"),
+    "renormalise": (),
+    "disconnect": ("ibkr-1",),
+    "reconnect": ("ibkr-1",),
+    "export": (),
+    "forget": ("--yes",),
+    "rotate-key": (),
+}
+_MAKING = {"connect", "import", "migrate", "demo"}
+_WITHOUT_A_STORE = {"providers", "sandbox"}
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in that holds the rows for `match`, and nothing else."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "rows.csv").write_text("row_id,provider,symbol,side,quantity,price,executed_at\n")
+    return folder
+
+
+def test_every_command_is_said_to_read_or_to_make_a_store() -> None:
+    commands = {name for name in build() if not name.startswith("-")}
+    assert commands == _READING.keys() | _MAKING | _WITHOUT_A_STORE
+
+
+@pytest.mark.parametrize("command", _READING)
+def test_a_place_without_a_store_is_an_error_and_stays_empty(brokersync: Run, rows: Path, command: str) -> None:
+    place = rows / "typo" / "journal.db"
+    answer = brokersync(command, *_READING[command], "--store", place)
+    assert (answer.code, answer.out) == (Exit.STORE, "")
+    assert f"There is no store at {place}." in answer.err
+    for said in ("--store", "BROKERSYNC_STORE", "brokersync connect", "brokersync migrate"):
+        assert said in answer.err
+    error = brokersync(command, *_READING[command], "--store", place, "--json").document["error"]
+    assert error["error"] == "StoreError"
+    assert [path.name for path in rows.iterdir()] == ["rows.csv"]
+
+
+def test_an_empty_file_is_no_store_and_stays_empty(brokersync: Run, rows: Path) -> None:
+    empty = rows / "empty.db"
+    empty.touch()
+    answer = brokersync("status", "--store", empty)
+    assert (answer.code, answer.out) == (Exit.STORE, "")
+    assert f"There is no store at {empty}." in answer.err
+    assert empty.stat().st_size == 0
+    assert sorted(path.name for path in rows.iterdir()) == ["empty.db", "rows.csv"]
+
+
+def test_what_makes_a_store_makes_it_where_it_is_told_to(brokersync: Run, rows: Path) -> None:
+    place = rows / "new" / "journal.db"
+    assert brokersync("migrate", "--store", place).code == Exit.DONE
+    assert brokersync("status", "--store", place).code == Exit.DONE
+
+
+def test_a_schema_without_a_store_is_an_error_and_stays_empty(
+    brokersync: Run, stores_in: type[Any], postgres_url: str, tmp_path: Path
+) -> None:
+    stores = stores_in(tmp_path, postgres_url)
+    for _ in range(2):
+        answer = brokersync("status", "--store", stores.place)
+        assert answer.code == Exit.STORE
+        assert "There is no store in" in answer.err
+        assert stores.place.partition("schema=")[2] in answer.err
+    assert brokersync("migrate", "--store", stores.place).code == Exit.DONE
+    assert brokersync("status", "--store", stores.place).code == Exit.DONE
+    asyncio.run(stores.close())

@@ -90,6 +90,7 @@ answer = [sorted(needs("brokersync")), sorted(superfluous), find_spec("rich") is
         "cryptography",
         "importlib-metadata",
         "loguru",
+        "msgspec",
         "pluggy",
         "redis",
         "tzdata",

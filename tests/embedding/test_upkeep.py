@@ -8,12 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import attrs
+import pytest
 
+from brokersync import BrokerPluginError, ProviderRegistry
 from brokersync.events import LoginEnding
-from brokersync.plugin import AuthResult, BrokerAuthError, BrokerTokenExpiredError, BrokerUnavailableError, Secret
-from brokersync.records import ConnectionState
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAuthError,
+    BrokerTokenExpiredError,
+    BrokerUnavailableError,
+    Secret,
+)
+from brokersync.records import ConnectionState, Done
+from brokersync.service import BrokerSync
 
-from .broker import NOW, Broker, Desk, VirtualClock, open_desk
+from .broker import KEYS, MANIFEST, NOW, Broker, Desk, VirtualClock, open_desk
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NEVER = timedelta(days=9999)
@@ -147,6 +156,84 @@ async def test_a_login_whose_user_is_asked_already_is_left_alone(tmp_path: Path)
     desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=impossible), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
+        desk.broker.failing = lambda user: BrokerAuthError("Revoked.")
+        await desk.bs.run_due()
+        assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER
+        told, renewals = len(desk.heard(LoginEnding)), desk.broker.renewals
+        await live(desk, DAY)
+        assert (len(desk.heard(LoginEnding)), desk.broker.renewals) == (told, renewals)
+
+
+async def hold(desk: Desk, name: str, state: ConnectionState) -> None:
+    """Bring a connection into a state in which it is not synced."""
+    if state is ConnectionState.PAUSED:
+        await desk.bs.pause(name)
+    else:
+        desk.broker.failing = lambda user: BrokerPluginError("The plugin is broken.")
+        desk.clock.advance(minutes=1)
+        await desk.bs.run_due()
+    assert (await desk.bs.connection(name)).state is state
+
+
+@pytest.mark.parametrize("state", [ConnectionState.PAUSED, ConnectionState.NEEDS_OPERATOR])
+async def test_a_login_is_kept_alive_while_its_connection_is_not_synced(tmp_path: Path, state: ConnectionState) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+    desk.broker.renewal = sliding(desk, 26 * HOUR)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await hold(desk, name, state)
+        await live(desk, 14 * DAY)
+        assert (await desk.bs.connection(name)).state is state
+        assert 14 <= desk.broker.renewals <= 14 * 2
+        desk.broker.failing = lambda user: None
+        await desk.bs.resume(name)
+        assert isinstance(await desk.bs.run(name), Done)
+        assert desk.broker.logins == ["ann"]
+        assert desk.heard(LoginEnding) == []
+
+
+async def test_the_user_is_told_of_the_end_of_a_paused_login_by_the_time_that_is_set(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.pause(name)
+        await live(desk, 22 * DAY, 6 * HOUR)
+        assert desk.heard(LoginEnding) == []
+        await live(desk, 2 * DAY, 6 * HOUR)
+        (told,) = desk.heard(LoginEnding)
+        assert (told.connection_id, told.until) == (name, NOW + 30 * DAY)
+        assert desk.broker.asked == []
+
+
+async def test_the_user_is_told_of_a_login_that_nothing_can_renew_for_want_of_its_plugin(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY)), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+    bare = BrokerSync.open(
+        tmp_path / "store.db",
+        registry=ProviderRegistry(),
+        keys=KEYS,
+        settings=desk.bs.settings,
+        clock=desk.clock,
+        events=desk.events.append,
+    )
+    async with bare as bs:
+        without = Desk(bs, desk.broker, desk.clock, desk.events)
+        await live(without, 22 * DAY, 6 * HOUR)
+        assert (await bs.connection(name)).state is ConnectionState.NEEDS_OPERATOR
+        assert desk.heard(LoginEnding) == []
+        await live(without, 2 * DAY, 6 * HOUR)
+        (told,) = desk.heard(LoginEnding)
+        assert (told.connection_id, told.until) == (name, NOW + 30 * DAY)
+
+
+async def test_a_refused_login_that_serves_a_paused_connection_too_is_left_alone(tmp_path: Path) -> None:
+    both = MANIFEST.replace('["live"]', '["live", "demo"]\none_login = true')
+    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=impossible), manifest=both, sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        paused = await desk.bs.connect("toy", owner="alice", fields={"user": "ann"}, environment="demo")
+        await desk.bs.pause(paused.connection_id)
         desk.broker.failing = lambda user: BrokerAuthError("Revoked.")
         await desk.bs.run_due()
         assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from brokersync.errors import BrokerAuthError, BrokerError, BrokerTokenExpiredError, StoreError
+from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerTokenExpiredError, StoreError
 from brokersync.events import LoginEnding
 from brokersync.records import Connection, ConnectionState
 from brokersync.shared import Shared
@@ -50,14 +50,19 @@ class GrantUpkeep:
             except StoreError:
                 raise
             except BrokerError as error:
-                # one failure is an hour of an outage; the next ones may go on until the login has lapsed
-                if grant.tried_at is not None and end - now <= self._shared.settings.grants.renew_idle_before:
+                if self._may_go_on_failing(grant, end, error):
                     await self._warn(grant, end, connection, f"renewing it has failed so far: {error.message}")
                 raise
             await store.note_fixed_end(grant, end)
         after = await store.grant(grant.owner, grant.provider, grant.environment, grant.identity)
         if after is not None and after.grant_expires_at == after.fixed_end == end:
             await self._warn(after, end, connection, "only its user can make another.")
+
+    def _may_go_on_failing(self, grant: SealedGrant, end: datetime, error: BrokerError) -> bool:
+        """Until the login has lapsed: a first failure is an hour of an outage, but a plugin does not come by itself."""
+        left = end - self._shared.clock.now()
+        again = grant.tried_at is not None and left <= self._shared.settings.grants.renew_idle_before
+        return again or isinstance(error, BrokerConfigError)
 
     async def _renew(self, connection: Connection) -> None:
         shared = self._shared
@@ -74,24 +79,31 @@ class GrantUpkeep:
         if end - shared.clock.now() > shared.settings.grants.warn_before_login:
             return
         if await shared.store.claim_warning(grant, end):
+            meanwhile = " Until then everything goes on." if connection.state is ConnectionState.ACTIVE else ""
             shared.events(
                 LoginEnding(
                     provider=connection.provider,
                     connection_id=connection.connection_id,
                     until=end,
-                    reason=f"The login of {connection.label} ends on {end:%Y-%m-%d at %H:%M} UTC, and {why} "
-                    "Until then everything goes on.",
+                    reason=f"The login of {connection.label} ends on {end:%Y-%m-%d at %H:%M} UTC, and {why}{meanwhile}",
                 )
             )
 
     async def _connection_of(self, grant: SealedGrant) -> Connection | None:
-        """The oldest connection that lives by it; none where its user is asked already or has paused it."""
-        for one in await self._shared.store.connections(grant.owner):
-            login = (one.provider, one.grant_environment, one.identity)
-            same = login == (grant.provider, grant.environment, grant.identity)
-            if same and one.state is ConnectionState.ACTIVE:
-                return one
-        return None
+        """The oldest connection that lives by it, an active one before others; none where its user is asked already.
+
+        One that is paused or waits for the operator is not synced, and its login lives on all the same.
+        """
+        login = (grant.provider, grant.environment, grant.identity)
+        living = [
+            one
+            for one in await self._shared.store.connections(grant.owner)
+            if (one.provider, one.grant_environment, one.identity) == login
+        ]
+        states = [one.state for one in living]
+        if ConnectionState.ACTIVE in states:
+            return living[states.index(ConnectionState.ACTIVE)]
+        return living[0] if living and ConnectionState.NEEDS_USER not in states else None
 
 
 def _is_due(grant: SealedGrant, end: datetime, now: datetime) -> bool:

@@ -43,6 +43,17 @@ def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return tell
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # a worker of xdist prints nothing
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["sizes"] = session.config.stash[_SIZES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_SIZES].update(getattr(node, "workeroutput", {}).get("sizes", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     sizes = config.stash[_SIZES]
     if sizes:

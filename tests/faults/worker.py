@@ -1,8 +1,8 @@
 """A worker as a process of its own: syncs connections until nothing is left to do.
 
 Called with the store's place, the configuration, the number of the page before whose commit it stops itself (0: never),
-and the connections. One that has lost its lease ends at once. Its last line says how many commits were refused because
-its lease was lost.
+and the connections. One that has stopped itself and so lost its lease ends at once; one that was only too slow runs
+again. Its last line says how many commits were refused because its lease was lost.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def main(place: str, config: str, stop_at: int, *connections: str) -> None
     watch = Watch(store, stop_at)
     async with BrokerSync.open(store, settings=load_settings(Path(config))) as bs:
         left = list(connections)
-        while left and not watch.refused:
+        while left and not (stop_at and watch.refused):
             for connection in list(left):
                 outcome = await bs.run(connection)
                 if isinstance(outcome, Done) and not outcome.report.problems:

@@ -12,7 +12,7 @@ from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, Rete
 from brokersync.records import Span, SpanState
 from brokersync.sync.ledger import cover
 from brokersync.sync.plan import plan_source, reach
-from brokersync.sync.retention import gone, repair
+from brokersync.sync.retention import given_by_none, gone, repair
 from brokersync.types import BrokerAccount, TimeWindow
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -190,6 +190,34 @@ def test_the_way_to_repair_is_another_source_then_a_file(
     sources: tuple[SourceSpec, ...], readable: tuple[str, ...] | None, words: str
 ) -> None:
     assert repair(manifest(*sources), SESSION, window(0.5, 1), START + DAY, readable) == words
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ([], [(2, 4)]),
+        ([(UNLIMITED, ())], []),
+        ([(UNLIMITED, (span(0, 3, LOST),))], [(2, 3)]),
+        ([(UNLIMITED, (span(3, 9, UNAVAILABLE),))], [(3, 4)]),
+        ([(UNLIMITED, (span(0, 3, FINAL), span(3, 9, PROVISIONAL)))], []),
+        ([(LIMITED, ())], [(2, 3)]),
+        ([(SESSION, ())], [(2, 4)]),
+        ([(FILE, (span(3.5, 9, FINAL),))], [(2, 3.5)]),
+        ([(FILE, (span(2, 3, FINAL),)), (LIMITED, ())], []),
+    ],
+)
+def test_lost_for_good_is_what_no_other_source_has_given_or_will(
+    others: list[tuple[SourceSpec, tuple[Span, ...]]], told: list[tuple[float, float]]
+) -> None:
+    found = given_by_none(
+        window(2, 4), account(), others, lambda one: not one.files, now=START + 13.2 * DAY, since=START - 90 * DAY
+    )
+    assert found == [window(*one) for one in told]
+
+
+def test_a_source_that_the_login_may_not_read_gives_what_it_has_given() -> None:
+    others = [(UNLIMITED, (span(2, 3, FINAL),))]
+    assert given_by_none(window(2, 4), account(), others, lambda _: False, now=START + 9 * DAY) == [window(3, 4)]
 
 
 def test_a_source_that_has_forgotten_too_repairs_nothing() -> None:

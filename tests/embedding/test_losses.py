@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from brokersync import BrokerAuthError
-from brokersync.events import HistoryLost
+from brokersync import BrokerAuthError, BrokerSync
+from brokersync.config import RetrySettings
+from brokersync.events import Event, HistoryLost, SyncRecorded
+from brokersync.plugin import AuthResult, BrokerTokenExpiredError, BrokerUnavailableError
 from brokersync.records import ConnectionState, SpanState
+from brokersync.sandboxes import SandboxSettings
+from brokersync.sync.ledger import read_windows, subtract
+from brokersync.testing import run_sandbox
 
-from .broker import NOW, Desk, open_desk
+from .broker import NOW, Desk, VirtualClock, open_desk
 
 DAY = timedelta(days=1)
 MIDNIGHT = NOW.replace(hour=0) + DAY
@@ -57,6 +64,67 @@ async def test_sessions_that_end_while_the_user_does_not_log_in_are_lost_and_eac
         assert (len(desk.broker.asked), len(told(desk))) == (asked + 1, 3)
 
 
+def away(user: str) -> BrokerUnavailableError:
+    return BrokerUnavailableError("503")
+
+
+def dead_token(user: str) -> BrokerTokenExpiredError:
+    return BrokerTokenExpiredError("The token is not valid.")
+
+
+async def paused(desk: Desk, name: str) -> None:
+    await desk.bs.pause(name)
+
+
+async def in_an_incident(desk: Desk, name: str) -> None:
+    desk.broker.failing = away
+    for _ in range(3):
+        await desk.bs.run(name)
+        desk.clock.advance(minutes=10)
+    assert await desk.bs.incidents(open_only=True)
+
+
+async def whose_token_is_refused(desk: Desk, name: str) -> None:
+    desk.broker.failing = dead_token
+
+
+async def whose_login_is_refused(desk: Desk, name: str) -> None:
+    desk.broker.failing = refused
+
+
+async def whose_token_can_not_be_renewed(desk: Desk, name: str) -> None:
+    def renewal(auth: AuthResult) -> AuthResult:
+        raise BrokerUnavailableError("503")
+
+    desk.broker.failing, desk.broker.renewal = dead_token, renewal
+
+
+@pytest.mark.parametrize(
+    "kept_from_reading",
+    [paused, in_an_incident, whose_token_is_refused, whose_login_is_refused, whose_token_can_not_be_renewed],
+)
+async def test_a_single_run_that_reads_nothing_tells_what_is_lost_by_then(
+    tmp_path: Path, kept_from_reading: Callable[[Desk, str], Awaitable[None]]
+) -> None:
+    unprobed = {"first_probe": 30 * DAY, "longest_probe": 30 * DAY}
+    desk = open_desk(tmp_path, retention="session", retry=RetrySettings(attempts=1), **unprobed)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.run(name)
+        await kept_from_reading(desk, name)
+        desk.clock.advance(hours=15)
+        assert told(desk) == []
+        for _ in range(3):
+            with suppress(BrokerAuthError):
+                await desk.bs.run(name)
+            assert told(desk) == [(NOW, MIDNIGHT)]
+            desk.clock.advance(minutes=10)
+        records = [event.report.lost for event in desk.heard(SyncRecorded)]
+        assert sum(map(len, records)) == 1
+        await desk.bs.run_due()
+        assert told(desk) == [(NOW, MIDNIGHT)]
+
+
 async def test_what_a_paused_connection_loses_is_told_too(tmp_path: Path) -> None:
     desk = open_desk(tmp_path, retention="session")
     async with desk.bs:
@@ -74,3 +142,23 @@ async def test_a_connection_that_is_read_in_time_loses_nothing(tmp_path: Path) -
         await desk.connect("ann")
         await hours(desk, 24 * 12)
         assert told(desk) == []
+
+
+async def test_the_end_of_each_session_is_no_loss_where_a_report_gives_it_the_next_day(tmp_path: Path) -> None:
+    clock, events = VirtualClock(datetime(2026, 6, 9, 15, tzinfo=UTC)), list[Event]()
+    simulated = SandboxSettings(now=clock.now, days=20, logins=1, think=timedelta(0), keeps_limits=False)
+    async with (
+        run_sandbox("tradovate", settings=simulated) as sandbox,
+        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock, events=events.append) as bs,
+    ):
+        login = sandbox.logins[0]
+        await bs.connect("tradovate", owner="me", fields=login.fields, environment=login.environment)
+        for _ in range(2 * 72):
+            await bs.run_due()
+            clock.advance(minutes=30)
+        session = await bs.coverage("me", "tradovate", "session")
+        reports = await bs.coverage("me", "tradovate", "reports")
+        lost = [(key, one) for key, spans in session.items() for one in spans if one.state is SpanState.LOST]
+        assert len(lost) == 3 * len(session), "what comes after the last reading of a session"
+        assert all(subtract([one.window], read_windows(reports[key])) == [] for key, one in lost)
+        assert [event for event in events if type(event) is HistoryLost] == []

@@ -59,7 +59,7 @@ class PageCommitted(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryLost(Event):
-    """A source has forgotten a window before it was read; `repair` says how it can be had all the same."""
+    """A source has forgotten a window that no other one will give; `repair` says how it can be had all the same."""
 
     source: str
     environment: str

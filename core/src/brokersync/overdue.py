@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
 
-from brokersync.errors import BrokerAuthError
+from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink
+from brokersync.holding import held
 from brokersync.records import Connection, Lease
 from brokersync.shared import Shared
 from brokersync.sync.commit import PageWriter, Target
@@ -13,17 +14,37 @@ from brokersync.sync.losses import LossWriter, deadline_of
 from brokersync.sync.report import ReportBuilder
 
 
-async def note_losses(shared: Shared, connection: Connection, lease: Lease, events: EventSink) -> None:
-    """Write down what a connection has lost by now, and until when it loses no more.
+async def note_overdue(
+    shared: Shared,
+    connection: Connection,
+    events: EventSink,
+    *,
+    lease: Lease | None = None,
+    report: ReportBuilder | None = None,
+) -> None:
+    """Write down what a connection has lost whose deadline has passed, and until when it loses no more.
 
     A run does the same as it begins to read; but a login that is refused, a pause, or a broker that is away may keep it
-    from that for weeks, and its user would not be told. Raises `BrokerConfigError` where the plugin is gone.
+    from that for weeks, and its user would not be told. Without a `lease` one is taken, or it is left to who has it.
     """
-    manifest, now = shared.registry.manifest(connection.provider), shared.clock.now()
-    readable = await _readable(shared, connection)
-    report = ReportBuilder(
+    now = shared.clock.now()
+    if connection.deadline is None or now < connection.deadline:
+        return
+    report = report or ReportBuilder(
         owner=connection.owner, provider=connection.provider, connection_id=connection.connection_id, started_at=now
     )
+    with suppress(BrokerConfigError):  # who comes to need the plugin says what is wrong with it
+        if lease is not None:
+            await _note(shared, connection, lease, events, report)
+            return
+        async with held(shared, f"sync|{connection.connection_id}", connection.owner) as own:
+            if own is not None:
+                await _note(shared, connection, own, events, report)
+
+
+async def _note(shared: Shared, connection: Connection, lease: Lease, events: EventSink, report: ReportBuilder) -> None:
+    manifest, now = shared.registry.manifest(connection.provider), shared.clock.now()
+    readable = await shared.readable(connection)
     target = Target(
         owner=connection.owner, provider=connection.provider, connection_id=connection.connection_id, lease=lease
     )
@@ -34,6 +55,7 @@ async def note_losses(shared: Shared, connection: Connection, lease: Lease, even
         connection=connection,
         manifest=manifest,
         store=shared.store,
+        clock=shared.clock,
         writer=writer,
         events=events,
         report=report,
@@ -41,16 +63,8 @@ async def note_losses(shared: Shared, connection: Connection, lease: Lease, even
     )
     for source in manifest.sources:
         if not source.files and (readable is None or source.name in readable):
-            await losses.note(source, now)
+            await losses.note(source)
     deadline = await deadline_of(shared.store, connection, manifest, now=now, readable=readable)
     # what forgets by the minute is told of a few times a day
     following = None if deadline is None else max(deadline, now + shared.settings.sync_every)
     await shared.store.change_connection(connection.connection_id, deadline=following)
-
-
-async def _readable(shared: Shared, connection: Connection) -> Sequence[str] | None:
-    try:
-        grant, _ = await shared.vault.load(connection)
-    except BrokerAuthError:
-        return None
-    return grant.auth.sources

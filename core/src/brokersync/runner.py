@@ -24,6 +24,7 @@ from brokersync.holding import held
 from brokersync.incidents import Incident, share, with_probe
 from brokersync.login import as_auth_error
 from brokersync.manifest import Manifest, SourceScope
+from brokersync.overdue import note_overdue
 from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease
 from brokersync.settling import Settler
 from brokersync.shared import Shared, all_of
@@ -91,9 +92,11 @@ class Run:
     async def _run(self) -> Done | Deferred:
         store, now = self._shared.store, self._shared.clock.now()
         if self._connection.state is ConnectionState.PAUSED:
+            await self._note_overdue()
             return self.put_off(now + self._shared.settings.sync_every, "The connection is paused by its owner.")
         incident = (await store.broker_health(self._connection.provider)).open
         if incident is not None and now < incident.probe_at:
+            await self._note_overdue()
             return self._kept_waiting(incident)
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as lease:
             if lease is None:
@@ -108,6 +111,7 @@ class Run:
 
     async def _settled(self, lease: Lease) -> Done | Deferred:
         try:
+            await self._note_overdue(lease)
             outcome = await self._read(lease)
         except LeaseLostError as lost:
             return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
@@ -121,6 +125,10 @@ class Run:
         if self._stopping and isinstance(outcome, Deferred):
             return await self._settler.stopped()
         return await self._settler.finished(outcome)
+
+    async def _note_overdue(self, lease: Lease | None = None) -> None:
+        """What is past its deadline is lost, and told, whether this run comes to read or not."""
+        await note_overdue(self._shared, self._connection, self._sink, lease=lease, report=self._report)
 
     async def _still_there(self) -> None:
         """Looked up under the lease: a connection that ends later ends the lease with it."""

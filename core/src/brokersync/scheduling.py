@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from brokersync.connections import Connections, check_zone
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.events import EventSink, no_events
-from brokersync.holding import held
 from brokersync.incidents import Incident, share
-from brokersync.overdue import note_losses
+from brokersync.overdue import note_overdue
 from brokersync.records import Connection, Deferred, Done
 from brokersync.runner import Run, RunOptions, check_sources
 from brokersync.settling import transition
@@ -107,12 +106,8 @@ class Scheduling(Connections):
         """What no run could read in time is lost all the same, and its user is told."""
         shared = self._shared
         for one in await self._store.overdue_connections(owner, shared.clock.now()):
-            if one.connection_id in shared.runs:
-                continue
-            async with held(shared, f"sync|{one.connection_id}", one.owner) as lease:
-                if lease is not None:
-                    with suppress(BrokerConfigError):
-                        await note_losses(shared, one, lease, events)
+            if one.connection_id not in shared.runs:
+                await note_overdue(shared, one, events)
 
     async def _prune_now_and_then(self) -> None:
         now, holder = self._shared.clock.now(), secrets.token_hex(8)

@@ -82,6 +82,13 @@ class Bench:
             created_at=self.connected_at, since=self.since,
         )  # fmt: skip
 
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest(
+            key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+            sources=(self.source, *self.more_sources), licence="", docs="", support="",
+        )  # fmt: skip
+
     def source_is(self, **facts: object) -> None:
         self.source = attrs.evolve(self.source, **facts)
 
@@ -94,12 +101,8 @@ class Bench:
         await self.store.add_connection(self.connection, grant)
         await self.store.put_accounts(self.connection, self.accounts)
         report = ReportBuilder(owner="o", provider="paper", connection_id="c", started_at=self.clock.now())
-        manifest = Manifest(
-            key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
-            sources=(self.source, *self.more_sources), licence="", docs="", support="",
-        )  # fmt: skip
         engine = SyncEngine(
-            connection=self.connection, manifest=manifest, read=self._read, store=self.store, clock=self.clock,
+            connection=self.connection, manifest=self.manifest, read=self._read, store=self.store, clock=self.clock,
             events=self.events.append, report=report,
             options=SyncOptions(
                 long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable,

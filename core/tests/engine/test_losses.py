@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import attrs
+import pytest
 
-from brokersync.errors import BrokerRateLimitError, BrokerUnavailableError
+from brokersync.errors import (
+    BrokerDataUnavailableError,
+    BrokerRateLimitError,
+    BrokerUnavailableError,
+    DataUnavailableReason,
+)
 from brokersync.events import HistoryLost
 from brokersync.manifest import Retention, SourceScope, SourceSpec
-from brokersync.records import LostSpan, SpanState
+from brokersync.records import AccountKey, LostSpan, PageCommit, Span, SpanState
+from brokersync.sync.commit import page_rules
 from brokersync.types import Finality, TimeWindow, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, step
@@ -62,16 +70,96 @@ async def test_each_account_loses_its_own(bench: Bench) -> None:
     assert told(bench) == [("A", TimeWindow(NOW, TODAY + 2 * DAY)), ("B", TimeWindow(TODAY + DAY, TODAY + 2 * DAY))]
 
 
-async def test_the_event_says_which_source_still_has_what_was_lost(bench: Bench) -> None:
+def with_reports(bench: Bench, *others: SourceSpec, **facts: Any) -> None:
+    """A session's list, and another source whose answer a test gives as that of the request's source."""
     session(bench, precedence=5)
-    bench.more_sources = (SourceSpec(name="reports", precedence=1), SourceSpec(name="secret", precedence=0))
-    bench.readable = ("fills", "reports")
-    await bench.run(sources=("fills",))
+    bench.more_sources = (SourceSpec(name="reports", **({"precedence": 1, "finality_lag": DAY} | facts)), *others)
+
+
+async def lose_the_rest_of_a_session(bench: Bench, **facts: Any) -> None:
+    await bench.run(**facts)
     bench.clock.moment = NOW + DAY
-    await bench.run(sources=("fills",))
-    (event,) = [event for event in bench.events if isinstance(event, HistoryLost)]
-    assert event.repair == "It is still in reports, read at each sync."
-    assert (event.provider, event.connection_id, event.source, event.environment) == ("paper", "c", "fills", "live")
+    await bench.run(**facts)
+    assert (await bench.spans())[1] == (NOW, TODAY + DAY, LOST)
+
+
+@pytest.mark.parametrize("open_day", [True, False])
+async def test_what_another_source_will_still_give_is_lost_to_the_source_and_not_to_the_user(
+    bench: Bench, *, open_day: bool
+) -> None:
+    with_reports(bench, open_day=open_day)
+    await lose_the_rest_of_a_session(bench, sources=("fills",))
+    assert told(bench) == []
+    bench.clock.moment = NOW + 3 * DAY
+    assert (await bench.run()).report.lost == ()
+    assert told(bench) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SourceSpec(name="reports", precedence=1, files=True),
+        SourceSpec(name="reports", precedence=1, retention=Retention.SESSION),
+        SourceSpec(name="unreadable", precedence=1),
+    ],
+    ids=lambda source: f"{source.name} {source.retention}",
+)
+async def test_what_no_other_source_gives_by_itself_is_told(bench: Bench, other: SourceSpec) -> None:
+    session(bench, precedence=5)
+    bench.more_sources = (other,)
+    bench.readable = ("fills", "reports")
+    await lose_the_rest_of_a_session(bench)
+    (event,) = [event for event in bench.events if isinstance(event, HistoryLost) and event.source == "fills"]
+    assert event.window == TimeWindow(NOW, TODAY + DAY)
+    assert event.repair.startswith("Download a statement" if other.files else "Nothing else of Paper")
+    assert (event.provider, event.connection_id, event.environment) == ("paper", "c", "live")
+
+
+async def test_what_a_file_has_told_already_is_not_lost(bench: Bench) -> None:
+    session(bench, precedence=5)
+    bench.more_sources = (SourceSpec(name="statements", precedence=1, files=True),)
+    await bench.run()
+    await cover(bench, "statements", TimeWindow(TODAY, NOW + HOUR))
+    bench.clock.moment = NOW + DAY
+    await bench.run()
+    assert told(bench) == [("A", TimeWindow(NOW + HOUR, TODAY + DAY))]
+
+
+async def cover(bench: Bench, source: str, window: TimeWindow) -> None:
+    key = AccountKey(owner="o", provider="paper", environment="live", account_id="A")
+    span = Span(window=window, state=SpanState.FINAL)
+    page = PageCommit(owner="o", provider="paper", source=source, at=bench.clock.moment, spans=((key, span),))
+    await bench.store.commit_page(page, page_rules(bench.manifest))
+
+
+async def test_the_last_source_that_could_have_given_it_tells(bench: Bench) -> None:
+    with_reports(bench, retention=Retention.LIMITED, look_back=3 * DAY)
+    await lose_the_rest_of_a_session(bench, sources=("fills",))
+    bench.clock.moment = NOW + 5 * DAY
+    await bench.run(sources=("reports",))
+    assert {event.source for event in bench.events if isinstance(event, HistoryLost)} == {"reports"}
+    # the session's lists were read twice for twelve hours each
+    unread = [(TODAY - 3 * DAY, TODAY), (NOW, TODAY + DAY), (NOW + DAY, TODAY + 2 * DAY)]
+    assert told(bench) == [("A", TimeWindow(*one)) for one in unread]
+
+
+@pytest.mark.parametrize("reason", DataUnavailableReason)
+async def test_a_refusal_by_the_last_source_that_could_have_given_it_tells_once(
+    bench: Bench, reason: DataUnavailableReason
+) -> None:
+    with_reports(bench)
+    await lose_the_rest_of_a_session(bench, sources=("fills",))
+    bench.clock.moment = NOW + 12 * DAY
+    bench.answer = lambda request: [
+        BrokerDataUnavailableError("gone", reason=reason)
+        if request.window.start < TODAY + DAY
+        else page(request, finality=Finality.PROVISIONAL)
+    ]
+    for _ in range(2):
+        await bench.run(sources=("reports",), again_from=START)
+        # that there was nothing is an answer
+        nothing = reason is DataUnavailableReason.NO_SUCH_DATA
+        assert told(bench) == ([] if nothing else [("A", TimeWindow(NOW, TODAY + DAY))])
 
 
 async def test_what_was_never_available_is_written_without_an_event(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from brokersync.errors import BrokerDataUnavailableError, BrokerError, DataUnava
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import middle
+from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask
 from brokersync.sync.window import Wait
 from brokersync.types import TimeWindow
@@ -26,14 +27,18 @@ class BorderSearch:
     """
 
     def __init__(
-        self, read: Callable[[Ask], Awaitable[Wait | None]], writer: PageWriter, failures: FailureBook
+        self,
+        read: Callable[[Ask], Awaitable[Wait | None]],
+        writer: PageWriter,
+        failures: FailureBook,
+        losses: LossWriter,
     ) -> None:
-        self._read, self._writer, self._failures = read, writer, failures
+        self._read, self._writer, self._failures, self._losses = read, writer, failures, losses
 
     async def refused(self, ask: Ask, error: BrokerDataUnavailableError) -> Wait | None:
         """Deal with the refusal of `ask`; raises what reading a part of it raises."""
         if error.reason is DataUnavailableReason.NO_SUCH_DATA:
-            await self._writer.unavailable(ask, error)
+            await self._close(ask, error)
             return None
         low, high = ask.window.start, ask.window.end
         while (half := middle(TimeWindow(low, high), ask.source.calendar, _PRECISION)) is not None:
@@ -44,7 +49,7 @@ class BorderSearch:
                 if refusal.reason is not DataUnavailableReason.NO_SUCH_DATA:
                     low = half
                     continue
-                await self._writer.unavailable(newer, refusal)
+                await self._close(newer, refusal)
             except BrokerError:
                 # the next sync goes on with what is left of the search
                 await self._failures.refused(attrs.evolve(ask, window=TimeWindow(low, high)))
@@ -53,5 +58,10 @@ class BorderSearch:
                 if wait is not None:
                     return wait
             high = half
-        await self._writer.unavailable(attrs.evolve(ask, window=TimeWindow(ask.window.start, high)), error)
+        await self._close(attrs.evolve(ask, window=TimeWindow(ask.window.start, high)), error)
         return None
+
+    async def _close(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
+        closed = await self._writer.unavailable(ask, error)
+        if error.reason is not DataUnavailableReason.NO_SUCH_DATA:  # that there was nothing is an answer
+            await self._losses.refused(ask.source, closed)

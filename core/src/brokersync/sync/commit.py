@@ -26,11 +26,11 @@ from brokersync.records import (
 )
 from brokersync.store import PageRules, Store
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, subtract
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import CoveredSpan, IdQuality, TradeBooking, TradePage
+from brokersync.types import BrokerAccount, CoveredSpan, IdQuality, TimeWindow, TradeBooking, TradePage
 
 # a broker that has nothing for days this old will not have it later either
 _SETTLED = timedelta(days=10)
@@ -171,8 +171,13 @@ class PageWriter:
             self._kept = attrs.evolve(self._kept, attempts=self._kept.attempts + 1)
             await self._store.commit_page(attrs.evolve(self._frame(), next_request=self._kept), self._rules)
 
-    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
-        """Write down that a window can not be had, where that is sure; else leave it open and report it."""
+    async def unavailable(
+        self, ask: Ask, error: BrokerDataUnavailableError
+    ) -> tuple[tuple[BrokerAccount, TimeWindow], ...]:
+        """Write down that a window can not be had, where that is sure; else leave it open and report it.
+
+        Answers with what is closed by it that was not before.
+        """
         # a window of which rows came has data, whatever the broker says then
         sure = error.reason is not DataUnavailableReason.NO_SUCH_DATA or (
             ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts) and not self._gave_rows
@@ -182,6 +187,7 @@ class PageWriter:
             self._report.problem(error, source=ask.source.name, window=ask.window)
         state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
         window = self._reading.provable(ask.window) if sure else None
+        known = await self._store.spans(self._target.owner, self._target.provider, ask.source.name)
         await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
@@ -194,6 +200,12 @@ class PageWriter:
                 finished=ask.window,
             ),
             self._rules,
+        )
+        return tuple(
+            (one, part)
+            for one in ask.accounts
+            if window is not None
+            for part in subtract([window], (span.window for span in known.get((one.environment, one.account_id), ())))
         )
 
     async def write_down(self, source: SourceSpec, spans: Sequence[tuple[AccountKey, Span]]) -> None:

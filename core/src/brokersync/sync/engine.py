@@ -119,15 +119,18 @@ class SyncEngine:
             counts=options.counts_failures,
         )
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
-        self._border = BorderSearch(lambda ask: self._window.read(ask, None), self._writer, self._failures)
         self._losses = LossWriter(
             connection=connection,
             manifest=manifest,
             store=store,
+            clock=clock,
             writer=self._writer,
             events=events,
             report=report,
             readable=options.readable,
+        )
+        self._border = BorderSearch(
+            lambda ask: self._window.read(ask, None), self._writer, self._failures, self._losses
         )
         self._later: tuple[datetime, str] | None = None
         self._unanswered = 0
@@ -160,7 +163,7 @@ class SyncEngine:
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
         begun = await self._begun.of(source)
-        await self._losses.note(source, self._clock.now())
+        await self._losses.note(source)
         # what was begun is finished before the rest is planned, so that nothing is asked twice
         if not await self._work_off(begun, waiting):
             return

@@ -7,14 +7,16 @@ from datetime import datetime
 
 from brokersync.events import EventSink, HistoryLost
 from brokersync.manifest import Manifest, Retention, SourceSpec
+from brokersync.provider import Clock
 from brokersync.records import AccountKey, Connection, LostSpan, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
+from brokersync.sync.ledger import union
 from brokersync.sync.plan import request_name
 from brokersync.sync.report import ReportBuilder
-from brokersync.sync.retention import gone, repair
-from brokersync.types import TimeWindow
+from brokersync.sync.retention import given_by_none, gone, repair
+from brokersync.types import BrokerAccount, TimeWindow
 
 
 async def deadline_of(
@@ -33,7 +35,11 @@ async def deadline_of(
 
 
 class LossWriter:
-    """Notes at the start of a source what of it can not be had any more; `readable` are the sources of the login."""
+    """Writes down what of a source can not be had any more; `readable` are the sources of the login.
+
+    That is a statement about the source. Its user is told of what no other source of the connection has given or will
+    give, by the last one that loses it.
+    """
 
     def __init__(
         self,
@@ -41,66 +47,99 @@ class LossWriter:
         connection: Connection,
         manifest: Manifest,
         store: Store,
+        clock: Clock,
         writer: PageWriter,
         events: EventSink,
         report: ReportBuilder,
         readable: Sequence[str] | None,
     ) -> None:
-        self._connection, self._manifest, self._store = connection, manifest, store
-        self._writer, self._events, self._report, self._readable = writer, events, report, readable
+        self._connection, self._manifest = connection, manifest
+        self._store, self._clock, self._writer = store, clock, writer
+        self._events, self._report, self._readable = events, report, readable
 
-    async def note(self, source: SourceSpec, now: datetime) -> None:
-        """Write the spans that are gone by now; each new one that is lost gives an event and a line of the report."""
-        found = await self._gone(source, now)
+    async def note(self, source: SourceSpec) -> None:
+        """Write the spans of the source that are gone by now; what is lost for good is told."""
+        found = await self._gone(source)
         if not found:
             return
-        await self._writer.write_down(source, found)
-        for key, span in found:
+        await self._writer.write_down(source, [(self._key(account), span) for account, span in found])
+        for account, span in found:
             if span.state is SpanState.LOST:
-                self._tell(source, key, span.window, now)
+                await self._tell(source, account, span.window)
 
-    async def _gone(self, source: SourceSpec, now: datetime) -> list[tuple[AccountKey, Span]]:
+    async def refused(self, source: SourceSpec, closed: Sequence[tuple[BrokerAccount, TimeWindow]]) -> None:
+        """The broker will not give these windows of the source: what others have lost to it is lost for good now.
+
+        Of a refusal alone nobody is told: where a broker's history begins is no loss.
+        """
+        for account, window in closed:
+            hoped = [
+                part
+                for other, spans in await self._others(source, account)
+                for span in spans
+                if span.state is SpanState.LOST and (part := span.window.overlap(window)) is not None
+            ]
+            for part in union(hoped):
+                await self._tell(source, account, part)
+
+    async def _gone(self, source: SourceSpec) -> list[tuple[BrokerAccount, Span]]:
         one = self._connection
         spans = await self._store.spans(one.owner, one.provider, source.name)
         requests = await self._store.open_requests(one.connection_id)
-        found: list[tuple[AccountKey, Span]] = []
+        found: list[tuple[BrokerAccount, Span]] = []
         for account in await self._store.accounts(one.connection_id):
             name = request_name(source, (account,))
             lost = gone(
                 source,
                 account,
                 spans.get((account.environment, account.account_id), ()),
-                now=now,
+                now=self._clock.now(),
                 connected_at=one.created_at,
                 since=one.since,
                 begun=[each.window for each in requests if (each.source, each.account) == (source.name, name)],
             )
-            key = AccountKey(
-                owner=one.owner,
-                provider=one.provider,
-                environment=account.environment,
-                account_id=account.account_id,
-            )
-            found += ((key, span) for span in lost)
+            found += ((account, span) for span in lost)
         return found
 
-    def _tell(self, source: SourceSpec, key: AccountKey, window: TimeWindow, now: datetime) -> None:
-        facts = LostSpan(
-            source=source.name,
-            environment=key.environment,
-            account_id=key.account_id,
-            window=window,
-            repair=repair(self._manifest, source, window, now, self._readable),
-        )
-        self._report.lost(facts)
-        self._events(
-            HistoryLost(
-                provider=self._connection.provider,
-                connection_id=self._connection.connection_id,
-                source=facts.source,
-                environment=facts.environment,
-                account_id=facts.account_id,
-                window=facts.window,
-                repair=facts.repair,
+    async def _tell(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> None:
+        now, others = self._clock.now(), await self._others(source, account)
+        for part in given_by_none(window, account, others, self._is_read, now=now, since=self._connection.since):
+            facts = LostSpan(
+                source=source.name,
+                environment=account.environment,
+                account_id=account.account_id,
+                window=part,
+                repair=repair(self._manifest, source, part, now, readable=()),
             )
+            self._report.lost(facts)
+            self._events(
+                HistoryLost(
+                    provider=self._connection.provider,
+                    connection_id=self._connection.connection_id,
+                    source=facts.source,
+                    environment=facts.environment,
+                    account_id=facts.account_id,
+                    window=facts.window,
+                    repair=facts.repair,
+                )
+            )
+
+    async def _others(self, source: SourceSpec, account: BrokerAccount) -> list[tuple[SourceSpec, Sequence[Span]]]:
+        """The broker's other sources, and what each says of the account."""
+        one, key = self._connection, (account.environment, account.account_id)
+        return [
+            (other, (await self._store.spans(one.owner, one.provider, other.name)).get(key, ()))
+            for other in self._manifest.sources
+            if other.name != source.name
+        ]
+
+    def _is_read(self, source: SourceSpec) -> bool:
+        return not source.files and (self._readable is None or source.name in self._readable)
+
+    def _key(self, account: BrokerAccount) -> AccountKey:
+        return AccountKey(
+            owner=self._connection.owner,
+            provider=self._connection.provider,
+            environment=account.environment,
+            account_id=account.account_id,
         )

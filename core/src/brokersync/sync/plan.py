@@ -17,6 +17,7 @@ from brokersync.types import BrokerAccount, TimeWindow
 
 _DEFAULT_LOOK_BACK = timedelta(days=365)
 _INSTANT = timedelta(microseconds=1)
+_EVER = datetime.max.replace(tzinfo=UTC)
 _NONE: Mapping[str, Sequence[FailedWindow]] = MappingProxyType({})
 
 
@@ -87,6 +88,21 @@ def still_open(
     return _Bounds(attrs.evolve(source, reread=timedelta(0)), now, since, None).gaps(account, spans)
 
 
+def may_give(
+    source: SourceSpec,
+    account: BrokerAccount,
+    spans: Sequence[Span],
+    window: TimeWindow,
+    *,
+    now: datetime,
+    since: datetime | None = None,
+) -> list[TimeWindow]:
+    """What of a window a source will give when it is asked, now or later; what it has given is not among it."""
+    within = window.overlap(TimeWindow(_Bounds(source, now, since, None).start(account), _EVER))
+    closed = (span.window for span in spans if span.state is not SpanState.PROVISIONAL)
+    return [] if within is None else subtract([within], closed)
+
+
 def reach(source: SourceSpec, moment: datetime) -> datetime | None:
     """How far back the source gave history at that moment; `None` where it keeps all.
 
@@ -137,7 +153,7 @@ class _Bounds:
     again_from: datetime | None
 
     def gaps(self, account: BrokerAccount | None, spans: Sequence[Span]) -> list[TimeWindow]:
-        start, end = self._start(account), self._end()
+        start, end = self.start(account), self._end()
         if start >= end:
             return []
         settled = end - self.source.reread
@@ -151,7 +167,8 @@ class _Bounds:
         start, end = ceiling(window.start, self.source.calendar), self._floor(min(window.end, settled))
         return TimeWindow(start, end) if start < end else None
 
-    def _start(self, account: BrokerAccount | None) -> datetime:
+    def start(self, account: BrokerAccount | None) -> datetime:
+        """Where history begins that the source can be asked for."""
         farthest = reach(self.source, self.now)
         if self.source.retention is Retention.SESSION and farthest is not None:
             return farthest

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.records import Span, SpanState
 from brokersync.sync.days import floor
-from brokersync.sync.ledger import subtract
-from brokersync.sync.plan import reach
+from brokersync.sync.ledger import read_windows, subtract
+from brokersync.sync.plan import may_give, reach
 from brokersync.types import BrokerAccount, TimeWindow
 
 
@@ -47,6 +47,27 @@ def _unknown(start: datetime, end: datetime, taken: Sequence[TimeWindow], state:
     if start >= end:
         return []
     return [Span(window=part, state=state) for part in subtract([TimeWindow(start, end)], taken)]
+
+
+def given_by_none(
+    window: TimeWindow,
+    account: BrokerAccount,
+    others: Iterable[tuple[SourceSpec, Sequence[Span]]],
+    is_read: Callable[[SourceSpec], bool],
+    *,
+    now: datetime,
+    since: datetime | None = None,
+) -> list[TimeWindow]:
+    """What of a window is lost for good: no other source has given it, and none that is read by itself will.
+
+    Of the `others` their spans of the account are known; `is_read` says which are asked at each sync.
+    """
+    given: list[TimeWindow] = []
+    for source, spans in others:
+        given += read_windows(spans)
+        if is_read(source):
+            given += may_give(source, account, spans, window, now=now, since=since)
+    return subtract([window], given)
 
 
 def repair(

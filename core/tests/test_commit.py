@@ -51,6 +51,11 @@ def booking(trade_id: str, *, synthetic: bool = False, account: str = "A", **fac
     return TradeBooking.of(trade, **facts)
 
 
+def priced(price: str) -> TradeBooking:
+    one = booking("a")
+    return attrs.evolve(one, trade=attrs.evolve(one.trade, price=Decimal(price)) if one.trade else None)
+
+
 def covered(start: datetime, end: datetime, finality: Finality = Finality.FINAL, account: str = "A") -> CoveredSpan:
     return CoveredSpan(account_id=account, environment="live", window=TimeWindow(start, end), finality=finality)
 
@@ -149,6 +154,25 @@ def test_numbering_gives_each_row_an_id_of_its_own_and_a_second_reading_the_same
     assert len(set(read())) == len(contents)
     assert read() == read()
     assert [one.partition("#")[0] for one in read()] == contents
+
+
+async def test_a_time_of_making_that_is_still_to_come_counts_as_none_and_is_told_once(store: Store) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    for price in ("1", "2"):
+        await desk.writer.commit(TradePage(bookings=(priced(price),), as_of=NOW + 2 * DAY), going_on=True)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("b"),), as_of=NOW + DAY), going_on=False)
+    report = desk.report.build(NOW)
+    (problem,) = report.problems
+    assert "still to come" in problem["message"]
+    assert report.dispositions == {"stored": 3}
+    assert (await desk.writer.commit(TradePage(bookings=(priced("3"),), as_of=NOW), going_on=False)).modified == 1
+
+
+def test_a_time_of_making_has_a_zone() -> None:
+    with pytest.raises(ValueError, match="aware datetime in UTC"):
+        TradePage(as_of=NOW.replace(tzinfo=None))
 
 
 async def test_two_equal_fills_without_an_id_stay_two_however_often_they_are_read(store: Store) -> None:

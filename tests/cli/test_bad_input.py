@@ -109,6 +109,18 @@ def test_a_dry_run_says_what_each_row_would_do_and_keeps_nothing(brokersync: Run
     assert _contents(filled) == before
 
 
+def test_an_older_file_is_said_to_be_told_otherwise_later(brokersync: Run, filled: Path, tmp_path: Path) -> None:
+    before = _contents(filled)["changes"]
+    older = tmp_path / "older.xml"
+    older.write_text(_GOOD.replace('"-0.35"', '"-0.40"').replace("20260110;060000", "20260109;200000"))
+    shown = brokersync("import", "ibkr", older)
+    assert (shown.code, _contents(filled)["changes"]) == (0, before)
+    assert "1 told otherwise by what the broker made later" in shown.out
+    future = tmp_path / "future.xml"
+    future.write_text(_GOOD.replace("20260110;060000", "21260110;060000"))
+    assert "made on 2126-01-10, which is still to come" in brokersync("import", "ibkr", future).out
+
+
 def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Path, tmp_path: Path) -> None:
     before = _contents(filled)
     answer = brokersync("import", "ibkr", tmp_path / "good.xml", "--json")

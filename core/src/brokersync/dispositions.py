@@ -13,13 +13,14 @@ class Disposition(StrEnum):
     """What became of one raw row of a sync or a file; each row has exactly one.
 
     `stored` is news that stands, `same` is known already or told better by another source, `superseded` was replaced or
-    cancelled by a row that is there too. A cancel that is `waiting` has not met its trade yet. The rest was passed over
-    as `not_an_execution`, or put in quarantine.
+    cancelled by a row that is there too, `outdated` is what the broker itself told otherwise later. A cancel that is
+    `waiting` has not met its trade yet. The rest was passed over as `not_an_execution`, or put in quarantine.
     """
 
     STORED = "stored"
     SAME = "same"
     SUPERSEDED = "superseded"
+    OUTDATED = "outdated"
     WAITING = "waiting"
     NOT_AN_EXECUTION = "not_an_execution"
     QUARANTINED = "quarantined"

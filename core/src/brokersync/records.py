@@ -299,7 +299,7 @@ class PageCommit:
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
     `finished` is the window that ended with this page, so that the same round of syncing does not read it again. With
     a `lease` the page is committed only while that is held. `cause` is that of every change, where it is known
-    beforehand; `origin` says where the bookings were read.
+    beforehand; `origin` says where the bookings were read, and `as_of` when the broker made what they were read from.
     """
 
     owner: str
@@ -308,6 +308,7 @@ class PageCommit:
     at: datetime
     cause: ChangeCause | None = None
     origin: Mapping[str, Any] = MappingProxyType({})
+    as_of: datetime | None = None
     lease: Lease | None = None
     connection_id: str | None = None
     request_account: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -152,7 +153,7 @@ class Renormaliser:
             bookings = tuple(booking for page in pages for booking in page.bookings)
             self._counts["rows"] += 1
             if all((one.environment, one.account_id) in mine for one in bookings) and bookings:
-                await self.commit(manifest, source, bookings=bookings, understood=[row.digest])
+                await self.commit(manifest, source, bookings=bookings, understood=[row.digest], as_of=row.as_of)
                 self._counts["understood"] += 1
             else:
                 self._counts["unchanged"] += 1
@@ -166,6 +167,7 @@ class Renormaliser:
         bookings: tuple[TradeBooking, ...] = (),
         quarantined: tuple[QuarantinedRow, ...] = (),
         understood: Sequence[bytes] = (),
+        as_of: datetime | None = None,
     ) -> None:
         """One page of it, in one transaction."""
         page = PageCommit(
@@ -174,6 +176,7 @@ class Renormaliser:
             source=source,
             at=self._shared.clock.now(),
             cause=ChangeCause.PLUGIN,
+            as_of=as_of,
             bookings=bookings,
             quarantined=quarantined,
         )

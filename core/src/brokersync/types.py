@@ -341,7 +341,8 @@ class TradePage:
     `cursor` leads on from behind this page inside the request; with `resume_at` the broker needs time until then.
     `skipped` counts rows that are no executions, by reason; `unmapped` counts names and values that were new to us.
     `rows` is how many rows of the broker's the page was made from, where each gave one booking, was quarantined or
-    skipped: core reports a difference.
+    skipped: core reports a difference. `as_of` is when the broker made what the page was read from, where it says so:
+    of two contents of one row the one made later stands, whichever was read first.
     """
 
     bookings: tuple[TradeBooking, ...] = ()
@@ -354,6 +355,7 @@ class TradePage:
     skipped: Mapping[str, int] = _EMPTY
     unmapped: Mapping[str, int] = _EMPTY
     rows: int | None = None
+    as_of: datetime | None = attrs.field(default=None, validator=_optional_utc)
 
     @property
     def disposed(self) -> int:

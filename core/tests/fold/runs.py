@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from brokersync.records import Change, ChangeCause, ChangeKind, PageCommit, PageOutcome
+from brokersync.records import Change, ChangeKind, PageCommit, PageOutcome
 from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
@@ -50,8 +50,8 @@ class Run:
         self.revisions: dict[str, int] = {}
         self.feed: list[Change] = []
 
-    def commit(self, source: str, *bookings: TradeBooking, cause: ChangeCause | None = None) -> PageOutcome:
-        page = PageCommit(owner=self.owner, provider="paper", source=source, at=START, bookings=bookings, cause=cause)
+    def commit(self, source: str, *bookings: TradeBooking, **facts: Any) -> PageOutcome:
+        page = PageCommit(owner=self.owner, provider="paper", source=source, at=START, bookings=bookings, **facts)
         rules = PageRules(fold=fold, cover=cover, precedence=PRECEDENCE.__getitem__)
         outcome = self.runs.do(self.runs.store.commit_page(page, rules))
         self._follow(outcome)

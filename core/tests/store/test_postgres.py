@@ -20,7 +20,7 @@ from brokersync.store.postgres_url import PostgresUrl, is_url
 from brokersync.store.schema import SCHEMA_VERSION
 from brokersync.testing.postgres_server import ScratchPostgres, scratch_postgres
 
-from .pages import ALL, RULES, page, trade
+from .pages import ALL, RULES, START, page, trade
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,27 @@ async def test_the_printed_sql_makes_what_opening_makes_and_may_be_run_again(
     assert [one.trade_id for one in (await printed.trades("o", ALL))[0]] == ["a"]
     assert await printed.feed_position() == 1
     await printed.close()
+
+
+@pytest.mark.parametrize("printed", [False, True], ids=["by opening", "by the printed SQL"])
+async def test_a_database_of_the_layout_before_is_migrated_and_keeps_what_it_holds(
+    server: ScratchPostgres, admin: Any, printed: bool
+) -> None:
+    store = PostgresStore(server.url)
+    await store.open()
+    await store.commit_page(page(trade("a")), RULES)
+    before = await shape(admin, "brokersync")
+    await store.close()
+    await admin.execute(
+        "SET search_path = brokersync; ALTER TABLE bookings DROP COLUMN as_of, DROP COLUMN told;"
+        "ALTER TABLE quarantine DROP COLUMN as_of; UPDATE store_layout SET version = 2; RESET search_path"
+    )
+    if printed:
+        await admin.execute(layout_sql("brokersync"))
+    await store.open()
+    assert await shape(admin, "brokersync") == before
+    assert (await store.commit_page(page(trade("a"), as_of=START), RULES)).unchanged == 1
+    await store.close()
 
 
 async def test_a_role_that_may_make_no_tables_is_told_what_to_do_and_works_afterwards(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 import attrs
 import pytest
 
-from brokersync import BrokerConfigError, BrokerPluginError, BrokerSync, ProviderRegistry
+from brokersync import BrokerConfigError, BrokerPluginError, BrokerSync, ProviderRegistry, SyncReport
 from brokersync.manifest import Manifest, parse_manifests
 from brokersync.plugin import (
     AssetClass,
@@ -33,7 +34,7 @@ from brokersync.records import ChangeCause, ChangeKind
 from brokersync.renormalising import changed_fields
 from brokersync.store import SqlStore, TradeDifference, TradeFilter
 
-from .pages import START, rows
+from .pages import DAY, START, rows
 
 (MANIFEST,) = parse_manifests(
     """
@@ -80,7 +81,9 @@ class Reader:
         return "file"
 
     def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
-        yield page_of([self._read(json.loads(line)) for line in file.read().splitlines()])
+        page = page_of([self._read(json.loads(line)) for line in file.read().splitlines()])
+        made = hints.name.partition("made ")[2]
+        yield attrs.evolve(page, as_of=datetime.fromisoformat(made) if made else None)
 
 
 def page_of(outcomes: Iterable[TradeBooking | QuarantinedRow | None]) -> TradePage:
@@ -118,10 +121,13 @@ class Desk:
     def with_plugin(self, registry: ProviderRegistry) -> BrokerSync:
         return BrokerSync(store=self.store, registry=registry, keys=None)  # type: ignore[arg-type]  # nothing is sealed
 
-    async def imported(self, read: Read, *lines: dict[str, Any], owner: str = "me") -> None:
+    async def imported(
+        self, read: Read, *lines: dict[str, Any], owner: str = "me", made: datetime | None = None
+    ) -> SyncReport:
         text = "\n".join(json.dumps(line) for line in lines)
         bs = self.with_plugin(plugin(read))
-        await bs.import_statement("lines", io.BytesIO(text.encode()), owner=owner)
+        hints = StatementHints(name=f"made {made.isoformat()}" if made else "")
+        return await bs.import_statement("lines", io.BytesIO(text.encode()), owner=owner, hints=hints)
 
     async def again(self, read: Read, *, dry_run: bool = False, **facts: Any) -> Any:
         self.differences.clear()
@@ -179,7 +185,7 @@ async def test_a_row_keeps_where_it_was_read_and_the_age_of_its_raw_row(desk: De
     await desk.again(right)
     ((*_, later),) = (await rows(desk.store, ["raw_rows"]))["raw_rows"]
     assert later == at
-    ((*_, origin),) = (await rows(desk.store, ["bookings"]))["bookings"]
+    ((*_, origin, _, _),) = (await rows(desk.store, ["bookings"]))["bookings"]
     assert json.loads(origin).keys() == {"at", "file", "renormalised"}
 
 
@@ -201,6 +207,32 @@ async def test_a_row_that_is_understood_now_leaves_the_quarantine_and_becomes_a_
     assert (worse.refused, worse.removed) == (1, 0)
     assert (await desk.trades()).keys() == {"t1", "t2"}
     assert [row["reason"] for row in await desk.store.quarantined("me")] == ["odd"]
+
+
+async def test_what_is_read_anew_stands_and_stays_as_old_as_it_was(desk: Desk) -> None:
+    await desk.imported(swapped, line(1, price="7"), line(2), made=START)
+    await desk.imported(swapped, line(2, price="8"), made=START + 2 * DAY)
+    report = await desk.again(right)
+    assert (report.renewed, report.modified, report.left) == (2, 2, 0)
+    assert {name: one.price for name, one in (await desk.trades()).items()} == {"t1": 7, "t2": 8}
+    between = await desk.imported(right, line(1, price="5"), line(2, price="6"), made=START + DAY)
+    assert between.dispositions == {"stored": 1, "outdated": 1}
+    assert {name: one.price for name, one in (await desk.trades()).items()} == {"t1": 5, "t2": 8}
+
+
+async def test_a_row_out_of_quarantine_is_as_old_as_when_it_was_put_there(desk: Desk) -> None:
+    def refuses(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+        odd = raw["symbol"] == "ODD"
+        return QuarantinedRow(reason="odd", raw=raw, account_id="A", environment="live") if odd else right(raw)
+
+    await desk.imported(refuses, line(1, symbol="ODD"), line(2, symbol="ODD"), made=START)
+    await desk.imported(refuses, line(1, price="9"), made=START + DAY)
+    report = await desk.again(right)
+    assert (report.understood, report.added, report.modified) == (2, 1, 0)
+    assert (await desk.trades())["t1"].price == 9
+    assert await desk.store.quarantined("me") == ()
+    older = await desk.imported(right, line(2, price="3"), made=START - DAY)
+    assert older.dispositions == {"outdated": 1}
 
 
 async def test_a_row_under_another_id_stays_one_row(desk: Desk) -> None:

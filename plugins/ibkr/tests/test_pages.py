@@ -151,6 +151,33 @@ def test_several_accounts_and_repeated_statements_are_told_once_each(flex: Any) 
     assert [booking.account_id for booking in page.bookings] == ["U4711001", "DU4711002", "U4711001"]
 
 
+def test_a_page_says_when_its_statement_was_made_and_holds_nothing_of_another(flex: Any) -> None:
+    first = flex.statement([flex.trade(1), flex.trade(2)], made="20240318;061500")
+    second = flex.statement([flex.trade(3)], made="20240319;061500", account="U4711002")
+    undated = flex.statement([flex.trade(4)], made="", account="U4711003")
+    pages = list(flex.read(flex.document(first, second, undated)))
+    assert [(page.as_of, len(page.bookings)) for page in pages] == [
+        (datetime(2024, 3, 18, 10, 15, tzinfo=UTC), 2),
+        (datetime(2024, 3, 19, 10, 15, tzinfo=UTC), 1),
+        (None, 1),
+    ]
+    assert [bool(page.covered) for page in pages] == [False, False, True]
+    assert sum(page.rows or 0 for page in pages) == 4
+
+
+@pytest.mark.parametrize("made", ["20240318", "18/03/2024", "2024-03-18"])
+def test_a_statement_that_tells_the_day_alone_was_made_at_its_start(flex: Any, made: str) -> None:
+    (page,) = flex.read(flex.document(flex.statement([flex.trade(1)], made=made)))
+    assert page.as_of == datetime(2024, 3, 18, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("made", ["yesterday", "20241318;061500", "99991231;235959"])
+def test_a_time_of_making_that_is_none_is_counted_and_stops_nothing(flex: Any, made: str) -> None:
+    (page,) = flex.read(flex.document(flex.statement([flex.trade(1)], made=made)))
+    assert (page.as_of, len(page.bookings)) == (None, 1)
+    assert page.unmapped == {"a whenGenerated that is no time": 1}
+
+
 def test_breakout_by_day_is_one_span_over_the_weekends(flex: Any) -> None:
     days = ["20240307", "20240308", "20240311", "20240312", "20240314"]
     [page] = flex.pages(flex.document(*(flex.statement(first=day, last=day) for day in days)))

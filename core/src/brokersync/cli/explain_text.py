@@ -102,6 +102,8 @@ def _row(page: _Page, row: ExplainedBooking, raw: bool) -> None:
         told.append(f"in the window {stretch_text(row.asked, 'UTC')}")
     if row.file:
         told.append(f"from the file {row.file}")
+    if row.as_of:
+        told.append(f"which the broker made {_moment(row.as_of)}")
     if told:
         page.line(", ".join(told), indent=4, style="dim")
     if raw:

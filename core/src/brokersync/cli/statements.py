@@ -139,6 +139,12 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
     if report["quarantined"] and not dry_run:
         sys.stdout.write("  `brokersync status --json` says of each quarantined row why it was not understood\n")
+    if outdated := report["dispositions"].get("outdated"):
+        sys.stdout.write(
+            f"  {outdated} told otherwise by what the broker made later and was read before: that stands\n"
+        )
+    for problem in report["problems"]:
+        sys.stdout.write(f"  {problem['message']} {problem.get('remedy', '')}\n")
     for reason, count in sorted(report["skipped"].items()):
         sys.stdout.write(f"  passed over: {count} {reason}\n")
     for reason, count in sorted(report["unmapped"].items()):

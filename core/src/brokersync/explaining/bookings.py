@@ -57,6 +57,7 @@ def _explained(
         read_at=from_json(row.origin["at"], datetime) if "at" in row.origin else None,
         asked=from_json({"start": asked[0], "end": asked[1]}, TimeWindow) if asked else None,
         file=row.origin.get("file") or None,
+        as_of=row.as_of,
         content=row.booking.trade,
         raw=row.raw,
     )
@@ -93,4 +94,6 @@ def _content_words(row: StoredBooking, members: Iterable[StoredBooking]) -> str:
     others = [one for one in members if one is not row and one.booking.effect is not BookingEffect.CANCEL]
     if row.booking.fees_mode is FeesMode.PART and len(list(members)) > 1:
         return "gives the trade its content; the fees are the sum of all its rows"
+    if row.version > 1 and row.as_of is not None:
+        return f"gives the trade its content, in the latest of the {row.version} versions that were read"
     return "gives the trade its content" + (", as the last word on it" if others else "")

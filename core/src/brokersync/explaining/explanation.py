@@ -60,7 +60,9 @@ class SourceAnswer:
 class ExplainedBooking:
     """One row that was read: where and when, and the rule that decided what it is to its trade.
 
-    `by` is the other row that the rule speaks of, as source and id. `raw` is the broker's own row, while that is kept.
+    `by` is the other row that the rule speaks of, as source and id. `version` counts the contents that the source gave
+    for it, and `as_of` is when the broker made the one that stands, which is the last, where it says so. `raw` is the
+    broker's own row, while that is kept.
     """
 
     source: str
@@ -75,6 +77,7 @@ class ExplainedBooking:
     read_at: datetime | None = None
     asked: TimeWindow | None = None
     file: str | None = None
+    as_of: datetime | None = None
     content: BrokerTrade | None = None
     raw: Mapping[str, Any] | None = None
 

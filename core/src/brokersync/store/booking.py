@@ -16,14 +16,17 @@ from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
-from brokersync.store.rows import compact, pack_raw, sortable
+from brokersync.store.rows import compact, optional_text, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
 from brokersync.types import BookingEffect, TradeBooking
 
 _COLUMNS = (
     "booking", "account", "source", "booking_id", "set_id", "version", "is_cancel", "hash", "content", "origin",
+    "as_of", "told",
 )  # fmt: skip
+_DIGEST = 16
+_UNCHANGED = {Disposition.SAME: "unchanged", Disposition.OUTDATED: "outdated"}
 
 
 @attrs.frozen(kw_only=True)
@@ -43,15 +46,48 @@ class BookedPage:
 
 @attrs.define
 class _Kept:
-    """A booking of the page's source as it is kept, or is about to be; `fresh` says that the page changed it."""
+    """A booking of the page's source as it is kept, or is about to be; `fresh` says that the page changed it.
+
+    `as_of` is when the broker made what it was read from, and `stamp` the same of the page: of two contents that with
+    the later one stands. `told` holds the digests of the contents that do not.
+    """
 
     number: int
     set_id: int
     version: int
     digest: bytes
+    as_of: str | None
+    stamp: str | None
+    told: bytes = b""
+    heard: bool = False
     fresh: bool = False
     content: str = ""
     booking: TradeBooking | None = None
+
+    @property
+    def later(self) -> bool:
+        return self.as_of is not None and (self.stamp is None or self.stamp < self.as_of)
+
+    def fate(self, digest: bytes) -> Disposition | None:
+        """What becomes of this content where nothing follows from it; `None` for news."""
+        if digest == self.digest:
+            return Disposition.SAME
+        return Disposition.OUTDATED if self.later and self._was_told(digest) else None
+
+    def take(self, row: _Row) -> Disposition | None:
+        """Hear a content that is new here; it stands unless what is kept was made later."""
+        self.version += 1
+        if self.later:
+            self.heard = True
+            self.told += row.digest
+            return Disposition.OUTDATED
+        if self.digest and self.stamp is not None and not self._was_told(self.digest):
+            self.told += self.digest
+        self.digest, self.content, self.booking, self.fresh = row.digest, row.content, row.booking, True
+        return None
+
+    def _was_told(self, digest: bytes) -> bool:
+        return digest in (self.told[at : at + _DIGEST] for at in range(0, len(self.told), _DIGEST))
 
 
 @attrs.frozen(kw_only=True)
@@ -74,35 +110,35 @@ class _Row:
 def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[BookedPage]:
     """Write every booking that is new or has changed, and the trades that follow from it.
 
-    A booking that is known as it is costs one look and writes nothing.
+    A booking that is known as it is costs one look, and writes at most when the broker told it last.
     """
     rows = [_row(booking, numbers) for booking in page.bookings]
     if not rows:
         return BookedPage()
-    kept = yield from _known(page.source, rows)
-    changed = [row for row in rows if row.key not in kept or kept[row.key].digest != row.digest]
+    kept = yield from _known(page, rows)
+    changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]
     if not changed:
-        return BookedPage(
-            unchanged=len(rows), dispositions=("unchanged",) * len(rows), fates=(Disposition.SAME,) * len(rows)
-        )
-    sets = yield from _sets(changed, kept)
+        yield from _date(kept)
+        fates = tuple(kept[row.key].fate(row.digest) or Disposition.SAME for row in rows)
+        return BookedPage(unchanged=len(rows), dispositions=tuple(_UNCHANGED[fate] for fate in fates), fates=fates)
+    sets = yield from _sets(page, changed, kept)
     waited = yield from _waiting(sets)
-    news = _take(rows, kept, sets)
+    taken = _take(rows, kept, sets)
     yield from _write(page, kept, sets)
     members = yield from _members(page, kept, sets)
     refolded = yield from refold(page, rules, sets, members)
-    understood = [row.raw for row, new in zip(rows, news, strict=True) if new and row.raw]
-    yield from _write_raw(page, rows, news, kept)
+    understood = [row.raw for row, fate in zip(rows, taken, strict=True) if fate is not Disposition.SAME and row.raw]
+    yield from _write_raw(page, rows, taken, kept)
     yield from release(page, understood)
     return BookedPage(
         changes=refolded.changes,
-        unchanged=news.count(False),
+        unchanged=len(rows) - taken.count(None),
         waiting=refolded.waiting - waited,
         dispositions=tuple(
-            refolded.disposition(sets.root(kept[row.key].set_id)) if new else "unchanged"
-            for row, new in zip(rows, news, strict=True)
+            _UNCHANGED[fate] if fate else refolded.disposition(sets.root(kept[row.key].set_id))
+            for row, fate in zip(rows, taken, strict=True)
         ),
-        fates=tuple(refolded.fate(*row.key) if new else Disposition.SAME for row, new in zip(rows, news, strict=True)),
+        fates=tuple(fate or refolded.fate(*row.key) for row, fate in zip(rows, taken, strict=True)),
     )
 
 
@@ -112,27 +148,47 @@ def _row(booking: TradeBooking, numbers: Mapping[Names, int]) -> _Row:
     return _Row(account=account, booking=booking, content=content, digest=digest)
 
 
-def _known(source: str, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], _Kept]]:
+def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], _Kept]]:
+    made = optional_text(page.as_of)
+    # a service that does not say when it made its answer has made it now
+    known_made = made or (sortable(page.at) if page.connection_id is not None else None)
     wanted: dict[int, set[str]] = {}
     for row in rows:
         wanted.setdefault(row.account, set()).add(row.booking.booking_id)
     kept = {}
     for account, names in wanted.items():
         found = yield Fetch(
-            "SELECT booking_id, booking, set_id, version, hash FROM bookings"
+            "SELECT booking_id, booking, set_id, version, hash, as_of, told FROM bookings"
             " WHERE account = ? AND source = ? AND booking_id IN (??)",
-            (account, source, sorted(names)),
+            (account, page.source, sorted(names)),
         )
-        for booking_id, number, set_id, version, digest in found:
-            kept[account, booking_id] = _Kept(number=number, set_id=set_id, version=version, digest=bytes(digest))
+        for booking_id, number, set_id, version, digest, as_of, told in found:
+            kept[account, booking_id] = _Kept(
+                number=number,
+                set_id=set_id,
+                version=version,
+                digest=bytes(digest),
+                as_of=as_of,
+                stamp=made if as_of is None else known_made,
+                told=bytes(told or b""),
+            )
     return kept
 
 
-def _sets(changed: Sequence[_Row], kept: dict[tuple[int, str], _Kept]) -> Script[Sets]:
+def _date(kept: Mapping[tuple[int, str], _Kept]) -> Script[None]:
+    """Note of what is as it was that the broker told it again."""
+    told_again = [one for one in kept.values() if not (one.fresh or one.later or one.stamp == one.as_of)]
+    if told_again:
+        # all that a page tells was made at one time
+        numbers = [one.number for one in told_again]
+        yield Fetch("UPDATE bookings SET as_of = ? WHERE booking IN (??)", (told_again[0].stamp, numbers))
+
+
+def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str], _Kept]) -> Script[Sets]:
     """The sets that the changed rows may join, by the names they have in the store; new rows get their numbers."""
     names: dict[int, set[str]] = {}
     for row in changed:
-        names.setdefault(row.account, set()).update(row.booking.names, row.booking.loose_refs)
+        names.setdefault(row.account, set()).update(_names(row, kept.get(row.key)))
     sets = Sets()
     for account, wanted in names.items():
         found = yield Fetch(
@@ -144,8 +200,16 @@ def _sets(changed: Sequence[_Row], kept: dict[tuple[int, str], _Kept]) -> Script
     if new:
         numbers = yield NewNumbers(len(new))
         for (number,), key in zip(numbers, new, strict=True):
-            kept[key] = _Kept(number=number, set_id=number, version=0, digest=b"")
+            stamp = optional_text(page.as_of)
+            kept[key] = _Kept(number=number, set_id=number, version=0, digest=b"", as_of=None, stamp=stamp)
     return sets
+
+
+def _names(row: _Row, known: _Kept | None) -> Iterable[str]:
+    """What joins the row to others: of a content that does not stand, only the row itself."""
+    if known is not None and known.later:
+        return (row.booking.booking_id,)
+    return {*row.booking.names, *row.booking.loose_refs}
 
 
 def _waiting(sets: Sets) -> Script[int]:
@@ -158,19 +222,17 @@ def _waiting(sets: Sets) -> Script[int]:
     return int(row[0])
 
 
-def _take(rows: Sequence[_Row], kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> list[bool]:
-    """Lay the page's rows over what is kept, in the page's order; whether each was news."""
-    news = []
+def _take(rows: Sequence[_Row], kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> list[Disposition | None]:
+    """Lay the page's rows over what is kept, in the page's order; what became of each, or `None` of news that stand."""
+    fates = []
     for row in rows:
         known = kept[row.key]
-        new = known.digest != row.digest
-        news.append(new)
-        if new:
-            known.digest, known.content, known.booking = row.digest, row.content, row.booking
-            known.version += 1
-            known.fresh = True
-            known.set_id = sets.join(row.account, {*row.booking.names, *row.booking.loose_refs}, known.number)
-    return news
+        fate = known.fate(row.digest)
+        if fate is None:
+            fate = known.take(row)
+            known.set_id = sets.join(row.account, _names(row, known), known.number)
+        fates.append(fate)
+    return fates
 
 
 def _write(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> Script[None]:
@@ -181,11 +243,15 @@ def _write(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets) 
         (
             known.number, account, page.source, booking_id, sets.root(known.set_id), known.version,
             int(known.booking.effect is BookingEffect.CANCEL), known.digest, known.content, origin,
+            known.stamp, known.told or None,
         )
         for (account, booking_id), known in kept.items()
         if known.fresh and known.booking is not None
     ]  # fmt: skip
     yield Put("bookings", _COLUMNS, rows, key=("booking",), replace=True)
+    heard = [(one.version, one.told, one.number) for one in kept.values() if one.heard]
+    yield Many("UPDATE bookings SET version = ?, told = ? WHERE booking = ?", heard)
+    yield from _date(kept)
     columns = ("account", "name", "set_id")
     yield Put("booking_names", columns, sets.new_names(), key=("account", "name"))
 
@@ -211,8 +277,11 @@ def _members(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets
 
 
 def _write_raw(
-    page: PageCommit, rows: Sequence[_Row], news: Sequence[bool], kept: Mapping[tuple[int, str], _Kept]
+    page: PageCommit,
+    rows: Sequence[_Row],
+    taken: Sequence[Disposition | None],
+    kept: Mapping[tuple[int, str], _Kept],
 ) -> Script[None]:
-    raws = {kept[row.key].number: row.raw for row, new in zip(rows, news, strict=True) if new and row.raw}
+    raws = {kept[row.key].number: row.raw for row, fate in zip(rows, taken, strict=True) if fate is None and row.raw}
     packed = [(number, pack_raw(raw), sortable(page.at)) for number, raw in raws.items()]
     yield Put("raw_rows", ("booking", "data", "at"), packed, key=("booking",), replace=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ import attrs
 from brokersync.records import AccountKey
 from brokersync.store.accounts import account_number
 from brokersync.store.contents import load_booking
-from brokersync.store.rows import unpack_raw
+from brokersync.store.rows import optional_moment, unpack_raw
 from brokersync.store.sql import Fetch, Script
 from brokersync.types import TradeBooking
 
@@ -23,7 +23,8 @@ _LIKE = "lower(content) LIKE ? ESCAPE '!'"
 class StoredBooking:
     """A booking as it is kept: bookings of one `set_id` are folded together.
 
-    `origin` says where its latest content was read, and `raw` holds the broker's own row as long as that is kept.
+    `origin` says where its latest content was read, `as_of` when the broker made that, and `raw` holds the broker's own
+    row as long as it is kept.
     """
 
     set_id: int
@@ -31,6 +32,7 @@ class StoredBooking:
     version: int
     booking: TradeBooking
     origin: Mapping[str, Any]
+    as_of: datetime | None
     raw: Mapping[str, Any] | None
 
 
@@ -52,7 +54,7 @@ def stored_bookings(search: BookingSearch) -> Script[tuple[StoredBooking, ...]]:
         return ()
     sets = yield from _sets(account, search)
     rows = yield Fetch(
-        "SELECT set_id, source, version, content, origin, data FROM bookings"
+        "SELECT set_id, source, version, content, origin, as_of, data FROM bookings"
         " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking WHERE set_id IN (??) ORDER BY bookings.booking",
         (sorted(sets),),
     )
@@ -63,9 +65,10 @@ def stored_bookings(search: BookingSearch) -> Script[tuple[StoredBooking, ...]]:
             version=version,
             booking=load_booking(content),
             origin=json.loads(origin) if origin else {},
+            as_of=optional_moment(as_of),
             raw=unpack_raw(data) if data is not None else None,
         )
-        for set_id, source, version, content, origin, data in rows
+        for set_id, source, version, content, origin, as_of, data in rows
     )
 
 

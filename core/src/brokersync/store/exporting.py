@@ -68,7 +68,7 @@ def _of_connections(record: str, table: str, columns: tuple[str, ...], names: tu
 
 
 _WINDOW = ("starts", "ends")
-_BOOKING = ("source", "booking_id", "version", "booking*", "origin*", "raw")
+_BOOKING = ("source", "booking_id", "version", "booking*", "origin*", "as_of", "raw")
 
 PARTS: Final[Mapping[str, _Part]] = {
     "connections": _Part(
@@ -93,7 +93,8 @@ PARTS: Final[Mapping[str, _Part]] = {
     "bookings": attrs.evolve(
         _Part(
             "booking",
-            f"SELECT bookings.booking, {_OF_ACCOUNT}, source, booking_id, version, content, origin, raw_rows.data"
+            f"SELECT bookings.booking, {_OF_ACCOUNT}, source, booking_id, version, content, origin, as_of,"
+            " raw_rows.data"
             " FROM bookings JOIN accounts ON accounts.account = bookings.account"
             " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking WHERE accounts.owner = ?",
             ("bookings.booking",),
@@ -132,10 +133,10 @@ PARTS: Final[Mapping[str, _Part]] = {
     "bookmarks": _of_connections("bookmark", "bookmarks", ("bookmark",), ("bookmark",)),
     "quarantine": _Part(
         "quarantined",
-        "SELECT provider, source, hash, provider, source, environment, account_id, reason, raw, first_seen"
+        "SELECT provider, source, hash, provider, source, environment, account_id, reason, raw, first_seen, as_of"
         " FROM quarantine WHERE owner = ?",
         ("provider", "source", "hash"),
-        ("provider", "source", "environment", "account_id", "reason", "raw", "first_seen"),
+        ("provider", "source", "environment", "account_id", "reason", "raw", "first_seen", "as_of"),
         packed=("raw",),
     ),
     "sync_log": _Part(

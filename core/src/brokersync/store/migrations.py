@@ -97,4 +97,11 @@ _NEW_IN_2: Final = (
     ("sync_log", "owner"),
 )
 
-_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2}
+
+def _to_3() -> Script[None]:
+    """Layout 2 did not know when the broker had made what was read; of what it kept nobody knows."""
+    for table, column in (("bookings", "as_of"), ("bookings", "told"), ("quarantine", "as_of")):
+        yield AddColumn(table, column)
+
+
+_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3}

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from brokersync.store.postgres_schema import NUMBERS, POSTGRES
-from brokersync.store.schema import add_column_statement, column_kind, create_statements
-from brokersync.store.sql import AddColumn, Create, Fetch, Many, NewNumbers, Put, Script, Statement
+from brokersync.store.postgres_schema import NUMBERS, definition
+from brokersync.store.schema import column_kind
+from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, Statement
 
 R = TypeVar("R")
 
@@ -49,14 +49,6 @@ async def _execute(db: Any, statement: Statement) -> list[Any]:
         for text in definition(statement):
             await db.execute(text)
     return []
-
-
-def definition(statement: Create | AddColumn) -> list[str]:
-    """What makes a table or a column, unless it is there."""
-    if isinstance(statement, Create):
-        return create_statements(statement.table, POSTGRES)
-    text = add_column_statement(statement.table, statement.column, POSTGRES)
-    return [text.replace(" ADD COLUMN ", " ADD COLUMN IF NOT EXISTS ")]
 
 
 _NEXT = f"SELECT nextval('{NUMBERS}') FROM generate_series(1, $1::bigint)"

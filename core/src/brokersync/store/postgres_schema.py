@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.store.migrations import check_layout, make_tables, migrate
-from brokersync.store.schema import Dialect, create_statements
-from brokersync.store.sql import Create, Put, Script
+from brokersync.store.schema import Dialect, add_column_statement, create_statements
+from brokersync.store.sql import AddColumn, Create, Put, Script
 
+# the oldest layout that a Postgres database can have
+_FIRST: Final = 2
 NUMBERS: Final = "booking_numbers"
 OLDEST: Final = 13
 
@@ -96,7 +98,7 @@ async def _layout(db: Any, schema: str) -> tuple[int, int] | None:
 def layout_sql(schema: str, role: str | None = None) -> str:
     """Everything that a store needs, as SQL that may be run again; with the rights of a role that only uses it."""
     lines = ["BEGIN", f"CREATE SCHEMA IF NOT EXISTS {schema}", f"SET LOCAL search_path = {schema}"]
-    lines += [f"CREATE SEQUENCE IF NOT EXISTS {NUMBERS}", *_written(make_tables())]
+    lines += [f"CREATE SEQUENCE IF NOT EXISTS {NUMBERS}", *_written(make_tables()), *_written(migrate(_FIRST))]
     if role is not None:
         lines += rights(schema, role)
     return "".join(f"{line};\n" for line in [*lines, "COMMIT"])
@@ -112,10 +114,18 @@ def rights(schema: str, role: str) -> list[str]:
     ]
 
 
+def definition(statement: Create | AddColumn) -> list[str]:
+    """What makes a table or a column, unless it is there."""
+    if isinstance(statement, Create):
+        return create_statements(statement.table, POSTGRES)
+    text = add_column_statement(statement.table, statement.column, POSTGRES)
+    return [text.replace(" ADD COLUMN ", " ADD COLUMN IF NOT EXISTS ")]
+
+
 def _written(script: Script[None]) -> Iterator[str]:
     for statement in script:
-        if isinstance(statement, Create):
-            yield from create_statements(statement.table, POSTGRES)
+        if isinstance(statement, Create | AddColumn):
+            yield from definition(statement)
         elif isinstance(statement, Put):
             rows = ", ".join(f"({', '.join(map(str, row))})" for row in statement.rows)
             conflict = statement.on_conflict + (_ONLY_FORWARD if statement.table == "store_layout" else "")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 from brokersync.converter import instant_text
 from brokersync.records import PageCommit
-from brokersync.store.rows import compact, pack_raw, unpack_raw
+from brokersync.store.rows import compact, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
-from brokersync.types import QuarantinedRow
 
 _COLUMNS = (
-    "owner", "provider", "source", "hash", "environment", "account_id", "reason", "raw", "first_seen",
+    "owner", "provider", "source", "hash", "environment", "account_id", "reason", "as_of", "raw", "first_seen",
 )  # fmt: skip
 _KEY = _COLUMNS[:4]
 
@@ -24,18 +23,16 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     if not rows:
         return 0
     known = yield from _known(page)
-    at = instant_text(page.at)
-    new = [_values(place, row, at) for place, row in rows.items() if place[3] not in known]
+    at, made = instant_text(page.at), optional_text(page.as_of)
+    told = {place: (row.environment, row.account_id, row.reason, made) for place, row in rows.items()}
+    new = [(*place, *told[place], pack_raw(row.raw), at) for place, row in rows.items() if place[3] not in known]
     yield Put("quarantine", _COLUMNS, new, key=_KEY)
-    changed = [
-        (row.environment, row.account_id, row.reason, *place)
-        for place, row in rows.items()
-        if known.get(place[3], _said(row)) != _said(row)
-    ]
+    # when it was made last says how its content stands to others, once it is understood
+    now = {place: (*told[place][:3], _later(made, known[place[3]][3])) for place in told if place[3] in known}
     yield Many(
-        "UPDATE quarantine SET environment = ?, account_id = ?, reason = ?"
+        "UPDATE quarantine SET environment = ?, account_id = ?, reason = ?, as_of = ?"
         " WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
-        changed,
+        [(*said, *place) for place, said in now.items() if known[place[3]] != said],
     )
     return len(page.quarantined)
 
@@ -66,18 +63,15 @@ def quarantined(owner: str) -> Script[tuple[Mapping[str, Any], ...]]:
 
 def _known(page: PageCommit) -> Script[dict[bytes, tuple[str | None, ...]]]:
     rows = yield Fetch(
-        "SELECT hash, environment, account_id, reason FROM quarantine WHERE owner = ? AND provider = ? AND source = ?",
+        "SELECT hash, environment, account_id, reason, as_of FROM quarantine"
+        " WHERE owner = ? AND provider = ? AND source = ?",
         (page.owner, page.provider, page.source),
     )
     return {bytes(row[0]): tuple(row[1:]) for row in rows}
 
 
-def _said(row: QuarantinedRow) -> tuple[str | None, ...]:
-    return (row.environment, row.account_id, row.reason)
-
-
-def _values(place: tuple[str, str, str, bytes], row: QuarantinedRow, at: str) -> Sequence[Any]:
-    return (*place, row.environment, row.account_id, row.reason, pack_raw(row.raw), at)
+def _later(one: str | None, other: str | None) -> str | None:
+    return max(one or "", other or "") or None
 
 
 def _place(page: PageCommit, raw: Mapping[str, Any], row_id: str | None = None) -> tuple[str, str, str, bytes]:

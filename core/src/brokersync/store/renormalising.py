@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ from brokersync.store.accounts import account_number, numbers_of
 from brokersync.store.contents import booking_content, differences, load_trade
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules
-from brokersync.store.rows import unpack_raw
+from brokersync.store.rows import optional_moment, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 from brokersync.types import BrokerTrade, TradeBooking
 
@@ -36,12 +37,13 @@ class KeptRow:
 
 @attrs.frozen(kw_only=True)
 class QuarantinedRaw:
-    """A row in quarantine; `digest` is its key there."""
+    """A row in quarantine; `digest` is its key there, and `as_of` when the broker made what it was read from."""
 
     digest: bytes
     environment: str | None
     account_id: str | None
     raw: Mapping[str, Any]
+    as_of: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -91,13 +93,19 @@ def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...],
 
 def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[QuarantinedRaw, ...]]:
     rows = yield Fetch(
-        "SELECT hash, environment, account_id, raw FROM quarantine WHERE owner = ? AND provider = ? AND source = ?"
-        " ORDER BY first_seen, hash",
+        "SELECT hash, environment, account_id, raw, as_of FROM quarantine"
+        " WHERE owner = ? AND provider = ? AND source = ? ORDER BY first_seen, hash",
         (owner, provider, source),
     )
     return tuple(
-        QuarantinedRaw(digest=bytes(digest), environment=environment, account_id=account_id, raw=unpack_raw(raw))
-        for digest, environment, account_id, raw in rows
+        QuarantinedRaw(
+            digest=bytes(digest),
+            environment=environment,
+            account_id=account_id,
+            raw=unpack_raw(raw),
+            as_of=optional_moment(as_of),
+        )
+        for digest, environment, account_id, raw, as_of in rows
     )
 
 
@@ -116,13 +124,16 @@ def renew(
     yield from _rename(
         {
             number: changed[number].booking
-            for number, (booking_id, _, _) in kept.items()
-            if booking_id != changed[number].booking.booking_id
+            for number, one in kept.items()
+            if one.booking_id != changed[number].booking.booking_id
         },
         numbers,
     )
     mine = tuple(changed[number].booking for number in sorted(kept))
-    outcome = yield from commit_page(attrs.evolve(page, bookings=(*mine, *page.bookings)), rules)
+    # what is read anew stands, however old it is
+    as_of = max((one.as_of for one in kept.values() if one.as_of), default=None)
+    given = attrs.evolve(page, bookings=(*mine, *page.bookings), as_of=optional_moment(as_of) or page.as_of)
+    outcome = yield from commit_page(given, rules)
     yield from _restore(page, kept)
     yield Many(
         "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
@@ -139,13 +150,22 @@ def renew(
     )
 
 
-_Kept = dict[int, tuple[str, str | None, str | None]]
+@attrs.frozen
+class _Kept:
+    """A booking's id, and where and when it and its raw row were read."""
+
+    booking_id: str
+    origin: str | None
+    as_of: str | None
+    at: str | None
 
 
-def _still_kept(source: str, changed: Mapping[int, Renewed], numbers: Mapping[tuple[str, str], int]) -> Script[_Kept]:
-    """The rows that are as they were read, and whose new id is free: their id, origin, and the age of the raw row."""
+def _still_kept(
+    source: str, changed: Mapping[int, Renewed], numbers: Mapping[tuple[str, str], int]
+) -> Script[dict[int, _Kept]]:
+    """The rows that are as they were read, and whose new id is free."""
     rows = yield Fetch(
-        "SELECT bookings.booking, booking_id, hash, origin, at FROM bookings"
+        "SELECT bookings.booking, hash, booking_id, origin, as_of, at FROM bookings"
         " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking WHERE bookings.booking IN (??)",
         (sorted(changed),),
     )
@@ -157,12 +177,12 @@ def _still_kept(source: str, changed: Mapping[int, Renewed], numbers: Mapping[tu
             (account, source, wanted),
         )
         taken |= {(account, booking_id): number for booking_id, number in found}
-    kept: _Kept = {}
-    for number, booking_id, digest, origin, at in sorted(rows, key=lambda row: row[0]):
+    kept = {}
+    for number, digest, *facts in sorted(rows, key=lambda row: row[0]):
         new = changed[number].booking
         place = (numbers[new.environment, new.account_id], new.booking_id)
         if bytes(digest) == changed[number].row.digest and taken.setdefault(place, number) == number:
-            kept[number] = (booking_id, origin, at)
+            kept[number] = _Kept(*facts)
     return kept
 
 
@@ -181,15 +201,20 @@ def _rename(renamed: Mapping[int, TradeBooking], numbers: Mapping[tuple[str, str
         yield Many("UPDATE bookings SET booking_id = ? WHERE booking = ?", [(name, number)])
 
 
-def _restore(page: PageCommit, kept: _Kept) -> Script[None]:
+def _restore(page: PageCommit, kept: Mapping[int, _Kept]) -> Script[None]:
     """The rows were read when they were read: a renewed booking keeps its origin, and its raw row its age."""
     at = instant_text(page.at)
-    origins = [
-        (json.dumps({**json.loads(origin or "{}"), "renormalised": at}, sort_keys=True, separators=(",", ":")), number)
-        for number, (_, origin, _) in kept.items()
-    ]
-    yield Many("UPDATE bookings SET origin = ? WHERE booking = ?", origins)
-    yield Many("UPDATE raw_rows SET at = ? WHERE booking = ?", [(age, number) for number, (_, _, age) in kept.items()])
+    origins = {
+        number: json.dumps(
+            {**json.loads(one.origin or "{}"), "renormalised": at}, sort_keys=True, separators=(",", ":")
+        )
+        for number, one in kept.items()
+    }
+    yield Many(
+        "UPDATE bookings SET origin = ?, as_of = ? WHERE booking = ?",
+        [(origins[number], one.as_of, number) for number, one in kept.items()],
+    )
+    yield Many("UPDATE raw_rows SET at = ? WHERE booking = ?", [(one.at, number) for number, one in kept.items()])
 
 
 def _numbers_of_bookings(page: PageCommit, mine: Sequence[TradeBooking]) -> Script[list[int]]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # a release that knows this layout, or a later one, may go on working beside the newest
 COMPATIBLE_FROM: Final = 2
 
@@ -69,6 +69,7 @@ TABLES: Final = (
         {
             "booking": "int", "account": "int", "source": "text", "booking_id": "text", "set_id": "int",
             "version": "int", "is_cancel": "int", "hash": "bytes", "content": "text", "origin": "text?",
+            "as_of": "text?", "told": "bytes?",
         },
         ("booking",),
         unique=(("account", "source", "booking_id"),),
@@ -132,7 +133,7 @@ TABLES: Final = (
         "quarantine",
         {
             "owner": "text", "provider": "text", "source": "text", "hash": "bytes", "environment": "text?",
-            "account_id": "text?", "reason": "text", "raw": "bytes", "first_seen": "text",
+            "account_id": "text?", "reason": "text", "raw": "bytes", "first_seen": "text", "as_of": "text?",
         },
         ("owner", "provider", "source", "hash"),
     ),

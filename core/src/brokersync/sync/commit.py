@@ -10,7 +10,10 @@ from typing import Any
 import attrs
 
 from brokersync.converter import instant_text
-from brokersync.errors import BrokerDataUnavailableError, BrokerPluginError, DataUnavailableReason
+from brokersync.errors import (
+    BrokerDataUnavailableError,
+    DataUnavailableReason,
+)
 from brokersync.events import EventSink, PageCommitted
 from brokersync.manifest import Manifest, SourceSpec
 from brokersync.provider import Clock
@@ -25,6 +28,7 @@ from brokersync.records import (
     SpanState,
 )
 from brokersync.store import PageRules, Store
+from brokersync.sync.doubts import is_to_come, not_made_yet, rows_missing
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover, subtract
 from brokersync.sync.plan import Ask
@@ -82,16 +86,6 @@ class Target:
     file: str = ""
 
 
-def _rows_missing(page: TradePage, manifest: Manifest) -> BrokerPluginError:
-    return BrokerPluginError(
-        f"The plugin read {page.rows} rows of {manifest.display_name} and says of {page.disposed} what became of them.",
-        remedy="Report it to the plugin's authors: each row is a booking, in quarantine, or skipped.",
-        provider=manifest.key,
-        operation="get_trades",
-        report_to=manifest.support,
-    )
-
-
 class PageWriter:
     """Commits the pages of one reading after another, and counts them."""
 
@@ -123,7 +117,7 @@ class PageWriter:
         self._occurrences = Occurrences()
         self._bookmark: str | None = None
         self._gave_rows = opened is not None and opened.gave_rows
-        self._moved = False
+        self._moved = self._doubted = False
 
     @property
     def keeps_place(self) -> bool:
@@ -147,6 +141,7 @@ class PageWriter:
             attrs.evolve(
                 self._frame(),
                 bookings=bookings,
+                as_of=self._as_of(page, read_at),
                 accounts=page.accounts,
                 spans=spans,
                 quarantined=page.quarantined,
@@ -161,7 +156,7 @@ class PageWriter:
         self._moved = self._moved or (following is not None and following.cursor is not None)
         self._report.page(page, outcome)
         if page.rows not in (None, page.disposed):
-            self._report.problem(_rows_missing(page, self._manifest), source=self._reading.source.name)
+            self._report.problem(rows_missing(page, self._manifest), source=self._reading.source.name)
         self._events(self._committed(page, outcome))
         return outcome
 
@@ -252,6 +247,15 @@ class PageWriter:
             accounts=self._reading.accounts,
             gave_rows=self._gave_rows,
         )
+
+    def _as_of(self, page: TradePage, read_at: datetime) -> datetime | None:
+        """When the broker made the page, where that can be so."""
+        if page.as_of is None or not is_to_come(page.as_of, read_at):
+            return page.as_of
+        if not self._doubted:
+            self._doubted = True
+            self._report.problem(not_made_yet(page.as_of, self._manifest), source=self._reading.source.name)
+        return None
 
     def _spans(self, covered: CoveredSpan, read_at: datetime) -> list[tuple[AccountKey, Span]]:
         spans = self._reading.spans(covered, read_at)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import compress
 from typing import BinaryIO, Final
 
@@ -13,7 +13,7 @@ import attrs
 from brokersync.plugin import BrokerAccount, CoveredSpan, Finality, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
 from brokersync_ibkr.coverage import Days, proved
-from brokersync_ibkr.dates import FlexDates
+from brokersync_ibkr.dates import FlexDates, Moment
 from brokersync_ibkr.diagnosis import wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
@@ -81,6 +81,8 @@ class _PageBuilder:
         self._fresh: set[str] = set()
         self._stated: dict[str, list[Days]] = {}
         self._made: date | None = None
+        self._as_of: datetime | None = None
+        self._ready: deque[TradePage] = deque()
         self._account: str | None = None
         self._untold = 0
         self._names: list[str] = []
@@ -98,8 +100,10 @@ class _PageBuilder:
     def statement(self, attributes: Mapping[str, str]) -> None:
         self._facts.statements += 1
         self._account = text_of(attributes, "accountId")
-        made = self._day(attributes, "whenGenerated")
-        self._made = min(made, self._made) if made and self._made else made or self._made
+        made = self._moment(attributes, "whenGenerated")
+        self._begin(made.at if made else None)
+        if made:
+            self._made = min(made.day, self._made) if self._made else made.day
         if self._account is not None:
             self._meet(self._account)
         first, last = self._day(attributes, "fromDate"), self._day(attributes, "toDate")
@@ -147,6 +151,8 @@ class _PageBuilder:
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
+        while self._ready:
+            yield self._ready.popleft()
         while len(self._bookings) >= PAGE_SIZE or len(self._quarantined) >= PAGE_SIZE:
             yield self._page()
 
@@ -165,6 +171,7 @@ class _PageBuilder:
             accounts=tuple(self._accounts[name] for name in sorted(self._fresh)),
             skipped=dict(self._skipped),
             unmapped=dict(self._unmapped),
+            as_of=self._as_of,
         )
         self._untold -= page.disposed
         page = attrs.evolve(page, rows=page.disposed)
@@ -201,6 +208,20 @@ class _PageBuilder:
 
     def _note_unknown(self, what: str) -> None:
         self._unmapped[what[:_LONGEST_WORD]] += 1
+
+    def _begin(self, as_of: datetime | None) -> None:
+        """What follows was made then; a page holds nothing that was made at another time."""
+        while as_of != self._as_of and (self._bookings or self._quarantined):
+            self._ready.append(self._page())
+        self._as_of = as_of
+
+    def _moment(self, attributes: Mapping[str, str], name: str) -> Moment | None:
+        text = text_of(attributes, name)
+        try:
+            return self._dates.moment(text) if text else None
+        except (ValueError, OverflowError):
+            self._note_unknown(f"a {name} that is no time")
+            return None
 
     def _day(self, attributes: Mapping[str, str], name: str) -> date | None:
         text = text_of(attributes, name)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from brokersync.records import Connection
 from brokersync.rotation import KeyRotation, Rotation
 from brokersync.sealing import KEY_VARIABLE, Sealer
 from brokersync.secret import Secret
-from brokersync.store import SqliteStore
+from brokersync.store import Store
+from brokersync.store.sql import execute
 from brokersync.types import AuthResult
 from brokersync.vault import GrantVault
 
@@ -43,7 +44,7 @@ class KilledError(BaseException):
 
 @attrs.define
 class Desk:
-    store: SqliteStore
+    store: Any
     path: Path
 
     def vault(self) -> GrantVault:
@@ -78,15 +79,12 @@ def login(token: str) -> AuthResult:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def desk(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
-    made = Desk(store, tmp_path / "store.db.key")
+    made = Desk(store, tmp_path / "store.key")
     for owner in OWNERS:
         await made.connect(owner)
-    yield made
-    await store.close()
+    return made
 
 
 @every_rotation
@@ -121,7 +119,7 @@ async def test_only_with_data_keys_are_the_logins_sealed_anew(desk: Desk) -> Non
 class Interrupting:
     """The store, with something done, or the end, before or after one of its calls."""
 
-    def __init__(self, store: SqliteStore, at: int, what: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, at: int, what: Callable[[], Awaitable[None]]) -> None:
         self._store, self._left, self._what = store, at, what
 
     def __getattr__(self, name: str) -> Any:
@@ -158,7 +156,7 @@ async def test_a_rotation_killed_at_any_step_leaves_a_store_that_opens_and_can_b
         try:
             await rotation(data_keys=data_keys)
         except KilledError:
-            await desk.store._do(lambda db: db.execute("UPDATE leases SET holder = ''"))
+            await desk.store._write(lambda: execute("UPDATE leases SET holder = ''"))
         assert [await desk.token(owner) for owner in OWNERS] == ["t"] * 3, step
         if store.over:
             break
@@ -252,7 +250,7 @@ async def test_an_owner_who_comes_while_the_key_is_rotated_opens_afterwards(desk
         assert kept is not None
         if kept != wrapped:
             assert await KeyFile(desk.path).unwrap(kept, f"new{step}") == bytes(32)
-        await desk.store._do(lambda db: db.execute("DELETE FROM owner_keys WHERE owner LIKE 'new%'"))
+        await desk.store._write(lambda: execute("DELETE FROM owner_keys WHERE owner LIKE 'new%'"))
     assert step > 10
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import types
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -32,7 +30,8 @@ from brokersync.plugin import (
 )
 from brokersync.records import Connection, ConnectionState
 from brokersync.sealing import Sealer
-from brokersync.store import SqliteStore
+from brokersync.store import SqlStore
+from brokersync.store.sql import Fetch, Script
 from brokersync.types import CoveredSpan
 from brokersync.vault import GrantVault
 
@@ -169,40 +168,34 @@ class Provider:
         pass
 
 
-class SpyStore(SqliteStore):
-    """Notes in the broker's own list when a grant has become durable."""
+class Spy:
+    """The store; notes in the broker's own list when a grant has become durable, and fails where it is told to."""
 
-    asked: list[str]
-    fails: set[str]
+    def __init__(self, store: SqlStore, asked: list[str]) -> None:
+        self._store, self._asked = store, asked
+        self.fails: set[str] = set()
 
-    async def keep_grant(self, grant: Any) -> None:
-        self._fail("keep_grant")
-        await super().keep_grant(grant)
-        self.asked.append("stored")
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        return self._watched(name, method) if name in ("keep_grant", "replace_grant", "add_connection") else method
 
-    async def replace_grant(self, grant: Any) -> bool:
-        done = await super().replace_grant(grant)
-        self.asked.append("stored")
-        return done
+    def _watched(self, name: str, method: Any) -> Any:
+        async def call(*values: Any, **named: Any) -> Any:
+            if name in self.fails:
+                self.fails.remove(name)
+                raise StoreError("The disk is full.")
+            done = await method(*values, **named)
+            self._asked.append("stored")
+            return done
 
-    def _fail(self, what: str) -> None:
-        if what in self.fails:
-            self.fails.remove(what)
-            raise StoreError("The disk is full.")
-
-    async def add_connection(self, *values: Any, **named: Any) -> Connection:
-        self._fail("add_connection")
-        connection = await super().add_connection(*values, **named)
-        self.asked.append("stored")
-        return connection
+        return call
 
 
 @attrs.frozen
 class Desk:
     bs: BrokerSync
-    store: SpyStore
+    store: Spy
     broker: Broker
-    path: Path
     vault: GrantVault
     events: list[Event]
 
@@ -212,29 +205,28 @@ class Desk:
             del tokens["refresh_token"]
         return await self.bs.take_over("paper", owner="me", tokens=tokens, **more)
 
-    def grants(self) -> list[tuple[str, int]]:
-        with sqlite3.connect(self.path) as db:
-            found = db.execute("SELECT identity, generation FROM grants ORDER BY identity").fetchall()
-        db.close()
-        return found
+    async def grants(self) -> list[tuple[str, int]]:
+        def script() -> Script[list[Any]]:
+            return (yield Fetch("SELECT identity, generation FROM grants ORDER BY identity"))
+
+        return [tuple(row) for row in await self.store._read(script)]
 
 
 @asynccontextmanager
-async def open_desk(broker: Broker, folder: Path) -> AsyncIterator[Desk]:
-    store = SpyStore(folder / "s.db")
-    store.asked, store.fails = broker.asked, set()
+async def open_desk(broker: Broker, store: SqlStore) -> AsyncIterator[Desk]:
+    spy = Spy(store, broker.asked)
     registry = ProviderRegistry()
     registry.register(broker.plugin(), *parse_manifests(MANIFEST, "paper"))
     keys = MasterKeys(bytes(32))
     events: list[Event] = []
-    bs = BrokerSync(store=store, registry=registry, keys=keys, clock=broker.clock, events=events.append)
+    bs = BrokerSync(store=spy, registry=registry, keys=keys, clock=broker.clock, events=events.append)
     async with bs:
-        yield Desk(bs, store, broker, folder / "s.db", GrantVault(store, Sealer(keys)), events)
+        yield Desk(bs, spy, broker, GrantVault(store, Sealer(keys)), events)
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(Broker(), tmp_path) as made:
+async def desk(store: SqlStore) -> AsyncIterator[Desk]:
+    async with open_desk(Broker(), store) as made:
         yield made
 
 
@@ -264,21 +256,21 @@ async def test_a_dead_access_token_is_renewed_and_stored_before_the_new_one_is_u
     asked = [what for what in desk.broker.asked if not what.startswith("who with access")]
     assert asked == ["who with dead", "stored", "refresh with refresh-0", "stored", "stored", "accounts with access-3"]
     assert connection.identity == "mira"
-    assert desk.grants() == [("mira", 1)]
+    assert await desk.grants() == [("mira", 1)]
 
 
 async def test_what_was_renewed_before_a_failure_is_gone_on_from_with_the_same_tokens(desk: Desk) -> None:
     desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerUnavailableError("down")]
     with pytest.raises(BrokerRetryableError):
         await desk.take_over("hidden-dead", "hidden-refresh-0")
-    ((made_up, generation),) = desk.grants()
+    ((made_up, generation),) = await desk.grants()
     assert (made_up.startswith("taken over "), generation) == (True, 2)
     assert await desk.bs.connections() == ()
 
     connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
     assert connection.identity == "mira"
     assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
-    assert desk.grants() == [("mira", 1)]
+    assert await desk.grants() == [("mira", 1)]
 
 
 @pytest.mark.parametrize("step", ["keep_grant", "add_connection"])
@@ -289,7 +281,7 @@ async def test_a_store_that_fails_on_the_way_costs_a_repetition_and_no_token(des
     assert await desk.bs.connections() == ()
     connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
     assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
-    assert (connection.identity, desk.grants()) == ("mira", [("mira", 1)])
+    assert (connection.identity, await desk.grants()) == ("mira", [("mira", 1)])
 
 
 async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(desk: Desk) -> None:
@@ -298,7 +290,7 @@ async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(d
         await desk.take_over("hidden-dead", "hidden-refresh-0")
     desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerTokenExpiredError("dead")]
     assert (await desk.take_over("hidden-dead", "hidden-refresh-0")).identity == "mira"
-    assert desk.grants() == [("mira", 1)]
+    assert await desk.grants() == [("mira", 1)]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +303,7 @@ async def test_a_wrong_token_is_told_without_showing_it_and_nothing_is_kept(
     with pytest.raises(BrokerAuthError) as caught:
         await desk.take_over(access, refresh)
     assert "hidden" not in f"{caught.value!r} {caught.value.describe()}"
-    assert (desk.grants(), await desk.bs.connections()) == ([], ())
+    assert (await desk.grants(), await desk.bs.connections()) == ([], ())
 
 
 async def test_the_same_login_again_keeps_its_connection_and_the_fields_it_has(desk: Desk) -> None:
@@ -320,7 +312,7 @@ async def test_the_same_login_again_keeps_its_connection_and_the_fields_it_has(d
     assert again.connection_id == first.connection_id
     grant, fields = await desk.vault.load(again)
     assert (grant.auth.access_token, fields) == (Secret("hidden-access-0"), FIELDS)
-    assert desk.grants() == [("mira", 2)]
+    assert await desk.grants() == [("mira", 2)]
 
 
 async def test_fields_are_kept_for_a_later_login(desk: Desk) -> None:
@@ -336,7 +328,7 @@ async def test_fields_are_kept_for_a_later_login(desk: Desk) -> None:
 async def test_dead_tokens_with_fields_log_in(desk: Desk) -> None:
     connection = await desk.take_over("hidden-dead", fields=FIELDS)
     assert "login of mira" in desk.broker.asked
-    assert (connection.identity, desk.grants()) == ("mira", [("mira", 1)])
+    assert (connection.identity, await desk.grants()) == ("mira", [("mira", 1)])
 
 
 async def test_fields_that_do_not_fit_are_named_before_the_broker_is_asked(desk: Desk) -> None:
@@ -371,10 +363,10 @@ async def test_a_login_that_is_refused_its_accounts_is_kept_and_asks_the_user(de
     assert [type(event) for event in desk.events].count(ConnectionNeedsUser) == 1
 
 
-async def test_a_plugin_that_takes_no_tokens_says_how_to_go_on(tmp_path: Path) -> None:
+async def test_a_plugin_that_takes_no_tokens_says_how_to_go_on(store: SqlStore) -> None:
     broker = Broker()
     broker.adopts = False
-    async with open_desk(broker, tmp_path) as desk:
+    async with open_desk(broker, store) as desk:
         with pytest.raises(BrokerConfigError) as caught:
             await desk.take_over()
     assert "takes no tokens over" in caught.value.message
@@ -412,4 +404,4 @@ async def test_a_plugin_that_does_not_say_whose_tokens_they_are_broke_the_contra
     desk.broker.careless = True
     with pytest.raises(BrokerError, match="did not say who"):
         await desk.take_over()
-    assert (desk.grants(), await desk.bs.connections()) == ([], ())
+    assert (await desk.grants(), await desk.bs.connections()) == ([], ())

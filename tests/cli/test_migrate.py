@@ -11,14 +11,14 @@ import pytest
 
 from brokersync.cli.exits import Exit
 from brokersync.store.schema import SCHEMA_VERSION
-from brokersync.testing.postgres_server import ScratchPostgres, scratch_postgres
+from brokersync.testing.postgres_server import ScratchPostgres
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "postgres.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ScratchPostgres]:
-    with scratch_postgres() as running:
+def server(own_postgres: Any) -> Iterator[ScratchPostgres]:
+    with own_postgres() as running:
         yield running
 
 

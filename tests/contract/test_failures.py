@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +34,8 @@ from .probes import Spy
 from .stubs import KINDS, Kind
 from .world import NOW, World, open_world
 
+pytestmark = pytest.mark.sampled_on_postgres
+
 HISTORY = [kind for kind in KINDS if kind.history]
 WAIT = timedelta(minutes=20)
 
@@ -59,9 +61,9 @@ async def _made_good(world: World) -> None:
 @at_request
 @pytest.mark.parametrize("error", [BrokerUnavailableError, BrokerTimeoutError, BrokerMaintenanceError])
 async def test_a_broker_that_fails_for_a_while_is_asked_again_later(
-    kind: Kind, after: int, error: type[BrokerUnavailableError], tmp_path: Path
+    kind: Kind, after: int, error: type[BrokerUnavailableError], stores: Any
 ) -> None:
-    async with open_world(kind, tmp_path) as world:
+    async with open_world(kind, stores) as world:
         world.server.fail(error("Not now."), after=after)
         outcome = await world.sync(long_wait=100)
         assert isinstance(outcome, Deferred)
@@ -72,8 +74,8 @@ async def test_a_broker_that_fails_for_a_while_is_asked_again_later(
 
 @with_history
 @at_request
-async def test_a_limit_puts_the_sync_off_for_as_long_as_the_broker_says(kind: Kind, after: int, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_limit_puts_the_sync_off_for_as_long_as_the_broker_says(kind: Kind, after: int, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.fail(*[BrokerRateLimitError("Too many requests.", retry_after=WAIT)] * 50, after=after)
         outcome = await world.sync(long_wait=100)
         assert isinstance(outcome, Deferred)
@@ -82,10 +84,10 @@ async def test_a_limit_puts_the_sync_off_for_as_long_as_the_broker_says(kind: Ki
 
 
 @with_history
-async def test_a_limit_of_one_request_a_sync_still_comes_to_an_end(kind: Kind, tmp_path: Path) -> None:
+async def test_a_limit_of_one_request_a_sync_still_comes_to_an_end(kind: Kind, stores: Any) -> None:
     # without ids, a window has to be read in one go, and a day of this broker takes up to four requests
     budget = 1 if kind.named else 4
-    async with open_world(kind, tmp_path) as world:
+    async with open_world(kind, stores) as world:
         for _ in range(60):
             world.server.heal()
             world.server.fail(*[BrokerRateLimitError("Too many requests.", retry_after=WAIT)] * 9, after=budget)
@@ -101,9 +103,9 @@ async def test_a_limit_of_one_request_a_sync_still_comes_to_an_end(kind: Kind, t
 @at_request
 @pytest.mark.parametrize("error", [BrokerAPIError, BrokerResponseError])
 async def test_a_refused_window_is_reported_and_asked_for_the_next_time(
-    kind: Kind, after: int, error: type[BrokerAPIError], tmp_path: Path
+    kind: Kind, after: int, error: type[BrokerAPIError], stores: Any
 ) -> None:
-    async with open_world(kind, tmp_path) as world:
+    async with open_world(kind, stores) as world:
         world.server.fail(error("No."), after=after)
         outcome = await world.sync(long_wait=100)
         assert isinstance(outcome, Done)
@@ -113,8 +115,8 @@ async def test_a_refused_window_is_reported_and_asked_for_the_next_time(
 
 @with_history
 @at_request
-async def test_what_is_not_ready_is_asked_for_later_and_is_no_problem(kind: Kind, after: int, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_what_is_not_ready_is_asked_for_later_and_is_no_problem(kind: Kind, after: int, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.fail(BrokerNotReadyError("Not finalised.", retry_after=WAIT), after=after)
         outcome = await world.sync(long_wait=100)
         assert isinstance(outcome, Deferred)
@@ -132,9 +134,9 @@ async def test_what_is_not_ready_is_asked_for_later_and_is_no_problem(kind: Kind
     ],
 )
 async def test_what_can_not_be_had_is_written_down_and_not_asked_for_again(
-    kind: Kind, reason: DataUnavailableReason, state: SpanState, tmp_path: Path
+    kind: Kind, reason: DataUnavailableReason, state: SpanState, stores: Any
 ) -> None:
-    async with open_world(kind, tmp_path, reread=timedelta(0)) as world:
+    async with open_world(kind, stores, reread=timedelta(0)) as world:
         # a window of several days is asked for in smaller ones before it is given up
         world.server.fail(*[BrokerDataUnavailableError("Gone.", reason=reason)] * 4, after=1)
         await world.settle()
@@ -154,8 +156,8 @@ async def test_what_can_not_be_had_is_written_down_and_not_asked_for_again(
 
 
 @with_history
-async def test_what_the_broker_does_not_have_yet_stays_open(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_what_the_broker_does_not_have_yet_stays_open(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         error = BrokerDataUnavailableError("None yet.", reason=DataUnavailableReason.NO_SUCH_DATA)
         world.server.fail(error, after=1)
         outcome = await world.sync(long_wait=100)
@@ -164,9 +166,9 @@ async def test_what_the_broker_does_not_have_yet_stays_open(kind: Kind, tmp_path
         await _made_good(world)
 
 
-async def test_a_session_that_failed_is_made_good_before_it_is_over(tmp_path: Path) -> None:
+async def test_a_session_that_failed_is_made_good_before_it_is_over(stores: Any) -> None:
     (kind,) = (kind for kind in KINDS if not kind.history)
-    async with open_world(kind, tmp_path) as world:
+    async with open_world(kind, stores) as world:
         world.server.fail(BrokerUnavailableError("Not now."), BrokerAPIError("No."), BrokerNotReadyError("Soon."))
         world.clock.set(START + timedelta(hours=20))
         for expected in (Deferred, Done, Deferred):
@@ -175,8 +177,8 @@ async def test_a_session_that_failed_is_made_good_before_it_is_over(tmp_path: Pa
 
 
 @every_kind
-async def test_a_cursor_from_elsewhere_is_refused_before_anything_is_given(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, now=NOW) as world:
+async def test_a_cursor_from_elsewhere_is_refused_before_anything_is_given(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, now=NOW) as world:
         accounts = await world.store.accounts("c-1")
         request = TradeRequest(
             source=world.manifest.sources[0].name,
@@ -190,8 +192,8 @@ async def test_a_cursor_from_elsewhere_is_refused_before_anything_is_given(kind:
 
 
 @every_kind
-async def test_a_cursor_that_the_broker_does_not_know_starts_the_window_again(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_cursor_that_the_broker_does_not_know_starts_the_window_again(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         window = TimeWindow(START, START + DAY)
         await world.plant("from elsewhere", window)
         outcome = await world.sync(long_wait=100)
@@ -202,8 +204,8 @@ async def test_a_cursor_that_the_broker_does_not_know_starts_the_window_again(ki
 
 
 @every_kind
-async def test_a_refused_login_ends_the_sync_and_the_next_one_completes_it(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_refused_login_ends_the_sync_and_the_next_one_completes_it(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.fail(BrokerAuthError("Locked."))
         with pytest.raises(BrokerAuthError):
             await world.catch_up()
@@ -212,8 +214,8 @@ async def test_a_refused_login_ends_the_sync_and_the_next_one_completes_it(kind:
 
 
 @every_kind
-async def test_a_bug_of_the_plugin_is_reported_as_one_and_loses_nothing(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_bug_of_the_plugin_is_reported_as_one_and_loses_nothing(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.fail(ZeroDivisionError("a bug"))  # type: ignore[arg-type]  # what a plugin must not raise
         outcome = await world.sync()
         assert _problems(outcome)[0] == BrokerPluginError.__name__
@@ -225,9 +227,9 @@ async def test_a_bug_of_the_plugin_is_reported_as_one_and_loses_nothing(kind: Ki
 @pytest.mark.parametrize("before", [False, True], ids=["after the page", "in the page"])
 @pytest.mark.parametrize("place", [1, 2])
 async def test_a_sync_cancelled_at_a_page_leaves_a_store_to_go_on_from(
-    kind: Kind, place: int, before: bool, tmp_path: Path
+    kind: Kind, place: int, before: bool, stores: Any
 ) -> None:
-    async with open_world(kind, tmp_path) as world:
+    async with open_world(kind, stores) as world:
         with pytest.raises(asyncio.CancelledError):
             await world.catch_up(store=Spy(world.store, place, _cancel, before=before))
         _uncancel()
@@ -237,10 +239,8 @@ async def test_a_sync_cancelled_at_a_page_leaves_a_store_to_go_on_from(
 
 @every_kind
 @pytest.mark.parametrize("place", [1, 2])
-async def test_a_sync_cancelled_in_a_request_leaves_a_store_to_go_on_from(
-    kind: Kind, place: int, tmp_path: Path
-) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_sync_cancelled_in_a_request_leaves_a_store_to_go_on_from(kind: Kind, place: int, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.on_call = lambda number: _cancel() if number == place else None
         with pytest.raises(asyncio.CancelledError):
             await world.catch_up()
@@ -263,10 +263,8 @@ def _uncancel() -> None:
 
 @every_kind
 @pytest.mark.parametrize("error", [BrokerUnavailableError, BrokerAPIError, BrokerAuthError])
-async def test_a_generator_is_closed_whatever_it_ends_with(
-    kind: Kind, error: type[BrokerError], tmp_path: Path
-) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_generator_is_closed_whatever_it_ends_with(kind: Kind, error: type[BrokerError], stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         world.server.fail(*[error("No.")] * 9, after=1 if kind.history else 0)
         with contextlib.suppress(BrokerAuthError):
             await world.sync(long_wait=100)

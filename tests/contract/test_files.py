@@ -6,9 +6,8 @@ import asyncio
 import io
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import BinaryIO
 
 import attrs
@@ -20,13 +19,15 @@ from brokersync.managed import ManagedProvider
 from brokersync.plugin import StatementHints, StatementReader, TimeWindow, TradePage
 from brokersync.records import ChangeCause, SpanState, SyncReport
 from brokersync.registry import LoadedProvider, ProviderRegistry
-from brokersync.store import SqliteStore, Store, TradeFilter
+from brokersync.store import Store, TradeFilter
 from brokersync.sync.statement import import_statement
 
 from .ledger import DAY, START, Facts, Row, as_executed, make_ledger, truth
 from .probes import CrashError, Spy, VirtualClock
 from .stubs import FILES
 from .world import NOW, facts_of
+
+pytestmark = pytest.mark.sampled_on_postgres
 
 ROWS = [row for row in make_ledger(corrections=False) if row.account == "A-1"]
 
@@ -64,13 +65,10 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+def desk(store: Store) -> Desk:
     registry = ProviderRegistry()
     registry.register(FILES.module, FILES.manifest)
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
-    yield Desk(registry.load(FILES.manifest.key), store)
-    await store.close()
+    return Desk(registry.load(FILES.manifest.key), store)
 
 
 def statement(rows: Iterable[Row], start: datetime = START, end: datetime = NOW) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -22,6 +22,8 @@ from .probes import CrashError, Spy
 from .stubs import KINDS, Kind
 from .world import NOW, World, open_world
 
+pytestmark = pytest.mark.sampled_on_postgres
+
 HOUR = timedelta(hours=1)
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -31,23 +33,23 @@ seeing_accounts = pytest.mark.parametrize("kind", [kind for kind in KINDS if kin
 
 
 @every_kind
-async def test_every_execution_is_in_the_store_exactly_once_with_its_exact_numbers(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_every_execution_is_in_the_store_exactly_once_with_its_exact_numbers(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         done = await world.catch_up()
         assert done.report.problems == ()
         assert await world.facts() == truth(world.server.ledger)
 
 
 @every_kind
-async def test_a_sync_a_day_ends_where_one_for_all_days_does(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, now=START) as world:
+async def test_a_sync_a_day_ends_where_one_for_all_days_does(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, now=START) as world:
         await world.live()
         assert await world.facts() == truth(world.server.ledger)
 
 
 @every_kind
-async def test_a_second_sync_changes_nothing(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_a_second_sync_changes_nothing(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         await world.catch_up()
         before = await world.state()
         again = (await world.settle()).report
@@ -58,14 +60,14 @@ async def test_a_second_sync_changes_nothing(kind: Kind, tmp_path: Path) -> None
 @every_kind
 @pytest.mark.parametrize("before", [False, True], ids=["after the page", "before the page"])
 async def test_a_sync_killed_at_any_page_and_begun_again_ends_as_if_undisturbed(
-    kind: Kind, before: bool, tmp_path: Path, sized: Callable[[str, int, int], int]
+    kind: Kind, before: bool, stores: Any, sized: Callable[[str, int, int], int]
 ) -> None:
-    async with open_world(kind, tmp_path / "whole") as world:
+    async with open_world(kind, stores) as world:
         counter = Spy(world.store)
         await world.catch_up(store=counter)
         undisturbed = await world.state()
     for place in _spread(counter.commits, sized("pages at which a stub's sync is killed", 7, 1000)):
-        async with open_world(kind, tmp_path / str(place)) as world:
+        async with open_world(kind, stores) as world:
             with pytest.raises(CrashError):
                 await world.catch_up(store=Spy(world.store, place, before=before))
             assert await world.unproved() == []
@@ -81,16 +83,16 @@ def _spread(last: int, wanted: int) -> list[int]:
 
 @with_history
 @pytest.mark.parametrize("longest", [DAY, 3 * DAY, 90 * DAY], ids=["a day", "three days", "all"])
-async def test_how_history_is_cut_into_windows_changes_nothing(kind: Kind, longest: timedelta, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, longest_window=longest) as world:
+async def test_how_history_is_cut_into_windows_changes_nothing(kind: Kind, longest: timedelta, stores: Any) -> None:
+    async with open_world(kind, stores, longest_window=longest) as world:
         await world.catch_up()
         assert await world.facts() == truth(world.server.ledger)
         assert len({trade.trade_id for trade in await world.trades()}) == len(await world.trades())
 
 
 @with_history
-async def test_a_fill_on_the_edge_of_two_windows_is_there_once(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, longest_window=DAY, calendar=Calendar()) as world:
+async def test_a_fill_on_the_edge_of_two_windows_is_there_once(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, longest_window=DAY, calendar=Calendar()) as world:
         await world.catch_up()
         edges = {window.start for window in (reading.request.window for reading in world.readings)}
         at_edges = Counter(facts for facts in truth(world.server.ledger).elements() if facts[5] in edges)
@@ -100,8 +102,8 @@ async def test_a_fill_on_the_edge_of_two_windows_is_there_once(kind: Kind, tmp_p
 
 
 @with_history
-async def test_final_spans_are_not_asked_for_again_and_provisional_ones_are(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, reread=timedelta(0)) as world:
+async def test_final_spans_are_not_asked_for_again_and_provisional_ones_are(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, reread=timedelta(0)) as world:
         await world.catch_up()
         source = world.manifest.sources[0]
         final = (await world.spans(SpanState.FINAL))["A-1"]
@@ -116,13 +118,13 @@ async def test_final_spans_are_not_asked_for_again_and_provisional_ones_are(kind
 
 @with_ids
 @pytest.mark.parametrize("correction", ["cancel", "replace"])
-async def test_a_correction_posted_two_days_later_arrives(kind: Kind, correction: str, tmp_path: Path) -> None:
+async def test_a_correction_posted_two_days_later_arrives(kind: Kind, correction: str, stores: Any) -> None:
     fill = attrs.evolve(
         make_ledger()[0], number=900, execution="x900", executed_at=NOW - 26 * HOUR, booked_at=NOW - 26 * HOUR
     )
     changed = {"price": fill.price + 1} if correction == "replace" else {}
     later = attrs.evolve(fill, number=901, kind=correction, booked_at=fill.executed_at + 2 * DAY, **changed)
-    async with open_world(kind, tmp_path, ledger=[*make_ledger(), fill, later]) as world:
+    async with open_world(kind, stores, ledger=[*make_ledger(), fill, later]) as world:
         await world.catch_up()
         assert fill.facts()[:-1] in {facts[:-1] for facts in await world.facts()}
         world.clock.set(NOW + 2 * DAY)
@@ -133,12 +135,12 @@ async def test_a_correction_posted_two_days_later_arrives(kind: Kind, correction
 
 
 @with_history
-async def test_a_fee_that_comes_days_later_completes_the_trade(kind: Kind, tmp_path: Path) -> None:
+async def test_a_fee_that_comes_days_later_completes_the_trade(kind: Kind, stores: Any) -> None:
     fill = attrs.evolve(
         make_ledger()[0], number=900, execution="x900", fee=None, executed_at=NOW - HOUR, booked_at=NOW - HOUR
     )
     fee = attrs.evolve(fill, number=901, kind="fee", fee=make_ledger()[0].fee, booked_at=NOW + HOUR)
-    async with open_world(kind, tmp_path, ledger=[*make_ledger(corrections=kind.named), fill, fee]) as world:
+    async with open_world(kind, stores, ledger=[*make_ledger(corrections=kind.named), fill, fee]) as world:
         await world.catch_up()
         world.clock.set(NOW + 2 * DAY)
         await world.settle()
@@ -147,8 +149,8 @@ async def test_a_fee_that_comes_days_later_completes_the_trade(kind: Kind, tmp_p
 
 
 @every_kind
-async def test_coverage_claims_nothing_that_no_page_proved(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_coverage_claims_nothing_that_no_page_proved(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         await world.catch_up()
         assert await world.unproved() == []
         assert all(
@@ -157,8 +159,8 @@ async def test_coverage_claims_nothing_that_no_page_proved(kind: Kind, tmp_path:
 
 
 @with_history
-async def test_what_is_settled_is_covered_without_a_gap(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path) as world:
+async def test_what_is_settled_is_covered_without_a_gap(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores) as world:
         await world.catch_up()
         settled = TimeWindow(START, day_floor(NOW - DAY, world.manifest.sources[0].calendar))
         for windows in (await world.spans(SpanState.FINAL)).values():
@@ -166,15 +168,15 @@ async def test_what_is_settled_is_covered_without_a_gap(kind: Kind, tmp_path: Pa
 
 
 @every_kind
-async def test_a_login_without_accounts_is_valid(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, ledger=[], accounts=()) as world:
+async def test_a_login_without_accounts_is_valid(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, ledger=[], accounts=()) as world:
         assert (await world.settle()).report.problems == ()
         assert await world.spans(*SpanState) == {}
 
 
 @every_kind
-async def test_an_account_without_trades_is_covered(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, ledger=[], now=NOW) as world:
+async def test_an_account_without_trades_is_covered(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, ledger=[], now=NOW) as world:
         outcome = await world.settle()
         assert outcome.report.problems == ()
         assert (await world.spans(*SpanState)).keys() == {"A-1", "B-2"}
@@ -182,8 +184,8 @@ async def test_an_account_without_trades_is_covered(kind: Kind, tmp_path: Path) 
 
 
 @seeing_accounts
-async def test_an_account_that_a_page_first_tells_of_gets_its_history(kind: Kind, tmp_path: Path) -> None:
-    async with open_world(kind, tmp_path, accounts=("A-1",)) as world:
+async def test_an_account_that_a_page_first_tells_of_gets_its_history(kind: Kind, stores: Any) -> None:
+    async with open_world(kind, stores, accounts=("A-1",)) as world:
         await world.catch_up()
         assert {facts[0] for facts in await world.facts()} == {"A-1"}
         world.server.accounts["B-2"] = NOW + DAY
@@ -194,9 +196,9 @@ async def test_an_account_that_a_page_first_tells_of_gets_its_history(kind: Kind
 
 
 @every_kind
-async def test_a_row_that_is_not_understood_is_kept_apart_and_reported(kind: Kind, tmp_path: Path) -> None:
+async def test_a_row_that_is_not_understood_is_kept_apart_and_reported(kind: Kind, stores: Any) -> None:
     strange = attrs.evolve(make_ledger()[0], number=900, execution="x900", side="H")
-    async with open_world(kind, tmp_path, ledger=[*make_ledger(corrections=kind.named), strange]) as world:
+    async with open_world(kind, stores, ledger=[*make_ledger(corrections=kind.named), strange]) as world:
         if kind.history:
             report = (await world.catch_up()).report
         else:
@@ -214,9 +216,9 @@ def _understood(world: World) -> list[Row]:
 
 
 @every_kind
-async def test_each_row_of_each_sync_has_one_disposition_and_the_counts_add_up(kind: Kind, tmp_path: Path) -> None:
+async def test_each_row_of_each_sync_has_one_disposition_and_the_counts_add_up(kind: Kind, stores: Any) -> None:
     strange = attrs.evolve(make_ledger()[0], number=900, execution="x900", side="H")
-    async with open_world(kind, tmp_path, ledger=[*make_ledger(corrections=kind.named), strange], now=START) as world:
+    async with open_world(kind, stores, ledger=[*make_ledger(corrections=kind.named), strange], now=START) as world:
         reports = []
         while world.clock.now() < NOW:
             world.clock.set(world.clock.now() + DAY - timedelta(seconds=1))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -18,6 +18,7 @@ from brokersync import BrokerSync, Settings
 from brokersync.config import BrokerSettings
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, Event
+from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection, ConnectionState, Deferred, Done
 from brokersync.registry import ProviderRegistry
 from brokersync.store import TradeFilter
@@ -29,7 +30,10 @@ from .stubs import KINDS, Kind
 from .wire import listen, unlisten
 from .world import NOW, facts_of
 
+pytestmark = pytest.mark.sampled_on_postgres
+
 BY_KEY = {str(kind): kind for kind in KINDS}
+KEYS = MasterKeys(bytes(32))
 RIGHT = {"user": "somebody", "password": "right"}
 
 every_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.history], ids=str)
@@ -65,7 +69,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(kind: Kind, folder: Path) -> AsyncIterator[Desk]:
+async def open_desk(kind: Kind, stores: Any) -> AsyncIterator[Desk]:
     clock = VirtualClock(NOW)
     server = Server(make_ledger(corrections=kind.named), clock)
     app = web.Application()
@@ -78,7 +82,7 @@ async def open_desk(kind: Kind, folder: Path) -> AsyncIterator[Desk]:
         settings = Settings(brokers={str(kind): BrokerSettings(hosts={"api": url})})
         listen(url, server)
         async with BrokerSync.open(
-            folder / "store.db", settings=settings, registry=registry, clock=clock, events=events.append
+            stores.place, keys=KEYS, settings=settings, registry=registry, clock=clock, events=events.append
         ) as bs:
             yield Desk(bs, server, clock, str(kind), events)
         unlisten(url)
@@ -97,8 +101,8 @@ def _handler(server: Server) -> web.RequestHandler:  # type: ignore[type-arg]  #
 
 
 @every_kind
-async def test_from_connecting_to_the_trades(kind: Kind, tmp_path: Path) -> None:
-    async with open_desk(kind, tmp_path) as desk:
+async def test_from_connecting_to_the_trades(kind: Kind, stores: Any) -> None:
+    async with open_desk(kind, stores) as desk:
         connection = await desk.connect()
         report = (await desk.settle(connection)).report
         assert report.problems == ()
@@ -107,8 +111,8 @@ async def test_from_connecting_to_the_trades(kind: Kind, tmp_path: Path) -> None
         assert (again.added, again.modified, again.removed) == (0, 0, 0)
 
 
-async def test_owners_of_one_login_never_see_each_other(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["page-tokens"], tmp_path) as desk:
+async def test_owners_of_one_login_never_see_each_other(stores: Any) -> None:
+    async with open_desk(BY_KEY["page-tokens"], stores) as desk:
         first, second = await desk.connect("first"), await desk.connect("second")
         assert first.connection_id != second.connection_id
         await desk.settle(first)
@@ -122,8 +126,8 @@ async def test_owners_of_one_login_never_see_each_other(tmp_path: Path) -> None:
         assert len(await desk.bs.changes("first")) == len(await desk.bs.changes("second"))
 
 
-async def test_a_refused_login_keeps_nothing(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_a_refused_login_keeps_nothing(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         with pytest.raises(BrokerAuthError) as caught:
             await desk.connect(password="a-wrong-password")
         assert "a-wrong-password" not in str(caught.value)
@@ -131,24 +135,24 @@ async def test_a_refused_login_keeps_nothing(tmp_path: Path) -> None:
         assert await desk.bs.counts("owner") == []
 
 
-async def test_accounts_that_can_not_be_listed_keep_nothing(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_accounts_that_can_not_be_listed_keep_nothing(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         desk.server.deaf = True
         with pytest.raises(BrokerError):
             await desk.connect()
         assert await desk.bs.connections() == ()
 
 
-async def test_fields_that_do_not_fit_are_named_before_the_broker_is_asked(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_fields_that_do_not_fit_are_named_before_the_broker_is_asked(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         with pytest.raises(BrokerConfigError, match="pasword"):
             await desk.connect(pasword="right")
         assert await desk.bs.connections() == ()
 
 
 @every_kind
-async def test_a_dead_token_is_replaced_without_asking_the_user(kind: Kind, tmp_path: Path) -> None:
-    async with open_desk(kind, tmp_path) as desk:
+async def test_a_dead_token_is_replaced_without_asking_the_user(kind: Kind, stores: Any) -> None:
+    async with open_desk(kind, stores) as desk:
         connection = await desk.connect()
         # the first answer about trades finds it dead
         desk.server.on_call = lambda number: desk.server.tokens.clear() if number == 1 else None
@@ -157,8 +161,8 @@ async def test_a_dead_token_is_replaced_without_asking_the_user(kind: Kind, tmp_
         assert await desk.state() == (ConnectionState.ACTIVE, None)
 
 
-async def test_a_token_that_dies_between_two_pages_costs_nothing(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["page-tokens"], tmp_path) as desk:
+async def test_a_token_that_dies_between_two_pages_costs_nothing(stores: Any) -> None:
+    async with open_desk(BY_KEY["page-tokens"], stores) as desk:
         connection = await desk.connect()
         desk.server.on_call = lambda number: desk.server.tokens.clear() if number == 3 else None
         assert (await desk.settle(connection)).report.problems == ()
@@ -167,9 +171,9 @@ async def test_a_token_that_dies_between_two_pages_costs_nothing(tmp_path: Path)
 
 @every_kind
 async def test_the_user_is_asked_when_the_login_is_refused_and_no_more_when_it_works_again(
-    kind: Kind, tmp_path: Path
+    kind: Kind, stores: Any
 ) -> None:
-    async with open_desk(kind, tmp_path) as desk:
+    async with open_desk(kind, stores) as desk:
         connection = await desk.connect()
         desk.server.tokens.clear()
         desk.server.password = "changed"
@@ -186,8 +190,8 @@ async def test_the_user_is_asked_when_the_login_is_refused_and_no_more_when_it_w
         assert await desk.facts() == truth(desk.server.ledger)
 
 
-async def test_a_broker_that_is_down_does_not_ask_the_user(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_a_broker_that_is_down_does_not_ask_the_user(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         connection = await desk.connect()
         desk.server.fail(*[RefusalError(503, "down")] * 99)
         outcome = await desk.bs.run(connection.connection_id)
@@ -198,8 +202,8 @@ async def test_a_broker_that_is_down_does_not_ask_the_user(tmp_path: Path) -> No
         assert await desk.facts() == truth(desk.server.ledger)
 
 
-async def test_the_same_login_again_keeps_its_connection_and_history(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["growing-ids"], tmp_path) as desk:
+async def test_the_same_login_again_keeps_its_connection_and_history(stores: Any) -> None:
+    async with open_desk(BY_KEY["growing-ids"], stores) as desk:
         first = await desk.connect()
         await desk.settle(first)
         desk.server.tokens.clear()
@@ -216,8 +220,8 @@ async def test_the_same_login_again_keeps_its_connection_and_history(tmp_path: P
         assert len(desk.server.calls) == 1
 
 
-async def test_another_login_is_another_connection_to_the_same_history(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_another_login_is_another_connection_to_the_same_history(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         first, second = await desk.connect(), await desk.connect(user="somebody-else")
         assert first.connection_id != second.connection_id
         await desk.settle(first)
@@ -227,8 +231,8 @@ async def test_another_login_is_another_connection_to_the_same_history(tmp_path:
 
 
 @every_kind
-async def test_an_account_opened_after_connecting_is_read_from_its_beginning(kind: Kind, tmp_path: Path) -> None:
-    async with open_desk(kind, tmp_path) as desk:
+async def test_an_account_opened_after_connecting_is_read_from_its_beginning(kind: Kind, stores: Any) -> None:
+    async with open_desk(kind, stores) as desk:
         desk.server.accounts["B-2"] = NOW + DAY
         connection = await desk.connect()
         await desk.settle(connection)
@@ -239,8 +243,8 @@ async def test_an_account_opened_after_connecting_is_read_from_its_beginning(kin
 
 
 @every_kind
-async def test_a_cancelled_run_leaves_nothing_behind_that_the_next_one_can_not_mend(kind: Kind, tmp_path: Path) -> None:
-    async with open_desk(kind, tmp_path) as desk:
+async def test_a_cancelled_run_leaves_nothing_behind_that_the_next_one_can_not_mend(kind: Kind, stores: Any) -> None:
+    async with open_desk(kind, stores) as desk:
         connection = await desk.connect()
         run = asyncio.create_task(desk.bs.run(connection.connection_id))
         desk.server.on_call = lambda number: run.cancel() if number == 1 else None
@@ -252,8 +256,8 @@ async def test_a_cancelled_run_leaves_nothing_behind_that_the_next_one_can_not_m
         assert await desk.facts() == truth(desk.server.ledger)
 
 
-async def test_two_runs_of_one_connection_take_turns(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["page-tokens"], tmp_path) as desk:
+async def test_two_runs_of_one_connection_take_turns(stores: Any) -> None:
+    async with open_desk(BY_KEY["page-tokens"], stores) as desk:
         connection = await desk.connect()
         outcomes = await asyncio.gather(*(desk.bs.run(connection.connection_id) for _ in range(3)))
         reports = [outcome.report for outcome in outcomes]
@@ -261,8 +265,8 @@ async def test_two_runs_of_one_connection_take_turns(tmp_path: Path) -> None:
         assert await desk.facts() == truth(desk.server.ledger)
 
 
-async def test_a_sync_is_put_off_and_its_reason_can_be_read(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["reports"], tmp_path) as desk:
+async def test_a_sync_is_put_off_and_its_reason_can_be_read(stores: Any) -> None:
+    async with open_desk(BY_KEY["reports"], stores) as desk:
         connection = await desk.connect()
         outcome = await desk.bs.run(connection.connection_id)
         assert isinstance(outcome, Deferred)
@@ -273,8 +277,8 @@ async def test_a_sync_is_put_off_and_its_reason_can_be_read(tmp_path: Path) -> N
         assert last["problems"] == []
 
 
-async def test_only_what_a_filter_asks_for_is_told(tmp_path: Path) -> None:
-    async with open_desk(BY_KEY["date-windows"], tmp_path) as desk:
+async def test_only_what_a_filter_asks_for_is_told(stores: Any) -> None:
+    async with open_desk(BY_KEY["date-windows"], stores) as desk:
         await desk.settle(await desk.connect())
         one = [facts_of(trade) async for trade in desk.bs.trades("owner", TradeFilter(account_id="B-2"))]
         assert Counter(one) == Counter(f for f in truth(desk.server.ledger).elements() if f[0] == "B-2")

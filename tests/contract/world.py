@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -25,7 +24,7 @@ from brokersync.plugin import (
 )
 from brokersync.records import Connection, Deferred, Done, OpenRequest, PageCommit, SpanState
 from brokersync.registry import ProviderRegistry
-from brokersync.store import SealedGrant, SqliteStore, Store, StoreCache, TradeFilter
+from brokersync.store import SealedGrant, Store, StoreCache, TradeFilter
 from brokersync.sync.commit import page_rules
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.ledger import subtract, union
@@ -268,21 +267,20 @@ class _Hosts:
 @asynccontextmanager
 async def open_world(
     kind: Kind,
-    folder: Path,
+    stores: Any,
     *,
     ledger: Iterable[Row] | None = None,
     accounts: tuple[str, ...] = ACCOUNTS,
     now: datetime | None = None,
     **source: Any,
 ) -> AsyncIterator[World]:
-    """A world at its first moment; `source` changes what the manifest says of the source."""
+    """A world at its first moment, in a new store; `source` changes what the manifest says of the source."""
     manifest = kind.manifest
     manifest = attrs.evolve(manifest, sources=(attrs.evolve(manifest.sources[0], **source),))
     rows = make_ledger(corrections=kind.named) if ledger is None else list(ledger)
     clock = VirtualClock(START)
     server = Server(rows, clock, accounts)
-    store = SqliteStore(folder / "store.db")
-    await store.open()
+    store = await stores.new().open()
     listen(manifest.hosts["api"], server)
     try:
         world = World(kind, manifest, server, clock, store)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -38,9 +37,9 @@ def changed_password(_: str) -> BrokerAuthError:
 
 
 async def test_logging_in_again_keeps_connection_accounts_and_history_and_withdraws_the_question(
-    tmp_path: Path,
+    stores: Any,
 ) -> None:
-    desk = open_desk(tmp_path)
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await desk.bs.run(name)
@@ -69,8 +68,8 @@ async def test_logging_in_again_keeps_connection_accounts_and_history_and_withdr
         assert "of the new password" not in repr(desk.events)
 
 
-async def test_a_field_that_is_not_given_again_is_as_it_was(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_field_that_is_not_given_again_is_as_it_was(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await desk.bs.reauthenticate(name, {})
@@ -78,8 +77,8 @@ async def test_a_field_that_is_not_given_again_is_as_it_was(tmp_path: Path) -> N
         assert desk.heard(ConnectionRecovered) == [], "nobody was asked"
 
 
-async def test_another_login_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_another_login_is_refused_and_changes_nothing(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         before = await desk.bs.connection(name), await grant(desk)
@@ -92,8 +91,8 @@ async def test_another_login_is_refused_and_changes_nothing(tmp_path: Path) -> N
         assert (await desk.bs.connection(name), await grant(desk)) == before
 
 
-async def test_a_login_that_the_broker_refuses_changes_nothing(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_login_that_the_broker_refuses_changes_nothing(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         before = await desk.bs.connection(name), await grant(desk)
@@ -107,8 +106,8 @@ async def test_a_login_that_the_broker_refuses_changes_nothing(tmp_path: Path) -
         assert (await desk.bs.connection(name), await grant(desk)) == before
 
 
-async def test_a_connection_that_is_none_of_the_owners_is_unknown(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_connection_that_is_none_of_the_owners_is_unknown(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         for connection_id, owner in ((name, "bob"), ("toy-0", None)):
@@ -117,8 +116,8 @@ async def test_a_connection_that_is_none_of_the_owners_is_unknown(tmp_path: Path
         assert desk.broker.logins == ["ann"]
 
 
-async def test_what_the_old_login_meets_is_not_held_against_the_new_one(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_what_the_old_login_meets_is_not_held_against_the_new_one(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
 
@@ -132,8 +131,8 @@ async def test_what_the_old_login_meets_is_not_held_against_the_new_one(tmp_path
         assert desk.heard(ConnectionNeedsUser) == []
 
 
-async def test_one_login_is_two_connections_and_one_grant_that_each_renews_for_both(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, manifest=ONE_LOGIN)
+async def test_one_login_is_two_connections_and_one_grant_that_each_renews_for_both(stores: Any) -> None:
+    desk = open_desk(stores.place, manifest=ONE_LOGIN)
     async with desk.bs:
         live, demo = [
             (await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"}, environment=side)).connection_id
@@ -159,10 +158,10 @@ async def test_one_login_is_two_connections_and_one_grant_that_each_renews_for_b
 
 
 @pytest.mark.parametrize("found", ["by the clock", "by a refusal"])
-async def test_a_token_endpoint_that_is_away_defers_the_sync_and_leaves_the_grant(tmp_path: Path, found: str) -> None:
+async def test_a_token_endpoint_that_is_away_defers_the_sync_and_leaves_the_grant(stores: Any, found: str) -> None:
     ends = NOW + timedelta(hours=1)
     desk = open_desk(
-        tmp_path, Broker(login=lambda user: AuthResult(identity=user, access_token=Secret(user), expires_at=ends))
+        stores.place, Broker(login=lambda user: AuthResult(identity=user, access_token=Secret(user), expires_at=ends))
     )
     async with desk.bs:
         (name,) = await desk.connect("ann")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ async def due(desk: Desk, owner: str | None = None) -> list[str]:
     return [one.identity for one in await desk.bs.due(owner)]
 
 
-async def test_a_new_connection_is_due_and_a_synced_one_after_the_time_that_is_set(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, sync_every=2 * HOUR)
+async def test_a_new_connection_is_due_and_a_synced_one_after_the_time_that_is_set(stores: Any) -> None:
+    desk = open_desk(stores.place, sync_every=2 * HOUR)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         assert await due(desk) == ["ann"]
@@ -35,8 +34,8 @@ async def test_a_new_connection_is_due_and_a_synced_one_after_the_time_that_is_s
         assert await due(desk) == ["ann"]
 
 
-async def test_a_deferred_sync_is_due_when_the_broker_said(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_deferred_sync_is_due_when_the_broker_said(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = lambda _: BrokerNotReadyError("Not yet.", retry_after=17 * MINUTE)
@@ -45,8 +44,9 @@ async def test_a_deferred_sync_is_due_when_the_broker_said(tmp_path: Path) -> No
         assert (await desk.bs.connection(name)).next_at == outcome.until == desk.clock.now() + 17 * MINUTE
 
 
-async def test_what_the_broker_refuses_is_not_hammered(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+@pytest.mark.long_on_postgres
+async def test_what_the_broker_refuses_is_not_hammered(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         await desk.connect("ann")
         desk.broker.failing = lambda _: BrokerAPIError("No.")
@@ -56,8 +56,8 @@ async def test_what_the_broker_refuses_is_not_hammered(tmp_path: Path) -> None:
         assert len(desk.heard(SyncRecorded)) == 4
 
 
-async def test_history_that_vanishes_is_read_before_it_does_and_before_the_rest(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, retention="limited")
+async def test_history_that_vanishes_is_read_before_it_does_and_before_the_rest(stores: Any) -> None:
+    desk = open_desk(stores.place, retention="limited")
     async with desk.bs:
         first, second = await desk.connect("ann", "ben")
         await desk.bs.run_due()
@@ -71,8 +71,9 @@ async def test_history_that_vanishes_is_read_before_it_does_and_before_the_rest(
         assert await due(desk) == ["ann", "ben"]
 
 
-async def test_the_deadline_of_what_a_source_forgets_is_kept_on_the_connection(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, retention="session")
+@pytest.mark.long_on_postgres
+async def test_the_deadline_of_what_a_source_forgets_is_kept_on_the_connection(stores: Any) -> None:
+    desk = open_desk(stores.place, retention="session")
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await desk.bs.run_due()
@@ -89,8 +90,8 @@ async def test_the_deadline_of_what_a_source_forgets_is_kept_on_the_connection(t
         assert last == midnight - 3 * MINUTE
 
 
-async def test_each_owner_is_run_alone_where_that_is_asked(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_each_owner_is_run_alone_where_that_is_asked(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         await desk.connect("ann", owner="alice")
         await desk.connect("ben", owner="bob")
@@ -99,8 +100,8 @@ async def test_each_owner_is_run_alone_where_that_is_asked(tmp_path: Path) -> No
         assert await due(desk) == ["ann"]
 
 
-async def test_one_connections_failure_keeps_no_other_from_being_run(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_one_connections_failure_keeps_no_other_from_being_run(stores: Any) -> None:
+    desk = open_desk(stores.place)
 
     def refused(user: str) -> BrokerError | None:
         return BrokerAuthError("The password was changed.") if user == "ben" else None
@@ -117,8 +118,8 @@ async def test_one_connections_failure_keeps_no_other_from_being_run(tmp_path: P
         assert [type(ends[name]) for name in names] == [Done, BrokerAuthError, RuntimeError, Done]
 
 
-async def test_no_more_than_the_given_number_run_at_a_time(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_no_more_than_the_given_number_run_at_a_time(stores: Any) -> None:
+    desk = open_desk(stores.place)
     running, most = 0, 0
     three = asyncio.Barrier(3)
 
@@ -148,10 +149,10 @@ async def test_workers_that_share_a_store_run_each_connection_once(stores: Any) 
 
 
 async def test_what_is_old_is_pruned_once_an_hour_by_one_of_all_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stores: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = open_desk(tmp_path)
-    second = open_desk(tmp_path, clock=first.clock)
+    first = open_desk(stores.place)
+    second = open_desk(stores.place, clock=first.clock)
     async with first.bs, second.bs:
         pruned: list[object] = []
 
@@ -166,8 +167,8 @@ async def test_what_is_old_is_pruned_once_an_hour_by_one_of_all_processes(
         assert len(pruned) == 3
 
 
-async def test_run_due_leaves_alone_what_is_running_here(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_run_due_leaves_alone_what_is_running_here(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         inside: list[object] = []
@@ -180,8 +181,8 @@ async def test_run_due_leaves_alone_what_is_running_here(tmp_path: Path) -> None
         assert inside == [{}]
 
 
-async def test_cancelling_ends_a_sync_at_the_next_page_and_keeps_what_was_read(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_cancelling_ends_a_sync_at_the_next_page_and_keeps_what_was_read(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.pages = 5
@@ -197,8 +198,8 @@ async def test_cancelling_ends_a_sync_at_the_next_page_and_keeps_what_was_read(t
 
 
 @pytest.mark.parametrize("page", range(3))
-async def test_a_cancelled_task_leaves_nothing_that_the_next_run_can_not_mend(tmp_path: Path, page: int) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_cancelled_task_leaves_nothing_that_the_next_run_can_not_mend(stores: Any, page: int) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.pages = 3
@@ -213,16 +214,16 @@ async def test_a_cancelled_task_leaves_nothing_that_the_next_run_can_not_mend(tm
 
 
 @pytest.mark.parametrize("places", [0, -1])
-async def test_running_none_at_a_time_is_refused_and_not_waited_for(tmp_path: Path, places: int) -> None:
-    desk = open_desk(tmp_path)
+async def test_running_none_at_a_time_is_refused_and_not_waited_for(stores: Any, places: int) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         await desk.connect("ann")
         with pytest.raises(BrokerConfigError, match="concurrency"):
             await asyncio.wait_for(desk.bs.run_due(concurrency=places), 5)
 
 
-async def test_a_time_without_a_zone_is_refused_before_the_broker_is_asked(tmp_path: Path) -> None:
-    desk, naive = open_desk(tmp_path), datetime(2030, 1, 1)
+async def test_a_time_without_a_zone_is_refused_before_the_broker_is_asked(stores: Any) -> None:
+    desk, naive = open_desk(stores.place), datetime(2030, 1, 1)
     async with desk.bs:
         with pytest.raises(BrokerConfigError, match="zone"):
             await desk.bs.connect("toy", owner="alice", fields={"user": "ann"}, since=naive)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,8 +47,8 @@ async def doubt(desk: Desk, name: str) -> Deferred:
     return outcome
 
 
-async def test_a_fresh_token_that_is_refused_asks_nobody_before_the_third_time(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_fresh_token_that_is_refused_asks_nobody_before_the_third_time(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = dead_token
@@ -70,8 +70,8 @@ async def test_a_fresh_token_that_is_refused_asks_nobody_before_the_third_time(t
         assert len(desk.heard(ConnectionNeedsUser)) == 1
 
 
-async def test_one_success_withdraws_the_count(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_one_success_withdraws_the_count(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         for _ in range(3):
@@ -84,8 +84,8 @@ async def test_one_success_withdraws_the_count(tmp_path: Path) -> None:
         assert desk.heard(ConnectionNeedsUser) == desk.heard(ConnectionRecovered) == []
 
 
-async def test_the_number_of_doubts_is_a_setting(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, refusals=1)
+async def test_the_number_of_doubts_is_a_setting(stores: Any) -> None:
+    desk = open_desk(stores.place, refusals=1)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = dead_token
@@ -94,8 +94,8 @@ async def test_the_number_of_doubts_is_a_setting(tmp_path: Path) -> None:
         assert await state(desk, name) is USER
 
 
-async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = refused
@@ -114,8 +114,9 @@ async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone
         assert len(desk.heard(ConnectionNeedsUser)) == 1
 
 
-async def test_an_uncertain_one_is_probed_daily_and_withdraws_its_question_by_itself(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, refusals=1)
+@pytest.mark.long_on_postgres
+async def test_an_uncertain_one_is_probed_daily_and_withdraws_its_question_by_itself(stores: Any) -> None:
+    desk = open_desk(stores.place, refusals=1)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = dead_token
@@ -134,8 +135,8 @@ async def test_an_uncertain_one_is_probed_daily_and_withdraws_its_question_by_it
         assert len(desk.heard(ConnectionRecovered)) == 1
 
 
-async def test_connecting_again_withdraws_the_question_and_says_so_once(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_connecting_again_withdraws_the_question_and_says_so_once(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = refused
@@ -148,8 +149,8 @@ async def test_connecting_again_withdraws_the_question_and_says_so_once(tmp_path
         assert isinstance((await desk.bs.run_due())[name], Done)
 
 
-async def test_a_broker_that_is_away_proves_nothing_about_a_login(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_broker_that_is_away_proves_nothing_about_a_login(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = refused
@@ -161,14 +162,14 @@ async def test_a_broker_that_is_away_proves_nothing_about_a_login(tmp_path: Path
         assert await desk.bs.due() == ()
 
 
-async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         registry = desk.bs.registry
     heard: list[Event] = []
     async with BrokerSync.open(
-        tmp_path / "store.db",
+        stores.place,
         registry=ProviderRegistry(),
         keys=KEYS,
         settings=Settings(),
@@ -185,15 +186,15 @@ async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(
         assert known.remedy
     assert len([event for event in heard if type(event) is ConnectionNeedsOperator]) == 1
     async with BrokerSync.open(
-        tmp_path / "store.db", registry=registry, keys=KEYS, settings=Settings(), clock=desk.clock, events=heard.append
+        stores.place, registry=registry, keys=KEYS, settings=Settings(), clock=desk.clock, events=heard.append
     ) as bs:
         await bs.run_due()
         assert (await bs.connection(name)).state is ACTIVE
     assert len([event for event in heard if type(event) is ConnectionRecovered]) == 1
 
 
-async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         with pytest.raises(BrokerConfigError, match="no source"):
@@ -201,8 +202,8 @@ async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(tmp_pa
         assert await state(desk, name) is ACTIVE
 
 
-async def test_a_paused_connection_is_left_alone_until_it_is_resumed(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_paused_connection_is_left_alone_until_it_is_resumed(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         paused = await desk.bs.pause(name)
@@ -216,8 +217,8 @@ async def test_a_paused_connection_is_left_alone_until_it_is_resumed(tmp_path: P
         assert len(desk.heard(ConnectionPaused)) == len(desk.heard(ConnectionRecovered)) == 1
 
 
-async def test_a_connection_that_is_paused_while_it_is_read_stays_paused(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_a_connection_that_is_paused_while_it_is_read_stays_paused(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.pages = 3
@@ -227,8 +228,8 @@ async def test_a_connection_that_is_paused_while_it_is_read_stays_paused(tmp_pat
         assert len(desk.broker.asked) == 1
 
 
-async def test_each_run_ends_with_one_record_whatever_its_end(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path)
+async def test_each_run_ends_with_one_record_whatever_its_end(stores: Any) -> None:
+    desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await desk.bs.run(name)

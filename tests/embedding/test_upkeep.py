@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -62,8 +62,9 @@ async def live(desk: Desk, lasts: timedelta, step: timedelta = HOUR) -> None:
         await desk.bs.run_due()
 
 
-async def test_a_grant_that_lapses_in_a_day_is_kept_alive_for_weeks(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_a_grant_that_lapses_in_a_day_is_kept_alive_for_weeks(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
     desk.broker.renewal = sliding(desk, 26 * HOUR)
     async with desk.bs:
         await desk.connect("ann")
@@ -74,8 +75,9 @@ async def test_a_grant_that_lapses_in_a_day_is_kept_alive_for_weeks(tmp_path: Pa
         assert desk.broker.logins == ["ann"]
 
 
-async def test_a_grant_with_a_far_end_is_left_alone_until_it_comes_near(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(90 * DAY)), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_a_grant_with_a_far_end_is_left_alone_until_it_comes_near(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(90 * DAY)), sync_every=NEVER)
     desk.broker.renewal = sliding(desk, 90 * DAY)
     async with desk.bs:
         await desk.connect("ann")
@@ -86,8 +88,9 @@ async def test_a_grant_with_a_far_end_is_left_alone_until_it_comes_near(tmp_path
         assert desk.heard(LoginEnding) == []
 
 
-async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await live(desk, 22 * DAY)
@@ -100,8 +103,8 @@ async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(tmp_path: P
         assert "hidden" not in repr(desk.events)
 
 
-async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=impossible), sync_every=NEVER)
+async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=impossible), sync_every=NEVER)
     async with desk.bs:
         await desk.connect("ann")
         await live(desk, 31 * DAY, 6 * HOUR)
@@ -109,8 +112,9 @@ async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(tmp_pa
         assert desk.broker.logins == ["ann"], "a login would change nothing"
 
 
-async def test_a_new_login_with_a_new_end_is_told_of_again(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(5 * DAY), renewal=impossible), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_a_new_login_with_a_new_end_is_told_of_again(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(5 * DAY), renewal=impossible), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await live(desk, DAY)
@@ -123,9 +127,9 @@ async def test_a_new_login_with_a_new_end_is_told_of_again(tmp_path: Path) -> No
         assert [event.until for event in desk.heard(LoginEnding)] == [NOW + 5 * DAY, NOW + 40 * DAY]
 
 
-async def test_of_two_workers_one_looks_after_a_grant(tmp_path: Path) -> None:
+async def test_of_two_workers_one_looks_after_a_grant(stores: Any) -> None:
     broker, clock = Broker(login=ending(2 * DAY), renewal=fixed), VirtualClock()
-    one, two = (open_desk(tmp_path, broker, clock, sync_every=NEVER) for _ in range(2))
+    one, two = (open_desk(stores.place, broker, clock, sync_every=NEVER) for _ in range(2))
     async with one.bs, two.bs:
         await one.connect("ann")
         await asyncio.gather(*(desk.bs.renew_grants() for desk in (one, two) for _ in range(5)))
@@ -134,8 +138,8 @@ async def test_of_two_workers_one_looks_after_a_grant(tmp_path: Path) -> None:
         assert len(one.heard(LoginEnding) + two.heard(LoginEnding)) == 1
 
 
-async def test_a_renewal_that_fails_is_an_answer_and_is_tried_again_in_time(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+async def test_a_renewal_that_fails_is_an_answer_and_is_tried_again_in_time(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
 
     def away(_: AuthResult) -> AuthResult:
         raise BrokerUnavailableError("HTTP 503.")
@@ -152,8 +156,8 @@ async def test_a_renewal_that_fails_is_an_answer_and_is_tried_again_in_time(tmp_
         assert desk.broker.logins == ["ann", "bob"]
 
 
-async def test_a_login_whose_user_is_asked_already_is_left_alone(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=impossible), sync_every=NEVER)
+async def test_a_login_whose_user_is_asked_already_is_left_alone(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(2 * DAY), renewal=impossible), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         desk.broker.failing = lambda user: BrokerAuthError("Revoked.")
@@ -175,9 +179,10 @@ async def hold(desk: Desk, name: str, state: ConnectionState) -> None:
     assert (await desk.bs.connection(name)).state is state
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize("state", [ConnectionState.PAUSED, ConnectionState.NEEDS_OPERATOR])
-async def test_a_login_is_kept_alive_while_its_connection_is_not_synced(tmp_path: Path, state: ConnectionState) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+async def test_a_login_is_kept_alive_while_its_connection_is_not_synced(stores: Any, state: ConnectionState) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
     desk.broker.renewal = sliding(desk, 26 * HOUR)
     async with desk.bs:
         (name,) = await desk.connect("ann")
@@ -192,8 +197,9 @@ async def test_a_login_is_kept_alive_while_its_connection_is_not_synced(tmp_path
         assert desk.heard(LoginEnding) == []
 
 
-async def test_the_user_is_told_of_the_end_of_a_paused_login_by_the_time_that_is_set(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_the_user_is_told_of_the_end_of_a_paused_login_by_the_time_that_is_set(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         await desk.bs.pause(name)
@@ -205,12 +211,13 @@ async def test_the_user_is_told_of_the_end_of_a_paused_login_by_the_time_that_is
         assert desk.broker.asked == []
 
 
-async def test_the_user_is_told_of_a_login_that_nothing_can_renew_for_want_of_its_plugin(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY)), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_the_user_is_told_of_a_login_that_nothing_can_renew_for_want_of_its_plugin(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY)), sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
     bare = BrokerSync.open(
-        tmp_path / "store.db",
+        stores.place,
         registry=ProviderRegistry(),
         keys=KEYS,
         settings=desk.bs.settings,
@@ -227,9 +234,9 @@ async def test_the_user_is_told_of_a_login_that_nothing_can_renew_for_want_of_it
         assert (told.connection_id, told.until) == (name, NOW + 30 * DAY)
 
 
-async def test_a_refused_login_that_serves_a_paused_connection_too_is_left_alone(tmp_path: Path) -> None:
+async def test_a_refused_login_that_serves_a_paused_connection_too_is_left_alone(stores: Any) -> None:
     both = MANIFEST.replace('["live"]', '["live", "demo"]\none_login = true')
-    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=impossible), manifest=both, sync_every=NEVER)
+    desk = open_desk(stores.place, Broker(login=ending(2 * DAY), renewal=impossible), manifest=both, sync_every=NEVER)
     async with desk.bs:
         (name,) = await desk.connect("ann")
         paused = await desk.bs.connect("toy", owner="alice", fields={"user": "ann"}, environment="demo")
@@ -242,8 +249,8 @@ async def test_a_refused_login_that_serves_a_paused_connection_too_is_left_alone
         assert (len(desk.heard(LoginEnding)), desk.broker.renewals) == (told, renewals)
 
 
-async def test_a_call_for_one_owner_looks_after_that_owners_grants(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(2 * DAY), renewal=fixed), sync_every=NEVER)
+async def test_a_call_for_one_owner_looks_after_that_owners_grants(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(2 * DAY), renewal=fixed), sync_every=NEVER)
     async with desk.bs:
         await desk.connect("ann", owner="alice")
         await desk.connect("ann", owner="bob")
@@ -251,8 +258,9 @@ async def test_a_call_for_one_owner_looks_after_that_owners_grants(tmp_path: Pat
         assert desk.broker.renewals == 1
 
 
-async def test_the_user_is_told_once_of_an_end_that_failing_renewals_do_not_move(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, Broker(login=ending(30 * DAY)), sync_every=NEVER)
+@pytest.mark.long_on_postgres
+async def test_the_user_is_told_once_of_an_end_that_failing_renewals_do_not_move(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY)), sync_every=NEVER)
 
     def away(_: AuthResult) -> AuthResult:
         raise BrokerUnavailableError("HTTP 503.")

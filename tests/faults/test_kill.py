@@ -36,7 +36,7 @@ async def stand(
 
 
 async def test_two_workers_killed_at_any_moment_end_like_undisturbed_ones(
-    stand: Stand, stores: Any, database: str | None, sized: Callable[[str, int, int], int]
+    stand: Stand, stores: Any, database: object, sized: Callable[[str, int, int], int]
 ) -> None:
     where = "Postgres" if database else "SQLite"
     rounds = sized(f"kill -9 of two workers on the same connections of {stand.key}, {where}", 10, 100)
@@ -93,7 +93,7 @@ async def _end(worker: Process) -> int:
 
 
 async def test_nothing_of_a_worker_that_lost_its_lease_is_ever_committed(
-    stand: Stand, stores: Any, database: str | None, sized: Callable[[str, int, int], int]
+    stand: Stand, stores: Any, database: object, sized: Callable[[str, int, int], int]
 ) -> None:
     where = "Postgres" if database else "SQLite"
     rounds = sized(f"workers of {stand.key} stopped past their lease, {where}", 3, 30)

@@ -9,21 +9,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brokersync import BrokerSync
 from brokersync.errors import StoreError
 from brokersync.store.postgres import PostgresStore
-from brokersync.testing.postgres_server import ScratchPostgres, scratch_postgres
+from brokersync.testing.postgres_server import ScratchPostgres
 
 from .stand import Stand, kept
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ScratchPostgres]:
-    """A server that may be crashed."""
-    with scratch_postgres(durable=True) as running:
+def server(own_postgres: Any) -> Iterator[ScratchPostgres]:
+    with own_postgres(durable=True) as running:
         yield running
 
 

@@ -9,7 +9,7 @@ from .runs import Runs
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, stores_in: Any, database: str | None) -> Iterator[Runs]:
+def runs(tmp_path_factory: pytest.TempPathFactory, stores_in: Any, database: Any) -> Iterator[Runs]:
     made = Runs(stores_in(tmp_path_factory.mktemp("fold"), database))
     yield made
     made.close()

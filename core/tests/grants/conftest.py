@@ -1,20 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from brokersync.store import SqliteStore
+from brokersync.store import Store
 
 from .desk import Desk, login
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
+async def desk(store: Store) -> Desk:
     made = Desk(store)
     await made.connect(login())
-    yield made
-    await store.close()
+    return made

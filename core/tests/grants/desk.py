@@ -15,7 +15,7 @@ from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection
 from brokersync.sealing import Sealer
 from brokersync.secret import Secret
-from brokersync.store import SealedGrant, SqliteStore
+from brokersync.store import SealedGrant, Store
 from brokersync.types import AuthResult
 from brokersync.vault import GrantVault
 
@@ -102,7 +102,7 @@ class Broker:
 
 
 class Desk:
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store, self.clock, self.broker = store, Clock(), Broker()
         self.vault = GrantVault(store, Sealer(MasterKeys(bytes(32))))
         self.events: list[Event] = []

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 import pytest
@@ -236,10 +236,10 @@ async def test_a_renewal_that_fails_after_its_caller_gave_up_is_nobodys_warning(
     assert not desk.lock.locked()
 
 
-async def test_no_secret_stands_in_the_store_or_in_any_error(desk: Desk) -> None:
+async def test_no_secret_stands_in_the_store_or_in_any_error(desk: Desk, stores: Any) -> None:
     desk.broker.refreshes = [FRESH]
     await desk.keeper().renew(login())
-    stored = b"".join(one.read_bytes() for one in files(desk.store.path))
+    stored = await stores.content()
     assert b"paper" in stored, "the search must be able to find what stands there"
     assert not any(secret.encode() in stored for secret in HIDDEN)
     wrong = GrantVault(desk.store, Sealer(MasterKeys(bytes(range(32)))))
@@ -256,13 +256,6 @@ async def test_no_secret_stands_in_the_store_or_in_any_error(desk: Desk) -> None
         repr(desk.keeper()),
     ):
         assert not any(secret in shown for secret in HIDDEN)
-
-
-def files(path: Path) -> list[Path]:
-    """The store's file and its write-ahead log."""
-    found = [one for one in path.parent.iterdir() if one.name.startswith(path.name)]
-    assert {path.name, f"{path.name}-wal"} <= {one.name for one in found}
-    return found
 
 
 async def test_a_grant_copied_to_another_login_of_the_owner_does_not_open(desk: Desk) -> None:

@@ -18,15 +18,15 @@ from brokersync.store.postgres_run import adapted
 from brokersync.store.postgres_schema import layout_sql
 from brokersync.store.postgres_url import PostgresUrl, is_url
 from brokersync.store.schema import SCHEMA_VERSION
-from brokersync.testing.postgres_server import ScratchPostgres, scratch_postgres
+from brokersync.testing.postgres_server import ScratchPostgres
 
 from .pages import ALL, RULES, START, page, trade
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ScratchPostgres]:
+def server(own_postgres: Any) -> Iterator[ScratchPostgres]:
     """A server of this file's own, where roles may be made and the database may be anybody's."""
-    with scratch_postgres() as running:
+    with own_postgres() as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""Real processes on one file: killed at any moment, writing at once, opening a new file at once."""
+"""Real processes on one store: killed at any moment, writing at once, opening a new store at once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from brokersync.records import Span, SpanState
 from brokersync.store import SqliteStore, TradeFilter
 from brokersync.types import TimeWindow
 
-_ROUNDS = 10
 _ROWS = 7
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -27,16 +28,16 @@ _CHILD = """
 import asyncio, sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from brokersync.records import AccountKey, OpenRequest, PageCommit, Span, SpanState
-from brokersync.store import PageRules, SqliteStore
+from brokersync.store import PageRules
+from brokersync.store.place import store_at
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
 
 START, DAY = datetime(2026, 3, 2, tzinfo=UTC), timedelta(days=1)
 WHOLE = TimeWindow(START, START + 90000 * DAY)
-path, who, first, end, rows = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+place, who, first, end, rows = *sys.argv[1:3], *map(int, sys.argv[3:])
 
 def booking(name):
     return TradeBooking.of(BrokerTrade(
@@ -56,7 +57,7 @@ def page(number):
     )
 
 async def main():
-    store = SqliteStore(path)
+    store, _ = store_at(place)
     await store.open()
     known = await store.open_requests(who)
     number = int(known[0].cursor) if known else first
@@ -71,17 +72,16 @@ asyncio.run(main())
 """
 
 
-def start(path: Path, who: str, end: int, rows: int = _ROWS) -> subprocess.Popen[bytes]:
-    arguments = [str(path), who, "0", str(end), str(rows)]
+def start(place: str, who: str, end: int, rows: int = _ROWS) -> subprocess.Popen[bytes]:
+    arguments = [place, who, "0", str(end), str(rows)]
     return subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], stdout=subprocess.PIPE)
 
 
-async def whole_pages(path: Path, who: str) -> int:
+async def whole_pages(stores: Any, who: str) -> int:
     """How many pages the store holds; each must be there entirely, and nothing else."""
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    store = SqliteStore(path)
-    await store.open()
+    store = await stores.open()
+    if isinstance(store, SqliteStore):
+        assert await store._do(lambda db: db.execute("PRAGMA integrity_check").fetchall()) == [("ok",)]
     found = await store.open_requests(who)
     pages = int(found[0].cursor or 0) if found else 0
     wanted = {f"{who}-{number}-{row}" for number in range(pages) for row in range(_ROWS)}
@@ -98,11 +98,13 @@ async def whole_pages(path: Path, who: str) -> int:
     return pages
 
 
-async def test_a_process_killed_at_any_moment_leaves_entire_pages_and_a_sound_file(tmp_path: Path) -> None:
-    path, moments = tmp_path / "store.db", random.Random(20260302)
+async def test_a_process_killed_at_any_moment_leaves_entire_pages_and_a_sound_store(
+    stores: Any, database: object, sized: Callable[[str, int, int], int]
+) -> None:
+    moments = random.Random(20260302)
     pages = 0
-    for _ in range(_ROUNDS):
-        with start(path, "c", end=1_000_000) as child:
+    for _ in range(sized(f"kill -9 of a process that commits pages, {'Postgres' if database else 'SQLite'}", 6, 100)):
+        with start(stores.place, "c", end=1_000_000) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == b"ready\n"
             for _ in range(moments.randint(1, 6)):
@@ -110,16 +112,15 @@ async def test_a_process_killed_at_any_moment_leaves_entire_pages_and_a_sound_fi
             await asyncio.sleep(moments.uniform(0, 0.01))  # real time: the child commits in its own process
             child.send_signal(signal.SIGKILL)
         assert child.returncode == -signal.SIGKILL
-        now = await whole_pages(path, "c")
+        now = await whole_pages(stores, "c")
         assert now > pages
         pages = now
 
 
-async def test_two_processes_that_write_at_once_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with start(path, "one", end=40) as one, start(path, "two", end=40) as two:
-        store = SqliteStore(path)
-        await store.open()
+async def test_two_processes_that_write_at_once_lose_nothing_and_double_nothing(stores: Any) -> None:
+    place = stores.place
+    with start(place, "one", end=40) as one, start(place, "two", end=40) as two:
+        store = await stores.open()
         heard: list[str] = []
         position = 0
         deadline = time.monotonic() + 120
@@ -142,17 +143,15 @@ async def test_two_processes_that_write_at_once_lose_nothing_and_double_nothing(
     await store.close()
 
 
-async def test_processes_that_open_one_new_file_at_once_all_find_a_store(tmp_path: Path) -> None:
-    for attempt in range(3):
-        path = tmp_path / f"{attempt}.db"
-        stores = [SqliteStore(path) for _ in range(8)]
-        # each store has a connection and a thread of its own, so to SQLite they are as far apart as processes
-        await asyncio.gather(*(store.open() for store in stores))
+async def test_processes_that_open_one_new_store_at_once_all_find_it(stores: Any) -> None:
+    for _ in range(3):
+        stores.new()
+        # each has a connection of its own, so to the database they are as far apart as processes
+        opened = await asyncio.gather(*(stores.open() for _ in range(8)))
         keys = await asyncio.gather(
-            *(store.data_key("o", lambda number=number: b"%d" % number) for number, store in enumerate(stores))
+            *(store.data_key("o", lambda number=number: b"%d" % number) for number, store in enumerate(opened))
         )
         assert len(set(keys)) == 1
-        await asyncio.gather(*(store.close() for store in stores))
 
 
 async def test_opening_waits_for_another_process_that_is_making_the_same_file(tmp_path: Path) -> None:

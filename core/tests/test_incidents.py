@@ -14,7 +14,7 @@ from brokersync.incidents import BrokerHealth, Probes, after_answer, after_failu
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 PROBES = Probes(MINUTE, 15 * MINUTE, lambda: 0.0)
-CLEAN = BrokerHealth(provider="toy")
+CLEAN = BrokerHealth(provider="toy", environment="live")
 
 
 def failed(health: BrokerHealth, *names: str, of: int = 1000, now: datetime = NOW) -> BrokerHealth:

@@ -34,6 +34,7 @@ async def fill(path: Path) -> None:
     for _ in range(3):
         await store.change_health(
             "toy",
+            "live",
             NOW,
             lambda known, active, _: after_failure(
                 known, "toy-1", connections=active, reason="503", now=NOW, probes=probes
@@ -51,7 +52,7 @@ def test_status_tells_the_reason_what_to_do_and_which_broker_is_away(
     shown = capsys.readouterr().out
     assert "needs_user" in shown
     assert "toy-1: The password was changed. Connect again." in shown
-    assert "toy does not answer since 2030-01-01 12:00 UTC; it is asked again at 2030-01-01 12:01 UTC." in shown
+    assert "toy (live) does not answer since 2030-01-01 12:00 UTC; it is asked again at 2030-01-01 12:01 UTC." in shown
     status(common=Common(**common, json=True))
     facts = json.loads(capsys.readouterr().out)
     assert [one["provider"] for one in facts["incidents"]] == ["toy"]

@@ -187,8 +187,10 @@ class Desk:
     clock: VirtualClock
     events: list[Event]
 
-    async def connect(self, *users: str, owner: str = "alice") -> list[str]:
-        made = [await self.bs.connect(KEY, owner=owner, fields={"user": user}) for user in users]
+    async def connect(self, *users: str, owner: str = "alice", environment: str | None = None) -> list[str]:
+        made = [
+            await self.bs.connect(KEY, owner=owner, fields={"user": user}, environment=environment) for user in users
+        ]
         return [one.connection_id for one in made]
 
     def heard(self, kind: type[Event]) -> list[Any]:

@@ -130,4 +130,4 @@ async def test_an_incident_can_be_shown(guide: dict[str, Any]) -> None:
         desk.broker.failing = lambda _: BrokerUnavailableError("503")
         await desk.bs.run_due()
         (line,) = await guide["notice"](desk.bs)
-        assert line.startswith("toy does not answer since 2030-03-01")
+        assert line.startswith("toy (live) does not answer since 2030-03-01")

@@ -14,7 +14,7 @@ from brokersync.events import ConnectionNeedsUser, IncidentClosed, IncidentOpene
 from brokersync.plugin import BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
 from brokersync.records import ConnectionState, Deferred, Done
 
-from .broker import Desk, open_desk
+from .broker import MANIFEST, Desk, open_desk
 
 HOUR = timedelta(hours=1)
 
@@ -240,3 +240,28 @@ async def test_what_was_begun_keeps_its_place_through_an_incident(stores: Any, *
         await live(desk, hours=1)
         assert await desk.bs._store.open_requests(name) == ()
         assert len([trade async for trade in desk.bs.trades("alice")]) == 6
+
+
+@pytest.mark.parametrize("down", ["demo", "live"])
+async def test_one_environment_that_is_away_stops_no_other(stores: Any, down: str) -> None:
+    manifest = MANIFEST.replace('["live"]', '["live", "demo"]')
+    desk = open_desk(stores.place, manifest=manifest, retry=RetrySettings(attempts=1))
+    up = "live" if down == "demo" else "demo"
+    async with desk.bs:
+        waiting = await desk.connect("down 1", "down 2", "down 3", environment=down)
+        well_off = await desk.connect("up 1", "up 2", "up 3", environment=up)
+        desk.broker.failing = lambda user: away(user) if user.startswith("down") else None
+        await live(desk, hours=24)
+        (opened,) = desk.heard(IncidentOpened)
+        assert (opened.provider, opened.environment) == ("toy", down)
+        (incident,) = await desk.bs.incidents(open_only=True)
+        assert (incident.provider, incident.environment) == ("toy", down)
+        read = [await desk.bs.connection(name) for name in well_off]
+        assert all(one.last_synced_at > desk.clock.now() - 7 * HOUR for one in read)
+        obstacles = {one.connection.connection_id: one.obstacles for one in await desk.bs.outlook("alice")}
+        assert all(obstacles[name] for name in waiting)
+        assert not any(obstacles[name] for name in well_off)
+        desk.broker.failing = well
+        await live(desk, hours=1)
+        (closed,) = desk.heard(IncidentClosed)
+        assert (closed.environment, closed.kept_waiting) == (down, 2)

@@ -184,15 +184,17 @@ class ConnectionRecovered(Event):
 
 @attrs.frozen(kw_only=True)
 class IncidentOpened(Event):
-    """A whole broker is away: from now on one connection probes it, and the others wait without a request."""
+    """An environment of a broker is away: from now on one connection probes it, the others wait without a request."""
 
+    environment: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class IncidentClosed(Event):
-    """A broker answers again after `duration` and `probes`; `kept_waiting` connections are due at once."""
+    """An environment answers again after `duration` and `probes`; `kept_waiting` connections are due at once."""
 
+    environment: str
     duration: timedelta
     probes: int
     kept_waiting: int

@@ -1,4 +1,4 @@
-"""A whole broker that is away: one incident, however many connections it has. Pure."""
+"""An environment of a broker that is away: one incident, however many connections there are to it. Pure."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ _random: Callable[[], float] = secrets.SystemRandom().random
 
 @attrs.frozen(kw_only=True)
 class Incident:
-    """A time in which a broker failed for all of its connections; it is open while `closed_at` is `None`.
+    """A time in which a broker's environment failed for all connections; it is open while `closed_at` is `None`.
 
     One connection probes the broker at `probe_at`. `kept_waiting` counts the connections that were due when it closed.
     """
 
     provider: str
+    environment: str
     opened_at: datetime
     reason: str
     probe_at: datetime
@@ -38,9 +39,10 @@ class Incident:
 
 @attrs.frozen(kw_only=True)
 class BrokerHealth:
-    """What is known of a broker as a whole: which connections failed since its last answer, and the last incident."""
+    """What is known of an environment as a whole: which connections failed since its last answer, the last incident."""
 
     provider: str
+    environment: str
     failed: Mapping[str, int] = _NONE
     incident: Incident | None = None
 
@@ -68,7 +70,7 @@ class Probes:
 def after_failure(
     health: BrokerHealth, connection_id: str, *, connections: int, reason: str, now: datetime, probes: Probes
 ) -> BrokerHealth:
-    """A sync has ended without one answer; `connections` are active at the broker."""
+    """A sync has ended without one answer; `connections` to the environment are active."""
     if health.open is not None:
         probe_at = max(health.open.probe_at, now + probes.wait(health.open.probes))
         return attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=probe_at))
@@ -76,7 +78,13 @@ def after_failure(
     failed = {**health.failed, name: health.failed.get(name, 0) + 1}
     if sum(failed.values()) < _FAILURES or len(failed) < min(_CONNECTIONS, connections):
         return attrs.evolve(health, failed=failed)
-    opened = Incident(provider=health.provider, opened_at=now, reason=reason, probe_at=now + probes.wait(0))
+    opened = Incident(
+        provider=health.provider,
+        environment=health.environment,
+        opened_at=now,
+        reason=reason,
+        probe_at=now + probes.wait(0),
+    )
     return attrs.evolve(health, failed=_NONE, incident=opened)
 
 

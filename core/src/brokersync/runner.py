@@ -94,7 +94,7 @@ class Run:
         if self._connection.state is ConnectionState.PAUSED:
             await self._note_overdue()
             return self.put_off(now + self._shared.settings.sync_every, "The connection is paused by its owner.")
-        incident = (await store.broker_health(self._connection.provider)).open
+        incident = (await store.broker_health(self._connection.provider, self._connection.environment)).open
         if incident is not None and now < incident.probe_at:
             await self._note_overdue()
             return self._kept_waiting(incident)
@@ -146,9 +146,9 @@ class Run:
 
     async def _take_probe(self) -> Deferred | None:
         """Become the one connection that asks a broker that is away; else wait with the others."""
-        name, now, probes = self._connection.provider, self._shared.clock.now(), self._shared.probes
+        one, now, probes = self._connection, self._shared.clock.now(), self._shared.probes
         before, after = await self._shared.store.change_health(
-            name, now, lambda known, *_: with_probe(known, now=now, probes=probes)
+            one.provider, one.environment, now, lambda known, *_: with_probe(known, now=now, probes=probes)
         )
         self._probes = after is not None
         return self._kept_waiting(before.open) if before.open is not None and after is None else None

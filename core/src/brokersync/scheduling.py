@@ -54,18 +54,19 @@ class Scheduling(Connections):
     async def due(self, owner: str | None = None, *, now: datetime | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, whose time has come; what perishes first comes first.
 
-        Of a broker that is away it is one at most, which probes it; those that have waited are spread over a minute
-        when it is back.
+        Of a broker's environment that is away it is one at most, which probes it; those that have waited are spread
+        over a minute when it is back.
         """
         now = now or self._shared.clock.now()
-        incidents = {one.provider: one.incident for one in await self._store.broker_healths() if one.incident}
-        waits = [name for name, one in incidents.items() if one.closed_at is None and now < one.probe_at]
-        by_broker: dict[str, list[Connection]] = {}
-        for one in await self._store.due_connections(owner, now, waits):
-            by_broker.setdefault(one.provider, []).append(one)
+        healths = await self._store.broker_healths()
+        incidents = {(one.provider, one.environment): one.incident for one in healths if one.incident}
+        waits = [place for place, one in incidents.items() if one.closed_at is None and now < one.probe_at]
+        by_place: dict[tuple[str, str], list[Connection]] = {}
+        for connection in await self._store.due_connections(owner, now, waits):
+            by_place.setdefault((connection.provider, connection.environment), []).append(connection)
         ready: list[Connection] = []
-        for provider, waiting in by_broker.items():
-            ready += _ready(waiting, incidents[provider], now) if provider in incidents else waiting
+        for place, waiting in by_place.items():
+            ready += _ready(waiting, incidents[place], now) if place in incidents else waiting
         return tuple(sorted(ready, key=lambda one: self._rank(one, now)))
 
     async def run_due(
@@ -142,7 +143,7 @@ class Scheduling(Connections):
         return True
 
     async def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
-        """The times in which a whole broker was away, newest first."""
+        """The times in which a broker's environment was away for everybody, newest first."""
         return tuple(one for one in await self._store.incidents() if not open_only or one.closed_at is None)
 
     async def _in_background(self, connection: Connection, events: EventSink) -> Done | Deferred:

@@ -50,20 +50,24 @@ class Settler:
 
     async def answered(self) -> None:
         """The broker has answered, so that it is not away; said at each answer, it costs a look now and then."""
-        name, now = self._connection.provider, self._shared.clock.now()
+        one, now = self._connection, self._shared.clock.now()
         if self._answered_at is not None and now - self._answered_at < _ANSWERS_COUNT_EVERY:
             return
         self._answered_at = now
-        health = await self._shared.store.broker_health(name)
+        health = await self._shared.store.broker_health(one.provider, one.environment)
         if not health.failed and health.open is None:
             return
         before, after = await self._shared.store.change_health(
-            name, now, lambda known, _, due: after_answer(known, waiting=max(due - 1, 0), now=now)
+            one.provider,
+            one.environment,
+            now,
+            lambda known, _, due: after_answer(known, waiting=max(due - 1, 0), now=now),
         )
         if before.open is not None and after is not None and after.incident is not None:
             self._sink(
                 IncidentClosed(
-                    provider=name,
+                    provider=one.provider,
+                    environment=one.environment,
                     duration=now - before.open.opened_at,
                     probes=before.open.probes,
                     kept_waiting=after.incident.kept_waiting,
@@ -123,6 +127,7 @@ class Settler:
         one, now, probes = self._connection, self._shared.clock.now(), self._shared.probes
         before, after = await self._shared.store.change_health(
             one.provider,
+            one.environment,
             now,
             lambda known, active, _: after_failure(
                 known, one.connection_id, connections=active, reason=error.message, now=now, probes=probes
@@ -132,7 +137,7 @@ class Settler:
         if incident is None:
             return await self._postponed(error)
         if before.open is None:
-            self._sink(IncidentOpened(provider=one.provider, reason=incident.reason))
+            self._sink(IncidentOpened(provider=one.provider, environment=one.environment, reason=incident.reason))
         return await self._later(incident.probe_at + share(one.connection_id), error.message)
 
     async def _postponed(self, error: BrokerError) -> Deferred:
@@ -156,8 +161,8 @@ class Settler:
         return known.logins == self._connection.logins
 
     async def _doubted(self, error: BrokerAuthError) -> Deferred | None:
-        now, settings = self._shared.clock.now(), self._shared.settings
-        if (await self._shared.store.broker_health(self._connection.provider)).open is not None:
+        one, now, settings = self._connection, self._shared.clock.now(), self._shared.settings
+        if (await self._shared.store.broker_health(one.provider, one.environment)).open is not None:
             return await self._later(now + _FIRST_DOUBT, error.message)
 
         def rule(known: Connection) -> Connection:

@@ -97,7 +97,9 @@ async def test_a_database_of_the_layout_before_is_migrated_and_keeps_what_it_hol
     await store.close()
     await admin.execute(
         "SET search_path = brokersync; ALTER TABLE bookings DROP COLUMN as_of, DROP COLUMN told;"
-        "ALTER TABLE quarantine DROP COLUMN as_of; UPDATE store_layout SET version = 2; RESET search_path"
+        "ALTER TABLE quarantine DROP COLUMN as_of; DROP TABLE environment_health, environment_incidents;"
+        "CREATE TABLE broker_health (provider TEXT); CREATE TABLE incidents (provider TEXT);"
+        "UPDATE store_layout SET version = 2; RESET search_path"
     )
     if printed:
         await admin.execute(layout_sql("brokersync"))

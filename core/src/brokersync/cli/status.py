@@ -27,7 +27,7 @@ async def _status(common: Common) -> int:
         facts = {
             "owner": common.owner,
             "connections": [await _connection(bs, one) for one in found],
-            "incidents": await _incidents(bs, {one.connection.provider for one in found}),
+            "incidents": await _incidents(bs, {(one.connection.provider, one.connection.environment) for one in found}),
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
             "quarantined": list(await bs.quarantined(common.owner)),
@@ -47,10 +47,10 @@ async def _connection(bs: BrokerSync, outlook: Outlook) -> dict[str, Any]:
     return {**facts["connection"], "last_report": last, "obstacles": facts["obstacles"], "sources": facts["sources"]}
 
 
-async def _incidents(bs: BrokerSync, providers: set[str]) -> list[dict[str, Any]]:
+async def _incidents(bs: BrokerSync, mine: set[tuple[str, str]]) -> list[dict[str, Any]]:
     from brokersync.converter import to_json
 
-    return [to_json(one) for one in await bs.incidents(open_only=True) if one.provider in providers]
+    return [to_json(one) for one in await bs.incidents(open_only=True) if (one.provider, one.environment) in mine]
 
 
 async def _coverage(bs: BrokerSync, owner: str) -> list[dict[str, Any]]:

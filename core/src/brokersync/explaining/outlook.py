@@ -65,11 +65,12 @@ def _of_state(connection: Connection) -> list[str]:
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:
-    incident = (await shared.store.broker_health(connection.provider)).open
+    incident = (await shared.store.broker_health(connection.provider, connection.environment)).open
     if incident is None:
         return []
     since, again = f"{incident.opened_at:%Y-%m-%d %H:%M}", f"{incident.probe_at:%Y-%m-%d %H:%M}"
-    return [f"{connection.provider} does not answer since {since} UTC; it is asked again at {again} UTC."]
+    where = f"{connection.provider} ({connection.environment})"
+    return [f"{where} does not answer since {since} UTC; it is asked again at {again} UTC."]
 
 
 class _Source:

@@ -115,13 +115,16 @@ def move_connection(
     return before, after
 
 
-def due_connections(owner: str | None, now: datetime, but_not: Sequence[str]) -> Script[tuple[Connection, ...]]:
+def due_connections(
+    owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]]
+) -> Script[tuple[Connection, ...]]:
     """Those whose time has come; one that waits for nobody to help it and was never synced is due at once."""
     where, params = ("", ()) if owner is None else (" AND owner = ?", (owner,))
+    without = [f"{provider}|{environment}" for provider, environment in but_not]
     rows = yield Fetch(
         "SELECT data FROM connections WHERE (state = ? AND next_at IS NULL OR state <> ? AND next_at <= ?)"
-        f" AND provider NOT IN (??){where} ORDER BY created_at, connection_id",
-        (ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now), list(but_not), *params),
+        f" AND provider || '|' || environment NOT IN (??){where} ORDER BY created_at, connection_id",
+        (ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now), without, *params),
     )
     return tuple(_connection(row[0]) for row in rows)
 

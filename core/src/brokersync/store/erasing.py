@@ -42,8 +42,8 @@ HISTORY: Final[Mapping[str, str]] = {
     "quarantine": _OWN,
     "accounts": _OWN,
 }
-# of a broker as a whole is known that it is away, and how many connections of whomever wait for it
-NOBODYS: Final = ("store_layout", "feed_head", "broker_health", "incidents")
+# of an environment as a whole is known that it is away, and how many connections of whomever wait for it
+NOBODYS: Final = ("store_layout", "feed_head", "environment_health", "environment_incidents")
 
 # what a connection leaves behind when it ends, but for its accounts and its reports
 OF_CONNECTION: Final = ("open_requests", "finished_windows", "failing_windows", "bookmarks", "connection_accounts")

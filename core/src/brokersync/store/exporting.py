@@ -153,8 +153,8 @@ EXPORTED: Final = tuple(PARTS)
 NOT_EXPORTED: Final[Mapping[str, str]] = {
     "store_layout": "is of the store, not of an owner",
     "feed_head": "is of the store, not of an owner",
-    "broker_health": "is of a broker as a whole",
-    "incidents": "are of a broker as a whole",
+    "environment_health": "is of an environment as a whole",
+    "environment_incidents": "are of an environment as a whole",
     "reference_data": "is what brokers say of instruments, to everybody",
     "owner_keys": "opens the credentials, which do not leave",
     "leases": "says which worker is at work",

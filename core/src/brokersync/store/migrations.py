@@ -11,7 +11,7 @@ from brokersync.converter import from_json
 from brokersync.errors import StoreError
 from brokersync.store.rows import sortable
 from brokersync.store.schema import COMPATIBLE_FROM, SCHEMA_VERSION, TABLES
-from brokersync.store.sql import AddColumn, Create, Fetch, Many, Put, Script, execute, fetch_one
+from brokersync.store.sql import AddColumn, Create, Drop, Fetch, Many, Put, Script, execute, fetch_one
 
 
 def make_tables() -> Script[None]:
@@ -59,7 +59,7 @@ def _start_feed(position: int) -> Script[None]:
 
 def _to_2() -> Script[None]:
     """Layout 1 was SQLite's alone: no leases, no schedule, no failing windows, positions numbered by the database."""
-    for name in ("store_layout", "feed_head", "feed_starts", "leases", "failing_windows", "broker_health", "incidents"):
+    for name in ("store_layout", "feed_head", "feed_starts", "leases", "failing_windows"):
         yield Create(name)
     for table, column in _NEW_IN_2:
         yield AddColumn(table, column)
@@ -99,9 +99,16 @@ _NEW_IN_2: Final = (
 
 
 def _to_3() -> Script[None]:
-    """Layout 2 did not know when the broker had made what was read; of what it kept nobody knows."""
+    """Layout 2 did not know when the broker had made what was read, and of what it kept nobody knows.
+
+    Its incidents were of brokers and not of their environments; one that is open is soon found out again.
+    """
     for table, column in (("bookings", "as_of"), ("bookings", "told"), ("quarantine", "as_of")):
         yield AddColumn(table, column)
+    for table in ("broker_health", "incidents"):
+        yield Drop(table)
+    for table in ("environment_health", "environment_incidents"):
+        yield Create(table)
 
 
 _STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3}

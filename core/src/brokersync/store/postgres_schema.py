@@ -9,7 +9,7 @@ from typing import Any, Final
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.store.migrations import check_layout, make_tables, migrate
 from brokersync.store.schema import Dialect, add_column_statement, create_statements
-from brokersync.store.sql import AddColumn, Create, Put, Script
+from brokersync.store.sql import AddColumn, Create, Drop, Put, Script
 
 # the oldest layout that a Postgres database can have
 _FIRST: Final = 2
@@ -114,8 +114,10 @@ def rights(schema: str, role: str) -> list[str]:
     ]
 
 
-def definition(statement: Create | AddColumn) -> list[str]:
-    """What makes a table or a column, unless it is there."""
+def definition(statement: Create | AddColumn | Drop) -> list[str]:
+    """What makes a table or a column, unless it is there, or has a table go that is."""
+    if isinstance(statement, Drop):
+        return [f"DROP TABLE IF EXISTS {statement.table}"]
     if isinstance(statement, Create):
         return create_statements(statement.table, POSTGRES)
     text = add_column_statement(statement.table, statement.column, POSTGRES)
@@ -124,7 +126,7 @@ def definition(statement: Create | AddColumn) -> list[str]:
 
 def _written(script: Script[None]) -> Iterator[str]:
     for statement in script:
-        if isinstance(statement, Create | AddColumn):
+        if isinstance(statement, Create | AddColumn | Drop):
             yield from definition(statement)
         elif isinstance(statement, Put):
             rows = ", ".join(f"({', '.join(map(str, row))})" for row in statement.rows)

@@ -145,24 +145,31 @@ class Store(Protocol):
         """The connection before and after a pure rule; `None` when there is none of this id."""
 
     async def due_connections(
-        self, owner: str | None, now: datetime, but_not: Sequence[str] = ()
+        self, owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]] = ()
     ) -> tuple[Connection, ...]:
-        """Those whose `next_at` has come, and active ones that have none, `but_not` of these brokers; oldest first."""
+        """Those whose `next_at` has come, and active ones that have none, oldest first.
+
+        `but_not` names environments of brokers, as (provider, environment), whose connections are left out.
+        """
 
     async def overdue_connections(self, owner: str | None, now: datetime) -> tuple[Connection, ...]:
         """Those whose deadline has passed, whatever their state; the longest overdue first."""
 
     async def broker_healths(self) -> tuple[BrokerHealth, ...]:
-        """Of each broker that has failed or been away."""
+        """Of each environment of a broker that has failed or been away."""
 
-    async def broker_health(self, provider: str) -> BrokerHealth: ...
+    async def broker_health(self, provider: str, environment: str) -> BrokerHealth: ...
 
     async def change_health(
-        self, provider: str, now: datetime, rule: Callable[[BrokerHealth, int, int], BrokerHealth | None]
+        self,
+        provider: str,
+        environment: str,
+        now: datetime,
+        rule: Callable[[BrokerHealth, int, int], BrokerHealth | None],
     ) -> tuple[BrokerHealth, BrokerHealth | None]:
-        """What is known of a broker before and after a pure rule.
+        """What is known of an environment before and after a pure rule.
 
-        The rule is told how many of its connections are active, and how many of them are due; `None` changes nothing.
+        The rule is told how many connections to it are active, and how many of them are due; `None` changes nothing.
         """
 
     async def incidents(self, limit: int = 100) -> tuple[Incident, ...]:

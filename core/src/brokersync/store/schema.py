@@ -8,7 +8,7 @@ import attrs
 
 SCHEMA_VERSION: Final = 3
 # a release that knows this layout, or a later one, may go on working beside the newest
-COMPATIBLE_FROM: Final = 2
+COMPATIBLE_FROM: Final = 3
 
 
 @attrs.frozen
@@ -149,8 +149,16 @@ TABLES: Final = (
         ("provider", "environment", "name"),
         clustered=True,
     ),
-    Table("broker_health", {"provider": "text", "data": "text"}, ("provider",)),
-    Table("incidents", {"provider": "text", "opened_at": "text", "data": "text"}, ("provider", "opened_at")),
+    Table(
+        "environment_health",
+        {"provider": "text", "environment": "text", "data": "text"},
+        ("provider", "environment"),
+    ),
+    Table(
+        "environment_incidents",
+        {"provider": "text", "environment": "text", "opened_at": "text", "data": "text"},
+        ("provider", "environment", "opened_at"),
+    ),
     Table(
         "leases",
         {"name": "text", "owner": "text", "holder": "text", "fence": "int", "expires_at": "text"},

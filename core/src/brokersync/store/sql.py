@@ -80,7 +80,14 @@ class AddColumn:
     column: str
 
 
-Statement: TypeAlias = Fetch | Many | Put | NewNumbers | Create | AddColumn
+@attrs.frozen
+class Drop:
+    """A table that an older release made and this one has no use for, if it is there."""
+
+    table: str
+
+
+Statement: TypeAlias = Fetch | Many | Put | NewNumbers | Create | AddColumn | Drop
 Script: TypeAlias = Generator[Statement, list[Any], R]
 
 

@@ -135,7 +135,7 @@ class SqlStore(ABC):
         return await self._write(lambda: connections.move_connection(connection_id, rule))
 
     async def due_connections(
-        self, owner: str | None, now: datetime, but_not: Sequence[str] = ()
+        self, owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]] = ()
     ) -> tuple[Connection, ...]:
         return await self._read(lambda: connections.due_connections(owner, now, but_not))
 
@@ -145,13 +145,17 @@ class SqlStore(ABC):
     async def broker_healths(self) -> tuple[BrokerHealth, ...]:
         return await self._read(health.broker_healths)
 
-    async def broker_health(self, provider: str) -> BrokerHealth:
-        return await self._read(lambda: health.broker_health(provider))
+    async def broker_health(self, provider: str, environment: str) -> BrokerHealth:
+        return await self._read(lambda: health.broker_health(provider, environment))
 
     async def change_health(
-        self, provider: str, now: datetime, rule: Callable[[BrokerHealth, int, int], BrokerHealth | None]
+        self,
+        provider: str,
+        environment: str,
+        now: datetime,
+        rule: Callable[[BrokerHealth, int, int], BrokerHealth | None],
     ) -> tuple[BrokerHealth, BrokerHealth | None]:
-        return await self._write(lambda: health.change_health(provider, now, rule))
+        return await self._write(lambda: health.change_health(provider, environment, now, rule))
 
     async def incidents(self, limit: int = 100) -> tuple[Incident, ...]:
         return await self._read(lambda: health.incidents(limit))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from brokersync.errors import StoreError
 from brokersync.store.schema import add_column_statement, create_statements
-from brokersync.store.sql import AddColumn, Create, Fetch, NewNumbers, Put, Script, Statement
+from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, Put, Script, Statement
 from brokersync.store.sql_store import SqlStore, no_store
 from brokersync.store.sqlite_schema import SQLITE, is_made, prepare
 
@@ -168,6 +168,9 @@ def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
     if isinstance(statement, Create):
         for text in create_statements(statement.table, SQLITE):
             db.execute(text)
+        return []
+    if isinstance(statement, Drop):
+        db.execute(f"DROP TABLE IF EXISTS {statement.table}")
         return []
     if isinstance(statement, AddColumn):
         db.execute(add_column_statement(statement.table, statement.column, SQLITE))

@@ -6,20 +6,17 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.events import Event, PageCommitted
 from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, SourceScope, SourceSpec
 from brokersync.records import OpenRequest, SpanState
 from brokersync.store import Store, TradeFilter
-from brokersync.sync.commit import Occurrences, PageWriter, Target, page_rules
+from brokersync.sync.commit import PageWriter, Target, page_rules
 from brokersync.sync.plan import Ask
 from brokersync.sync.report import ReportBuilder
 from brokersync.types import (
     AssetClass,
-    BookingEffect,
     BrokerAccount,
     BrokerTrade,
     CoveredSpan,
@@ -106,54 +103,6 @@ class Desk:
     async def request(self) -> OpenRequest | None:
         found = await self.store.open_requests("c")
         return found[0] if found else None
-
-
-def test_equal_rows_without_an_id_get_a_number_each() -> None:
-    numbers = Occurrences()
-    named = [numbers.number(booking("content", synthetic=True)) for _ in range(3)]
-    assert [one.booking_id for one in named] == ["content", "content#2", "content#3"]
-    assert [one.trade.trade_id for one in named if one.trade] == ["content", "content#2", "content#3"]
-    assert [one.refs for one in named] == [("content",), ("content#2",), ("content#3",)]
-    assert numbers.seen
-
-
-def test_a_numbered_row_keeps_the_refs_and_the_key_that_are_not_its_own_name() -> None:
-    numbers = Occurrences()
-    row = attrs.evolve(booking("key", synthetic=True), booking_id="content", refs=("key", "content", "other"))
-    numbers.number(row)
-    again = numbers.number(row)
-    assert (again.booking_id, again.refs) == ("content#2", ("key", "content#2", "other"))
-    assert again.trade is not None
-    assert again.trade.trade_id == "key"
-
-
-def test_a_bare_cancel_without_an_id_is_numbered_too() -> None:
-    numbers = Occurrences()
-    cancel = TradeBooking(
-        booking_id="content", environment="live", account_id="A", effect=BookingEffect.CANCEL,
-        loose_refs=("content",), id_quality=IdQuality.SYNTHETIC,
-    )  # fmt: skip
-    assert [numbers.number(cancel).booking_id for _ in range(2)] == ["content", "content#2"]
-    assert numbers.number(cancel).loose_refs == ("content",)
-
-
-def test_rows_with_an_id_and_rows_of_other_accounts_are_not_numbered() -> None:
-    numbers = Occurrences()
-    assert numbers.number(booking("a")) == numbers.number(booking("a")) == booking("a")
-    assert not numbers.seen
-    first, other = booking("content", synthetic=True), booking("content", synthetic=True, account="B")
-    assert [numbers.number(first), numbers.number(other)] == [first, other]
-
-
-@given(st.lists(st.sampled_from("abc")))
-def test_numbering_gives_each_row_an_id_of_its_own_and_a_second_reading_the_same(contents: list[str]) -> None:
-    def read() -> list[str]:
-        numbers = Occurrences()
-        return [numbers.number(booking(content, synthetic=True)).booking_id for content in contents]
-
-    assert len(set(read())) == len(contents)
-    assert read() == read()
-    assert [one.partition("#")[0] for one in read()] == contents
 
 
 async def test_a_time_of_making_that_is_still_to_come_counts_as_none_and_is_told_once(store: Store) -> None:

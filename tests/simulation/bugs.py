@@ -25,8 +25,9 @@ from brokersync.store.feed import NewChange
 from brokersync.store.sql import Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
 from brokersync.sync import engine, proof
-from brokersync.sync.commit import Occurrences, PageWriter
+from brokersync.sync.commit import PageWriter
 from brokersync.sync.losses import LossWriter
+from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import plan_source
 from brokersync.sync.window import WindowReader
 from brokersync.types import AuthResult, BookingEffect, CoveredSpan, TradeBooking, TradePage

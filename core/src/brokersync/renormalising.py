@@ -19,7 +19,8 @@ from brokersync.records import AccountKey, ChangeCause, PageCommit
 from brokersync.shared import Shared
 from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
 from brokersync.store.rows import compact
-from brokersync.sync.commit import page_rules, renamed
+from brokersync.sync.commit import page_rules
+from brokersync.sync.occurrences import renamed
 from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking, TradePage
 
 OnDifference = Callable[[TradeDifference], None]

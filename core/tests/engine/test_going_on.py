@@ -14,6 +14,7 @@ from brokersync.errors import (
 from brokersync.events import LimitWaited
 from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.records import Deferred, Done
+from brokersync.types import TradePage, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, CrashError, crash, fill, page, problems, step
 
@@ -49,6 +50,21 @@ async def test_the_last_bookmark_of_a_finished_request_is_kept(bench: Bench) -> 
     ]
     await bench.run()
     assert await bench.store.bookmark("c", "fills", "live/A") == "two"
+
+
+async def test_equal_rows_without_an_id_stay_two_where_a_later_one_follows_a_bookmark(bench: Bench) -> None:
+    stream = [fill("1"), fill("same", named=False)]
+
+    def answer(request: TradeRequest) -> list[TradePage]:
+        begin = int(request.bookmark or 0)
+        return [page(request, *stream[begin:], bookmark=str(len(stream)))]
+
+    bench.answer = answer
+    for _ in range(3):
+        await bench.run()
+        bench.clock.moment += DAY
+        stream.append(fill("same", named=False))
+    assert await bench.ids() == ["1", "same", "same#2", "same#3"]
 
 
 async def test_no_bookmark_is_handed_to_a_request_for_older_history(bench: Bench) -> None:

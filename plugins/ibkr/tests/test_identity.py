@@ -63,6 +63,18 @@ def test_the_best_id_there_is_names_the_row_and_the_trade(
     assert booking.loose_refs == (("trade:500100",) if (trade_id or "").startswith("exec:") else ())
 
 
+def test_a_row_without_ids_that_was_booked_on_a_later_day_is_told_from_an_equal_one_by_that_day(flex: Any) -> None:
+    nameless = {"transactionID": None, "ibExecID": None, "tradeID": None, "tradeDate": "20240312"}
+    at_once, unsaid, late = (
+        flex.booking(**nameless, reportDate=day) for day in ("20240312", None, "20240314")
+    )  # fmt: skip
+    assert at_once.booking_id == unsaid.booking_id
+    assert late.booking_id == late.trade.trade_id == f"{at_once.booking_id}@2024-03-14"
+    assert late.id_quality is IdQuality.SYNTHETIC
+    named = flex.booking(reportDate="20240314", tradeDate="20240312")
+    assert named.booking_id == "tx:900100"
+
+
 def test_a_row_and_its_confirmation_know_each_other(flex: Any) -> None:
     [confirmation] = flex.bookings(flex.confirm(), section="TradeConfirms", kind="TCF")
     activity = flex.booking()

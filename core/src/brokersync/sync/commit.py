@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,13 +27,14 @@ from brokersync.records import (
     SpanState,
 )
 from brokersync.store import PageRules, Store
-from brokersync.sync.doubts import is_to_come, not_made_yet, rows_missing
+from brokersync.sync.doubts import is_to_come, named_alike, not_made_yet, rows_missing
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover, subtract
+from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import BrokerAccount, CoveredSpan, IdQuality, TimeWindow, TradeBooking, TradePage
+from brokersync.types import BrokerAccount, CoveredSpan, TimeWindow, TradePage
 
 # a broker that has nothing for days this old will not have it later either
 _SETTLED = timedelta(days=10)
@@ -44,35 +44,6 @@ def page_rules(manifest: Manifest) -> PageRules:
     """The rules by which a store folds and covers this broker's pages."""
     ranks = {source.name: source.precedence for source in manifest.sources}
     return PageRules(fold=fold, cover=cover, precedence=lambda source: ranks.get(source, 0))
-
-
-class Occurrences:
-    """Numbers rows that the broker gave no id and that are equal, so that two equal fills stay two.
-
-    The numbers hold within one whole reading of a span; `seen` says that a reading can not be resumed halfway.
-    """
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str, str]] = Counter()
-        self.seen = False
-
-    def number(self, booking: TradeBooking) -> TradeBooking:
-        """The booking under an id of its own."""
-        if booking.id_quality is not IdQuality.SYNTHETIC:
-            return booking
-        self.seen = True
-        key = (booking.environment, booking.account_id, booking.booking_id)
-        self._counts[key] += 1
-        return booking if self._counts[key] == 1 else renamed(booking, f"{booking.booking_id}#{self._counts[key]}")
-
-
-def renamed(booking: TradeBooking, name: str) -> TradeBooking:
-    """The booking under another id, also where its id is that of its trade."""
-    old, trade = booking.booking_id, booking.trade
-    if trade is not None and trade.trade_id == old:
-        trade = attrs.evolve(trade, trade_id=name)
-    refs = tuple(name if ref == old else ref for ref in booking.refs)
-    return attrs.evolve(booking, booking_id=name, trade=trade, refs=refs)
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +119,7 @@ class PageWriter:
                 next_request=following,
                 ends_request=not going_on,
                 finished=self._ask.window if self._ask and not going_on else None,
-                bookmark=None if going_on or not await self._is_whole(spans) else self._bookmark,
+                bookmark=self._bookmark if not going_on and await self._is_whole(spans) else None,
             ),
             self._rules,
         )
@@ -157,6 +128,8 @@ class PageWriter:
         self._report.page(page, outcome)
         if page.rows not in (None, page.disposed):
             self._report.problem(rows_missing(page, self._manifest), source=self._reading.source.name)
+        if self._occurrences.takes_confused():
+            self._report.problem(named_alike(self._manifest), source=self._reading.source.name)
         self._events(self._committed(page, outcome))
         return outcome
 
@@ -264,9 +237,11 @@ class PageWriter:
         return [(self._key(covered.environment, covered.account_id), span) for span in spans]
 
     async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]]) -> bool:
-        """Whether nothing is missing before the bookmark: only what follows it will be read."""
+        """Whether nothing is missing before the bookmark, nor needed once more: only what follows it will be read."""
         if self._bookmark is None or self._ask is None:
             return True
+        if self._occurrences.seen:
+            return False
         known = await self._store.spans(self._target.owner, self._target.provider, self._ask.source.name)
         for account in self._ask.accounts:
             key = self._key(account.environment, account.account_id)

@@ -23,6 +23,17 @@ def rows_missing(page: TradePage, manifest: Manifest) -> BrokerPluginError:
     )
 
 
+def named_alike(manifest: Manifest) -> BrokerPluginError:
+    """Rows of different times under one id made from their content."""
+    return BrokerPluginError(
+        f"The plugin names rows of {manifest.display_name} alike that were traded at different times.",
+        remedy="Report it to the plugin's authors: an id made from a row's content holds the time of the trade.",
+        provider=manifest.key,
+        operation="get_trades",
+        report_to=manifest.support,
+    )
+
+
 def is_to_come(made: datetime, now: datetime) -> bool:
     """Whether nothing can have been made then: it would stand above all that the broker tells later."""
     return made > now + _CLOCKS_DIFFER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import NamedTuple
@@ -26,6 +26,11 @@ class RowIds(NamedTuple):
     loose_refs: tuple[str, ...]
     order: tuple[int, ...]
     quality: IdQuality
+
+    def booked_on(self, day: date) -> RowIds:
+        """The ids of a row that its content alone does not place: equal ones of other days stand in other windows."""
+        name = f"{self.booking_id}@{day.isoformat()}"
+        return self._replace(booking_id=name, trade_id=name if self.trade_id == self.booking_id else self.trade_id)
 
 
 class Content(NamedTuple):

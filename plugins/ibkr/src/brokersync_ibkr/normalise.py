@@ -13,6 +13,7 @@ from brokersync.plugin import (
     FeeKind,
     FeesMode,
     FeesState,
+    IdQuality,
     Instrument,
     PositionEffect,
     PriceUnit,
@@ -83,6 +84,8 @@ class Normaliser:
         quantity, price = _amount(fields, "quantity", kind), _amount(fields, "tradePrice", kind)
         content = Content(place.account_id, instrument.broker_id or instrument.symbol, moment.at, quantity, price)
         ids = ids_of(fields, kind, content)
+        if ids.quality is IdQuality.SYNTHETIC and (late := self._booked_late(fields, moment)) is not None:
+            ids = ids.booked_on(late)
         fees = _fees(fields, instrument.currency, place)
         trade = None if kind.cancels else self._trade(fields, place, kind, moment, instrument, content, ids, fees)
         return TradeBooking(
@@ -163,6 +166,15 @@ class Normaliser:
             return self._dates.day(text)
         except ValueError:
             raise RowError("tradeDate is no date") from None
+
+    def _booked_late(self, fields: Mapping[str, str], moment: Moment) -> date | None:
+        """The day of booking of a row that was not booked on the day of its trade."""
+        text = text_of(fields, "reportDate")
+        try:
+            booked = self._dates.day(text) if text else None
+        except ValueError:
+            raise RowError("reportDate is no date") from None
+        return None if booked == (self._trade_date(fields, moment) or moment.day) else booked
 
     def _codes(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         text = text_of(fields, "notes")

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokersync.converter import from_json, to_json
-from brokersync.incidents import BrokerHealth, Probes, after_answer, after_failure, share, with_probe
+from brokersync.incidents import (
+    BrokerHealth,
+    Probes,
+    Standing,
+    after_answer,
+    after_failure,
+    after_refusal,
+    in_vain_since,
+    share,
+    with_probe,
+)
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -101,3 +111,55 @@ def test_what_is_kept_names_no_connection_and_comes_back_from_the_store() -> Non
     for health in (failed(CLEAN, "conn-1", "conn-2"), failed(CLEAN, "conn-1", "conn-2", "conn-3")):
         assert "conn-" not in str(to_json(health))
         assert from_json(to_json(health), BrokerHealth) == health
+
+
+DAY = timedelta(days=1)
+
+
+def refused(health: BrokerHealth, number: int = 1, read: int = 0, now: datetime = NOW) -> BrokerHealth:
+    return after_refusal(health, Standing(refused=number, read=read), reason="401", now=now, probes=PROBES)
+
+
+@pytest.mark.parametrize(
+    ("number", "read", "opens"),
+    [(4, 0, False), (5, 0, True), (5, 4, True), (5, 5, False), (49, 1, True), (3, 300, False), (50, 300, False)],
+)
+def test_refusals_of_a_handful_open_one_when_they_are_most_of_what_was_tried(
+    number: int, read: int, *, opens: bool
+) -> None:
+    health = refused(CLEAN, number, read)
+    assert (health.open is not None) is opens
+    if not opens:
+        assert health == CLEAN
+
+
+def test_a_broker_that_is_away_and_then_refuses_goes_on_being_one_incident() -> None:
+    health = refused(failed(CLEAN, "a", "b", "c"), now=NOW + 2 * DAY)
+    assert health.open is not None
+    assert (health.open.what, health.open.refused_since) == ("refuses everybody", NOW + 2 * DAY)
+    again = failed(health, "a", now=NOW + 2 * DAY + MINUTE).open
+    assert again is not None
+    assert (again.what, again.refused_since) == ("does not answer", None)
+
+
+def test_what_refuses_everybody_for_a_day_means_it_until_it_answers() -> None:
+    health = refused(CLEAN, 5)
+    almost = refused(health, now=NOW + DAY - MINUTE)
+    assert almost.open is not None
+    meant = refused(almost, now=NOW + DAY)
+    assert meant.open is None
+    assert meant.incident is not None
+    assert meant.incident.closed_at == NOW + DAY
+    assert refused(meant, 50, now=NOW + DAY) == meant
+    assert refused(after_answer(meant, waiting=0, now=NOW + DAY), 5, now=NOW + 2 * DAY).open is not None
+
+
+def test_only_an_answer_proves_that_logins_were_doubted_in_vain() -> None:
+    opened = refused(CLEAN, 5)
+    meant = refused(opened, now=NOW + DAY)
+    answered = after_answer(opened, waiting=0, now=NOW + MINUTE)
+    assert [in_vain_since(*pair) for pair in ((CLEAN, opened), (opened, meant), (answered, answered))] == [None] * 3
+    assert in_vain_since(opened, answered) == NOW - timedelta(hours=2)
+    assert in_vain_since(meant, after_answer(meant, waiting=0, now=NOW + 2 * DAY)) == NOW - timedelta(hours=2)
+    away = failed(CLEAN, "a", "b", "c")
+    assert in_vain_since(away, after_answer(away, waiting=0, now=NOW + MINUTE)) == NOW - timedelta(hours=2)

@@ -36,8 +36,8 @@ async def fill(path: Path) -> None:
             "toy",
             "live",
             NOW,
-            lambda known, active, _: after_failure(
-                known, "toy-1", connections=active, reason="503", now=NOW, probes=probes
+            lambda known, standing: after_failure(
+                known, "toy-1", connections=standing.active, reason="503", now=NOW, probes=probes
             ),
         )
     await store.close()

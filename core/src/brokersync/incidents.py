@@ -11,8 +11,12 @@ from types import MappingProxyType
 import attrs
 
 _NONE: Mapping[str, int] = MappingProxyType({})
+LATELY = timedelta(hours=2)
+
 _FAILURES = 3
 _CONNECTIONS = 3
+_HANDFUL = 5
+_MEANS_IT_AFTER = timedelta(days=1)
 _JITTER = 0.2
 _MARK = 12
 _SPREAD = timedelta(minutes=1)
@@ -25,6 +29,7 @@ class Incident:
     """A time in which a broker's environment failed for all connections; it is open while `closed_at` is `None`.
 
     One connection probes the broker at `probe_at`. `kept_waiting` counts the connections that were due when it closed.
+    `refused_since` is set while the broker answers, but with a refusal of every login.
     """
 
     provider: str
@@ -35,16 +40,40 @@ class Incident:
     probes: int = 0
     closed_at: datetime | None = None
     kept_waiting: int = 0
+    refused_since: datetime | None = None
+
+    @property
+    def what(self) -> str:
+        """What the broker does, for a sentence."""
+        return "does not answer" if self.refused_since is None else "refuses everybody"
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """How the connections to an environment stand: how many are active, how many of these are due.
+
+    Of `refused` ones a fresh token was refused for the first time lately, and since the first of those `read` ones were
+    synced.
+    """
+
+    active: int = 0
+    due: int = 0
+    refused: int = 0
+    read: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class BrokerHealth:
-    """What is known of an environment as a whole: which connections failed since its last answer, the last incident."""
+    """What is known of an environment as a whole: which connections failed since its last answer, the last incident.
+
+    One that `means_it` has refused every login for so long that each refusal counts, until it answers one.
+    """
 
     provider: str
     environment: str
     failed: Mapping[str, int] = _NONE
     incident: Incident | None = None
+    means_it: bool = False
 
     @property
     def open(self) -> Incident | None:
@@ -73,25 +102,56 @@ def after_failure(
     """A sync has ended without one answer; `connections` to the environment are active."""
     if health.open is not None:
         probe_at = max(health.open.probe_at, now + probes.wait(health.open.probes))
-        return attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=probe_at))
+        return attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=probe_at, refused_since=None))
     name = _mark(connection_id)
     failed = {**health.failed, name: health.failed.get(name, 0) + 1}
     if sum(failed.values()) < _FAILURES or len(failed) < min(_CONNECTIONS, connections):
         return attrs.evolve(health, failed=failed)
-    opened = Incident(
-        provider=health.provider,
-        environment=health.environment,
-        opened_at=now,
-        reason=reason,
-        probe_at=now + probes.wait(0),
-    )
-    return attrs.evolve(health, failed=_NONE, incident=opened)
+    return _opened(health, reason, now, probes)
+
+
+def after_refusal(
+    health: BrokerHealth, standing: Standing, *, reason: str, now: datetime, probes: Probes
+) -> BrokerHealth:
+    """A fresh token was refused, which `standing` knows of; what is open afterwards is no fault of that login.
+
+    Refusals of many logins, most of those tried, are one incident. A broker that goes on refusing for a day means it.
+    """
+    if (known := health.open) is not None:
+        since = known.refused_since or now
+        if now - since < _MEANS_IT_AFTER:
+            return attrs.evolve(health, incident=attrs.evolve(known, refused_since=since))
+        closed = attrs.evolve(known, closed_at=now, kept_waiting=max(standing.due - 1, 0), refused_since=since)
+        return attrs.evolve(health, incident=closed, means_it=True)
+    if health.means_it or standing.refused < _HANDFUL or standing.refused <= standing.read:
+        return health
+    return _opened(health, f"Many logins are refused at once: {reason}", now, probes, refused_since=now)
 
 
 def after_answer(health: BrokerHealth, *, waiting: int, now: datetime) -> BrokerHealth:
     """The broker has answered; `waiting` connections were due."""
     incident = health.open and attrs.evolve(health.open, closed_at=now, kept_waiting=waiting)
-    return attrs.evolve(health, failed=_NONE, incident=incident or health.incident)
+    return attrs.evolve(health, failed=_NONE, incident=incident or health.incident, means_it=False)
+
+
+def in_vain_since(before: BrokerHealth, after: BrokerHealth) -> datetime | None:
+    """Since when logins were doubted for nothing, where an answer has just proved that; else `None`."""
+    was, answers = before.open is not None or before.means_it, after.open is None and not after.means_it
+    return before.incident.opened_at - LATELY if was and answers and before.incident is not None else None
+
+
+def _opened(
+    health: BrokerHealth, reason: str, now: datetime, probes: Probes, *, refused_since: datetime | None = None
+) -> BrokerHealth:
+    incident = Incident(
+        provider=health.provider,
+        environment=health.environment,
+        opened_at=now,
+        reason=reason,
+        probe_at=now + probes.wait(0),
+        refused_since=refused_since,
+    )
+    return attrs.evolve(health, failed=_NONE, incident=incident)
 
 
 def with_probe(health: BrokerHealth, *, now: datetime, probes: Probes) -> BrokerHealth | None:

@@ -61,8 +61,8 @@ class Connection:
 
     `reason` says why it is in its `state`, and `remedy` what may be done. `next_at` is when it is to be synced next,
     and `deadline` until when, before history that vanishes is lost. `refusals` counts the fresh tokens refused in a
-    row, `failures` the syncs in a row that got no answer, `logins` how often its user logged in again. With
-    `one_login` the grant serves the broker's other environments too.
+    row since `doubted_since`, `failures` the syncs in a row that got no answer, `logins` how often its user logged in
+    again. With `one_login` the grant serves the broker's other environments too.
     """
 
     connection_id: str
@@ -80,6 +80,7 @@ class Connection:
     next_at: datetime | None = None
     deadline: datetime | None = None
     refusals: int = 0
+    doubted_since: datetime | None = None
     failures: int = 0
     one_login: bool = False
     logins: int = 0

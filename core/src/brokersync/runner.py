@@ -155,7 +155,7 @@ class Run:
 
     def _kept_waiting(self, incident: Incident) -> Deferred:
         spread = share(self._connection.connection_id)
-        return self.put_off(incident.probe_at + spread, f"The broker is away: {incident.reason}")
+        return self.put_off(incident.probe_at + spread, f"The broker {incident.what}: {incident.reason}")
 
     def put_off(self, until: datetime, reason: str) -> Deferred:
         """The answer of a run that has come no further than this."""

@@ -20,7 +20,7 @@ from brokersync.events import (
     IncidentClosed,
     IncidentOpened,
 )
-from brokersync.incidents import after_answer, after_failure, share
+from brokersync.incidents import BrokerHealth, Incident, after_answer, after_failure, after_refusal, share
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.shared import Shared
@@ -55,20 +55,27 @@ class Settler:
             return
         self._answered_at = now
         health = await self._shared.store.broker_health(one.provider, one.environment)
-        if not health.failed and health.open is None:
+        if not health.failed and health.open is None and not health.means_it:
             return
         before, after = await self._shared.store.change_health(
             one.provider,
             one.environment,
             now,
-            lambda known, _, due: after_answer(known, waiting=max(due - 1, 0), now=now),
+            lambda known, standing: after_answer(known, waiting=max(standing.due - 1, 0), now=now),
         )
-        if before.open is not None and after is not None and after.incident is not None:
+        self._tell_of_incidents(before, after)
+
+    def _tell_of_incidents(self, before: BrokerHealth, after: BrokerHealth | None) -> None:
+        names = {"provider": before.provider, "environment": before.environment}
+        if after is None or after.incident is None:
+            return
+        if before.open is None and after.open is not None:
+            self._sink(IncidentOpened(**names, reason=after.open.reason))
+        elif before.open is not None and after.incident.closed_at is not None:
             self._sink(
                 IncidentClosed(
-                    provider=one.provider,
-                    environment=one.environment,
-                    duration=now - before.open.opened_at,
+                    **names,
+                    duration=after.incident.closed_at - before.open.opened_at,
                     probes=before.open.probes,
                     kept_waiting=after.incident.kept_waiting,
                 )
@@ -129,15 +136,14 @@ class Settler:
             one.provider,
             one.environment,
             now,
-            lambda known, active, _: after_failure(
-                known, one.connection_id, connections=active, reason=error.message, now=now, probes=probes
+            lambda known, standing: after_failure(
+                known, one.connection_id, connections=standing.active, reason=error.message, now=now, probes=probes
             ),
         )
         incident = after.open if after is not None else before.open
         if incident is None:
             return await self._postponed(error)
-        if before.open is None:
-            self._sink(IncidentOpened(provider=one.provider, environment=one.environment, reason=incident.reason))
+        self._tell_of_incidents(before, after)
         return await self._later(incident.probe_at + share(one.connection_id), error.message)
 
     async def _postponed(self, error: BrokerError) -> Deferred:
@@ -149,7 +155,7 @@ class Settler:
         return await self._later(until, error.message)
 
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
-        refused = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None)
+        refused = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None, doubted_since=None)
         after = await self._move(lambda known: refused(known) if self._is_this_login(known) else known)
         if after is not None and not self._is_this_login(after):
             return await self._later(self._shared.clock.now(), "The user has logged in again meanwhile.")
@@ -161,9 +167,11 @@ class Settler:
         return known.logins == self._connection.logins
 
     async def _doubted(self, error: BrokerAuthError) -> Deferred | None:
-        one, now, settings = self._connection, self._shared.clock.now(), self._shared.settings
-        if (await self._shared.store.broker_health(one.provider, one.environment)).open is not None:
-            return await self._later(now + _FIRST_DOUBT, error.message)
+        now, settings = self._shared.clock.now(), self._shared.settings
+        await self._move(lambda known: self._in_doubt(known, now))
+        if (incident := await self._refused_for_all(error, now)) is not None:
+            spread = share(self._connection.connection_id)
+            return await self._later(max(now + _FIRST_DOUBT, incident.probe_at + spread), error.message)
 
         def rule(known: Connection) -> Connection:
             if not self._is_this_login(known):
@@ -180,6 +188,23 @@ class Settler:
             return await self._later(after.next_at, error.message)
         await self._log(self._built(), synced=False)
         return None
+
+    def _in_doubt(self, known: Connection, now: datetime) -> Connection:
+        if known.state is ConnectionState.PAUSED or known.doubted_since is not None or not self._is_this_login(known):
+            return known
+        return attrs.evolve(known, doubted_since=now)
+
+    async def _refused_for_all(self, error: BrokerAuthError, now: datetime) -> Incident | None:
+        """The incident that a refusal is part of; `None` where it is this login's own."""
+        one, probes = self._connection, self._shared.probes
+        before, after = await self._shared.store.change_health(
+            one.provider,
+            one.environment,
+            now,
+            lambda known, standing: after_refusal(known, standing, reason=error.message, now=now, probes=probes),
+        )
+        self._tell_of_incidents(before, after)
+        return (after or before).open
 
     async def _misconfigured(self, error: BrokerConfigError) -> None:
         """What the user's own stored fields lack, only the user can give."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.incidents import BrokerHealth, Probes, after_answer, after_failure, with_probe
+from brokersync.incidents import BrokerHealth, Probes, Standing, after_answer, after_failure, after_refusal, with_probe
 from brokersync.records import Connection, ConnectionState
 from brokersync.states import Cause, moved
 from brokersync.store import SealedGrant, Store
 
 from .pages import START
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 PROBES = Probes(MINUTE, 15 * MINUTE)
 
 
@@ -39,8 +39,8 @@ async def add(store: Store, *connections: Connection) -> None:
 
 
 async def fail(store: Store, name: str) -> BrokerHealth | None:
-    def rule(known: BrokerHealth, active: int, _: int) -> BrokerHealth:
-        return after_failure(known, name, connections=active, reason="503", now=START, probes=PROBES)
+    def rule(known: BrokerHealth, standing: Standing) -> BrokerHealth:
+        return after_failure(known, name, connections=standing.active, reason="503", now=START, probes=PROBES)
 
     return (await store.change_health("toy", "live", START, rule))[1]
 
@@ -62,7 +62,7 @@ async def test_of_many_who_want_to_probe_one_does(store: Store) -> None:
     now = START + MINUTE
     changes = await asyncio.gather(
         *(
-            store.change_health("toy", "live", now, lambda known, *_: with_probe(known, now=now, probes=PROBES))
+            store.change_health("toy", "live", now, lambda known, _: with_probe(known, now=now, probes=PROBES))
             for _ in "12345"
         )
     )
@@ -81,10 +81,63 @@ async def test_a_closed_incident_knows_who_waited_and_stays_on_record(store: Sto
     )
     for name in ("overdue", "not-yet", "never-synced"):
         await fail(store, name)
-    await store.change_health("toy", "live", later, lambda known, _, due: after_answer(known, waiting=due, now=later))
+    await store.change_health(
+        "toy", "live", later, lambda known, standing: after_answer(known, waiting=standing.due, now=later)
+    )
     (closed,) = await store.incidents()
     assert (closed.closed_at, closed.kept_waiting) == (later, 2)
     assert (await store.broker_health("toy", "live")).open is None
+
+
+async def standing_at(store: Store, now: datetime) -> Standing:
+    seen = []
+    await store.change_health("toy", "live", now, lambda _, standing: seen.append(standing))
+    return seen[0]
+
+
+async def test_refusals_count_that_began_lately_against_what_was_read_since_the_first(store: Store) -> None:
+    now = START + 5 * HOUR
+    await add(
+        store,
+        connection("doubted", doubted_since=now - 20 * MINUTE, refusals=1),
+        connection("asked", doubted_since=now - 10 * MINUTE, state=ConnectionState.NEEDS_USER),
+        connection("doubted-for-long", doubted_since=now - 3 * HOUR, last_synced_at=now),
+        in_demo(connection("doubted-elsewhere", doubted_since=now)),
+        connection("read", last_synced_at=now - 15 * MINUTE),
+        connection("read-before", last_synced_at=now - 25 * MINUTE),
+    )
+    standing = await standing_at(store, now)
+    assert (standing.refused, standing.read) == (2, 1)
+    for _ in range(3):
+        await fail(store, "read")
+        await fail(store, "read-before")
+        await fail(store, "asked")
+    ended = now - 15 * MINUTE
+    await store.change_health("toy", "live", ended, lambda known, _: after_answer(known, waiting=0, now=ended))
+    assert (await standing_at(store, now)).refused == 1, "what was doubted before it ended is no other incident"
+
+
+async def test_an_answer_has_those_tried_again_who_were_asked_in_vain(store: Store) -> None:
+    now, asks = START + 5 * HOUR, {"state": ConnectionState.NEEDS_USER}
+    await add(
+        store,
+        *(connection(f"doubted-{number}", doubted_since=now - 20 * MINUTE) for number in range(4)),
+        connection("asked-in-vain", doubted_since=now - 30 * MINUTE, next_at=now + 9 * HOUR, **asks),
+        connection("asked-long-ago", doubted_since=now - 9 * HOUR, next_at=now + 9 * HOUR, **asks),
+        connection("asked-for-sure", **asks),
+        in_demo(connection("asked-elsewhere", doubted_since=now, next_at=now + 9 * HOUR, **asks)),
+    )
+    await store.change_health(
+        "toy", "live", now, lambda known, it: after_refusal(known, it, reason="401", now=now, probes=PROBES)
+    )
+    assert (await store.broker_health("toy", "live")).open is not None
+    later = now + MINUTE
+    await store.change_health("toy", "live", later, lambda known, _: after_answer(known, waiting=0, now=later))
+    due = {one.connection_id: one.next_at for one in await store.connections() if one.connection_id.startswith("asked")}
+    waits = now + 9 * HOUR
+    assert due == {
+        "asked-in-vain": later, "asked-long-ago": waits, "asked-for-sure": None, "asked-elsewhere": waits,
+    }  # fmt: skip
 
 
 async def test_what_is_due_is_what_its_state_and_time_say(store: Store) -> None:

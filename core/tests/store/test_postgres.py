@@ -98,6 +98,7 @@ async def test_a_database_of_the_layout_before_is_migrated_and_keeps_what_it_hol
     await admin.execute(
         "SET search_path = brokersync; ALTER TABLE bookings DROP COLUMN as_of, DROP COLUMN told;"
         "ALTER TABLE quarantine DROP COLUMN as_of; DROP TABLE environment_health, environment_incidents;"
+        "ALTER TABLE connections DROP COLUMN last_synced_at, DROP COLUMN doubted_since;"
         "CREATE TABLE broker_health (provider TEXT); CREATE TABLE incidents (provider TEXT);"
         "UPDATE store_layout SET version = 2; RESET search_path"
     )

@@ -70,7 +70,7 @@ async def _of_broker(shared: Shared, connection: Connection) -> list[str]:
         return []
     since, again = f"{incident.opened_at:%Y-%m-%d %H:%M}", f"{incident.probe_at:%Y-%m-%d %H:%M}"
     where = f"{connection.provider} ({connection.environment})"
-    return [f"{where} does not answer since {since} UTC; it is asked again at {again} UTC."]
+    return [f"{where} {incident.what} since {since} UTC; it is asked again at {again} UTC."]
 
 
 class _Source:

@@ -17,7 +17,8 @@ from brokersync.store.protocol import SealedGrant
 from brokersync.store.rows import compact, optional_text, sortable
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
-_CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", "next_at", "deadline")
+_MOMENTS = ("next_at", "deadline", "last_synced_at", "doubted_since")
+_CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", *_MOMENTS)
 
 _ASKING = (ConnectionState.NEEDS_USER, ConnectionState.NEEDS_OPERATOR)
 
@@ -65,7 +66,7 @@ def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Con
     for one in (_connection(row[0]) for row in rows):
         if one.grant_environment != grant.environment:
             continue
-        one = attrs.evolve(one, logins=one.logins + 1, refusals=0)
+        one = attrs.evolve(one, logins=one.logins + 1, refusals=0, doubted_since=None)
         if one.state in _ASKING:
             one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)
             recovered.append(one)
@@ -115,6 +116,17 @@ def move_connection(
     return before, after
 
 
+def due_again(provider: str, environment: str, doubted_since: datetime, now: datetime) -> Script[None]:
+    """Those whose user is asked for a doubt that came up since then are tried again, from now on."""
+    rows = yield Fetch(
+        "SELECT data FROM connections WHERE provider = ? AND environment = ? AND doubted_since > ? AND state = ?"
+        " ORDER BY connection_id {for_update}",
+        (provider, environment, sortable(doubted_since), ConnectionState.NEEDS_USER.value),
+    )
+    for one in (_connection(row[0]) for row in rows):
+        yield from _store(attrs.evolve(one, next_at=now))
+
+
 def due_connections(
     owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]]
 ) -> Script[tuple[Connection, ...]]:
@@ -141,22 +153,21 @@ def overdue_connections(owner: str | None, now: datetime) -> Script[tuple[Connec
 
 def _store(connection: Connection) -> Script[None]:
     yield from execute(
-        "UPDATE connections SET data = ?, state = ?, next_at = ?, deadline = ? WHERE connection_id = ?",
-        *(
-            compact(connection),
-            connection.state.value,
-            optional_text(connection.next_at),
-            optional_text(connection.deadline),
-        ),
-        connection.connection_id,
+        f"UPDATE connections SET data = ?, state = ?, {', '.join(f'{name} = ?' for name in _MOMENTS)}"
+        " WHERE connection_id = ?",
+        *(compact(connection), connection.state.value, *_moments(connection), connection.connection_id),
     )
 
 
 def _values(one: Connection) -> tuple[Any, ...]:
     return (
         one.connection_id, one.owner, one.provider, one.environment, one.identity, compact(one), one.state.value,
-        sortable(one.created_at), optional_text(one.next_at), optional_text(one.deadline),
+        sortable(one.created_at), *_moments(one),
     )  # fmt: skip
+
+
+def _moments(one: Connection) -> tuple[str | None, ...]:
+    return tuple(optional_text(getattr(one, name)) for name in _MOMENTS)
 
 
 def _connection(data: str) -> Connection:

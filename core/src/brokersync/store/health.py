@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from brokersync.converter import from_json
-from brokersync.incidents import BrokerHealth, Incident
+from brokersync.incidents import LATELY, BrokerHealth, Incident, Standing, in_vain_since
 from brokersync.records import ConnectionState
+from brokersync.store.connections import due_again
 from brokersync.store.rows import compact, sortable
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _ENOUGH_TO_COUNT = 100
-
-
 _THIS: Final = "provider = ? AND environment = ?"
 
 
@@ -33,9 +32,9 @@ def change_health(
     provider: str,
     environment: str,
     now: datetime,
-    rule: Callable[[BrokerHealth, int, int], BrokerHealth | None],
+    rule: Callable[[BrokerHealth, Standing], BrokerHealth | None],
 ) -> Script[tuple[BrokerHealth, BrokerHealth | None]]:
-    """What is known of an environment before and after `rule`, told how many connections to it are active, and due."""
+    """What is known of an environment before and after `rule`, which is told how the connections to it stand."""
     clean = compact(BrokerHealth(provider=provider, environment=environment))
     key = ("provider", "environment")
     yield Put("environment_health", (*key, "data"), [(provider, environment, clean)], key=key)
@@ -43,22 +42,44 @@ def change_health(
         f"SELECT data FROM environment_health WHERE {_THIS} {{for_update}}", provider, environment
     )
     before = _health(row[0])
-    active = yield from fetch_one(
-        f"SELECT count(*) FROM (SELECT 1 FROM connections WHERE {_THIS} AND state = ? LIMIT ?) AS few",
-        *(provider, environment, ConnectionState.ACTIVE.value, _ENOUGH_TO_COUNT),
-    )
-    due = yield from fetch_one(
-        f"SELECT count(*) FROM connections WHERE {_THIS} AND state = ? AND (next_at IS NULL OR next_at <= ?)",
-        *(provider, environment, ConnectionState.ACTIVE.value, sortable(now)),
-    )
-    after = rule(before, int(active[0]), int(due[0]))
+    after = rule(before, (yield from _standing(before, now)))
     if after is None or after == before:
         return before, after
     yield from execute(f"UPDATE environment_health SET data = ? WHERE {_THIS}", compact(after), provider, environment)
     if after.incident is not None:
         row = (provider, environment, sortable(after.incident.opened_at), compact(after.incident))
         yield Put("environment_incidents", (*key, "opened_at", "data"), [row], key=(*key, "opened_at"), replace=True)
+    if (in_vain := in_vain_since(before, after)) is not None:
+        yield from due_again(provider, environment, in_vain, now)
     return before, after
+
+
+def _standing(health: BrokerHealth, now: datetime) -> Script[Standing]:
+    here = (health.provider, health.environment)
+    active = yield from fetch_one(
+        f"SELECT count(*) FROM (SELECT 1 FROM connections WHERE {_THIS} AND state = ? LIMIT ?) AS few",
+        *(*here, ConnectionState.ACTIVE.value, _ENOUGH_TO_COUNT),
+    )
+    due = yield from fetch_one(
+        f"SELECT count(*) FROM connections WHERE {_THIS} AND state = ? AND (next_at IS NULL OR next_at <= ?)",
+        *(*here, ConnectionState.ACTIVE.value, sortable(now)),
+    )
+    # what was doubted before the last incident ended says nothing of another one
+    ended = health.incident.closed_at if health.incident is not None else None
+    lately = now - LATELY if ended is None else max(now - LATELY, ended)
+    refused = yield from fetch_one(
+        f"SELECT count(*), min(doubted_since) FROM connections WHERE {_THIS} AND doubted_since > ?",
+        *(*here, sortable(lately)),
+    )
+    read = 0
+    if refused[0]:
+        row = yield from fetch_one(
+            f"SELECT count(*) FROM (SELECT 1 FROM connections WHERE {_THIS} AND last_synced_at >= ?"
+            " AND doubted_since IS NULL LIMIT ?) AS few",
+            *(*here, refused[1], refused[0]),
+        )
+        read = int(row[0])
+    return Standing(active=int(active[0]), due=int(due[0]), refused=int(refused[0]), read=read)
 
 
 def incidents(limit: int) -> Script[tuple[Incident, ...]]:

@@ -63,7 +63,7 @@ def _to_2() -> Script[None]:
         yield Create(name)
     for table, column in _NEW_IN_2:
         yield AddColumn(table, column)
-    for name in ("connections", "raw_rows", "sync_log"):
+    for name in ("raw_rows", "sync_log"):
         yield Create(name)  # the tables stand; their new indexes do not
     row = yield from fetch_one("SELECT coalesce(max(position), 0) FROM changes")
     yield from _start_feed(int(row[0]))
@@ -103,12 +103,21 @@ def _to_3() -> Script[None]:
 
     Its incidents were of brokers and not of their environments; one that is open is soon found out again.
     """
-    for table, column in (("bookings", "as_of"), ("bookings", "told"), ("quarantine", "as_of")):
+    for table, column in _NEW_IN_3:
         yield AddColumn(table, column)
+    yield Create("connections")  # the table stands; its new indexes do not
     for table in ("broker_health", "incidents"):
         yield Drop(table)
     for table in ("environment_health", "environment_incidents"):
         yield Create(table)
 
+
+_NEW_IN_3: Final = (
+    ("bookings", "as_of"),
+    ("bookings", "told"),
+    ("quarantine", "as_of"),
+    ("connections", "last_synced_at"),
+    ("connections", "doubted_since"),
+)
 
 _STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3}

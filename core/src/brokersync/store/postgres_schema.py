@@ -98,7 +98,10 @@ async def _layout(db: Any, schema: str) -> tuple[int, int] | None:
 def layout_sql(schema: str, role: str | None = None) -> str:
     """Everything that a store needs, as SQL that may be run again; with the rights of a role that only uses it."""
     lines = ["BEGIN", f"CREATE SCHEMA IF NOT EXISTS {schema}", f"SET LOCAL search_path = {schema}"]
-    lines += [f"CREATE SEQUENCE IF NOT EXISTS {NUMBERS}", *_written(make_tables()), *_written(migrate(_FIRST))]
+    written = [*_written(make_tables()), *_written(migrate(_FIRST))]
+    # an index may be of a column that a table of an older release gets after it was passed over as being there
+    written.sort(key=lambda line: line.startswith("CREATE INDEX"))
+    lines += [f"CREATE SEQUENCE IF NOT EXISTS {NUMBERS}", *written]
     if role is not None:
         lines += rights(schema, role)
     return "".join(f"{line};\n" for line in [*lines, "COMMIT"])

@@ -11,7 +11,7 @@ import attrs
 
 from brokersync.config import KeepSettings
 from brokersync.dispositions import Folded
-from brokersync.incidents import BrokerHealth, Incident
+from brokersync.incidents import BrokerHealth, Incident, Standing
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
@@ -165,11 +165,12 @@ class Store(Protocol):
         provider: str,
         environment: str,
         now: datetime,
-        rule: Callable[[BrokerHealth, int, int], BrokerHealth | None],
+        rule: Callable[[BrokerHealth, Standing], BrokerHealth | None],
     ) -> tuple[BrokerHealth, BrokerHealth | None]:
         """What is known of an environment before and after a pure rule.
 
-        The rule is told how many connections to it are active, and how many of them are due; `None` changes nothing.
+        The rule is told how the connections to it stand; `None` changes nothing. Where an answer proves that logins
+        were doubted in vain, those whose user was asked for it are due again.
         """
 
     async def incidents(self, limit: int = 100) -> tuple[Incident, ...]:

@@ -38,10 +38,15 @@ TABLES: Final = (
         {
             "connection_id": "text", **_LOGIN, "data": "text",
             "state": "text?", "created_at": "text?", "next_at": "text?", "deadline": "text?",
+            "last_synced_at": "text?", "doubted_since": "text?",
         },
         ("connection_id",),
         unique=(tuple(_LOGIN),),
-        indexes={"connections_due": ("state", "next_at"), "connections_by_broker": ("provider", "state", "next_at")},
+        indexes={
+            "connections_due": ("state", "next_at"),
+            "connections_by_broker": ("provider", "state", "next_at"),
+            "connections_in_doubt": ("provider", "environment", "doubted_since"),
+        },
     ),
     Table(
         "grants",

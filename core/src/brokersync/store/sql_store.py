@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from brokersync.config import KeepSettings
 from brokersync.errors import StoreError
-from brokersync.incidents import BrokerHealth, Incident
+from brokersync.incidents import BrokerHealth, Incident, Standing
 from brokersync.matching import NamedTrade
 from brokersync.records import (
     AccountKey,
@@ -153,7 +153,7 @@ class SqlStore(ABC):
         provider: str,
         environment: str,
         now: datetime,
-        rule: Callable[[BrokerHealth, int, int], BrokerHealth | None],
+        rule: Callable[[BrokerHealth, Standing], BrokerHealth | None],
     ) -> tuple[BrokerHealth, BrokerHealth | None]:
         return await self._write(lambda: health.change_health(provider, environment, now, rule))
 

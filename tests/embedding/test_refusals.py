@@ -1,0 +1,155 @@
+"""A broker that refuses everybody's fresh token is away; a login that it alone refuses is its user's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, IncidentClosed, IncidentOpened
+from brokersync.plugin import BrokerError, BrokerTokenExpiredError
+from brokersync.records import ConnectionState, Done
+
+from .broker import Desk, open_desk
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+USERS = [f"user {number}" for number in range(50)]
+
+
+def dead_token(_: str) -> BrokerError:
+    return BrokerTokenExpiredError("401 Unauthorized")
+
+
+def well(_: str) -> None:
+    return None
+
+
+def only(*users: str) -> Any:
+    return lambda user: dead_token(user) if user in users else None
+
+
+async def live(desk: Desk, lasts: timedelta, step: timedelta = MINUTE) -> None:
+    for _ in range(lasts // step):
+        await desk.bs.run_due()
+        desk.clock.advance(seconds=step.total_seconds())
+
+
+async def all_read(desk: Desk) -> None:
+    """All fifty are connected and read, and due again at once."""
+    await desk.connect(*USERS)
+    assert all(isinstance(end, Done) for end in (await desk.bs.run_due()).values())
+    desk.clock.advance(hours=7)
+    desk.broker.asked.clear()
+
+
+async def spread(desk: Desk) -> None:
+    """All fifty are connected and read, each a few minutes after the one before."""
+    for user in USERS:
+        await desk.connect(user)
+        await live(desk, 7 * MINUTE, 7 * MINUTE)
+    await live(desk, 6 * HOUR, 5 * MINUTE)
+
+
+async def asked_now(desk: Desk) -> set[str]:
+    return {one.identity for one in await desk.bs.connections() if one.state is ConnectionState.NEEDS_USER}
+
+
+async def test_an_outage_that_shows_as_401_for_everybody_asks_nobody_and_is_one_incident(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+        desk.broker.failing = dead_token
+        await live(desk, 6 * HOUR)
+        assert desk.heard(ConnectionNeedsUser) == []
+        assert all(one.refusals <= 1 for one in await desk.bs.connections()), "counters are frozen"
+        (opened,) = desk.heard(IncidentOpened)
+        (incident,) = await desk.bs.incidents(open_only=True)
+        assert (opened.environment, incident.what) == ("live", "refuses everybody")
+        assert opened.reason.startswith("Many logins are refused at once: ")
+        # eight run side by side; then one canary in 12 to 15 minutes; each asks again with a fresh token
+        assert len(desk.broker.asked) <= 2 * (8 + incident.probes)
+        assert incident.probes <= 4 + 6 * 60 / 12
+        desk.broker.failing = well
+        await live(desk, HOUR / 2)
+        assert len(desk.heard(IncidentClosed)) == 1
+        connections = await desk.bs.connections()
+        assert all(one.last_synced_at > desk.clock.now() - HOUR / 2 for one in connections)
+        assert {(one.state, one.refusals) for one in connections} == {(ConnectionState.ACTIVE, 0)}
+        assert desk.heard(ConnectionNeedsUser) == []
+
+
+async def test_one_revoked_login_of_fifty_is_asked_for_as_promptly_as_ever(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+        desk.broker.failing = only("user 7")
+        await live(desk, 27 * MINUTE)
+        assert await asked_now(desk) == {"user 7"}
+        assert desk.heard(IncidentOpened) == []
+        assert all(
+            one.last_synced_at > desk.clock.now() - HOUR for one in await desk.bs.connections() if not one.reason
+        )
+
+
+@pytest.mark.parametrize("number", [4, 12])
+async def test_a_few_revoked_logins_keep_nobody_waiting_and_are_asked_for(stores: Any, number: int) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+        # the first that are run, so that nobody else has been read yet
+        revoked = USERS[:number]
+        desk.broker.failing = only(*revoked)
+        await live(desk, 5 * MINUTE)
+        sound = [one for one in await desk.bs.connections() if one.identity not in revoked]
+        assert all(one.last_synced_at > desk.clock.now() - 6 * MINUTE for one in sound)
+        await live(desk, HOUR)
+        assert await asked_now(desk) == set(revoked)
+        assert await desk.bs.incidents(open_only=True) == ()
+
+
+@pytest.mark.long_on_postgres
+async def test_in_a_fleet_that_is_read_one_by_one_hardly_anybody_is_asked_and_all_are_let_off(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await spread(desk)
+        desk.broker.failing = dead_token
+        await live(desk, 5 * HOUR)
+        asked = await asked_now(desk)
+        assert len(asked) <= 2
+        assert len(desk.heard(IncidentOpened)) == 1
+        desk.broker.failing = well
+        await live(desk, HOUR / 2)
+        assert await asked_now(desk) == set()
+        assert len(desk.heard(ConnectionRecovered)) == len(asked)
+
+
+async def test_who_was_asked_before_it_was_known_is_let_off_as_soon_as_it_works_again(stores: Any) -> None:
+    desk = open_desk(stores.place, refusals=1)
+    async with desk.bs:
+        await all_read(desk)
+        desk.broker.failing = dead_token
+        await live(desk, HOUR)
+        asked = await asked_now(desk)
+        assert 0 < len(asked) < 5
+        desk.broker.failing = well
+        await live(desk, HOUR / 2)
+        assert await asked_now(desk) == set()
+        assert len(desk.heard(ConnectionRecovered)) == len(desk.heard(ConnectionNeedsUser)) == len(asked)
+
+
+async def test_a_broker_that_refuses_everybody_for_a_day_means_it(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+        desk.broker.failing = dead_token
+        await live(desk, 23 * HOUR, 10 * MINUTE)
+        assert desk.heard(ConnectionNeedsUser) == []
+        await live(desk, 3 * HOUR, 10 * MINUTE)
+        assert len(await asked_now(desk)) == len(USERS)
+        assert len(desk.heard(IncidentOpened)) == len(desk.heard(IncidentClosed)) == 1
+        # and where it did not mean it after all, nobody waits for the probe of the next day
+        desk.broker.failing = well
+        await desk.bs.run((await desk.bs.connections())[0].connection_id)
+        await live(desk, HOUR / 6)
+        assert await asked_now(desk) == set()

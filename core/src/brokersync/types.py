@@ -326,7 +326,11 @@ class CoveredSpan:
 
 @attrs.frozen(kw_only=True)
 class QuarantinedRow:
-    """A row about an execution that was not understood; it is kept, reported, and never passes silently."""
+    """A row about an execution that was not understood; it is kept, reported, and never passes silently.
+
+    `row_id` is the `booking_id` that it would have, where that can be told: once a booking of that name is read, with
+    the same `raw` or not, the row leaves quarantine.
+    """
 
     reason: str
     raw: Mapping[str, Any]

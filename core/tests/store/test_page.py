@@ -19,7 +19,7 @@ from brokersync.types import (
     TradeBooking,
 )
 
-from .pages import ALL, RULES, WEEK, ids, key, page, rows, trade, written
+from .pages import ALL, DAY, RULES, START, WEEK, ids, key, page, rows, trade, written
 
 WHOLE = page(
     trade("a"), trade("b"),
@@ -201,6 +201,40 @@ async def test_a_row_that_is_understood_by_now_leaves_quarantine(store: SqlStore
     assert len(await store.quarantined("o")) == 2, "neither another source nor another owner speaks for it"
     await store.commit_page(page(trade("r", raw=raw)), RULES)
     assert [kept["raw"] for kept in await store.quarantined("o")] == [other.raw]
+
+
+async def test_a_row_that_is_read_with_other_things_beside_it_leaves_quarantine_by_its_id(store: SqlStore) -> None:
+    bad = QuarantinedRow(reason="side", raw={"fill": 1}, environment="live", row_id="r")
+    await store.commit_page(page(quarantined=(bad,)), RULES)
+    later = attrs.evolve(bad, raw={"fill": 1, "fee": 2}, reason="another side")
+    await store.commit_page(page(quarantined=(later,)), RULES)
+    (kept,) = await store.quarantined("o")
+    assert (kept["reason"], kept["raw"]) == ("another side", later.raw)
+    other = (attrs.evolve(bad, account_id="B"), attrs.evolve(bad, environment="demo"), attrs.evolve(bad, row_id="s"))
+    await store.commit_page(page(quarantined=other), RULES)
+    await store.commit_page(page(trade("r", raw={"fill": 1, "fee": 3})), RULES)
+    assert len(await store.quarantined("o")) == 3, "of another account, environment or name"
+
+
+async def test_a_row_that_was_read_before_it_was_refused_leaves_quarantine_when_it_is_read_as_before(
+    store: SqlStore,
+) -> None:
+    row = trade("r", raw={"x": 1})
+    await store.commit_page(page(row), RULES)
+    refused = QuarantinedRow(reason="odd", raw={"x": 1, "y": 2}, account_id="A", environment="live", row_id="r")
+    await store.commit_page(page(quarantined=(refused,)), RULES)
+    assert (await store.commit_page(page(row), RULES)).unchanged == 1
+    assert await store.quarantined("o") == ()
+
+
+async def test_an_older_version_that_is_understood_does_not_speak_for_a_later_one_that_is_not(store: SqlStore) -> None:
+    bad = QuarantinedRow(reason="odd", raw={"v": 2}, account_id="A", environment="live", row_id="r")
+    await store.commit_page(page(quarantined=(bad,), as_of=START + DAY), RULES)
+    await store.commit_page(page(quarantined=(attrs.evolve(bad, raw={"v": 1}),), as_of=START), RULES)
+    await store.commit_page(page(trade("r", raw={"v": 0}), as_of=START), RULES)
+    assert [kept["raw"] for kept in await store.quarantined("o")] == [{"v": 2}]
+    await store.commit_page(page(trade("r", raw={"v": 3}), as_of=START + 2 * DAY), RULES)
+    assert await store.quarantined("o") == ()
 
 
 async def test_rows_of_which_only_an_id_is_left_are_told_apart_by_it(store: SqlStore) -> None:

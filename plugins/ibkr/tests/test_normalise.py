@@ -189,7 +189,7 @@ def test_a_row_that_is_not_understood_is_quarantined_alone(
     pages = flex.pages(flex.document(flex.statement([flex.trade(1), flex.trade(**changes), flex.trade(2)])))
     assert sum(len(page.bookings) for page in pages) == 2
     [row] = [row for page in pages for row in page.quarantined]
-    assert (row.account_id, row.environment, row.row_id) == ("U4711001", "live", "900100")
+    assert (row.account_id, row.environment, row.row_id) == ("U4711001", "live", "tx:900100")
     assert row.raw == {name: value for name, value in flex.values(**changes).items() if value}
 
 

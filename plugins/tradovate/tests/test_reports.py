@@ -319,6 +319,7 @@ async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: d
 
     assert [one.booking_id for one in first.bookings] == ["fill:21"]
     assert [reason in one.reason for one in first.quarantined] == [True]
+    assert [one.row_id for one in first.quarantined] == [None if reason == "id is missing" else "fill:22"]
     assert last.covered
 
 

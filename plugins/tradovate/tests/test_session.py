@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,11 +22,13 @@ from brokersync.plugin import (
     FeesState,
     Finality,
     Instrument,
+    RawRow,
     Side,
     TimeWindow,
     TradePage,
     TradeRequest,
 )
+from brokersync_tradovate.renormalise import renormalise
 
 SESSION = TimeWindow(datetime(2026, 4, 14, 22, tzinfo=UTC), datetime(2026, 4, 15, 22, tzinfo=UTC))
 CONTRACT = {"id": 301, "name": "MYMM6", "contractMaturityId": 401}
@@ -236,6 +239,29 @@ async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: d
     assert [one.booking_id for one in page.bookings] == ["fill:21"]
     assert [reason in one.reason for one in page.quarantined] == [True]
     assert page.quarantined[0].raw
+
+
+async def test_a_fill_that_is_not_readable_is_kept_with_all_that_a_corrected_reading_needs(world: Any) -> None:
+    script(world, [fill(22, qty="two")], [order()], [fee(22, commission=1.5, commissionCurrencyId=8)])
+
+    (held,) = (await read_one(world)).quarantined
+
+    assert (held.row_id, held.account_id, held.environment) == ("fill:22", "11", "live")
+    mended = {**held.raw, "fill": {**held.raw["fill"], "qty": 2}}
+    (page,) = renormalise("session", [RawRow(raw=mended, account_id=held.account_id, environment=held.environment)])
+    script(world, [fill(22)], [order()], [fee(22, commission=1.5, commissionCurrencyId=8)])
+    (fresh,) = (await read_one(world)).bookings
+    assert [attrs.evolve(one, raw={}) for one in page.bookings] == [attrs.evolve(fresh, raw={})]
+    assert fresh.booking_id == held.row_id
+
+
+async def test_a_fill_of_which_nothing_is_readable_is_held_all_the_same(world: Any) -> None:
+    script(world, [{"id": "x", "orderId": None, "contractId": 1.5}], [order()])
+
+    (held,) = (await read_one(world)).quarantined
+
+    assert (held.row_id, held.account_id) == (None, None)
+    assert held.raw["fill"]["id"] == "x"
 
 
 async def test_an_inactive_fill_is_booked_and_tagged(world: Any) -> None:

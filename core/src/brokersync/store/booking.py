@@ -16,7 +16,7 @@ from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
-from brokersync.store.rows import compact, optional_text, pack_raw, sortable
+from brokersync.store.rows import compact, made_at, optional_text, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
 from brokersync.types import BookingEffect, TradeBooking
@@ -115,6 +115,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     rows = [_row(booking, numbers) for booking in page.bookings]
     if not rows:
         return BookedPage()
+    yield from release(page, [(row.booking, row.raw) for row in rows])
     kept = yield from _known(page, rows)
     changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]
     if not changed:
@@ -127,9 +128,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     yield from _write(page, kept, sets)
     members = yield from _members(page, kept, sets)
     refolded = yield from refold(page, rules, sets, members)
-    understood = [row.raw for row, fate in zip(rows, taken, strict=True) if fate is not Disposition.SAME and row.raw]
     yield from _write_raw(page, rows, taken, kept)
-    yield from release(page, understood)
     return BookedPage(
         changes=refolded.changes,
         unchanged=len(rows) - taken.count(None),
@@ -150,8 +149,6 @@ def _row(booking: TradeBooking, numbers: Mapping[Names, int]) -> _Row:
 
 def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], _Kept]]:
     made = optional_text(page.as_of)
-    # a service that does not say when it made its answer has made it now
-    known_made = made or (sortable(page.at) if page.connection_id is not None else None)
     wanted: dict[int, set[str]] = {}
     for row in rows:
         wanted.setdefault(row.account, set()).add(row.booking.booking_id)
@@ -169,7 +166,7 @@ def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str
                 version=version,
                 digest=bytes(digest),
                 as_of=as_of,
-                stamp=made if as_of is None else known_made,
+                stamp=made if as_of is None else made_at(page),
                 told=bytes(told or b""),
             )
     return kept

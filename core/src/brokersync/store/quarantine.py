@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import attrs
+
 from brokersync.converter import instant_text
 from brokersync.records import PageCommit
-from brokersync.store.rows import compact, optional_text, pack_raw, unpack_raw
+from brokersync.store.rows import compact, made_at, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
+from brokersync.types import TradeBooking
 
 _COLUMNS = (
     "owner", "provider", "source", "hash", "environment", "account_id", "reason", "as_of", "raw", "first_seen",
@@ -17,37 +20,68 @@ _COLUMNS = (
 _KEY = _COLUMNS[:4]
 
 
+@attrs.frozen
+class _Entry:
+    """What is kept of a row; of two the one stands that the broker made later."""
+
+    environment: str | None
+    account_id: str | None
+    reason: str
+    as_of: str | None
+    raw: bytes
+
+    def made_after(self, made: str | None) -> bool:
+        return self.as_of is not None and (made is None or made < self.as_of)
+
+
 def put_in_quarantine(page: PageCommit) -> Script[int]:
     """Keep each row once, however often it is read; the latest reading says what is wrong with it."""
-    rows = {_place(page, row.raw, row.row_id): row for row in page.quarantined}
-    if not rows:
+    if not page.quarantined:
         return 0
     known = yield from _known(page)
-    at, made = instant_text(page.at), optional_text(page.as_of)
-    told = {place: (row.environment, row.account_id, row.reason, made) for place, row in rows.items()}
-    new = [(*place, *told[place], pack_raw(row.raw), at) for place, row in rows.items() if place[3] not in known]
+    made = optional_text(page.as_of)
+    told: dict[bytes, _Entry] = {}
+    for row in page.quarantined:
+        entry = _Entry(row.environment, row.account_id, row.reason, made, pack_raw(row.raw))
+        names = _names(row.row_id, row.environment, row.account_id, row.raw)
+        told[next((name for name in names if name in known), names[0])] = entry
+    at = instant_text(page.at)
+    new = [(*_place(page, name), *attrs.astuple(one), at) for name, one in told.items() if name not in known]
     yield Put("quarantine", _COLUMNS, new, key=_KEY)
-    # when it was made last says how its content stands to others, once it is understood
-    now = {place: (*told[place][:3], _later(made, known[place[3]][3])) for place in told if place[3] in known}
     yield Many(
-        "UPDATE quarantine SET environment = ?, account_id = ?, reason = ?, as_of = ?"
+        "UPDATE quarantine SET environment = ?, account_id = ?, reason = ?, as_of = ?, raw = ?"
         " WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
-        [(*said, *place) for place, said in now.items() if known[place[3]] != said],
+        [
+            (*attrs.astuple(one), *_place(page, name))
+            for name, one in told.items()
+            if name in known and known[name] != one and not known[name].made_after(made)
+        ],
     )
     return len(page.quarantined)
 
 
-def release(page: PageCommit, understood: Iterable[Mapping[str, Any]]) -> Script[None]:
-    """Take out the rows that are understood by now."""
+def release(page: PageCommit, understood: Iterable[tuple[TradeBooking, Mapping[str, Any] | None]]) -> Script[None]:
+    """Take out the rows that are understood by now: as they were, or as the broker tells them later."""
     found = yield from fetch_one(
         "SELECT 1 FROM quarantine WHERE owner = ? AND provider = ? AND source = ? LIMIT 1",
         *(page.owner, page.provider, page.source),
     )
     if found is None:
         return
+    known = yield from _known(page)
+    made = made_at(page)
+    gone = set()
+    for booking, raw in understood:
+        if raw:
+            gone.add(_hash(raw))
+        for environment in (booking.environment, None):
+            for account_id in (booking.account_id, None):
+                name = _row_hash(booking.booking_id, environment, account_id)
+                if name in known and not known[name].made_after(made):
+                    gone.add(name)
     yield Many(
         "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
-        [_place(page, raw) for raw in understood],
+        [_place(page, name) for name in sorted(gone & known.keys())],
     )
 
 
@@ -61,20 +95,34 @@ def quarantined(owner: str) -> Script[tuple[Mapping[str, Any], ...]]:
     return tuple(dict(zip(names, (*row[:4], unpack_raw(row[4]), row[5]), strict=True)) for row in rows)
 
 
-def _known(page: PageCommit) -> Script[dict[bytes, tuple[str | None, ...]]]:
+def _known(page: PageCommit) -> Script[dict[bytes, _Entry]]:
     rows = yield Fetch(
-        "SELECT hash, environment, account_id, reason, as_of FROM quarantine"
+        "SELECT hash, environment, account_id, reason, as_of, raw FROM quarantine"
         " WHERE owner = ? AND provider = ? AND source = ?",
         (page.owner, page.provider, page.source),
     )
-    return {bytes(row[0]): tuple(row[1:]) for row in rows}
+    return {
+        bytes(digest): _Entry(environment, account_id, reason, as_of, bytes(raw))
+        for digest, environment, account_id, reason, as_of, raw in rows
+    }
 
 
-def _later(one: str | None, other: str | None) -> str | None:
-    return max(one or "", other or "") or None
+def _place(page: PageCommit, name: bytes) -> tuple[str, str, str, bytes]:
+    return (page.owner, page.provider, page.source, name)
 
 
-def _place(page: PageCommit, raw: Mapping[str, Any], row_id: str | None = None) -> tuple[str, str, str, bytes]:
-    # the broker's own row tells it from others; its id does so where nothing but an id is left of it
-    told = compact(raw or [row_id])
-    return (page.owner, page.provider, page.source, blake2b(told.encode(), digest_size=16).digest())
+def _names(
+    row_id: str | None, environment: str | None, account_id: str | None, raw: Mapping[str, Any]
+) -> Sequence[bytes]:
+    """What may tell a row from others: its id, since its text may change with what is kept beside it; else the text."""
+    by_text = [_hash(raw)] if raw else []
+    by_id = [] if row_id is None else [_row_hash(row_id, environment, account_id)]
+    return [*by_id, *by_text] or [_hash(raw)]
+
+
+def _row_hash(row_id: str, environment: str | None, account_id: str | None) -> bytes:
+    return _hash(["row", environment, account_id, row_id])
+
+
+def _hash(told: object) -> bytes:
+    return blake2b(compact(told).encode(), digest_size=16).digest()

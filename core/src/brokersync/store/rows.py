@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from brokersync.converter import from_json, to_json
-from brokersync.records import Span
+from brokersync.records import PageCommit, Span
 
 
 def compact(value: Any) -> str:
@@ -23,6 +23,11 @@ def sortable(moment: datetime) -> str:
 
 def optional_text(moment: datetime | None) -> str | None:
     return None if moment is None else sortable(moment)
+
+
+def made_at(page: PageCommit) -> str | None:
+    """When the broker made a page; a service that does not say so has made its answer now."""
+    return optional_text(page.as_of) or (None if page.connection_id is None else sortable(page.at))
 
 
 def optional_moment(text: str | None) -> datetime | None:

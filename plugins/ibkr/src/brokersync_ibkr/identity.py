@@ -93,6 +93,12 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
     )
 
 
+def named(fields: Mapping[str, str]) -> str | None:
+    """The booking id of a row by an id that is its own alone; the others need more of the row than that."""
+    transaction, execution = _id(fields, "transactionID"), _id(fields, "ibExecID")
+    return "tx:" + transaction if transaction else "ex:" + execution if execution else None
+
+
 def split_execution_id(execution: str) -> tuple[str, int]:
     """An execution id without its last part, and that part: it counts the revisions of one execution."""
     head, _, last = execution.rpartition(".")

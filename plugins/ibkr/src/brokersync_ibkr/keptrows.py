@@ -7,6 +7,7 @@ from typing import Final
 
 from brokersync.plugin import QuarantinedRow, TradeBooking
 from brokersync_ibkr.dayorder import DayOrder
+from brokersync_ibkr.identity import named
 from brokersync_ibkr.instruments import RowError
 from brokersync_ibkr.normalise import Normaliser, RowPlace
 from brokersync_ibkr.vocabulary import CONFIRMATION_NAMES
@@ -41,15 +42,16 @@ def remembered(raw: Mapping[str, str], account_id: str, environment: str) -> Row
 
 def read_row(normaliser: Normaliser, raw: Mapping[str, str], place: RowPlace) -> TradeBooking | QuarantinedRow:
     """The booking of a fill row, or the row in quarantine with the reason."""
+    fields = _as_activity(raw) if place.confirmation else raw
     try:
-        return normaliser.booking(_as_activity(raw) if place.confirmation else raw, raw, place)
+        return normaliser.booking(fields, raw, place)
     except (RowError, ValueError, OverflowError) as error:
         return QuarantinedRow(
             reason=str(error),
             raw=raw,
             account_id=place.account_id,
             environment=place.environment,
-            row_id=_row_id(raw),
+            row_id=named(fields),
         )
 
 
@@ -59,10 +61,3 @@ def _as_activity(raw: Mapping[str, str]) -> dict[str, str]:
         if theirs in raw and ours not in raw:
             fields[ours] = raw[theirs]
     return fields
-
-
-def _row_id(raw: Mapping[str, str]) -> str | None:
-    for name in ("transactionID", "ibExecID", "execID", "tradeID"):
-        if raw.get(name):
-            return raw[name]
-    return None

@@ -10,6 +10,7 @@ from decimal import Decimal
 import attrs
 
 from brokersync.plugin import BrokerResponseError
+from brokersync_tradovate.identity import name_of, named
 from brokersync_tradovate.payloads import Fill, Row, RowError, exact_number
 
 # The fill entity's names, and the columns that hold them, the best one first. `Price` and `Timestamp` are no
@@ -43,6 +44,11 @@ class ReportFill:
     commission: Decimal | None
     written: Row
 
+    @property
+    def name(self) -> str:
+        """Its booking's id."""
+        return name_of(self.fill.id)
+
     @classmethod
     def of(cls, cells: Mapping[str, str], written: Row) -> ReportFill:
         """From the cells under the fill entity's names, and the row as it was written. Raises `RowError`."""
@@ -58,10 +64,11 @@ class ReportFill:
 
 @attrs.frozen
 class BadRow:
-    """A row of the report that can not be read, and why."""
+    """A row of the report that can not be read, and why; `name` is what its booking would be called, if it tells."""
 
     reason: str
     written: Row
+    name: str | None = None
 
 
 class FillsReport:
@@ -99,10 +106,11 @@ def kept_fill(written: Row) -> ReportFill | BadRow:
 
 
 def _fill(cells: Sequence[str], places: Mapping[str, Sequence[int]], written: Row) -> ReportFill | BadRow:
+    told = {name: _first(cells, where) for name, where in places.items()}
     try:
-        return ReportFill.of({name: _first(cells, where) for name, where in places.items()}, written)
+        return ReportFill.of(told, written)
     except RowError as error:
-        return BadRow(str(error), written)
+        return BadRow(str(error), written, named(told))
 
 
 def _places(header: Sequence[str]) -> dict[str, list[int]]:

@@ -25,6 +25,7 @@ from brokersync.plugin import (
     Side,
     TradeBooking,
 )
+from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product, Row
 
 PROVIDER = "tradovate"
@@ -133,7 +134,7 @@ def booking_of(
 
     What `active: false` means is not documented, so such a fill is booked and tagged, not dropped.
     """
-    row_id = f"fill:{fill.id}"
+    row_id = name_of(fill.id)
     reason = _why_not(fill, account_id)
     if reason is not None or account_id is None:
         return quarantined(row, reason or "", environment, account_id, row_id)

@@ -10,6 +10,7 @@ import attrs
 
 from brokersync.plugin import QuarantinedRow, RawRow, TradeBooking, TradePage
 from brokersync_tradovate.fills_report import BadRow, kept_fill
+from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import quarantined
 from brokersync_tradovate.outcomes import report_outcome, session_outcome
 from brokersync_tradovate.payloads import Fill, FillFee, Row, RowError
@@ -38,7 +39,7 @@ def _of_session(row: RawRow) -> TradeBooking | QuarantinedRow:
     try:
         fill = Fill.of(written)
     except RowError as error:
-        return quarantined(row.raw, str(error), environment, row.account_id)
+        return quarantined(row.raw, str(error), environment, row.account_id, named(written))
     return session_outcome(
         fill,
         written,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from brokersync.plugin import (
     AuthResult,
@@ -24,12 +25,15 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.client import TradovateClient
+from brokersync_tradovate.identity import id_in
 from brokersync_tradovate.instruments import ReferenceData
-from brokersync_tradovate.normalise import ENVIRONMENTS, length_warnings, quarantined
-from brokersync_tradovate.outcomes import session_outcome
+from brokersync_tradovate.normalise import ENVIRONMENTS, length_warnings
+from brokersync_tradovate.outcomes import session_outcome, unreadable
 from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
 
 _NOT_GRANTED = (401, 403)
+
+_T = TypeVar("_T")
 
 
 async def session_pages(
@@ -70,14 +74,15 @@ class _Session:
         # read after the fills, so that the order and the fees of each of them can be there
         orders, fees = await self._list("order"), await self._fees()
         fills, bad = self._parsed(rows)
-        account_ids = await self._account_ids(fills, orders)
-        outcomes = await self._outcomes(fills, account_ids, fees)
+        ordered = {one for row in rows if (one := id_in(row, "orderId")) is not None}
+        account_ids = await self._account_ids(ordered, orders)
+        outcomes = await self._outcomes(fills, bad, account_ids, fees)
         bookings = tuple(one for one in outcomes if isinstance(one, TradeBooking))
         return TradePage(
             bookings=bookings,
             covered=covered,
             accounts=await self._first_seen(bookings, known),
-            quarantined=(*bad, *(one for one in outcomes if isinstance(one, QuarantinedRow))),
+            quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
             unmapped=dict(self._unmapped),
             rows=len(rows),
         )
@@ -98,30 +103,38 @@ class _Session:
             self._unmapped["the API key lacks the right to Fees: the fees of the session stay pending"] += 1
             return ()
 
-    def _parsed(self, rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[QuarantinedRow]]:
-        """The fills in the order of execution, which the list does not keep, and the rows that are none."""
+    def _parsed(self, rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[tuple[str, Row]]]:
+        """The fills in the order of execution, which the list does not keep, and the rows that are none, with why."""
         fills, bad = [], []
         for row in rows:
             try:
                 fills.append((Fill.of(row), row))
             except RowError as error:
-                bad.append(quarantined(row, str(error), self._environment))
+                bad.append((str(error), row))
         return sorted(fills, key=lambda pair: (pair[0].timestamp, pair[0].id)), bad
 
-    async def _account_ids(self, fills: Iterable[tuple[Fill, Row]], rows: Iterable[Row]) -> dict[int, str]:
+    async def _account_ids(self, wanted: set[int], rows: Iterable[Row]) -> dict[int, str]:
         """The account of each order; an order that the list does not hold is asked for by its id."""
         orders = by_id(Order, rows, self._unmapped)
-        missing = {fill.order_id for fill, _ in fills} - orders.keys()
+        missing = wanted - orders.keys()
         if missing:
             found = await self._client.list_items(self._auth, self._environment, "order", missing)
             orders |= by_id(Order, found, self._unmapped)
         return {order.id: str(order.account_id) for order in orders.values()}
 
     async def _outcomes(
-        self, fills: Sequence[tuple[Fill, Row]], account_ids: Mapping[int, str], fee_rows: Sequence[Row]
+        self,
+        fills: Sequence[tuple[Fill, Row]],
+        bad: Sequence[tuple[str, Row]],
+        account_ids: Mapping[int, str],
+        fee_rows: Sequence[Row],
     ) -> list[TradeBooking | QuarantinedRow]:
-        fees, written_fees = by_id(FillFee, fee_rows, self._unmapped), {row.get("id"): row for row in fee_rows}
-        contracts = await self._references.contracts({fill.contract_id: None for fill, _ in fills})
+        fees = by_id(FillFee, fee_rows, self._unmapped)
+        written_fees: dict[Any, Row] = {row.get("id"): row for row in fee_rows}
+        # what is not readable is kept with what would be needed, were it read
+        known = [one for _, row in bad if (one := id_in(row, "contractId")) is not None]
+        traded = dict.fromkeys([*(fill.contract_id for fill, _ in fills), *known])
+        contracts = await self._references.contracts(traded)
         currencies = await self._references.currencies(
             currency for fee in fees.values() for _, currency in fee.amounts.values() if currency is not None
         )
@@ -136,6 +149,17 @@ class _Session:
                 account_id=account_ids.get(fill.order_id),
             )
             for fill, row in fills
+        ] + [
+            unreadable(
+                row,
+                reason,
+                _of(row, "id", written_fees),
+                reference.with_codes(currencies, _of(row, "id", fees)) if reference else None,
+                self._environment,
+                _of(row, "orderId", account_ids),
+            )
+            for reason, row in bad
+            for reference in [_of(row, "contractId", contracts)]
         ]
 
     async def _first_seen(
@@ -146,3 +170,9 @@ class _Session:
             return ()
         listed = await list_accounts(self._client, self._auth, self._environment)
         return tuple(account for account in listed if account.account_id in new)
+
+
+def _of(row: Row, name: str, known: Mapping[int, _T]) -> _T | None:
+    """What is known under an id of a row of which nothing is sure."""
+    told = id_in(row, name)
+    return None if told is None else known.get(told)

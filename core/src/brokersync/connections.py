@@ -8,10 +8,10 @@ from datetime import datetime
 
 import attrs
 
+from brokersync.arguments import checked
 from brokersync.errors import (
     BrokerAPIError,
     BrokerAuthError,
-    BrokerConfigError,
     BrokerError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
@@ -39,6 +39,7 @@ class Connections(Journal):
         super().__init__(shared.store)
         self._shared = shared
 
+    @checked
     async def connect(
         self,
         provider: str,
@@ -55,8 +56,6 @@ class Connections(Journal):
         Raises `BrokerConfigError` for fields that do not fit and `BrokerAuthError` when the broker refuses them; then
         nothing is kept.
         """
-        _check_owner(owner)
-        check_zone("since", since)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -100,6 +99,7 @@ class Connections(Journal):
         if event is not None:
             self._shared.events(event)
 
+    @checked
     async def reauthenticate(
         self, connection_id: str, fields: Mapping[str, str | Secret], *, owner: str | None = None
     ) -> Connection:
@@ -126,6 +126,7 @@ class Connections(Journal):
             shared.events(ConnectionRecovered(provider=one.provider, connection_id=one.connection_id))
         return await self.connection(connection_id)
 
+    @checked
     async def renew_grants(self, owner: str | None = None) -> tuple[BrokerError, ...]:
         """Renew the grants that would lapse before they are used again, of an owner or of all; `run_due` does it, too.
 
@@ -134,6 +135,7 @@ class Connections(Journal):
         """
         return await GrantUpkeep(self._shared).renew_idle(owner)
 
+    @checked
     async def take_over(
         self,
         provider: str,
@@ -152,8 +154,6 @@ class Connections(Journal):
         where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
         `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are.
         """
-        _check_owner(owner)
-        check_zone("since", since)
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
@@ -202,6 +202,7 @@ class Connections(Journal):
             shared.events(ConnectionNeedsUser(**names, reason=error.message, remedy=error.remedy))
             raise (as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error) from error
 
+    @checked
     async def diagnose(self, connection_id: str, owner: str | None = None) -> Sequence[str]:
         """What the user should change at the broker, in sentences; none where all is well or nobody can tell."""
         shared = self._shared
@@ -220,17 +221,6 @@ def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
         provider=connection.provider,
         operation="authenticate",
     )
-
-
-def check_zone(name: str, moment: datetime | None) -> None:
-    """Raises `BrokerConfigError` for a time that states no zone."""
-    if moment is not None and moment.tzinfo is None:
-        raise BrokerConfigError(f"{name} states no zone: {moment}.", remedy="Give it one, such as datetime.UTC.")
-
-
-def _check_owner(owner: str) -> None:
-    if not owner.strip():
-        raise BrokerConfigError("The owner is empty.", remedy="Name the tenant that the login belongs to.")
 
 
 def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:

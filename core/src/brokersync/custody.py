@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
 
+from brokersync.arguments import checked
 from brokersync.connections import Connections
 from brokersync.converter import dumps, instant_text
-from brokersync.errors import BrokerConfigError, BrokerError
+from brokersync.errors import BrokerError
 from brokersync.records import Connection, Disconnected, Forgotten, Pruned
 from brokersync.rotation import KeyRotation, Rotation
 from brokersync.store import EXPORTED
@@ -21,6 +22,7 @@ _REVOKING_TAKES_AT_MOST: Final = timedelta(seconds=30)
 class Custody(Connections):
     """Looks after what is kept."""
 
+    @checked
     async def disconnect(self, connection_id: str, *, owner: str | None = None, erase: bool = False) -> Disconnected:
         """End a connection and its login, at the broker too where its plugin can; connecting again goes on from here.
 
@@ -51,14 +53,13 @@ class Custody(Connections):
         except (BrokerError, TimeoutError):
             return False
 
+    @checked
     async def forget(self, owner: str) -> Forgotten:
         """Erase everything of an owner, beginning with the key of the logins; again it does nothing more.
 
         A sync under way commits nothing any more. Logins are not ended at the brokers: `disconnect` them before. What
         the database may hold beyond our reach is told in `remains`.
         """
-        if not owner:
-            raise BrokerConfigError("No owner is named.", remedy="Name the one whose data is to be erased.")
         for connection in await self.connections(owner):
             self._stop(connection)
         return await self._shared.store.forget(owner)
@@ -69,6 +70,7 @@ class Custody(Connections):
         if run is not None:
             run.stop()
 
+    @checked
     async def export(self, owner: str) -> AsyncIterator[str]:
         """Everything of an owner but the secrets, as lines of JSON; see the reference for the records.
 
@@ -96,6 +98,7 @@ class Custody(Connections):
         shared = self._shared
         return await shared.store.prune(shared.clock.now(), shared.settings.keep)
 
+    @checked
     async def rotate_key(self, *, data_keys: bool = False) -> KeyRotation:
         """Replace the master key, and with `data_keys` every owner's data key too; syncs go on meanwhile.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from brokersync.arguments import checked
 from brokersync.connections import Connections
 from brokersync.errors import StoreError
 from brokersync.records import Change
@@ -12,6 +13,7 @@ from brokersync.records import Change
 class Following(Connections):
     """Waits for what is new in the feed."""
 
+    @checked
     async def follow(self, owner: str, since: int = 0) -> AsyncIterator[Change]:
         """The owner's changes behind position `since`, then each new one as it is committed, until this is closed.
 

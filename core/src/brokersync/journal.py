@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
+from brokersync.arguments import checked
 from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError
 from brokersync.linking import match_existing
@@ -23,6 +24,7 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @checked
     async def connection(self, connection_id: str, owner: str | None = None) -> Connection:
         """Raises `BrokerConfigError` when there is none of this id."""
         connection = await self._store.connection(connection_id)
@@ -36,16 +38,19 @@ class Journal:
         names = ", ".join(one.connection_id for one in await self._store.connections(owner))
         return f"Known are: {names}." if names else f"{owner!r} has none yet."
 
+    @checked
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, oldest first."""
         return await self._store.connections(owner)
 
+    @checked
     async def accounts(self, connection_id: str, owner: str | None = None) -> tuple[BrokerAccount, ...]:
         """The accounts a connection has seen."""
         if owner is not None:
             await self.connection(connection_id, owner)
         return await self._store.accounts(connection_id)
 
+    @checked
     async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
         """The owner's trades in the order of execution; cancelled ones only where the filter asks for them."""
         after: tuple[str, str] | None = None
@@ -56,6 +61,7 @@ class Journal:
             if after is None:
                 return
 
+    @checked
     async def changes(self, owner: str, since: int = 0, limit: int = 500) -> tuple[Change, ...]:
         """The owner's feed behind position `since`: added, modified and removed trades in the order of commit.
 
@@ -68,10 +74,12 @@ class Journal:
         """The newest position. Trades read after it and the feed behind it together leave nothing out."""
         return await self._store.feed_position()
 
+    @checked
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
         """A trade as it stands now; `None` when there is none of this key."""
         return await self._store.trade(key, trade_id)
 
+    @checked
     async def match(self, owner: str, rows: Iterable[ExistingTrade]) -> tuple[Match, ...]:
         """Which rows of an older journal are trades of the store: same, likely or new, each with the reason.
 
@@ -80,18 +88,22 @@ class Journal:
         """
         return await match_existing(self._store, owner, rows)
 
+    @checked
     async def coverage(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
         """What is known of each account's history in one source, per (environment, account id)."""
         return await self._store.spans(owner, provider, source)
 
+    @checked
     async def counts(self, owner: str) -> Sequence[Mapping[str, Any]]:
         """Per account: live and cancelled trades, cancels that wait for their target, quarantined rows."""
         return [to_json(key) | dict(numbers) for key, numbers in (await self._store.counts(owner)).items()]
 
+    @checked
     async def quarantined(self, owner: str) -> Sequence[Mapping[str, Any]]:
         """The rows that were not understood, with the reason and the broker's own words."""
         return await self._store.quarantined(owner)
 
+    @checked
     async def last_report(self, connection_id: str, owner: str | None = None) -> Mapping[str, Any] | None:
         """What the connection's last sync did, as JSON values."""
         if owner is not None:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import attrs
 
+from brokersync.errors import BrokerConfigError
 from brokersync.matching import ExistingTrade, Match, MatchRule, NamedTrade, match_rows
 from brokersync.matching.words import unknown_reason
 from brokersync.records import AccountKey
@@ -21,8 +22,14 @@ _PAGE = 2000
 
 async def match_existing(store: Store, owner: str, rows: Iterable[ExistingTrade]) -> tuple[Match, ...]:
     """See `Journal.match`. The comparing itself runs on a thread, for it takes seconds where there are many rows."""
+    rows = tuple(rows)
+    for row in rows:
+        if not isinstance(row, ExistingTrade):
+            raise BrokerConfigError(
+                f"One of the rows is of the type {type(row).__name__}.", remedy="Make each with ExistingTrade(...)."
+            )
     accounts = await store.account_names(owner)
-    known = _by_account_id(tuple(rows), accounts)
+    known = _by_account_id(rows, accounts)
     trades: list[NamedTrade] = []
     for provider, asked in _by_provider(known).items():
         trades += await _trades(store, owner, _filter(provider, asked))

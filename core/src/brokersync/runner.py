@@ -251,6 +251,8 @@ class Run:
 def check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
     """Raises `BrokerConfigError` when none of these sources can be read."""
     names = [source.name for source in manifest.sources if not source.files]
+    if wanted is not None and not wanted:
+        raise BrokerConfigError("The list of sources is empty.", remedy="Name one, or leave it out for all of them.")
     if wanted is not None and not set(wanted).intersection(names):
         raise BrokerConfigError(
             f"{manifest.display_name} has no source {', '.join(map(repr, wanted))} to read from.",

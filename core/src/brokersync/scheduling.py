@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from brokersync.connections import Connections, check_zone
-from brokersync.errors import BrokerConfigError, StoreError
+from brokersync.arguments import checked
+from brokersync.connections import Connections
+from brokersync.errors import StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.incidents import Incident, share
 from brokersync.overdue import note_overdue
@@ -26,6 +27,7 @@ _PRUNED_EVERY = timedelta(hours=1)
 class Scheduling(Connections):
     """Runs connections, pauses them, and knows whose turn it is."""
 
+    @checked
     async def run(
         self,
         connection_id: str,
@@ -42,7 +44,6 @@ class Scheduling(Connections):
         when the user must log in again, which the connection then says too, and `BrokerConfigError` when the operator
         must act.
         """
-        check_zone("again_from", again_from)
         known = await self.connection(connection_id, owner)
         if sources is not None:
             check_sources(sources, self._shared.registry.manifest(known.provider))
@@ -51,6 +52,7 @@ class Scheduling(Connections):
             connection = known if self._shared.news.over else await self.connection(connection_id, owner)
             return await self._tracked(connection, options, events)
 
+    @checked
     async def due(self, owner: str | None = None, *, now: datetime | None = None) -> tuple[Connection, ...]:
         """The connections of an owner, or of all, whose time has come; what perishes first comes first.
 
@@ -69,6 +71,7 @@ class Scheduling(Connections):
             ready += _ready(waiting, incidents[place], now) if place in incidents else waiting
         return tuple(sorted(ready, key=lambda one: self._rank(one, now)))
 
+    @checked
     async def run_due(
         self, owner: str | None = None, *, concurrency: int = 8, events: EventSink = no_events
     ) -> Mapping[str, Done | Deferred | Exception]:
@@ -80,8 +83,6 @@ class Scheduling(Connections):
         be kept is deleted, as `prune` does. Call it every minute or so: from a loop, a task queue or cron, in as many
         processes as you like.
         """
-        if concurrency < 1:
-            raise BrokerConfigError(f"A concurrency of {concurrency} runs nothing.", remedy="Give 1 or more.")
         ends: dict[str, Done | Deferred | Exception] = {}
         places = asyncio.Semaphore(concurrency)
 
@@ -118,6 +119,7 @@ class Scheduling(Connections):
             if lease.holder == holder:
                 await self._store.prune(now, self._shared.settings.keep)
 
+    @checked
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:
         """Leave a connection alone until `resume`; a sync under way here ends at its next page."""
         await self.connection(connection_id, owner)
@@ -126,11 +128,13 @@ class Scheduling(Connections):
             connection_id, Cause.PAUSED, "Its owner has paused it.", "Resume it when it is to be synced again."
         )
 
+    @checked
     async def resume(self, connection_id: str, *, owner: str | None = None) -> Connection:
         """Sync a paused connection again, from now on."""
         await self.connection(connection_id, owner)
         return await self._move(connection_id, Cause.RESUMED, None, None)
 
+    @checked
     def cancel(self, connection_id: str, *, owner: str | None = None) -> bool:
         """Have a sync of this process end at its next page, which makes it `Deferred`; `False` when there is none.
 
@@ -142,6 +146,7 @@ class Scheduling(Connections):
         run.stop()
         return True
 
+    @checked
     async def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
         """The times in which a broker's environment was away for everybody, newest first."""
         return tuple(one for one in await self._store.incidents() if not open_only or one.closed_at is None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from brokersync.arguments import checked
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
 from brokersync.converter import to_json
@@ -145,6 +146,7 @@ class BrokerSync(Scheduling, Following, Custody):
         """The configuration in force."""
         return self._shared.settings
 
+    @checked
     async def import_statement(
         self,
         provider: str,
@@ -190,6 +192,7 @@ class BrokerSync(Scheduling, Following, Custody):
         async with self._store.rehearsal() as rehearsal:
             return await into(rehearsal)
 
+    @checked
     async def explain(
         self,
         owner: str,
@@ -211,10 +214,12 @@ class BrokerSync(Scheduling, Following, Custody):
         )
         return await Explainer(self._shared, owner).explain(question)
 
+    @checked
     async def outlook(self, owner: str) -> tuple[Outlook, ...]:
         """Of each of the owner's connections: how far it is read, what comes next, and what stands in the way."""
         return tuple([await outlook(self._shared, one) for one in await self._store.connections(owner)])
 
+    @checked
     async def renormalise(
         self,
         owner: str,

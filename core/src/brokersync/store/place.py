@@ -19,6 +19,11 @@ def store_at(place: str | Path | Store, *, make: bool = True) -> tuple[Store, Pa
     """
     if is_url(place):
         place = PostgresStore(str(place), make=make)
+    if not isinstance(place, str | Path) and not hasattr(place, "commit_page"):
+        raise BrokerConfigError(
+            f"The store's place is of the type {type(place).__name__}.",
+            remedy="Name a file or a postgresql:// URL, or give a Store.",
+        )
     if not isinstance(place, str | Path):
         # there is no folder beside it; other machines that use it need the same key
         return place, data_folder() / "brokersync.key"

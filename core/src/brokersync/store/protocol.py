@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from brokersync.arguments import check_flag, check_moment, check_text
 from brokersync.config import KeepSettings
 from brokersync.dispositions import Folded
 from brokersync.incidents import BrokerHealth, Incident, Standing
@@ -90,6 +91,15 @@ class TradeFilter:
     since: datetime | None = None
     until: datetime | None = None
     cancelled: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("provider", "account_id", "symbol"):
+            if (text := getattr(self, name)) is not None:
+                check_text(name, text, empty=True)
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                check_moment(name, moment)
+        check_flag("cancelled", self.cancelled)
 
 
 class Store(Protocol):

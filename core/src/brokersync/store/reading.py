@@ -44,7 +44,6 @@ def named_trades(
 
 def _rows_of_trades(owner: str, only: TradeFilter, after: _Place, limit: int) -> Script[list[Row]]:
     conditions: list[tuple[str, str | None]] = [
-        ("trades.owner = ?", owner),
         ("provider = ?", only.provider),
         ("account_id = ?", only.account_id),
         ("symbol = ?", only.symbol),
@@ -52,7 +51,8 @@ def _rows_of_trades(owner: str, only: TradeFilter, after: _Place, limit: int) ->
         ("executed_at < ?", sortable(only.until) if only.until else None),
         ("status = ?", None if only.cancelled else "active"),
     ]
-    used = [(text, value) for text, value in conditions if value is not None]
+    # whose they are narrows always: a caller's None must never mean everybody's
+    used = [("trades.owner = ?", owner), *((text, value) for text, value in conditions if value is not None)]
     where, values = " AND ".join(text for text, _ in used), [value for _, value in used]
     place: tuple[Any, ...] = ()
     if after is not None:

@@ -76,15 +76,14 @@ def test_what_makes_a_store_makes_it_where_it_is_told_to(brokersync: Run, rows: 
     assert brokersync("status", "--store", place).code == Exit.DONE
 
 
-def test_a_schema_without_a_store_is_an_error_and_stays_empty(
-    brokersync: Run, stores_in: type[Any], postgres_url: str, tmp_path: Path
-) -> None:
-    stores = stores_in(tmp_path, postgres_url)
+def test_a_schema_without_a_store_is_an_error_and_stays_empty(brokersync: Run, schemas: Any, postgres_url: str) -> None:
+    mine = type(schemas)(postgres_url)  # another test's would have its tables already
+    name = mine.take()
     for _ in range(2):
-        answer = brokersync("status", "--store", stores.place)
+        answer = brokersync("status", "--store", mine.place(name))
         assert answer.code == Exit.STORE
         assert "There is no store in" in answer.err
-        assert stores.place.partition("schema=")[2] in answer.err
-    assert brokersync("migrate", "--store", stores.place).code == Exit.DONE
-    assert brokersync("status", "--store", stores.place).code == Exit.DONE
-    asyncio.run(stores.close())
+        assert name in answer.err
+    assert brokersync("migrate", "--store", mine.place(name)).code == Exit.DONE
+    assert brokersync("status", "--store", mine.place(name)).code == Exit.DONE
+    asyncio.run(mine.drop())

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from brokersync import BrokerError, BrokerSync, ProviderRegistry
+from brokersync.__main__ import main
 from brokersync.config import parse_settings
 from brokersync.events import Event
 from brokersync.sandboxes import SandboxSettings, SimulatedBroker
@@ -30,6 +31,7 @@ from brokersync.testing.sandbox_server import simulated_broker
 every_broker = pytest.mark.parametrize("key", ["ibkr", "tradovate"])
 
 _WRONG = 'canary-wrong-"secret"/ä+&'
+_OF_THE_SERVER = 'canary-server-"password"+&'
 _TOKENS = ("accessToken", "mdAccessToken", "refreshToken")
 _QUERY = ("t", "token", "access_token")
 _CONFIG = """
@@ -209,6 +211,121 @@ async def test_no_command_shows_or_keeps_a_secret_whatever_the_broker_answers(ke
         assert len(broker.secrets) >= 2
         check(broker.secrets, terminal.shown)
         check(broker.secrets, kept_in(tmp_path))
+
+
+@attrs.define
+class Here:
+    """Commands in this process, and everything they showed; `place` is the store."""
+
+    place: str
+    config: Path
+    capture: pytest.CaptureFixture[str]
+    shown: dict[str, bytes] = attrs.field(factory=dict)
+
+    async def run(self, *words: object) -> str:
+        """What a command printed that has succeeded."""
+        code, out = await self.end(*words)
+        assert code == 0, self.shown
+        return out
+
+    async def end(self, *words: object) -> tuple[int, str]:
+        command = [str(word) for word in words]
+        options = ["--store", self.place, "--config", str(self.config), "--log", "debug"]
+        self.capture.readouterr()
+        # the simulated broker answers on this thread
+        code = await asyncio.to_thread(main, [*command, *options])
+        out, err = self.capture.readouterr()
+        self.shown[f"{len(self.shown)} {' '.join(command)}"] = (out + err).encode()
+        return int(code), out
+
+
+def commands(trade: dict[str, Any], connection_id: str, folder: Path) -> list[tuple[object, ...]]:
+    """Each command over a store that holds the trade, in words; the last ones leave less and less of it."""
+    rows = folder / "rows.csv"
+    names = ("trade_id", "provider", "account_id", "side", "quantity", "price", "executed_at")
+    cells = ["1", trade["instrument"]["symbol"], *(trade[name] for name in names)]
+    rows.write_text(f"row_id,symbol,{','.join(names)}\n{','.join(cells)}\n".replace("trade_id", "trade_ids"))
+    of_account = ("explain", "--account", trade["account_id"])
+    return [
+        ("providers",),
+        ("providers", trade["provider"]),
+        *(("trades", "--format", name) for name in ("table", "csv", "jsonl")),
+        ("coverage",),
+        ("coverage", "--by-source", "--account", trade["account_id"]),
+        (*of_account, "--trade-id", trade["trade_id"], "--raw"),
+        (*of_account, "--symbol", trade["instrument"]["symbol"], "--day", trade["executed_at"][:10]),
+        ("status",),
+        *(("match", rows, "--format", name) for name in ("table", "csv", "jsonl")),
+        ("renormalise", "--dry-run"),
+        ("export",),
+        ("export", "--out", folder / "export.jsonl"),
+        ("migrate",),
+        ("rotate-key",),
+        ("rotate-key", "--data-keys"),
+        ("disconnect", connection_id, "--erase"),
+        ("forget", "--yes"),
+    ]
+
+
+@attrs.frozen
+class Place:
+    """Where a store is, and all bytes that are kept there."""
+
+    name: str
+    kept: Callable[[], dict[str, bytes]]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield Place(str(tmp_path / "store.db"), lambda: kept_in(tmp_path))
+        return
+    with request.getfixturevalue("own_postgres")() as server:
+
+        def kept() -> dict[str, bytes]:
+            """Each file of the server, its logs among them, and the values as read, since long ones are packed."""
+            server.run("psql", server.url, "-c", "CHECKPOINT")
+            files = (
+                path for path in sorted(server.folder.rglob("*")) if path.is_file() and "install" not in path.parts
+            )
+            known = {str(path): path.read_bytes() for path in files}
+            return {**known, "values": server.run("pg_dump", server.url).encode(), **kept_in(tmp_path)}
+
+        yield Place(server.url.replace("postgres@", f"postgres:{quote(_OF_THE_SERVER)}@"), kept)
+
+
+@every_broker
+async def test_no_command_over_a_filled_store_shows_or_keeps_a_secret(
+    key: str, place: Place, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    broker = Broker(key, tmp_path)
+    broker.secrets.add(_OF_THE_SERVER)
+    async with broker.serving() as config:
+        here = Here(place.name, config, capfd)
+        good = write(tmp_path / "good.json", dict(broker.login.fields))
+        wrong = write(tmp_path / "wrong.json", dict.fromkeys(broker.secret_fields, _WRONG))
+        connecting = ("connect", key, "--environment", broker.login.environment, "--json", "--fields-from", good)
+        connection_id = json.loads(await here.run(*connecting))["connection"]["connection_id"]
+        for words in ((), ("--json",)):
+            await here.run("sync", *words)
+            assert (await here.end("reconnect", connection_id, "--fields-from", wrong, *words))[0] != 0
+        trade = json.loads((await here.run("trades", "--format", "jsonl")).splitlines()[0])
+        kept = place.kept()
+        check(broker.secrets, kept)
+        assert found({connection_id, trade["account_id"]}, b"".join(kept.values())) == {
+            connection_id, trade["account_id"],
+        }, "the search must be able to find what stands there"  # fmt: skip
+        for words in commands(trade, connection_id, tmp_path):
+            if words[0] == "disconnect":
+                check(broker.secrets, place.kept())
+            for more in ((), ("--json",)) if words[0] != "disconnect" else ((),):
+                await here.run(*words, *more)
+        assert len(broker.secrets) >= 3
+        here.shown["the exported file"] = (tmp_path / "export.jsonl").read_bytes()
+        assert trade["account_id"].encode() in here.shown["the exported file"]
+        check(broker.secrets, here.shown)
+        check(broker.secrets, place.kept())
 
 
 @every_broker

@@ -6,19 +6,27 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from brokersync.enums import Side
 from brokersync.matching.choosing import Claim, Link, Tie, choose
 from brokersync.matching.items import Leg, Scope, Target, digits, rounded
+from brokersync.matching.times import (
+    CUT_MINUTES,
+    INSTANTS,
+    MINUTE,
+    ROUNDED_MINUTES,
+    SECOND,
+    SECONDS,
+    Precision,
+    Told,
+)
 
-_SECOND = 1_000_000
 _HOUR = 3600
 # the offsets of the world's zones, either way: a local time taken for UTC, or the other way round
 _BROKEN_HOURS = (3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, 10.5, 12.75, 13.75)
 _HOURS = (*range(1, 15), *_BROKEN_HOURS)
-_SHIFTS = frozenset(int(hours * _HOUR) * _SECOND for hours in _HOURS)
+_SHIFTS = frozenset(int(hours * _HOUR) * SECOND for hours in _HOURS)
 _FARTHEST = int(max(_HOURS)) * _HOUR
 _PHASE = 900  # every one of them is a multiple of a quarter of an hour
 _FEW = 8
@@ -26,15 +34,6 @@ _FEW = 8
 _EXACT = -1
 # the price stands beside the number of decimals it was rounded to; whether it buys is cheaper to look up than the side
 _Economics: TypeAlias = tuple[Scope, str, bool, Decimal, int, Decimal]
-
-
-class Precision(IntEnum):
-    """How exactly a row's time is told, in microseconds; for a day its date is compared."""
-
-    INSTANT = 1
-    SECOND = _SECOND
-    MINUTE = 60 * _SECOND
-    DAY = 0
 
 
 class Tolerance(NamedTuple):
@@ -54,17 +53,16 @@ class _Group:
 
     def __init__(self) -> None:
         self.targets: list[tuple[int, Target]] = []
-        self._times: dict[Precision, dict[int, list[tuple[int, int]]]] | None = None
+        self._times: dict[Told, dict[int, list[tuple[int, int]]]] | None = None
         self._days: dict[int, list[tuple[int, int]]] | None = None
 
-    def at(self, precision: Precision, time: int, *, shifted: bool) -> Iterator[tuple[int, int]]:
+    def at(self, told: Told, time: int, *, shifted: bool) -> Iterator[tuple[int, int]]:
         """The places in `targets` of those at `time`, with the seconds by which `time` is later."""
-        unit = int(precision)
-        reach = _FARTHEST * _SECOND // unit if shifted else 0
-        for at, place in self._near(precision, time, reach):
-            shift = (time - at) * unit
+        reach = _FARTHEST * SECOND // told.unit if shifted else 0
+        for at, place in self._near(told, time, reach):
+            shift = (time - at) * told.unit
             if shift == 0 or (shifted and abs(shift) in _SHIFTS):
-                yield place, shift // _SECOND
+                yield place, shift // SECOND
 
     def on(self, day: int) -> Sequence[tuple[int, int]]:
         """The places in `targets` of those on `day`, with how far the day is off."""
@@ -75,42 +73,31 @@ class _Group:
                     self._days[one].append((place, off))
         return self._days.get(day, ())
 
-    def _near(self, precision: Precision, time: int, reach: int) -> Iterable[tuple[int, int]]:
+    def _near(self, told: Told, time: int, reach: int) -> Iterable[tuple[int, int]]:
         """Times and places of targets, among them all that are as far from `time` as zones are."""
-        unit = int(precision)
         if len(self.targets) <= _FEW:
             return [
                 (time, place)
                 for place, (_, target) in enumerate(self.targets)
                 if not target.by_day
-                for time in _told(target, unit)
+                for time in told.times(target.moments)
             ]
         if self._times is None:
             self._times = {}
-        if precision not in self._times:
-            self._times[precision] = self._by_phase(unit)
-        known = self._times[precision].get(time % (_PHASE * _SECOND // unit), [])
+        if told not in self._times:
+            self._times[told] = self._by_phase(told)
+        known = self._times[told].get(time % (_PHASE * SECOND // told.unit), [])
         return known[bisect_left(known, (time - reach, -1)) : bisect_right(known, (time + reach, len(self.targets)))]
 
-    def _by_phase(self, unit: int) -> dict[int, list[tuple[int, int]]]:
+    def _by_phase(self, told: Told) -> dict[int, list[tuple[int, int]]]:
         phases: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         for place, (_, target) in enumerate(self.targets):
             if not target.by_day:
-                for time in _told(target, unit):
-                    phases[time % (_PHASE * _SECOND // unit)].append((time, place))
+                for time in told.times(target.moments):
+                    phases[time % (_PHASE * SECOND // told.unit)].append((time, place))
         for known in phases.values():
             known.sort()
         return phases
-
-
-def _told(target: Target, unit: int) -> set[int]:
-    """The target's times as a journal may tell them: cut off, or rounded to the second, as some databases do."""
-    times = {moment // unit for moment in target.moments}
-    if unit == _SECOND:
-        for moment in target.moments:
-            if moment % unit * 2 >= unit:
-                times.add(moment // unit + 1)
-    return times
 
 
 class Index:
@@ -189,13 +176,13 @@ class Index:
     def _options(
         self, leg: Leg, groups: Iterable[_Group], precision: Precision, *, free: bool
     ) -> dict[int, tuple[Target, int]]:
-        time = _time(leg, precision)
+        time, told = _time(leg, precision), _told(leg, precision)
         options: dict[int, tuple[Target, int]] = {}
         if time is None:
             return options
         shifted = leg.row.zone_doubtful
         for group in groups:
-            found = group.on(time) if precision is Precision.DAY else group.at(precision, time, shifted=shifted)
+            found = group.on(time) if told is None else group.at(told, time, shifted=shifted)
             for place, shift in found:
                 number, target = group.targets[place]
                 if target.free is free and _may_be(leg, target, precision, shift):
@@ -214,14 +201,28 @@ def _time(leg: Leg, precision: Precision) -> int | None:
     """A leg's time in units of `precision`, or nothing where it is told otherwise."""
     if precision is Precision.DAY:
         return leg.day
-    if leg.moment is None:
+    told = _told(leg, precision)
+    if told is None or leg.moment is None:
         return None
-    if precision is Precision.INSTANT and leg.moment % _SECOND == 0:
+    # a full second is what a cut off instant looks like, and a full minute what a time without seconds does
+    if told.unit == MINUTE and leg.moment % MINUTE:
         return None
-    if precision is Precision.MINUTE and leg.moment % precision:
+    if told is INSTANTS and leg.moment % SECOND == 0:
         return None
-    unit = int(precision)
-    return leg.moment // unit
+    return leg.moment // told.unit
+
+
+def _told(leg: Leg, precision: Precision) -> Told | None:
+    """How the leg's journal tells times, as far as they are to be compared so exactly."""
+    if precision is Precision.INSTANT:
+        return INSTANTS
+    if precision is Precision.SECOND:
+        return SECONDS if leg.minutes is None else None
+    if precision is Precision.MINUTE:
+        return leg.minutes or CUT_MINUTES
+    if precision is Precision.OTHER_MINUTE and leg.minutes is not None:
+        return CUT_MINUTES if leg.minutes is ROUNDED_MINUTES else ROUNDED_MINUTES
+    return None
 
 
 def _may_be(leg: Leg, target: Target, precision: Precision, shift: int) -> bool:

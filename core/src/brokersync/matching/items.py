@@ -11,6 +11,7 @@ import attrs
 
 from brokersync.enums import Side, TimePrecision, TradeStatus
 from brokersync.matching.symbols import Spellings, spellings_of_instrument, spellings_of_row
+from brokersync.matching.times import SECOND, Told
 from brokersync.matching.values import Doubt, ExistingTrade, MatchRule, NamedTrade, Verdict
 from brokersync.types import BrokerTrade
 
@@ -105,7 +106,7 @@ class Answer(NamedTuple):
 
 @attrs.define(eq=False)
 class Leg:
-    """A row, or one of the two sides of a row that is a round trip."""
+    """A row, or one side of a row that is a round trip; `minutes` is set where its journal keeps no seconds."""
 
     row: ExistingTrade
     side: Side
@@ -117,6 +118,7 @@ class Leg:
     spellings: Spellings
     part: int = 0
     answer: Answer | None = None
+    minutes: Told | None = None
 
 
 def legs_of(row: ExistingTrade) -> list[Leg]:
@@ -184,6 +186,11 @@ def sum_of(fills: Sequence[Fill], what: str) -> Target:
         moments=tuple(sorted({min(moments), max(moments)})),
         what=what,
     )
+
+
+def to_the_second(leg: Leg, target: Target, shift: int = 0) -> bool:
+    """Whether their times agree to the second, once the leg's is taken as `shift` seconds too late."""
+    return leg.moment is not None and leg.moment // SECOND - shift in {moment // SECOND for moment in target.moments}
 
 
 def agree(leg: Leg, fill: Fill) -> bool:

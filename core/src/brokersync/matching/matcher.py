@@ -8,8 +8,20 @@ from functools import cache
 
 from brokersync.matching.by_id import by_broker_id, by_order_id
 from brokersync.matching.choosing import Link, Tie
-from brokersync.matching.content import TOLERANCES, Index, Precision, Tolerance, tells
-from brokersync.matching.items import Answer, Fill, Leg, Target, fills_of, legs_of, sum_of, target_of
+from brokersync.matching.content import TOLERANCES, Index, Tolerance, tells
+from brokersync.matching.items import (
+    Answer,
+    Fill,
+    Leg,
+    Target,
+    fills_of,
+    legs_of,
+    sum_of,
+    target_of,
+    to_the_second,
+)
+from brokersync.matching.minutes import learn_minutes
+from brokersync.matching.times import SECOND, Precision
 from brokersync.matching.values import Doubt, ExistingTrade, Match, MatchRule, NamedTrade, TradeKey, Verdict
 from brokersync.matching.words import (
     content_reason,
@@ -21,7 +33,6 @@ from brokersync.matching.words import (
 )
 
 _MOST_CANDIDATES = 10
-_SECOND = 1_000_000
 
 
 def match_rows(rows: Iterable[ExistingTrade], trades: Iterable[NamedTrade]) -> tuple[Match, ...]:
@@ -43,10 +54,12 @@ def match_rows(rows: Iterable[ExistingTrade], trades: Iterable[NamedTrade]) -> t
 
 def _by_content(legs: Sequence[Leg], fills: Sequence[Fill]) -> None:
     live = [fill for fill in fills if not fill.cancelled]
+    learn_minutes(legs, lambda: [*_singles(live), *_orders(live)])
+    minutes = (Precision.MINUTE, Precision.OTHER_MINUTE)
     for targets, precisions in (
         (lambda: _singles(live), tuple(Precision)),
-        (lambda: _orders(live), (Precision.SECOND, Precision.MINUTE, Precision.DAY)),
-        (lambda: _clusters(live), (Precision.SECOND, Precision.MINUTE)),
+        (lambda: _orders(live), (Precision.SECOND, *minutes, Precision.DAY)),
+        (lambda: _clusters(live), (Precision.SECOND, *minutes)),
         (lambda: _singles(fill for fill in fills if fill.cancelled), tuple(Precision)),
     ):
         _link_all(legs, targets, precisions)
@@ -72,7 +85,7 @@ def _link_all(legs: Sequence[Leg], targets: Callable[[], list[Target]], precisio
                 indexes[tolerance] = Index(open_legs, free, tolerance)
             links, ties = indexes[tolerance].choose(precision)
             for link in links:
-                _settle(link, _doubts(link.target, precision, tolerance, shifted=link.shift != 0))
+                _settle(link, _doubts(link.leg, [link.target], precision, tolerance, link.shift))
             _leave_open(ties, precision, tolerance)
 
 
@@ -86,7 +99,7 @@ def _settle(link: Link, doubts: tuple[Doubt, ...]) -> None:
 def _leave_open(ties: Iterable[Tie], precision: Precision, tolerance: Tolerance) -> None:
     wanted: defaultdict[Fill, list[tuple[str, ...]]] = defaultdict(list)
     for tie in ties:
-        doubts = (*_doubts(tie.targets[0], precision, tolerance, shifted=False), Doubt.AMBIGUOUS)
+        doubts = (*_doubts(tie.legs[0], tie.targets, precision, tolerance, 0), Doubt.AMBIGUOUS)
         fills = tuple(fill for target in tie.targets for fill in target.fills)
         reason = tie_reason(tie.legs[0], len(tie.legs), tie.targets, doubts)
         answer = Answer(Verdict.LIKELY, MatchRule.CONTENT, reason, (), doubts, fills[:_MOST_CANDIDATES])
@@ -99,17 +112,22 @@ def _leave_open(ties: Iterable[Tie], precision: Precision, tolerance: Tolerance)
         fill.wanted_by = claims[0] if len(claims) == 1 else tuple(sorted(set().union(*claims)))
 
 
-def _doubts(target: Target, precision: Precision, tolerance: Tolerance, *, shifted: bool) -> tuple[Doubt, ...]:
-    return _named_doubts(precision, tolerance, shifted, len(target.fills) > 1, target.fills[0].cancelled)
+def _doubts(
+    leg: Leg, targets: Sequence[Target], precision: Precision, tolerance: Tolerance, shift: int
+) -> tuple[Doubt, ...]:
+    first = targets[0]
+    minutes = precision.by_minute and not all(to_the_second(leg, target, shift) for target in targets)
+    by_day = precision is Precision.DAY
+    return _named_doubts(minutes, by_day, tolerance, shift != 0, len(first.fills) > 1, first.fills[0].cancelled)
 
 
 @cache
 def _named_doubts(
-    precision: Precision, tolerance: Tolerance, shifted: bool, is_sum: bool, cancelled: bool
+    minutes: bool, by_day: bool, tolerance: Tolerance, shifted: bool, is_sum: bool, cancelled: bool
 ) -> tuple[Doubt, ...]:
     found = {
-        Doubt.MINUTES: precision is Precision.MINUTE,
-        Doubt.DATE_ONLY: precision is Precision.DAY,
+        Doubt.MINUTES: minutes,
+        Doubt.DATE_ONLY: by_day,
         Doubt.SHIFTED: shifted,
         Doubt.ROUNDED: tolerance.price,
         Doubt.SYMBOL: tolerance.symbol,
@@ -139,7 +157,7 @@ def _clusters(fills: Iterable[Fill]) -> list[Target]:
     def second(fill: Fill) -> tuple[object, ...]:
         key, trade = fill.key, fill.trade
         return (
-            key.provider, key.environment, key.account_id, trade.instrument.symbol, trade.side, fill.moment // _SECOND
+            key.provider, key.environment, key.account_id, trade.instrument.symbol, trade.side, fill.moment // SECOND
         )  # fmt: skip
 
     return list(_sums(fills, second, "fills of the same second"))
@@ -175,11 +193,11 @@ def _say_what_is_a_part(legs: Sequence[Leg], fills: Iterable[Fill]) -> None:
     alike: defaultdict[tuple[object, ...], list[Leg]] = defaultdict(list)
     for leg in legs:
         if leg.answer is None and leg.moment is not None:
-            alike[leg.scope, leg.spellings.exact, leg.moment // _SECOND, leg.side, leg.price, leg.quantity].append(leg)
+            alike[leg.scope, leg.spellings.exact, leg.moment // SECOND, leg.side, leg.price, leg.quantity].append(leg)
     known: defaultdict[tuple[object, ...], list[Fill]] = defaultdict(list)
     for target in _singles(fills) if alike else ():
         for name in target.spellings.exact:
-            known[name, target.moments[0] // _SECOND, target.side, target.price].append(target.fills[0])
+            known[name, target.moments[0] // SECOND, target.side, target.price].append(target.fills[0])
     for (_, _, *place, _), equal in alike.items():
         found = {
             fill.key: fill

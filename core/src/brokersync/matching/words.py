@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from brokersync.converter import decimal_text
 from brokersync.matching.items import Fill, Leg, Target
+from brokersync.matching.times import SECOND
 from brokersync.matching.values import Doubt
 
 _MOST_NAMED = 3
@@ -51,6 +52,8 @@ def order_reason(leg: Leg, fills: Sequence[Fill], *, price_differs: bool) -> str
 def content_reason(leg: Leg, target: Target, shift: int, doubts: Sequence[Doubt]) -> str:
     """What agrees, and what had to be tolerated."""
     said = [f"Side, quantity and price agree {_when(leg, shift, doubts)}."]
+    if Doubt.MINUTES in doubts and _was_rounded(leg, target, shift):
+        said.append("Its time was rounded to the minute, as its journal keeps no seconds.")
     if Doubt.SUM in doubts:
         said.append(f"It stands for {len(target.fills)} {target.what}, which add up to it.")
     if Doubt.ROUNDED in doubts:
@@ -93,6 +96,11 @@ def nothing_reason() -> str:
 
 def round_trip_reason(entry: str, exit_: str) -> str:
     return f"It is a round trip and stands for several fills. Entry: {entry} Exit: {exit_}"
+
+
+def _was_rounded(leg: Leg, target: Target, shift: int) -> bool:
+    """Whether the row tells the minute after that of the trade."""
+    return leg.moment is not None and leg.moment // SECOND - shift > max(target.moments) // SECOND
 
 
 def _when(leg: Leg, shift: int, doubts: Sequence[Doubt]) -> str:

@@ -6,17 +6,47 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 
 from brokersync.errors import StoreError
 from brokersync.records import Lease
 from brokersync.shared import Shared
 
 _BEATS_PER_LEASE = 3
+_TRIES_PER_BEAT = 5
+
+
+class Held:
+    """A lease while it is held; `working` is where the work is done that depends on it."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self._lapsed: StoreError | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Ends what is done within when the lease lapses, with the `StoreError` that kept it from being extended."""
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                if self._lapsed is not None:
+                    raise self._lapsed
+                yield
+        except TimeoutError:
+            if self._lapsed is None or self._limit is None or not self._limit.expired():
+                raise
+            raise self._lapsed from None
+        finally:
+            self._limit = None
+
+    def lapse(self, error: StoreError) -> None:
+        """Nobody knows any more whether the work is this worker's; what is committed says so, by its fence."""
+        self._lapsed = error
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
-async def held(shared: Shared, name: str, owner: str) -> AsyncIterator[Lease | None]:
+async def held(shared: Shared, name: str, owner: str) -> AsyncIterator[Held | None]:
     """The lease of that name, against all other workers; `None` when another one has it."""
     lasts, now = shared.settings.lease, shared.clock.now()
     holder = f"{shared.worker}-{secrets.token_hex(4)}"
@@ -24,21 +54,33 @@ async def held(shared: Shared, name: str, owner: str) -> AsyncIterator[Lease | N
     if lease.holder != holder:
         yield None
         return
-    beating = asyncio.create_task(_keep(shared, lease, lasts), name=f"lease of {name}")
+    made = Held(lease)
+    beating = asyncio.create_task(_keep(shared, made), name=f"lease of {name}")
     try:
-        yield lease
+        yield made
     finally:
         beating.cancel()
-        with suppress(asyncio.CancelledError, StoreError):
+        with suppress(asyncio.CancelledError):
             await beating
         with suppress(StoreError):
-            await shared.store.release_lease(lease)
+            await shared.store.release_lease(made.lease)
 
 
-async def _keep(shared: Shared, lease: Lease, lasts: timedelta) -> None:
-    """Say that this worker is alive, until another has taken over."""
+async def _keep(shared: Shared, made: Held) -> None:
+    """Say that this worker is alive; a store that can not be told until the lease has ended, ends the work."""
+    beat = shared.settings.lease.total_seconds() / _BEATS_PER_LEASE
+    wait = beat
     while True:
         # the loop's time, not the clock's: it goes on while a request waits, and no test has to wait for it
-        await asyncio.sleep(lasts.total_seconds() / _BEATS_PER_LEASE)
-        if await shared.store.extend_lease(lease, shared.clock.now() + lasts) is None:
+        await asyncio.sleep(wait)
+        try:
+            extended = await shared.store.extend_lease(made.lease, shared.clock.now() + shared.settings.lease)
+        except StoreError as error:
+            if shared.clock.now() >= made.lease.expires_at:
+                made.lapse(error)
+                return
+            wait = beat / _TRIES_PER_BEAT
+            continue
+        if extended is None:
             return
+        made.lease, wait = extended, beat

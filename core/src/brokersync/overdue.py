@@ -39,7 +39,7 @@ async def note_overdue(
             return
         async with held(shared, f"sync|{connection.connection_id}", connection.owner) as own:
             if own is not None:
-                await _note(shared, connection, own, events, report)
+                await _note(shared, connection, own.lease, events, report)
 
 
 async def _note(shared: Shared, connection: Connection, lease: Lease, events: EventSink, report: ReportBuilder) -> None:

@@ -20,7 +20,7 @@ from brokersync.errors import (
 )
 from brokersync.events import EventSink, SyncDeferred, SyncFailed, SyncFinished, SyncRecorded, SyncStarted
 from brokersync.factory import ManagedProvider, open_provider
-from brokersync.holding import held
+from brokersync.holding import Held, held
 from brokersync.incidents import Incident, share, with_probe
 from brokersync.login import as_auth_error
 from brokersync.manifest import Manifest, SourceScope
@@ -98,8 +98,8 @@ class Run:
         if incident is not None and now < incident.probe_at:
             await self._note_overdue()
             return self._kept_waiting(incident)
-        async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as lease:
-            if lease is None:
+        async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as own:
+            if own is None:
                 return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
             await self._still_there()
             if self._options.only_due and (since := await self._synced_meanwhile()):
@@ -107,12 +107,13 @@ class Run:
             if incident is not None and (waiting := await self._take_probe()):
                 return waiting
             self._sink(SyncStarted(**self._names, owner=self._connection.owner))
-            return await self._settled(lease)
+            return await self._settled(own)
 
-    async def _settled(self, lease: Lease) -> Done | Deferred:
+    async def _settled(self, own: Held) -> Done | Deferred:
         try:
-            await self._note_overdue(lease)
-            outcome = await self._read(lease)
+            async with own.working():
+                await self._note_overdue(own.lease)
+                outcome = await self._read(own.lease)
         except LeaseLostError as lost:
             return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
         except BrokerError as raised:

@@ -101,7 +101,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._ready: list[asyncio.Handle] = []  # type: ignore[assignment]  # any of them may be next, not the first
         self._chance = chance
-        self._start, self._seconds, self._leapt = start, 0.0, timedelta(0)
+        self._start, self._seconds, self._now = start, 0.0, start
         self._tasks: list[tuple[asyncio.Task[Any], Process | None]] = []
         self.complaints: list[str] = []
         self.steps = 0
@@ -112,11 +112,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._seconds
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=round(self._seconds, 6)) + self._leapt
+        return self._now
 
     def leap(self, by: timedelta) -> None:
         """The machine slept: the world went on, the timers did not."""
-        self._leapt += by
+        self._start += by
+        self._now += by
 
     def spawn(self, process: Process | None, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task in a process; what it starts belongs to that process, too."""
@@ -158,6 +159,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 waiting = [repr(task) for task, _ in self._tasks if not task.done()]
                 raise DeadlockError("\n".join(waiting))
             self._seconds = max(self._seconds, self._scheduled[0].when())
+            self._now = self._start + timedelta(seconds=round(self._seconds, 6))
             self._wake()
         self.steps += 1
         if self.steps > self.longest:

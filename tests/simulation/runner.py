@@ -19,7 +19,7 @@ import attrs
 from .bugs import planted
 from .invariants import Violation
 from .loop import DeadlockError, EndlessError
-from .world import World, scratch
+from .world import Line, World, scratch
 
 _CHUNK: Final = 20
 _ENOUGH: Final = 10
@@ -27,17 +27,28 @@ _ENOUGH: Final = 10
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What became of one seed. `trace_hash` is over all that happened and the order of every step.
+    """What became of one seed.
 
     `promise` is the one that was broken; a finding without is an error of the code's own.
     """
 
     seed: int
     steps: int
-    trace_hash: str
-    trace: tuple[str, ...]
+    told: tuple[Line, ...]
+    last_draw: float
     finding: str | None = None
     promise: str | None = None
+
+    @property
+    def trace(self) -> tuple[str, ...]:
+        return tuple(map(str, self.told))
+
+    @property
+    def trace_hash(self) -> str:
+        """The hash of all that happened and of the order of every step."""
+        digest = hashlib.blake2b("\n".join(self.trace).encode(), digest_size=8)
+        digest.update(f"{self.steps} {self.last_draw}".encode())
+        return digest.hexdigest()
 
     def __str__(self) -> str:
         if self.finding is None:
@@ -57,17 +68,15 @@ def run_seed(seed: int, bug: str | None = None) -> Result:
         world = World(seed, folder)
         try:
             broken = _life(world)
-            trace, last_draw = tuple(world.lines), world.chance.random()
+            told, last_draw = tuple(world.told), world.chance.random()
         finally:
             world.loop.bury()
             gc.enable()
-    digest = hashlib.blake2b("\n".join(trace).encode(), digest_size=8)
-    digest.update(f"{world.loop.steps} {last_draw}".encode())
     return Result(
         seed=seed,
         steps=world.loop.steps,
-        trace_hash=digest.hexdigest(),
-        trace=trace,
+        told=told,
+        last_draw=last_draw,
         finding=None if broken is None else _told(broken),
         promise=_promise(broken),
     )
@@ -127,7 +136,7 @@ def seeds_until_caught(bug: str, most: int) -> Result | None:
 
 def _run_chunk(first: int, bug: str | None) -> list[Result]:
     results = (run_seed(seed, bug) for seed in range(first, first + _CHUNK))
-    return [attrs.evolve(result, trace=()) for result in results if result.finding is not None]
+    return [attrs.evolve(result, told=()) for result in results if result.finding is not None]
 
 
 def _life(world: World) -> BaseException | None:

@@ -63,6 +63,25 @@ class Worker:
     over: asyncio.Event
 
 
+@attrs.frozen
+class Line:
+    """One line of the trace. It is put into words only when somebody reads it, which few seeds are worth."""
+
+    at: datetime
+    process: str
+    what: str | Event
+
+    def __str__(self) -> str:
+        what = self.what if isinstance(self.what, str) else _in_words(self.what)
+        return f"{self.at:%d %H:%M:%S.%f} {self.process:<3} {what}"
+
+
+def _in_words(event: Event) -> str:
+    facts = attrs.asdict(event, recurse=False)
+    shown = (f"{name}={value}" for name, value in facts.items() if name not in _NOT_SHOWN)
+    return f"{type(event).__name__} {' '.join(shown)}"
+
+
 class World:
     """Everything of one seed; `run` is its whole life."""
 
@@ -77,7 +96,7 @@ class World:
         self.logins, self.opened = _cast(self.shape, chance)
         self.accounts = {(login.identity, login.environment): login.accounts for login in self.logins}
         self.books = Books(self.shape, self.opened, self.ends, chance)
-        self.lines: list[str] = []
+        self.told: list[Line] = []
         self.broker = Broker(
             self.shape, self.weather, self.books, self.accounts, self.opened, self.loop, chance, self.tell, self._stop
         )
@@ -90,9 +109,9 @@ class World:
         self._running: dict[str, tuple[Process, datetime]] = {}
         self._workers: dict[str, Process] = {}
 
-    def tell(self, what: str) -> None:
+    def tell(self, what: str | Event) -> None:
         process = Process.current()
-        self.lines.append(f"{self.loop.now():%d %H:%M:%S.%f} {process.name if process else '-':<3} {what}")
+        self.told.append(Line(self.loop.now(), process.name if process else "-", what))
 
     # the course of events
 
@@ -149,9 +168,7 @@ class World:
         self.loop.call_soon(over.set, context=self.loop.context_of(None))
 
     def _hear(self, event: Event) -> None:
-        facts = attrs.asdict(event, recurse=False)
-        shown = {name: value for name, value in facts.items() if name not in _NOT_SHOWN}
-        self.tell(f"{type(event).__name__} {' '.join(f'{name}={value}' for name, value in shown.items())}")
+        self.tell(event)
         if isinstance(event, SyncStarted):
             self._begins(event.connection_id)
         elif isinstance(event, SyncFinished | SyncDeferred | SyncFailed):

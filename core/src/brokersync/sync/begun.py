@@ -11,6 +11,7 @@ from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.plan import Ask, request_name
+from brokersync.sync.retention import lost_its_front
 from brokersync.types import BrokerAccount
 
 # a ticket that led nowhere for so long never will
@@ -38,14 +39,21 @@ class BegunRequests:
             await self._store.drop_request(request.connection_id, request.source, request.account)
             if _never_ready(request, now):
                 await self._failures.never_ready(ask)
+            elif _has_moved(source, request, now):
+                await self._failures.not_read_in_time(ask)
         return found
 
 
 def _leads_on(source: SourceSpec, opened: OpenRequest, now: datetime) -> bool:
-    if source.retention is Retention.SESSION and opened.window.end <= now:
-        # its place would lead into the list of the next session
+    if _has_moved(source, opened, now):
         return False
     return opened.cursor is not None and opened.attempts < _STUCK_SYNCS and not _never_ready(opened, now)
+
+
+def _has_moved(source: SourceSpec, opened: OpenRequest, now: datetime) -> bool:
+    """Whether its place may lead past rows, or into the list of the next session; a report on order has none yet."""
+    on_order = source.retention is not Retention.SESSION and not opened.gave_rows
+    return not on_order and lost_its_front(source, opened.window, opened.begun_at or opened.window.start, now)
 
 
 def _never_ready(opened: OpenRequest, now: datetime) -> bool:

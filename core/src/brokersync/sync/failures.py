@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
+
 from brokersync.errors import BrokerError
-from brokersync.manifest import SourceSpec
+from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
 from brokersync.store import Store
 from brokersync.sync.halving import ENOUGH, failed, forgotten
-from brokersync.sync.plan import Ask
+from brokersync.sync.plan import Ask, reach
 from brokersync.types import TimeWindow
 
 _NEVER_READY = "NeverReady"
 _REFUSED = "Refused"
+_NOT_READ_IN_TIME = "NotReadInTime"
 
 
 class FailureBook:
@@ -43,6 +46,13 @@ class FailureBook:
     async def never_ready(self, ask: Ask) -> None:
         """Hold a report against its window that was ordered and never got ready."""
         await self._count(ask, _NEVER_READY)
+
+    async def not_read_in_time(self, ask: Ask) -> None:
+        """Hold it against what is left of a window that its first days were dropped before it was read to its end."""
+        edge = reach(ask.source, self._clock.now())
+        if ask.source.retention is Retention.LIMITED and edge is not None and edge < ask.window.end:
+            window = TimeWindow(max(ask.window.start, edge), ask.window.end)
+            await self._count(attrs.evolve(ask, window=window), _NOT_READ_IN_TIME)
 
     async def refused(self, ask: Ask) -> None:
         """Have a window asked for in halves that was refused as a whole."""

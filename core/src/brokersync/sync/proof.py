@@ -7,11 +7,12 @@ from datetime import datetime
 
 import attrs
 
-from brokersync.manifest import Retention, SourceScope, SourceSpec
+from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.records import OpenRequest, Span, SpanState
 from brokersync.sync.days import day_floor
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.sync.plan import Ask
+from brokersync.sync.retention import lost_its_front
 from brokersync.types import BrokerAccount, CoveredSpan, Finality, TimeWindow
 
 
@@ -19,12 +20,13 @@ from brokersync.types import BrokerAccount, CoveredSpan, Finality, TimeWindow
 class Proof:
     """One reading: what was asked for (nothing of a file), when its first answer was, and of which accounts.
 
-    `accounts` are named as environment/id.
+    `accounts` are named as environment/id; `taken_up_at` is when it was gone on with, where it was broken off.
     """
 
     source: SourceSpec
     ask: Ask | None
     begun_at: datetime
+    taken_up_at: datetime
     accounts: tuple[str, ...] = ()
     resumed: bool = False
 
@@ -33,14 +35,14 @@ class Proof:
         """The reading of `ask`, from its start or from where `opened` was left."""
         accounts = _names(ask.accounts) if ask else ()
         if opened is None:
-            return cls(source, ask, now, accounts)
+            return cls(source, ask, now, now, accounts)
         begun_with = accounts if opened.accounts is None else opened.accounts
-        return cls(source, ask, opened.begun_at or now, begun_with, resumed=True)
+        return cls(source, ask, opened.begun_at or now, now, begun_with, resumed=True)
 
     def spans(self, covered: CoveredSpan, read_at: datetime) -> tuple[Span, ...]:
         """What a page's claim comes to, that was read at `read_at`."""
         window = self.provable(covered.window)
-        if window is None or not self._knows(covered) or self._may_be_of_the_next_session(read_at):
+        if window is None or not self._knows(covered) or self._may_lack_rows(read_at):
             return ()
         return _by_finality(self.source, window, covered.finality, self.begun_at)
 
@@ -64,10 +66,9 @@ class Proof:
             return True
         return f"{covered.environment}/{covered.account_id}" in self.accounts
 
-    def _may_be_of_the_next_session(self, read_at: datetime) -> bool:
-        if self.ask is None or self.source.retention is not Retention.SESSION:
-            return False
-        return read_at >= self.ask.window.end
+    def _may_lack_rows(self, read_at: datetime) -> bool:
+        """Whether the source may have dropped a part of the window while it was read."""
+        return self.ask is not None and lost_its_front(self.source, self.ask.window, self.taken_up_at, read_at)
 
 
 def _names(accounts: Sequence[BrokerAccount]) -> tuple[str, ...]:

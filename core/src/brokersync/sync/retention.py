@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from brokersync.manifest import Manifest, Retention, SourceSpec
+from brokersync.manifest import CalendarUnit, Manifest, Retention, SourceSpec
 from brokersync.records import Span, SpanState
 from brokersync.sync.days import floor
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.sync.plan import may_give, reach
 from brokersync.types import BrokerAccount, TimeWindow
+
+# the broker's clock and ours differ by less
+_CLOCKS_DIFFER: Final = timedelta(seconds=5)
 
 
 def gone(
@@ -68,6 +72,22 @@ def given_by_none(
         if is_read(source):
             given += may_give(source, account, spans, window, now=now, since=since)
     return subtract([window], given)
+
+
+def lost_its_front(source: SourceSpec, window: TimeWindow, since: datetime, until: datetime) -> bool:
+    """Whether a source may have dropped the first days of a window while it was read.
+
+    Then a place that counts rows from the front, as the number of a page does, has moved past some that nobody was
+    given; and the list of a session is that of the next one. Where history goes by instants it is dropped all the time,
+    so there a place that counts from the front is of no use to begin with.
+    """
+    edge = reach(source, until + _CLOCKS_DIFFER)
+    if edge is None or window.start >= edge:
+        return False
+    if source.retention is Retention.SESSION:
+        return True
+    before = reach(source, since - _CLOCKS_DIFFER)
+    return source.calendar.unit is CalendarUnit.DAY and before is not None and before < edge
 
 
 def repair(

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import attrs
 
 from brokersync.sync.days import day_floor
+from brokersync.types import TimeWindow
 
 from .books import Books, Row, Seen
 from .logins import BY_THE_USER, Logins, Pair, RefusedError
@@ -86,8 +87,9 @@ class Broker:
         self.calm = False
         self._weather, self._loop, self._chance, self._tell, self._stop = weather, loop, chance, tell, stop
         self._tickets: dict[str, Ticket] = {}
+        self.outages: list[TimeWindow] = []
         self._down_until = START
-        self._collapses = weather.collapses
+        self._totters = False
         self._refused_at: dict[str, datetime] = {}
         self._nobody = loop.context_of(None)
 
@@ -144,9 +146,10 @@ class Broker:
         if self.calm:
             return None
         weather = self._weather
-        if self._collapses and self._chance.random() < 0.02:
-            self._collapses -= 1
-            self._down_until = now + self._chance.choice((HOUR, 3 * HOUR, 9 * HOUR))
+        if self._totters and now >= self._down_until and self._chance.random() < 0.2:
+            self._totters = False
+            self._down_until = now + self._chance.choice((HOUR, 6 * HOUR, 15 * HOUR))
+            self.outages.append(TimeWindow(now, self._down_until))
         if now < self._down_until or draw < weather.down:
             return DownError()
         if draw < weather.down + weather.limited:
@@ -166,6 +169,10 @@ class Broker:
         self._refused_at[identity] = self.now()
         self.logins.refuse(access)
         return RefusedError("the access token, this once")
+
+    def collapse(self) -> None:
+        """Go down for hours, soon and in the middle of something."""
+        self._totters = True
 
     # what it is asked
 

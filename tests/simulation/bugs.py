@@ -13,16 +13,19 @@ from unittest import mock
 
 import attrs
 
+from brokersync import runner as broker_run
+from brokersync import settling
 from brokersync.auth import TokenKeeper
 from brokersync.converter import instant_text
 from brokersync.errors import BrokerAuthError, BrokerRetryableError
+from brokersync.incidents import BrokerHealth, Probes
 from brokersync.login import OpenLogin
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
 from brokersync.renewal import Renewal
 from brokersync.secret import Secret
-from brokersync.store import PageRules, booking, feed, page
+from brokersync.store import PageRules, booking, feed, page, pruning
 from brokersync.store.feed import NewChange
-from brokersync.store.sql import Put, Script, execute, fetch_one
+from brokersync.store.sql import Fetch, Many, Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
 from brokersync.sync import engine, proof
 from brokersync.sync.commit import PageWriter
@@ -109,6 +112,25 @@ def _feed_positions_taken_before_their_rows_are_written() -> AbstractContextMana
         return outcome
 
     return _both(mock.patch.object(SqlStore, "commit_page", commit_page), mock.patch.object(page, "publish", publish))
+
+
+@_bug
+def _begin_of_a_pruned_feed_not_written_down() -> AbstractContextManager[object]:
+    def prune(before: datetime, limit: int) -> Script[int]:
+        rows = yield Fetch("DELETE FROM changes WHERE at < ? RETURNING position", (instant_text(before),))
+        return len(rows)
+
+    return mock.patch.object(pruning, "prune_feed", prune)
+
+
+@_bug
+def _bookings_pruned_with_their_raw_rows() -> AbstractContextManager[object]:
+    def prune(before: datetime, limit: int) -> Script[int]:
+        rows = yield Fetch("DELETE FROM raw_rows WHERE at < ? RETURNING booking", (instant_text(before),))
+        yield Many("DELETE FROM bookings WHERE booking = ?", rows)
+        return len(rows)
+
+    return mock.patch.object(pruning, "prune_raw", prune)
 
 
 @_bug
@@ -219,6 +241,11 @@ def _provisional_taken_for_final() -> AbstractContextManager[object]:
 
 
 @_bug
+def _next_sessions_list_taken_for_the_last_ones() -> AbstractContextManager[object]:
+    return mock.patch.object(proof, "lost_its_front", return_value=False)
+
+
+@_bug
 def _equal_rows_counted_from_the_middle() -> AbstractContextManager[object]:
     def number(self: Occurrences, booking: TradeBooking) -> TradeBooking:
         booking = number_of(self, booking)
@@ -227,6 +254,19 @@ def _equal_rows_counted_from_the_middle() -> AbstractContextManager[object]:
 
     number_of = Occurrences.number
     return mock.patch.object(Occurrences, "number", number)
+
+
+@_bug
+def _every_connection_probes() -> AbstractContextManager[object]:
+    def with_probe(health: BrokerHealth, *, now: datetime, probes: Probes) -> BrokerHealth | None:
+        return health if health.open is None else attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=now))
+
+    return mock.patch.object(broker_run, "with_probe", with_probe)
+
+
+@_bug
+def _answer_closes_no_incident() -> AbstractContextManager[object]:
+    return mock.patch.object(settling, "after_answer", lambda health, **facts: attrs.evolve(health, failed={}))
 
 
 @_bug

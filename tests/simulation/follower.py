@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from brokersync import BrokerSync
+from brokersync.errors import FeedPositionError
 from brokersync.records import Change, ChangeKind
 from brokersync.store import TradeFilter
 from brokersync.types import BrokerTrade
@@ -17,14 +18,18 @@ class Follower:
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self.position = 0
+        self.position = self._known_until = 0
         self.alive: set[Key] = set()
         self.copy: dict[Key, BrokerTrade] = {}
         self.wrong: list[str] = []
 
     async def look(self, bs: BrokerSync) -> None:
         """Take over what changed since the last look."""
-        changes = await bs.changes(self.owner, self.position)
+        try:
+            changes = await bs.changes(self.owner, self.position)
+        except FeedPositionError:
+            await self._begin_anew(bs)
+            changes = await bs.changes(self.owner, self.position)
         if not changes:
             return
         # a change tells that a trade is another one, not which: the store is read as it stands by then
@@ -34,9 +39,19 @@ class Follower:
         for change in changes:
             self._take(change, trades)
 
+    async def _begin_anew(self, bs: BrokerSync) -> None:
+        """What the error says to do: the feed's position, then all trades; the feed may tell some of them again."""
+        position = await bs.feed_position()
+        trades = await trades_by_key(bs, self.owner)
+        known_until = await bs.feed_position()
+        if position > self.position:
+            self.position, self._known_until = position, known_until
+            self.alive, self.copy = set(trades), trades
+
     def _take(self, change: Change, trades: dict[Key, BrokerTrade]) -> None:
         key = (change.key.account_id, change.trade_id)
-        if change.position <= self.position or (change.kind is ChangeKind.ADDED) is (key in self.alive):
+        is_news = (change.kind is ChangeKind.ADDED) is not (key in self.alive) or change.position <= self._known_until
+        if change.position <= self.position or not is_news:
             self.wrong.append(f"{change.kind.value} {key} at {change.position}")
         self.position = change.position
         if change.kind is ChangeKind.REMOVED:

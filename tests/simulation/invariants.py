@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from brokersync import BrokerSync
+from brokersync.incidents import Incident
 from brokersync.manifest import Retention, SelectsBy, SourceSpec
-from brokersync.records import ConnectionState, Span, SpanState
+from brokersync.records import Connection, ConnectionState, Span, SpanState
 from brokersync.sync.days import day_floor, next_day
 from brokersync.sync.ledger import subtract
 from brokersync.types import BrokerTrade, FeesState, TimeWindow, TradeStatus
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Outcome: TypeAlias = tuple[Facts, ...]
 
 # two clocks of one machine, or a machine's and the broker's, differ by no more
-_SKEW: Final = timedelta(seconds=5)
+SKEW: Final = timedelta(seconds=5)
 
 
 class Violation(Exception):  # noqa: N818  it is the finding itself
@@ -51,6 +52,7 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
     for connection in await bs.connections():
         if connection.state is not ConnectionState.ACTIVE:
             raise Violation("what works again asks nobody", f"{connection.connection_id} is {connection.state}")
+    _check_incidents(world, await bs.incidents())
     if world.trespasses:
         raise Violation("one worker at a time writes to a connection", "; ".join(world.trespasses))
     needless = world.broker.logins.needless
@@ -58,8 +60,32 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
         raise Violation("one renewal per expiry", "; ".join(needless))
 
 
+def _check_incidents(world: World, incidents: Sequence[Incident]) -> None:
+    """Each outage is one incident at most, and it is over when the broker is back."""
+    if world.crowds:
+        raise Violation("one connection asks whether a broker is back", "; ".join(world.crowds))
+    for one in incidents:
+        if one.closed_at is None:
+            raise Violation("a broker that is back is known to be", f"{one}")
+    for outage in world.broker.outages:
+        # an answer that came before it may be told of later by a process that stood still
+        if not any(process.stopped_since(outage.start) for process in world.processes):
+            here = [one for one in incidents if outage.start <= one.opened_at < outage.end]
+            if len(here) > 1:
+                raise Violation("one outage is one incident", f"{here}")
+
+
+def _check_states(world: World, connections: Iterable[Connection]) -> None:
+    """Nobody has to do anything about a connection unless the broker has ended its login."""
+    ended = {login.connection_id for login in world.logins if login.identity in world.broker.logins.ended}
+    for one in connections:
+        if one.state is not ConnectionState.ACTIVE and one.connection_id not in ended:
+            raise Violation("no outage needs anybody", f"{one.connection_id} is {one.state}: {one.reason}")
+
+
 async def check_ledger(world: World, bs: BrokerSync) -> None:
     """What holds at every moment: a span called final has every trade, a lost one can not be had any more."""
+    _check_states(world, await bs.connections())
     for follower in world.followers:
         for source in world.manifest.sources:
             # read before the trades: what is committed in between only adds to them
@@ -104,12 +130,18 @@ def _check_spans(
         if one.window.end > following.window.start:
             raise Violation("spans do not overlap", f"{where}: {one} and {following}")
     for span in spans:
-        if span.state is SpanState.LOST and span.window.end > _out_of_reach(world, source) + _SKEW:
+        if span.state is SpanState.LOST and span.window.end > _out_of_reach(world, source) + SKEW:
             raise Violation("what is called lost is lost", f"{where}: {span.window}")
-        if span.state is SpanState.FINAL:
+        if span.state is SpanState.FINAL or _is_of_a_session(source, span):
             for group, needed in _booked_in(world, source, account, span).items():
                 if len(stored.get(group, ())) < needed:
-                    raise Violation("a final span has every trade", f"{where}: {span.window} lacks {group}")
+                    promise = f"a {span.state.value} span has every trade"
+                    raise Violation(promise, f"{where}: {span.window} lacks {group}")
+
+
+def _is_of_a_session(source: SourceSpec, span: Span) -> bool:
+    """Whether a session's list showed all that had been booked in it by then."""
+    return source.retention is Retention.SESSION and span.state is SpanState.PROVISIONAL
 
 
 def _out_of_reach(world: World, source: SourceSpec) -> datetime:
@@ -132,7 +164,7 @@ def _is_inside(row: Row, source: SourceSpec, window: TimeWindow) -> bool:
     if source.selects_by is SelectsBy.EXECUTED:
         return row.executed_at in window
     # a source without days is read up to the present, by a clock that may be a little ahead
-    return window.start <= row.booked_at < window.end - _SKEW
+    return window.start <= row.booked_at < window.end - SKEW
 
 
 def _check_feed(follower: Follower, trades: Mapping[tuple[str, str], BrokerTrade]) -> None:
@@ -255,7 +287,7 @@ class _Expected:
 
     def _closing(self, row: Row) -> datetime:
         """From when on a reading of the row's day is final."""
-        return next_day(row.executed_at, self._shape.calendar) + self._shape.lag - _SKEW
+        return next_day(row.executed_at, self._shape.calendar) + self._shape.lag - SKEW
 
 
 def _by_group(shape: Shape, trades: Iterable[BrokerTrade]) -> dict[str, list[Facts]]:

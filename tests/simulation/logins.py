@@ -65,6 +65,7 @@ class Logins:
         self._latest: dict[str, Pair] = {}
         self._made = 0
         self.revoked: set[str] = set()
+        self.ended: set[str] = set()
         self.restored: dict[str, datetime] = {}
         self.needless: list[str] = []
         self.renewed = 0
@@ -76,6 +77,7 @@ class Logins:
     def revoke(self, identity: str) -> None:
         """The user, or the broker, ends every session and asks for a new login."""
         self.revoked.add(identity)
+        self.ended.add(identity)
         self._passwords.pop(identity, None)
         for pair in self._pairs.values():
             if pair.identity == identity:
@@ -93,7 +95,7 @@ class Logins:
             del self._passwords[identity]
         renewal = Renewal(self._loop.now(), process, lost, by_the_user)
         if not by_the_user:
-            self._count(self._may_be_kept(identity), renewal)
+            self._count(self._may_be_known(identity, renewal), renewal)
         return self._issue(identity, None, renewal, self._new("refresh"))
 
     def refresh(self, token: str, process: Process | None, *, lost: bool) -> Pair:
@@ -106,7 +108,7 @@ class Logins:
         if self._shape.refresh == "rotating":
             self._count([pair], renewal)
             return self._issue(pair.identity, pair, renewal, self._new("refresh"))
-        self._count(self._may_be_kept(pair.identity), renewal)
+        self._count(self._may_be_known(pair.identity, renewal), renewal)
         return self._issue(pair.identity, pair, renewal, token)
 
     def check(self, access: str | None) -> str:
@@ -129,14 +131,21 @@ class Logins:
         if pair is not None:
             pair.refused = True
 
-    def _may_be_kept(self, identity: str) -> list[Pair]:
-        """The pairs of which one is in the store: the last, and those before it as long as nobody may have kept it."""
+    def _may_be_known(self, identity: str, renewal: Renewal) -> list[Pair]:
+        """The pairs of which whoever renews may know one as the last.
+
+        That is the last, and those before it as long as nobody may have kept it, or it was made while the one who
+        renews stood still; and a user's login of any time that was put in the place of a newer one by a process that
+        stood still.
+        """
         found: list[Pair] = []
-        pair = self._latest.get(identity)
+        pair, is_stored = self._latest.get(identity), False
         while pair is not None:
-            found.append(pair)
-            if not pair.made_by.by_the_user and (pair.used or not _excused(pair.made_by)):
-                break
+            made = pair.made_by
+            if not is_stored or (made.by_the_user and _stood_still(made, since=made.at)):
+                found.append(pair)
+            kept = not made.by_the_user and (pair.used or not _excused(made))
+            is_stored = is_stored or (kept and not _stood_still(renewal, since=made.at))
             pair = pair.before
         return found
 
@@ -174,9 +183,12 @@ def _may_renew(pair: Pair, renewal: Renewal) -> bool:
     """Whether nobody has renewed it, or the one who did can not have kept the answer."""
     if not pair.renewals or _excused(pair.renewals[-1]):
         return True
-    # whoever stands still may send only afterwards what was decided before, when another has taken over
-    process = renewal.process
-    return process is not None and process.stopped_since(pair.renewals[-1].at - _NEAR)
+    return _stood_still(renewal, since=pair.renewals[-1].at)
+
+
+def _stood_still(renewal: Renewal, *, since: datetime) -> bool:
+    """Whether it may have been decided before then: whoever stands still sends afterwards, when another took over."""
+    return renewal.process is not None and renewal.process.stopped_since(since - _NEAR)
 
 
 def _excused(before: Renewal) -> bool:

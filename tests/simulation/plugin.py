@@ -285,7 +285,8 @@ class ModelProvider:
     def _booking(self, source: str, seen: Seen) -> TradeBooking:
         row, shape = seen.row, self._shape
         if not shape.named:
-            return TradeBooking.of(attrs.evolve(self._trade(seen, _content(row)), id_quality=IdQuality.SYNTHETIC))
+            trade = attrs.evolve(self._trade(seen, _content(row)), id_quality=IdQuality.SYNTHETIC, raw=_as_sent(row))
+            return TradeBooking.of(trade)
         other = shape.renames and source == "session"
         trade = self._trade(seen, f"s-{row.execution}" if other else row.execution)
         refs = [row.execution]
@@ -303,6 +304,7 @@ class ModelProvider:
             fees_mode=FeesMode.PART if shape.parts else FeesMode.TOTAL,
             trade=None if bare else trade,
             fees=trade.fees if bare and shape.parts else (),
+            raw=_as_sent(row),
         )
 
     def _trade(self, seen: Seen, trade_id: str) -> BrokerTrade:
@@ -324,6 +326,10 @@ class ModelProvider:
 
 def _content(row: Row) -> str:
     return f"{row.executed_at.isoformat()}|{row.symbol}|{row.side}|{row.quantity}|{row.price}"
+
+
+def _as_sent(row: Row) -> Mapping[str, str]:
+    return {"kind": row.kind, "at": row.executed_at.isoformat(), "price": str(row.price)}
 
 
 def _covered(

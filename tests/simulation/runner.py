@@ -19,7 +19,7 @@ import attrs
 from .bugs import planted
 from .invariants import Violation
 from .loop import DeadlockError, EndlessError
-from .world import Line, World, scratch
+from .world import Line, World
 
 _CHUNK: Final = 20
 _ENOUGH: Final = 10
@@ -63,14 +63,15 @@ def command(seed: int) -> str:
 
 def run_seed(seed: int, bug: str | None = None) -> Result:
     """One whole course of events."""
-    with scratch(seed) as folder, _seeded_randomness(seed), planted(bug):
+    with _seeded_randomness(seed), planted(bug):
         gc.disable()  # garbage is to be collected between seeds, never at a moment that depends on the seeds before
-        world = World(seed, folder)
+        world = World(seed)
         try:
             broken = _life(world)
             told, last_draw = tuple(world.told), world.chance.random()
         finally:
             world.loop.bury()
+            world.database.close()
             gc.enable()
     return Result(
         seed=seed,

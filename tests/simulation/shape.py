@@ -161,7 +161,7 @@ class Shape:
 class Weather:
     """How often what goes wrong; chances are per request, counts are of the whole seed.
 
-    `by_the_clock`: all workers begin their runs at the same hours, as cron has it."""
+    `by_the_clock`: all workers begin their runs at the same hours, as cron has it. `keeps`: what is older is pruned."""
 
     down: float
     lost: float
@@ -176,6 +176,7 @@ class Weather:
     revocations: int
     workers: int
     by_the_clock: bool
+    keeps: timedelta | None
 
     @classmethod
     def draw(cls, chance: random.Random) -> Self:
@@ -194,4 +195,5 @@ class Weather:
             revocations=chance.choice((0, 0, 0, 1)),
             workers=chance.choice((1, 2, 2)),
             by_the_clock=chance.random() < 0.4,
+            keeps=chance.choice((None, 5 * HOUR, 20 * HOUR)),
         )

@@ -1,13 +1,20 @@
-"""The real SQLite store, watched at the very moment at which it commits."""
+"""The real SQLite store, watched at the very moment at which it commits.
+
+All processes of a seed use one connection to a database in memory. That is as good as one of their own: each
+transaction is one step of the loop, so none is ever open while another process runs or crashes.
+"""
 
 from __future__ import annotations
 
 import contextvars
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from brokersync.converter import from_json
+from brokersync.incidents import BrokerHealth, Incident
 from brokersync.records import PageCommit, PageOutcome
 from brokersync.store import PageRules, SqliteStore
 from brokersync.store.sql import Script
@@ -17,12 +24,37 @@ R = TypeVar("R")
 _PAGE: contextvars.ContextVar[PageCommit | None] = contextvars.ContextVar("the page that is committed", default=None)
 
 
+class Database:
+    """The database that outlives the processes."""
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+
+    def incident(self) -> Incident | None:
+        """The broker's incident that is open now."""
+        assert self.connection is not None
+        row = self.connection.execute("SELECT data FROM broker_health").fetchone()
+        return None if row is None else from_json(json.loads(row[0]), BrokerHealth).open
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
 class WatchedStore(SqliteStore):
     """Tells `on_trespass` of each page that was committed by a worker that no longer holds its connection."""
 
-    def __init__(self, path: Path, on_trespass: Callable[[str], None]) -> None:
-        super().__init__(path)
-        self._on_trespass = on_trespass
+    def __init__(self, database: Database, on_trespass: Callable[[str], None]) -> None:
+        super().__init__(Path(":memory:"))
+        self._database, self._on_trespass = database, on_trespass
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._database.connection is None:
+            self._database.connection = super()._connect()
+        return self._database.connection
+
+    async def close(self) -> None:
+        self._db = None
 
     async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
         token = _PAGE.set(page)
@@ -43,8 +75,3 @@ class WatchedStore(SqliteStore):
         row = db.execute("SELECT holder, fence FROM leases WHERE name = ?", (name,)).fetchone()
         if page.lease is None or row != (page.lease.holder, page.lease.fence):
             self._on_trespass(f"{name} is held by {row}, and written to with {page.lease}")
-
-    def vanish(self) -> None:
-        """What is left of it when its process crashes: nothing; an open transaction is rolled back."""
-        if self._db is not None:
-            self._db.close()

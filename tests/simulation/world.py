@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import shutil
-import tempfile
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from brokersync import BrokerSync, Settings
+from brokersync.config import KeepSettings
 from brokersync.errors import BrokerAuthError, BrokerRetryableError
 from brokersync.events import Event, SyncDeferred, SyncFailed, SyncFinished, SyncStarted
 from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection, Deferred, Done
 from brokersync.registry import ProviderRegistry
-from brokersync.sync.days import next_day
+from brokersync.sync.days import day_floor, next_day
 
 from .books import Books, Seen
 from .broker import Broker
 from .follower import Follower
-from .invariants import Violation, check, check_ledger
+from .invariants import SKEW, Violation, check, check_ledger
 from .logins import BY_THE_USER
 from .loop import Process, ProcessClock, VirtualLoop
 from .plugin import READING, ModelPlugin, Reading
 from .shape import DAY, HOUR, KEY, SINCE, START, Shape, Weather
-from .store import WatchedStore
+from .store import Database, WatchedStore
 
 _KEYS: Final = MasterKeys(bytes(32))
 _NOT_SHOWN: Final = ("provider", "url", "duration", "report")
 _LASTS: Final = timedelta(days=2)
+# the second probe is two minutes after the first, or a fifth less by chance
+_BETWEEN_PROBES: Final = timedelta(seconds=90)
 
 
 @attrs.define(eq=False)
@@ -85,12 +83,13 @@ def _in_words(event: Event) -> str:
 class World:
     """Everything of one seed; `run` is its whole life."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
-        self.seed, self.folder, self.chance = seed, folder, chance
+        self.seed, self.chance, self.database = seed, chance, Database()
         self.shape = Shape.draw(chance)
         self.ends = START + _LASTS
         self.weather = Weather.draw(chance)
+        self._settings = _settings(self.weather)
         self.loop = VirtualLoop(random.Random(chance.random()), START)
         self.manifest = self.shape.manifest()
         self.logins, self.opened = _cast(self.shape, chance)
@@ -106,6 +105,9 @@ class World:
         self._crashes = self.weather.crashes
         self._number = self._stops = 0
         self.trespasses: list[str] = []
+        self.processes: list[Process] = []
+        self.crowds: list[str] = []
+        self._probed_at: datetime | None = None
         self._running: dict[str, tuple[Process, datetime]] = {}
         self._workers: dict[str, Process] = {}
 
@@ -136,10 +138,11 @@ class World:
     def _start(self, name: str) -> Worker:
         self._number += 1
         over = asyncio.Event()
-        process = Process(f"{name}.{self._number}", lambda: self._crashed(process, store, over))
+        process = Process(f"{name}.{self._number}", lambda: self._crashed(process, over))
         process.skew = timedelta(seconds=self.chance.uniform(-2, 2))
-        store, bs = self._open(process)
+        bs = self._open(process)
         self._workers[name] = process
+        self.processes.append(process)
         if self._crashes > 0:
             self._crashes -= 1
             process.light_fuse(self.chance.randrange(self.chance.choice((100, 400, 1200))))
@@ -150,27 +153,25 @@ class World:
         task.add_done_callback(lambda _: over.set())
         return Worker(task, over)
 
-    def _open(self, process: Process) -> tuple[WatchedStore, BrokerSync]:
-        store = WatchedStore(self.folder / "store.db", self.trespasses.append)
-        bs = BrokerSync(
-            store=store,
+    def _open(self, process: Process) -> BrokerSync:
+        return BrokerSync(
+            store=WatchedStore(self.database, self.trespasses.append),
             registry=self.registry,
             keys=_KEYS,
-            settings=Settings(),
+            settings=self._settings,
             clock=ProcessClock(self.loop, process),
             events=self._hear,
         )
-        return store, bs
 
-    def _crashed(self, process: Process, store: WatchedStore, over: asyncio.Event) -> None:
+    def _crashed(self, process: Process, over: asyncio.Event) -> None:
         self.tell(f"{process.name} crashes")
-        store.vanish()
         self.loop.call_soon(over.set, context=self.loop.context_of(None))
 
     def _hear(self, event: Event) -> None:
         self.tell(event)
         if isinstance(event, SyncStarted):
             self._begins(event.connection_id)
+            self._probes(event.connection_id)
         elif isinstance(event, SyncFinished | SyncDeferred | SyncFailed):
             self._ends(event.connection_id)
 
@@ -182,6 +183,17 @@ class World:
         if other is not process and other.alive and not other.stopped_since(since):
             self.trespasses.append(f"{process.name} and {other.name} both sync {connection_id}")
         self._running[connection_id] = process, now
+
+    def _probes(self, connection_id: str) -> None:
+        """While the broker is away one connection asks now and then; whoever stood still may come late with it."""
+        process, now, incident = Process.current(), self.loop.now(), self.database.incident()
+        assert process is not None
+        if incident is None or incident.opened_at > now - SKEW or process.stopped_since(incident.opened_at):
+            return
+        before = self._probed_at or incident.opened_at
+        if before > incident.opened_at and now - before < _BETWEEN_PROBES:
+            self.crowds.append(f"{connection_id} at {now:%d %H:%M:%S}, and another one since {before:%d %H:%M:%S}")
+        self._probed_at = now
 
     def _ends(self, connection_id: str) -> None:
         running = self._running.get(connection_id)
@@ -196,12 +208,20 @@ class World:
                     group.create_task(self._serve(bs, login))
                 for follower in self.followers:
                     group.create_task(self._follow(bs, follower))
+                if self.weather.keeps:
+                    group.create_task(self._clean_up(bs))
         self.tell("ends")
 
     async def _follow(self, bs: BrokerSync, follower: Follower) -> None:
         while self.loop.now() < self.ends:
             await asyncio.sleep(self.chance.uniform(4, 20) * 3600)
             await follower.look(bs)
+
+    async def _clean_up(self, bs: BrokerSync) -> None:
+        while self.loop.now() < self.ends:
+            await asyncio.sleep(self.chance.uniform(1, 12) * 3600)
+            pruned = await bs.prune()
+            self.tell(f"pruned {pruned.feed} changes and {pruned.raw} raw rows")
 
     async def _serve(self, bs: BrokerSync, login: Login) -> None:
         """One connection as a backend serves it: connect, run, wait for as long as it is told, run again."""
@@ -229,19 +249,20 @@ class World:
             return self.chance.uniform(60, 4 * 3600) + (error.retry_after or timedelta(0)).total_seconds()
         if isinstance(outcome, Deferred):
             wait = (outcome.until - self.loop.now()).total_seconds()
-            return max(wait, 0) + self.chance.uniform(5, self.chance.choice((60, 3 * 3600)))
+            return max(wait, 0) + self.chance.uniform(5, self.chance.choice((60, 60, 3 * 3600)))
         # as many runs in all, however many share them
         return self._to_the_hour(
             self.chance.uniform(5, 12) * 3600 * max(self.weather.workers * len(self.logins) / 2, 1)
         )
 
     def _to_the_hour(self, seconds: float) -> float:
-        """So long, or until all the others begin, too, where all are started by the clock."""
+        """So long, or until all the others begin, too, where all are started by the clock, as a day rolls as well."""
         if not self.weather.by_the_clock:
             return seconds
-        now = self.loop.now()
-        due = now + timedelta(seconds=seconds)
-        due = due.replace(hour=due.hour // 6 * 6, minute=0, second=0, microsecond=0) + 6 * HOUR
+        now, calendar = self.loop.now(), self.shape.calendar
+        wanted = now + timedelta(seconds=seconds)
+        midnight = day_floor(wanted, calendar)
+        due = min(midnight + ((wanted - midnight) // (6 * HOUR) + 1) * 6 * HOUR, next_day(wanted, calendar))
         return (due - now).total_seconds()
 
     async def connect(self, bs: BrokerSync, login: Login) -> Connection:
@@ -296,6 +317,7 @@ class World:
         """What happens to machines and logins from outside."""
         weather = self.weather
         plan = [self._leap] * weather.leaps + [self._revoke] * weather.revocations
+        plan += [self.broker.collapse] * weather.collapses
         moments = sorted(self.chance.random() * _LASTS.total_seconds() for _ in plan)
         self.chance.shuffle(plan)
         for moment, act in zip(moments, plan, strict=True):
@@ -340,8 +362,7 @@ class World:
         await asyncio.sleep(max((settled - self.loop.now()).total_seconds(), 0))
         process = Process("end")
         process.spare()
-        _, bs = self._open(process)
-        await self.loop.spawn(process, self._finish(bs))
+        await self.loop.spawn(process, self._finish(self._open(process)))
 
     async def _finish(self, bs: BrokerSync) -> None:
         async with bs:
@@ -378,6 +399,11 @@ class World:
         raise Violation("everything comes to its end", f"{login.identity} is put off again and again")
 
 
+def _settings(weather: Weather) -> Settings:
+    keeps = weather.keeps
+    return Settings(keep=KeepSettings(raw=keeps, logs=keeps, feed=keeps)) if keeps else Settings()
+
+
 def _cast(shape: Shape, chance: random.Random) -> tuple[list[Login], dict[str, datetime]]:
     """Who logs in and which accounts they see; some are seen by two, some are opened later."""
     logins = [Login("alice-1", "live", ("A", "S"))]
@@ -391,14 +417,3 @@ def _cast(shape: Shape, chance: random.Random) -> tuple[list[Login], dict[str, d
     if chance.random() < 0.3:
         opened["S"] = START + timedelta(hours=chance.randrange(40))
     return logins, opened
-
-
-@contextlib.contextmanager
-def scratch(seed: int) -> Iterator[Path]:
-    """A folder in memory, where the machine has one."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=memory if memory.is_dir() else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

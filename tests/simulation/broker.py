@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from brokersync.sync.days import day_floor
 from brokersync.types import TimeWindow
 
 from .books import Books, Row, Seen
-from .logins import BY_THE_USER, Logins, Pair, RefusedError
+from .logins import BY_THE_USER, Asked, Logins, Pair, RefusedError
 from .loop import Process, VirtualLoop
 from .shape import DAY, HOUR, START, Shape, Weather
 
@@ -44,17 +45,6 @@ class ForgottenError(Exception):
 
 class ExpiredError(Exception):
     """That part of the history is kept no longer."""
-
-
-@attrs.define
-class Asked:
-    """A request on its way: who sent it, whether a user stands behind it, and whether its answer gets lost."""
-
-    what: str
-    access: str | None
-    process: Process | None
-    by_the_user: bool
-    lost: bool = False
 
 
 @attrs.frozen
@@ -103,6 +93,9 @@ class Broker:
         self._later(self._act, asked, answer, answered)
         try:
             return await answered
+        except asyncio.CancelledError:
+            asked.lost = True
+            raise
         finally:
             self._endanger(asked.process, deadly=deadly)
 
@@ -125,7 +118,7 @@ class Broker:
             self._tell(f"broker: {asked.what}: {trouble!r}")
             self._later(_fail, answered, trouble)
             return
-        asked.lost = not self.calm and self._chance.random() < self._weather.lost
+        asked.lost = asked.lost or (not self.calm and self._chance.random() < self._weather.lost)
         token = _ASKED.set(asked)
         try:
             result = answer()
@@ -177,12 +170,10 @@ class Broker:
     # what it is asked
 
     def log_in(self, user: str, password: str) -> Pair:
-        asked = _ASKED.get()
-        return self.logins.log_in(user, password, asked.process, lost=asked.lost, by_the_user=asked.by_the_user)
+        return self.logins.log_in(user, password, _ASKED.get())
 
     def refresh(self, token: str) -> Pair:
-        asked = _ASKED.get()
-        return self.logins.refresh(token, asked.process, lost=asked.lost)
+        return self.logins.refresh(token, _ASKED.get())
 
     def list_accounts(self, access: str, environment: str) -> Sequence[str]:
         return self._accounts(self.logins.check(access), environment)

@@ -23,13 +23,37 @@ class RefusedError(Exception):
 
 
 @attrs.define(eq=False)
+class Asked:
+    """A request on its way: who sent it, whether a user stands behind it, and whether its answer gets lost.
+
+    It is lost, too, when nobody waits for it any more.
+    """
+
+    what: str
+    access: str | None
+    process: Process | None
+    by_the_user: bool
+    lost: bool = False
+
+
+@attrs.define(eq=False)
 class Renewal:
-    """One answer to a refresh or a login: when, to which process, and whether it got there."""
+    """One answer to a refresh or a login: when, and to whom.
+
+    `settled_at` is when a user's login had come to its end; until then it may be stored, or may already be.
+    """
 
     at: datetime
-    process: Process | None
-    lost: bool = False
-    by_the_user: bool = False
+    asked: Asked
+    settled_at: datetime | None = None
+
+    @property
+    def process(self) -> Process | None:
+        return self.asked.process
+
+    @property
+    def by_the_user(self) -> bool:
+        return self.asked.by_the_user
 
 
 @attrs.define(eq=False)
@@ -88,19 +112,28 @@ class Logins:
         self.revoked.discard(identity)
         self.restored[identity] = self._loop.now()
 
-    def log_in(self, identity: str, password: str, process: Process | None, *, lost: bool, by_the_user: bool) -> Pair:
+    def settle(self, identity: str, process: Process | None) -> None:
+        """A user's login is over: it is stored, or never will be."""
+        pair = self._latest.get(identity)
+        while pair is not None:
+            made = pair.made_by
+            if made.by_the_user and made.process is process and made.settled_at is None:
+                made.settled_at = self._loop.now()
+            pair = pair.before
+
+    def log_in(self, identity: str, password: str, asked: Asked) -> Pair:
         if self._passwords.get(identity) != password:
             raise RefusedError(f"the password of {identity}")
         if self._shape.refresh != "none":
             del self._passwords[identity]
-        renewal = Renewal(self._loop.now(), process, lost, by_the_user)
-        if not by_the_user:
+        renewal = Renewal(self._loop.now(), asked)
+        if not asked.by_the_user:
             self._count(self._may_be_known(identity, renewal), renewal)
         return self._issue(identity, None, renewal, self._new("refresh"))
 
-    def refresh(self, token: str, process: Process | None, *, lost: bool) -> Pair:
+    def refresh(self, token: str, asked: Asked) -> Pair:
         pair = self._pairs.get(token)
-        renewal = Renewal(self._loop.now(), process, lost)
+        renewal = Renewal(self._loop.now(), asked)
         if pair is None or pair.spent:
             if pair is not None and pair.identity not in self.revoked and not _may_renew(pair, renewal):
                 self._tell_of_another(pair, renewal)
@@ -134,18 +167,18 @@ class Logins:
     def _may_be_known(self, identity: str, renewal: Renewal) -> list[Pair]:
         """The pairs of which whoever renews may know one as the last.
 
-        That is the last, and those before it as long as nobody may have kept it, or it was made while the one who
-        renews stood still; and a user's login of any time that was put in the place of a newer one by a process that
-        stood still.
+        That is the last, those before it as long as nobody may have kept it or it was made while the one who renews
+        stood still, and a user's login that may have been put in the place of a newer one.
         """
         found: list[Pair] = []
-        pair, is_stored = self._latest.get(identity), False
+        pair, kept = self._latest.get(identity), None
         while pair is not None:
             made = pair.made_by
-            if not is_stored or (made.by_the_user and _stood_still(made, since=made.at)):
+            if kept is None or _may_replace(made, kept):
                 found.append(pair)
-            kept = not made.by_the_user and (pair.used or not _excused(made))
-            is_stored = is_stored or (kept and not _stood_still(renewal, since=made.at))
+            is_kept = not made.by_the_user and (pair.used or not _excused(made))
+            if kept is None and is_kept and not _stood_still(renewal, since=made.at):
+                kept = made
             pair = pair.before
         return found
 
@@ -191,6 +224,15 @@ def _stood_still(renewal: Renewal, *, since: datetime) -> bool:
     return renewal.process is not None and renewal.process.stopped_since(since - _NEAR)
 
 
+def _may_replace(login: Renewal, kept: Renewal) -> bool:
+    """Whether a user's login may have been stored after another renewal had read what was there, or its answer."""
+    if not login.by_the_user:
+        return False
+    if login.settled_at is None or login.settled_at >= kept.at - _NEAR:
+        return True
+    return _stood_still(kept, since=login.settled_at)
+
+
 def _excused(before: Renewal) -> bool:
     process = before.process
-    return before.lost or process is None or not process.alive or process.stopped_since(before.at)
+    return before.asked.lost or process is None or not process.alive or process.stopped_since(before.at)

@@ -275,6 +275,7 @@ class World:
             )
         finally:
             BY_THE_USER.reset(token)
+            self.broker.logins.settle(login.identity, Process.current())
         if login.connection_id not in (None, connection.connection_id):
             raise Violation("logging in again keeps the connection", f"{login.identity} has another one")
         login.connection_id, login.connected_at = connection.connection_id, connection.created_at

@@ -110,7 +110,8 @@ class Books:
         booked = moment + timedelta(seconds=chance.randrange(90))
         if chance.random() < 0.2 and "stream" not in shape.sources:
             latest = next_day(moment, shape.calendar) + shape.lag
-            booked = moment + (latest - moment) * (chance.random() * 0.999)
+            # rather in the last hours, in which what was read before has to be read again
+            booked = moment + (latest - moment) * (chance.random() ** 0.4 * 0.999)
         late = shape.in_place and chance.random() < 0.2
         return Row(
             number=0,

@@ -108,9 +108,10 @@ class Logins:
                 pair.dead = pair.spent = True
 
     def restore(self, identity: str) -> None:
-        """The user's new login has reached us."""
-        self.revoked.discard(identity)
-        self.restored[identity] = self._loop.now()
+        """The user's new login has reached us; one that was ended on its way helps nobody."""
+        if not self._latest[identity].dead:
+            self.revoked.discard(identity)
+            self.restored[identity] = self._loop.now()
 
     def settle(self, identity: str, process: Process | None) -> None:
         """A user's login is over: it is stored, or never will be."""

@@ -256,14 +256,18 @@ class World:
         )
 
     def _to_the_hour(self, seconds: float) -> float:
-        """So long, or until all the others begin, too, where all are started by the clock, as a day rolls as well."""
+        """So long, or until all the others begin, too, where all are started by the clock.
+
+        They are, among other times, as a day rolls and as it is settled.
+        """
         if not self.weather.by_the_clock:
             return seconds
         now, calendar = self.loop.now(), self.shape.calendar
         wanted = now + timedelta(seconds=seconds)
         midnight = day_floor(wanted, calendar)
-        due = min(midnight + ((wanted - midnight) // (6 * HOUR) + 1) * 6 * HOUR, next_day(wanted, calendar))
-        return (due - now).total_seconds()
+        hours = [midnight + hour * HOUR for hour in range(6, 24, 6)]
+        hours += [midnight + self.shape.lag % DAY, next_day(wanted, calendar)]
+        return (min(hour for hour in hours if hour > wanted) - now).total_seconds()
 
     async def connect(self, bs: BrokerSync, login: Login) -> Connection:
         """What a user does at the screen, with what the broker wants of them now."""

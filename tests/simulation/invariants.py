@@ -61,7 +61,7 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
 
 
 def _check_incidents(world: World, incidents: Sequence[Incident]) -> None:
-    """Each outage is one incident at most, and it is over when the broker is back."""
+    """Each outage is one incident of each environment at most, and it is over when the broker is back."""
     if world.crowds:
         raise Violation("one connection asks whether a broker is back", "; ".join(world.crowds))
     for one in incidents:
@@ -70,9 +70,9 @@ def _check_incidents(world: World, incidents: Sequence[Incident]) -> None:
     for outage in world.broker.outages:
         # an answer that came before it may be told of later by a process that stood still
         if not any(process.stopped_since(outage.start) for process in world.processes):
-            here = [one for one in incidents if outage.start <= one.opened_at < outage.end]
-            if len(here) > 1:
-                raise Violation("one outage is one incident", f"{here}")
+            here = [one.environment for one in incidents if outage.start <= one.opened_at < outage.end]
+            if len(here) > len(set(here)):
+                raise Violation("one outage is one incident", f"{outage} is {len(here)} of {sorted(set(here))}")
 
 
 def _check_states(world: World, connections: Iterable[Connection]) -> None:

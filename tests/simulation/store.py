@@ -30,10 +30,11 @@ class Database:
     def __init__(self) -> None:
         self.connection: sqlite3.Connection | None = None
 
-    def incident(self) -> Incident | None:
-        """The broker's incident that is open now."""
+    def incident(self, environment: str) -> Incident | None:
+        """The incident of the environment that is open now."""
         assert self.connection is not None
-        row = self.connection.execute("SELECT data FROM broker_health").fetchone()
+        where = "WHERE environment = ?"
+        row = self.connection.execute(f"SELECT data FROM environment_health {where}", (environment,)).fetchone()
         return None if row is None else from_json(json.loads(row[0]), BrokerHealth).open
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ class World:
         self.trespasses: list[str] = []
         self.processes: list[Process] = []
         self.crowds: list[str] = []
-        self._probed_at: datetime | None = None
+        self._probed_at: dict[str, datetime] = {}
         self._running: dict[str, tuple[Process, datetime]] = {}
         self._workers: dict[str, Process] = {}
 
@@ -186,14 +186,15 @@ class World:
 
     def _probes(self, connection_id: str) -> None:
         """While the broker is away one connection asks now and then; whoever stood still may come late with it."""
-        process, now, incident = Process.current(), self.loop.now(), self.database.incident()
+        (environment,) = {login.environment for login in self.logins if login.connection_id == connection_id}
+        process, now, incident = Process.current(), self.loop.now(), self.database.incident(environment)
         assert process is not None
         if incident is None or incident.opened_at > now - SKEW or process.stopped_since(incident.opened_at):
             return
-        before = self._probed_at or incident.opened_at
+        before = self._probed_at.get(environment, incident.opened_at)
         if before > incident.opened_at and now - before < _BETWEEN_PROBES:
             self.crowds.append(f"{connection_id} at {now:%d %H:%M:%S}, and another one since {before:%d %H:%M:%S}")
-        self._probed_at = now
+        self._probed_at[environment] = now
 
     def _ends(self, connection_id: str) -> None:
         running = self._running.get(connection_id)

@@ -130,9 +130,9 @@ def run_many(
 
 
 def seeds_until_caught(bug: str, most: int) -> Result | None:
-    """The first seed, counted from zero, in which a planted bug breaks a promise."""
+    """The first seed, counted from zero, in which a planted bug finds something."""
     results = (run_seed(seed, bug) for seed in range(most))
-    return next((result for result in results if result.promise is not None), None)
+    return next((result for result in results if result.finding is not None), None)
 
 
 def _run_chunk(first: int, bug: str | None) -> list[Result]:

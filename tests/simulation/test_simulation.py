@@ -69,4 +69,5 @@ def test_a_failing_seed_says_how_to_replay_it(pytestconfig: pytest.Config) -> No
 def test_a_planted_bug_is_caught(bug: str, told: Callable[[str], None]) -> None:
     caught = seeds_until_caught(bug, _MOST)
     assert caught is not None, f"{bug}: not found in {_MOST} seeds"
+    assert caught.promise is not None, f"{bug}: does not fit the code any more: {caught.finding}"
     told(f"planted bug caught after {caught.seed + 1} seeds: {bug} ({caught.promise})")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.secret import Secret
 from brokersync.store.postgres_errors import explaining, is_refused, is_repeated, unknown_outcome
-from brokersync.store.postgres_run import run_script
+from brokersync.store.postgres_run import ScriptThread
 from brokersync.store.postgres_schema import checked_schema, is_made, is_ready, prepare, rights
 from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
 from brokersync.store.postgres_url import PostgresUrl
@@ -48,6 +48,7 @@ class PostgresStore(SqlStore):
         self.schema = checked_schema(schema or (self._url and self._url.schema) or "brokersync")
         self._given, self._size, self._make = pool, size, make
         self._pool: Any = None
+        self._thread = ScriptThread()
 
     @property
     def where(self) -> str:
@@ -71,6 +72,7 @@ class PostgresStore(SqlStore):
         pool, self._pool = self._pool, None
         if pool is not None and self._given is None:
             await pool.close()
+        self._thread.end()
 
     async def grant_rights(self, role: str) -> None:
         """Give a role what it needs to use this store; this one must own it."""
@@ -102,7 +104,7 @@ class PostgresStore(SqlStore):
                 raise no_store(f"in {self.where}")
         try:
             async with pool.acquire() as db, transaction(db, begin_writing(self.schema)):
-                await prepare(db, self.schema, run_script)
+                await prepare(db, self.schema, self._thread.run)
         except Exception as error:
             if not is_refused(error):
                 raise
@@ -114,14 +116,14 @@ class PostgresStore(SqlStore):
     async def _read(self, script: Callable[[], Script[R]]) -> R:
         async def attempt() -> R:
             async with self._opened().acquire() as db, transaction(db, begin_reading(self.schema)):
-                return await run_script(db, script())
+                return await self._thread.run(db, script())
 
         return await self._until_done(attempt)
 
     async def _write(self, script: Callable[[], Script[R]]) -> R:
         async def attempt() -> R:
             async with self._opened().acquire() as db, transaction(db, begin_writing(self.schema)) as held:
-                held.result = await run_script(db, script())
+                held.result = await self._thread.run(db, script())
             result: R = held.result
             return result
 
@@ -183,7 +185,7 @@ class PostgresStore(SqlStore):
             async with self._opened().acquire() as db:
                 await db.execute(begin_writing(self.schema, patient=True))
                 try:
-                    yield _Rehearsal(db, self.where)
+                    yield _Rehearsal(db, self.where, self._thread)
                 finally:
                     if not db.is_closed():
                         await db.execute("ROLLBACK")
@@ -192,8 +194,8 @@ class PostgresStore(SqlStore):
 class _Rehearsal(SqlStore):
     """Everything on one connection, in one transaction that is never committed."""
 
-    def __init__(self, db: Any, where: str) -> None:
-        self._db, self._where = db, where
+    def __init__(self, db: Any, where: str, thread: ScriptThread) -> None:
+        self._db, self._where, self._thread = db, where, thread
         self._turn = asyncio.Lock()
 
     async def _scrub(self) -> tuple[str, ...]:
@@ -213,7 +215,7 @@ class _Rehearsal(SqlStore):
             with explaining(self._where):
                 await self._db.execute("SAVEPOINT page")
                 try:
-                    result = await run_script(self._db, script())
+                    result = await self._thread.run(self._db, script())
                 except BaseException:
                     if not self._db.is_closed():
                         await self._db.execute("ROLLBACK TO page")

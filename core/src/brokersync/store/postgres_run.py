@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
 
 from brokersync.store.postgres_schema import NUMBERS, definition
 from brokersync.store.schema import column_kind
@@ -18,37 +23,88 @@ _ARRAYS: Final = {"text": "text[]", "int": "bigint[]", "bytes": "bytea[]"}
 _NUL, _REPLACED = "\0", "\ufffd"
 
 
-async def run_script(db: Any, script: Script[R]) -> R:
-    """Run a script on this connection, inside the caller's transaction."""
+class ScriptThread:
+    """Steps scripts on a thread of its own, so that the event loop goes on while a page is folded.
+
+    All scripts of a store share the thread; it is made when it is needed, and again after `end`.
+    """
+
+    def __init__(self) -> None:
+        self._executor = _executor()
+
+    async def run(self, db: Any, script: Script[R]) -> R:
+        """Run a script on this connection, inside the caller's transaction."""
+        try:
+            step = await self._step(script, None)
+            while isinstance(step, _Asked):
+                step = await self._step(script, await _rows(db, step))
+            return step.result
+        finally:
+            script.close()
+
+    def end(self) -> None:
+        """Let go of the thread; scripts under way go on."""
+        self._executor.shutdown()
+        self._executor = _executor()
+
+    async def _step(self, script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
+        under_way = asyncio.get_running_loop().run_in_executor(self._executor, _step, script, rows)
+        try:
+            return await asyncio.shield(under_way)
+        except asyncio.CancelledError:
+            # what runs can not be closed, and takes some milliseconds
+            while not under_way.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([under_way])
+            under_way.exception()
+            raise
+
+
+@attrs.frozen
+class _Asked:
+    """A statement in asyncpg's words: calls of a connection, of which the last gives the rows."""
+
+    calls: Sequence[tuple[str, Sequence[Any]]]
+
+
+@attrs.frozen
+class _Ended(Generic[R]):
+    result: R
+
+
+def _step(script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
     try:
-        statement = next(script)
-        while True:
-            statement = script.send(await _execute(db, statement))
+        # of a script that has not begun, `None` gives the first statement
+        return _Asked(_calls(script.send(rows)))  # type: ignore[arg-type]  # see above
     except StopIteration as end:
-        result: R = end.value
-        return result
-    finally:
-        script.close()
+        return _Ended(end.value)
 
 
-async def _execute(db: Any, statement: Statement) -> list[Any]:
+async def _rows(db: Any, asked: _Asked) -> list[Any]:
+    found: list[Any] = []
+    for method, words in asked.calls:
+        given = await getattr(db, method)(*words)
+        if method == "fetch":
+            found = given
+    return found
+
+
+def _calls(statement: Statement) -> Sequence[tuple[str, Sequence[Any]]]:
     if isinstance(statement, Fetch):
-        found: list[Any] = await db.fetch(adapted(statement.sql), *_clean(statement.params))
-        return found
+        return [("fetch", (adapted(statement.sql), *_clean(statement.params)))]
     if isinstance(statement, NewNumbers):
-        numbers: list[Any] = await db.fetch(_NEXT, statement.amount)
-        return numbers
+        return [("fetch", (_NEXT, statement.amount))]
     if isinstance(statement, Put):
-        if statement.rows:
-            columns = zip(*_last_of_each(statement), strict=True)
-            await db.execute(_insert(statement), *[list(_clean(column)) for column in columns])
-    elif isinstance(statement, Many):
-        if statement.rows:
-            await db.executemany(adapted(statement.sql), [list(_clean(row)) for row in statement.rows])
-    else:
-        for text in definition(statement):
-            await db.execute(text)
-    return []
+        columns = zip(*_last_of_each(statement), strict=True)
+        return [("execute", (_insert(statement), *map(_clean, columns)))] if statement.rows else []
+    if isinstance(statement, Many):
+        rows = [_clean(row) for row in statement.rows]
+        return [("executemany", (adapted(statement.sql), rows))] if rows else []
+    return [("execute", (text,)) for text in definition(statement)]
+
+
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="brokersync-script")
 
 
 _NEXT = f"SELECT nextval('{NUMBERS}') FROM generate_series(1, $1::bigint)"
@@ -62,7 +118,7 @@ def _last_of_each(put: Put) -> Iterable[Sequence[Any]]:
     return {tuple(row[place] for place in places): row for row in put.rows}.values()
 
 
-def _clean(values: Iterable[Any]) -> Iterable[Any]:
+def _clean(values: Iterable[Any]) -> list[Any]:
     return [value.replace(_NUL, _REPLACED) if isinstance(value, str) and _NUL in value else value for value in values]
 
 

@@ -107,8 +107,9 @@ class Lease:
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """The tokens of one login identity; `generation` grows with each replacement, for compare-and-swap.
+    """The tokens of one login identity.
 
+    `generation` grows with each replacement, for compare-and-swap, from a number with which no other login began.
     `environment` is empty where one login serves all. `renewing_since` stays when a renewal's outcome is not known.
     """
 

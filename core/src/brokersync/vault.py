@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -18,6 +19,9 @@ from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
 
 R = TypeVar("R")
+
+# how many bits it has: too many to be met twice, and few enough to be exact in JSON
+_FIRST_GENERATION: Final = 48
 
 
 class GrantVault:
@@ -158,7 +162,8 @@ class GrantVault:
                         environment=connection.grant_environment,
                         auth=auth,
                         fields=fields,
-                        generation=1,
+                        # a renewal of an earlier login, ended since, must not take this one for the one it renews
+                        generation=secrets.randbits(_FIRST_GENERATION),
                     )
                 )
 

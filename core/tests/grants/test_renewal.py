@@ -28,7 +28,7 @@ from brokersync.secret import Secret
 from brokersync.store import SealedGrant
 from brokersync.types import AuthResult
 
-from .desk import CONNECTION, FRESH, HIDDEN, MINUTE, NOW, Desk, login
+from .desk import CONNECTION, FIELDS, FRESH, HIDDEN, MINUTE, NOW, Desk, login
 
 SILENT = [BrokerTimeoutError("No answer.")] * 3
 """One call that never learns its outcome: it is tried three times."""
@@ -249,6 +249,26 @@ async def test_a_refusal_that_comes_when_the_user_has_logged_in_is_nobodys(desk:
     desk.broker.logins = [] if early else [meanwhile]
     assert await desk.keeper().renew(login()) == THE_USERS
     assert await desk.kept() == (THE_USERS, 2)
+
+
+@pytest.mark.parametrize("end", ["disconnected", "forgotten"])
+async def test_a_renewal_leaves_the_login_alone_that_the_user_made_after_ending_the_one_renewed(
+    desk: Desk, end: str
+) -> None:
+    async def meanwhile() -> AuthResult:
+        if end == "forgotten":
+            await desk.store.forget("o")
+        else:
+            await desk.store.disconnect(CONNECTION, erase=False, at=NOW)
+        await desk.vault.add(CONNECTION, THE_USERS, FIELDS)
+        return FRESH
+
+    await desk.store.disconnect(CONNECTION, erase=False, at=NOW)
+    await desk.vault.add(CONNECTION, login(), FIELDS)
+    desk.broker.refreshes = [meanwhile]
+    assert await desk.keeper().renew(login()) == THE_USERS
+    kept, _ = await desk.kept()
+    assert kept == THE_USERS
 
 
 async def test_a_login_that_was_removed_meanwhile_does_not_come_back(desk: Desk) -> None:

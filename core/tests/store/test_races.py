@@ -115,6 +115,21 @@ async def test_a_position_that_was_taken_is_committed_before_the_next_one_is_tak
     assert await heard(other) == [(1, "first"), (2, "second")]
 
 
+async def test_others_commit_while_somebody_rehearses(slow: Any, other: PostgresStore) -> None:
+    await other.commit_page(page(trade("before"), owner="rehearses"), RULES)
+    async with asyncio.timeout(60), slow.rehearsal() as rehearsal, other.rehearsal() as second:
+        for number in range(3):
+            assert (await rehearsal.commit_page(page(trade(f"r{number}"), owner="rehearses"), RULES)).added == 1
+            assert (await second.commit_page(page(trade(f"s{number}"), owner="rehearses too"), RULES)).added == 1
+            assert (await other.commit_page(page(trade(f"t{number}")), RULES)).added == 1
+        told = [trade_id for _, trade_id in await heard(other)]
+    assert told == ["t0", "t1", "t2"], "while both still rehearse"
+    await other.commit_page(page(trade("after")), RULES)
+    assert await heard(other) == [(2, "t0"), (3, "t1"), (4, "t2"), (5, "after")]
+    assert await heard(other, owner="rehearses") == [(1, "before")]
+    assert await heard(other, owner="rehearses too") == []
+
+
 async def test_pages_of_one_account_follow_each_other(slow: Any, other: PostgresStore) -> None:
     await other.commit_page(page(trade("before")), RULES)
     slow._given.at = "INSERT INTO bookings"

@@ -10,7 +10,7 @@ import attrs
 from brokersync.converter import from_json, instant_text
 from brokersync.errors import FeedPositionError
 from brokersync.records import AccountKey, Change, ChangeCause, ChangeKind
-from brokersync.store.sql import Fetch, Put, Script, fetch_one
+from brokersync.store.sql import Fetch, NewPositions, Put, Script, fetch_one
 
 _COLUMNS = (
     "position", "owner", "account", "trade_id", "kind", "cause", "revision", "at", "merged_into",
@@ -37,10 +37,8 @@ def publish(owner: str, at: datetime, changes: Sequence[NewChange]) -> Script[No
     """
     if not changes:
         return
-    row = yield from fetch_one(
-        "UPDATE feed_head SET position = position + ? WHERE one = 1 RETURNING position", len(changes)
-    )
-    first = row[0] - len(changes) + 1
+    ((last,),) = yield NewPositions(len(changes))
+    first = last - len(changes) + 1
     yield Put(
         "changes",
         _COLUMNS,

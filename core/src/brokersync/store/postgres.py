@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.secret import Secret
 from brokersync.store.postgres_errors import explaining, is_refused, is_repeated, unknown_outcome
+from brokersync.store.postgres_rehearsal import Rehearsal
 from brokersync.store.postgres_run import ScriptThread
 from brokersync.store.postgres_schema import checked_schema, is_made, is_ready, prepare, rights
 from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
@@ -185,51 +186,10 @@ class PostgresStore(SqlStore):
             async with self._opened().acquire() as db:
                 await db.execute(begin_writing(self.schema, patient=True))
                 try:
-                    yield _Rehearsal(db, self.where, self._thread)
+                    yield Rehearsal(db, self.where, self._thread)
                 finally:
                     if not db.is_closed():
                         await db.execute("ROLLBACK")
-
-
-class _Rehearsal(SqlStore):
-    """Everything on one connection, in one transaction that is never committed."""
-
-    def __init__(self, db: Any, where: str, thread: ScriptThread) -> None:
-        self._db, self._where, self._thread = db, where, thread
-        self._turn = asyncio.Lock()
-
-    async def _scrub(self) -> tuple[str, ...]:
-        return ()
-
-    async def open(self) -> None:
-        """It is open as long as it lasts."""
-
-    async def close(self) -> None:
-        """It ends with its context."""
-
-    async def _read(self, script: Callable[[], Script[R]]) -> R:
-        return await self._write(script)
-
-    async def _write(self, script: Callable[[], Script[R]]) -> R:
-        async with self._turn:
-            with explaining(self._where):
-                await self._db.execute("SAVEPOINT page")
-                try:
-                    result = await self._thread.run(self._db, script())
-                except BaseException:
-                    if not self._db.is_closed():
-                        await self._db.execute("ROLLBACK TO page")
-                    raise
-                await self._db.execute("RELEASE page")
-                return result
-
-    @asynccontextmanager
-    async def rehearsal(self) -> AsyncIterator[SqlStore]:
-        await self._db.execute("SAVEPOINT rehearsal")
-        try:
-            yield self
-        finally:
-            await self._db.execute("ROLLBACK TO rehearsal")
 
 
 async def _make_pool(url: PostgresUrl, size: int) -> Any:

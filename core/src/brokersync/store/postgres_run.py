@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 
 from brokersync.store.postgres_schema import NUMBERS, definition
 from brokersync.store.schema import column_kind
-from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, Statement
+from brokersync.store.sql import Fetch, Many, NewNumbers, NewPositions, Put, Script, Statement
 
 R = TypeVar("R")
 
 _ARRAYS: Final = {"text": "text[]", "int": "bigint[]", "bytes": "bytea[]"}
 # Postgres keeps any character but this one
 _NUL, _REPLACED = "\0", "\ufffd"
+
+
+Words: TypeAlias = Callable[[Statement], Sequence[tuple[str, Sequence[Any]]]]
+"""A statement in asyncpg's words: calls of a connection, of which the last gives the rows."""
 
 
 class ScriptThread:
@@ -32,12 +36,13 @@ class ScriptThread:
     def __init__(self) -> None:
         self._executor = _executor()
 
-    async def run(self, db: Any, script: Script[R]) -> R:
-        """Run a script on this connection, inside the caller's transaction."""
+    async def run(self, db: Any, script: Script[R], words: Words | None = None) -> R:
+        """Run a script on this connection, inside the caller's transaction; its statements are put into `words`."""
+        words = words or calls
         try:
-            step = await self._step(script, None)
+            step = await self._step(words, script, None)
             while isinstance(step, _Asked):
-                step = await self._step(script, await _rows(db, step))
+                step = await self._step(words, script, await _rows(db, step))
             return step.result
         finally:
             script.close()
@@ -47,8 +52,8 @@ class ScriptThread:
         self._executor.shutdown()
         self._executor = _executor()
 
-    async def _step(self, script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
-        under_way = asyncio.get_running_loop().run_in_executor(self._executor, _step, script, rows)
+    async def _step(self, words: Words, script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
+        under_way = asyncio.get_running_loop().run_in_executor(self._executor, _step, words, script, rows)
         try:
             return await asyncio.shield(under_way)
         except asyncio.CancelledError:
@@ -62,8 +67,6 @@ class ScriptThread:
 
 @attrs.frozen
 class _Asked:
-    """A statement in asyncpg's words: calls of a connection, of which the last gives the rows."""
-
     calls: Sequence[tuple[str, Sequence[Any]]]
 
 
@@ -72,10 +75,10 @@ class _Ended(Generic[R]):
     result: R
 
 
-def _step(script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
+def _step(words: Words, script: Script[R], rows: list[Any] | None) -> _Asked | _Ended[R]:
     try:
         # of a script that has not begun, `None` gives the first statement
-        return _Asked(_calls(script.send(rows)))  # type: ignore[arg-type]  # see above
+        return _Asked(words(script.send(rows)))  # type: ignore[arg-type]  # see above
     except StopIteration as end:
         return _Ended(end.value)
 
@@ -89,11 +92,14 @@ async def _rows(db: Any, asked: _Asked) -> list[Any]:
     return found
 
 
-def _calls(statement: Statement) -> Sequence[tuple[str, Sequence[Any]]]:
+def calls(statement: Statement) -> Sequence[tuple[str, Sequence[Any]]]:
+    """The words for a statement that is meant."""
     if isinstance(statement, Fetch):
         return [("fetch", (adapted(statement.sql), *_clean(statement.params)))]
     if isinstance(statement, NewNumbers):
         return [("fetch", (_NEXT, statement.amount))]
+    if isinstance(statement, NewPositions):
+        return [("fetch", (adapted(statement.sql), statement.amount))]
     if isinstance(statement, Put):
         columns = zip(*_last_of_each(statement), strict=True)
         return [("execute", (_insert(statement), *map(_clean, columns)))] if statement.rows else []

@@ -280,7 +280,10 @@ class Store(Protocol):
         """Bookings, trades, changes, coverage and cursor of one page, in one transaction. Raises `LeaseLostError`."""
 
     def rehearsal(self) -> AbstractAsyncContextManager[Store]:
-        """A view on this store whose commits vanish when it ends; other writers wait meanwhile."""
+        """A view on this store whose commits vanish when it ends.
+
+        Meanwhile other writers of the same accounts wait, and all writers where the store is a file.
+        """
 
     async def trades(
         self, owner: str, only: TradeFilter, *, after: tuple[str, str] | None = None, limit: int = 500

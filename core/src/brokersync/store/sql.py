@@ -7,7 +7,7 @@ it is run again from its start when a database asks for that, so it keeps no sta
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
@@ -66,6 +66,14 @@ class NewNumbers:
 
 
 @attrs.frozen
+class NewPositions:
+    """So many positions of the feed, of which the last is given; from here on its other writers wait for the end."""
+
+    amount: int
+    sql: ClassVar[str] = "UPDATE feed_head SET position = position + ? WHERE one = 1 RETURNING position"
+
+
+@attrs.frozen
 class Create:
     """A table of the schema with its indexes, unless it is there."""
 
@@ -87,7 +95,7 @@ class Drop:
     table: str
 
 
-Statement: TypeAlias = Fetch | Many | Put | NewNumbers | Create | AddColumn | Drop
+Statement: TypeAlias = Fetch | Many | Put | NewNumbers | NewPositions | Create | AddColumn | Drop
 Script: TypeAlias = Generator[Statement, list[Any], R]
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from brokersync.errors import StoreError
 from brokersync.store.schema import add_column_statement, create_statements
-from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, Put, Script, Statement
+from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, NewPositions, Put, Script, Statement
 from brokersync.store.sql_store import SqlStore, no_store
 from brokersync.store.sqlite_schema import SQLITE, is_made, prepare
 
@@ -165,6 +165,8 @@ def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
     if isinstance(statement, NewNumbers):
         (first,) = db.execute(_HIGHEST).fetchone()
         return [(number,) for number in range(first, first + statement.amount)]
+    if isinstance(statement, NewPositions):
+        return db.execute(statement.sql, (statement.amount,)).fetchall()
     if isinstance(statement, Create):
         for text in create_statements(statement.table, SQLITE):
             db.execute(text)

@@ -1,10 +1,14 @@
-"""A Postgres of its own for tests: in a temporary folder, on a unix socket, stopped at the end."""
+"""A Postgres of its own for tests: in a temporary folder, on a unix socket, stopped at the end.
+
+Run as a module it is the watcher of a server: it ends that when the process has gone that started it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,15 +77,30 @@ def scratch_postgres(*, durable: bool = False) -> Iterator[ScratchPostgres]:
         if os.geteuid() == 0:
             shutil.chown(folder, _WITHOUT_RIGHTS)
         made = ScratchPostgres(folder, _readable(programs, folder), _options(folder, durable))
-        made.run("initdb", "-D", str(made.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        made.start()
-        try:
+        with _watched(made):
+            made.run("initdb", "-D", str(made.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+            made.start()
             yield made
-        finally:
-            if (made.data / "postmaster.pid").exists():
-                made.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _watched(made: ScratchPostgres) -> Iterator[None]:
+    """Stops the server at the end, also where this process is killed before."""
+    command = [sys.executable, "-m", __name__, str(made.folder), str(made.programs)]
+    # in a session of its own, since a signal to a group of processes would end it too
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # noqa: S603  our own module
+        yield
+
+
+def _watch(folder: Path, programs: Path) -> None:
+    """The other end of the pipe is closed by whatever ends the process that holds it."""
+    sys.stdin.buffer.read()
+    made = ScratchPostgres(folder, programs, "")
+    if (made.data / "postmaster.pid").exists():
+        made.stop("immediate")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _options(folder: Path, durable: bool) -> str:
@@ -117,3 +136,7 @@ def _readable(programs: Path, folder: Path) -> Path:
 def _user() -> str | None:
     # Postgres refuses to run as root
     return _WITHOUT_RIGHTS if os.geteuid() == 0 else None
+
+
+if __name__ == "__main__":
+    _watch(*map(Path, sys.argv[1:]))

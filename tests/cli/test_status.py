@@ -4,52 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brokersync import BrokerSync, Deferred
-from brokersync.sandboxes import SandboxSettings
-from brokersync.testing import run_sandbox
 
 Run = Callable[..., Any]
 
 
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
-def connection_id(tmp_path: Path) -> str:
+def connection_id(staged: Any) -> str:
     """A connection whose first statement is under way, and whose login may read one of two sources."""
 
     async def make() -> str:
-        clock = Clock()
-        wanted = SandboxSettings(now=clock.now, days=30, think=timedelta(seconds=60))
-        async with (
-            run_sandbox("ibkr", settings=wanted) as sandbox,
-            BrokerSync.open(tmp_path / "store.db", settings=sandbox.settings(), clock=clock) as bs,
-        ):
-            login = sandbox.logins[0]
-            fields = {name: value for name, value in login.fields.items() if name != "confirmations_query_id"}
-            made = await bs.connect("ibkr", owner="me", fields=fields, environment=login.environment)
-            assert isinstance(await bs.run(made.connection_id), Deferred)
-            return made.connection_id
+        async with staged("ibkr", days=30, think=timedelta(seconds=60)) as stage:
+            made = await stage.connect(without="confirmations_query_id")
+            assert isinstance(await stage.bs.run(made.connection_id), Deferred)
+            return str(made.connection_id)
 
     return asyncio.run(make())
 

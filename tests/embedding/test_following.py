@@ -17,9 +17,14 @@ from .broker import Desk, VirtualClock, open_desk
 
 
 class StandingClock(VirtualClock):
-    """In it no sleep ends, so that what goes on was woken."""
+    """In it no sleep ends, so that what goes on was woken; `sleepers` is released by each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleepers = asyncio.Semaphore(0)
 
     async def sleep(self, seconds: float) -> None:
+        self.sleepers.release()
         await asyncio.Event().wait()
 
 
@@ -48,13 +53,13 @@ async def take(desk: Desk, number: int, since: int = 0, owner: str = "alice") ->
 
 
 async def test_what_is_there_comes_first_and_then_what_is_committed(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, clock=StandingClock())
+    clock = StandingClock()
+    desk = open_desk(tmp_path, clock=clock)
     async with desk.bs:
         first, second = await desk.connect("ann", "ben")
         await desk.bs.run(first)
         reader = asyncio.create_task(take(desk, 4))
-        for _ in range(50):
-            await asyncio.sleep(0.001)
+        await asyncio.wait_for(clock.sleepers.acquire(), 10)
         assert not reader.done()
         await desk.bs.run(second)
         changes = await asyncio.wait_for(reader, 10)
@@ -107,10 +112,12 @@ async def test_owners_hear_their_own_changes_only(tmp_path: Path) -> None:
 
 
 async def test_it_ends_when_brokersync_closes(tmp_path: Path) -> None:
-    desk = open_desk(tmp_path, clock=StandingClock())
+    clock = StandingClock()
+    desk = open_desk(tmp_path, clock=clock)
     async with desk.bs:
         readers = [asyncio.create_task(take(desk, 99)) for _ in range(5)]
-        await asyncio.sleep(0.02)
+        for _ in readers:
+            await asyncio.wait_for(clock.sleepers.acquire(), 10)
     assert await asyncio.wait_for(asyncio.gather(*readers), 10) == [[]] * 5
     assert [change async for change in desk.bs.follow("alice")] == []
 

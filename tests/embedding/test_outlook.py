@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brokersync import BrokerAuthError, BrokerSync, Deferred, ProviderRegistry, Settings
 from brokersync.errors import BrokerError, BrokerUnavailableError
 from brokersync.explaining import Outlook
-from brokersync.sandboxes import SandboxSettings
-from brokersync.testing import run_sandbox
 
-from .broker import Desk, VirtualClock, open_desk
+from .broker import Desk, open_desk
 
 
 async def of(desk: Desk) -> Outlook:
@@ -79,15 +78,10 @@ async def test_a_plugin_that_is_gone_is_an_obstacle_and_no_error(tmp_path: Path)
         assert "toy" in found.obstacles[0].lower() or "not installed" in found.obstacles[0]
 
 
-async def test_an_answer_under_way_and_a_source_without_rights_are_told(tmp_path: Path) -> None:
-    clock = VirtualClock(datetime(2026, 6, 10, 15, tzinfo=UTC))
-    settings = SandboxSettings(now=clock.now, days=60, think=timedelta(seconds=60))
-    async with (
-        run_sandbox("ibkr", settings=settings) as sandbox,
-        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
-    ):
-        fields = {name: value for name, value in sandbox.logins[0].fields.items() if name != "confirmations_query_id"}
-        connection = await bs.connect("ibkr", owner="me", fields=fields)
+async def test_an_answer_under_way_and_a_source_without_rights_are_told(staged: Any) -> None:
+    async with staged("ibkr", days=60, think=timedelta(seconds=60)) as stage:
+        bs, clock = stage.bs, stage.clock
+        connection = await stage.connect(without="confirmations_query_id")
         outcome = await bs.run(connection.connection_id)
         assert isinstance(outcome, Deferred)
         (found,) = await bs.outlook("me")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import permutations
 from pathlib import Path
@@ -18,7 +17,6 @@ from brokersync import BrokerSync, Deferred, SyncReport
 from brokersync.records import ChangeKind
 from brokersync.sandboxes import SandboxSettings
 from brokersync.store import TradeFilter
-from brokersync.testing import run_sandbox
 from brokersync_ibkr import sandbox_flex, sandbox_ledger
 from brokersync_ibkr.sandbox_bookings import Booking
 from brokersync_ibkr.sandbox_ledger import Account, open_logins
@@ -97,23 +95,6 @@ async def test_files_in_any_order_and_split_end_in_one_live_trade_and_one_state(
     assert all(end == ends[0] for end in ends)
 
 
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
-
-
 def chains(account: Account) -> Iterator[list[Booking]]:
     """An original, what takes it back, and what is booked instead, as the sandbox writes them."""
     found: dict[str, list[Booking]] = {}
@@ -123,10 +104,10 @@ def chains(account: Account) -> Iterator[list[Booking]]:
 
 
 async def test_the_service_telling_them_in_any_order_and_split_ends_in_one_live_trade_and_one_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staged: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
-    settings = SandboxSettings(now=clock.now, days=420, trades_per_day=3, think=timedelta(seconds=1))
+    simulated = {"trades_per_day": 3, "think": timedelta(seconds=1)}
+    settings = SandboxSettings(now=clock.now, days=420, **simulated)
     rows = [
         attrs.evolve(row, report_date=date(2026, 6, 8)) for row in next(chains(open_logins(settings)[0].accounts[0]))
     ]
@@ -143,16 +124,13 @@ async def test_the_service_telling_them_in_any_order_and_split_ends_in_one_live_
         lambda _, account, day: sandbox_flex._executions(sandbox_flex.ACTIVITY, account.booked_on(day), account),
     )
     ends = []
-    async with (
-        run_sandbox("ibkr", settings=attrs.evolve(settings, days=12)) as sandbox,
-        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
-    ):
-        mine = sandbox.logins[0]
+    async with staged("ibkr", days=12, **simulated) as stage:
+        bs = stage.bs
         for number, (order, (first, second)) in enumerate((order, split) for order in ORDERS for split in SPLITS):
             owner, told = f"owner {number}", [rows[place] for place in order]
             shown.clear()
             clock.time += timedelta(minutes=2)
-            connection = await bs.connect("ibkr", owner=owner, fields=mine.fields, environment=mine.environment)
+            connection = await stage.connect(owner)
             for part in (told[:first], told[first:second], told[second:]):
                 shown += part
                 outcome: Any = None

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync import BrokerSync, Deferred, SyncReport
+from brokersync import Deferred, SyncReport
 from brokersync.plugin import StatementHints
-from brokersync.sandboxes import SandboxSettings
-from brokersync.testing import run_sandbox
 from brokersync_ibkr.statements import FlexStatementReader
 
 ELEMENTS = ("Trade", "Trade", "Trade", "Order", "Lot", "SymbolSummary", "WashSale", "NewlyMade")
@@ -62,32 +58,12 @@ def test_every_row_of_a_statement_is_a_booking_quarantined_or_skipped(told: list
     assert sum(page.disposed for page in pages) == len(told) + 1
 
 
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("broker", ["ibkr", "tradovate"])
-async def test_the_counts_of_every_sync_with_a_sandbox_add_up(tmp_path: Path, broker: str) -> None:
-    clock, reports = Clock(), []
-    async with (
-        run_sandbox(broker, settings=SandboxSettings(now=clock.now, days=40, trades_per_day=2)) as sandbox,
-        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
-    ):
-        mine = sandbox.logins[0]
-        connection = await bs.connect(broker, owner="me", fields=mine.fields, environment=mine.environment)
+async def test_the_counts_of_every_sync_with_a_sandbox_add_up(staged: Any, broker: str) -> None:
+    reports = []
+    async with staged(broker, days=40, trades_per_day=2) as stage:
+        bs, clock = stage.bs, stage.clock
+        connection = await stage.connect()
         while len(reports) < 30 and clock.time < datetime(2026, 6, 13, tzinfo=UTC):
             outcome = await bs.run(connection.connection_id)
             reports.append(outcome.report)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from brokersync import BrokerConfigError, BrokerSync, Deferred
 from brokersync.dispositions import Disposition, Rule
 from brokersync.explaining import Explanation, SourceState
 from brokersync.plugin import StatementHints
-from brokersync.sandboxes import SandboxSettings
 from brokersync.store import TradeFilter
-from brokersync.testing import RunningSandbox, run_sandbox
 
 DAY = date(2026, 3, 2)
 BASE = {
@@ -178,39 +175,11 @@ async def test_a_question_without_a_trade_is_refused(bs: BrokerSync) -> None:
         await bs.explain("me", account="U7", symbol="ACME")
 
 
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[tuple[RunningSandbox, Clock]]:
-    clock = Clock()
-    settings = SandboxSettings(now=clock.now, days=60, trades_per_day=2, think=timedelta(seconds=60))
-    async with run_sandbox("ibkr", settings=settings) as running:
-        yield running, clock
-
-
-async def test_before_and_while_a_day_is_read_the_answer_says_what_is_missing(
-    broker: tuple[RunningSandbox, Clock], tmp_path: Path
-) -> None:
-    sandbox, clock = broker
-    async with BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs:
-        mine = sandbox.logins[0]
-        connection = await bs.connect("ibkr", owner="me", fields=mine.fields, environment=mine.environment)
-        account = sorted(mine.trades)[0]
+async def test_before_and_while_a_day_is_read_the_answer_says_what_is_missing(staged: Any) -> None:
+    async with staged("ibkr", days=60, trades_per_day=2, think=timedelta(seconds=60)) as stage:
+        bs, clock = stage.bs, stage.clock
+        connection = await stage.connect()
+        account = sorted(stage.sandbox.logins[0].trades)[0]
         question: dict[str, Any] = {"account": account, "symbol": "ACME", "day": date(2026, 5, 12)}
         found = await bs.explain("me", **question)
         assert found.verdict.startswith("2026-05-12 has not been read yet from activity")

@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import pytest
 
 from brokersync import BrokerSync, Deferred, Done
 from brokersync.errors import BrokerAuthError, BrokerConfigError
-from brokersync.sandboxes import CONTROL_PATH, SandboxSettings
-from brokersync.testing import RunningSandbox, run_sandbox
+from brokersync.sandboxes import CONTROL_PATH
+from brokersync.testing import RunningSandbox
 
 OWNER = "somebody"
 
 
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday, 11:00 in New York
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
+@pytest.fixture
+async def stage(staged: Any) -> AsyncIterator[Any]:
+    async with staged("ibkr", days=420, trades_per_day=0.4, think=timedelta(seconds=12)) as made:
+        yield made
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def sandbox(stage: Any) -> RunningSandbox:
+    return stage.sandbox
 
 
 @pytest.fixture
-async def sandbox(clock: Clock) -> AsyncIterator[RunningSandbox]:
-    settings = SandboxSettings(now=clock.now, days=420, trades_per_day=0.4, think=timedelta(seconds=12))
-    async with run_sandbox("ibkr", settings=settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def bs(sandbox: RunningSandbox, clock: Clock, tmp_path: Path) -> AsyncIterator[BrokerSync]:
-    async with BrokerSync.open(tmp_path / "store.db", settings=sandbox.settings(), clock=clock) as bs:
-        yield bs
+def bs(stage: Any) -> BrokerSync:
+    return stage.bs
 
 
 async def arm(sandbox: RunningSandbox, **wish: object) -> None:
@@ -61,7 +41,7 @@ async def arm(sandbox: RunningSandbox, **wish: object) -> None:
         assert answer.status == 200
 
 
-async def until_done(bs: BrokerSync, connection_id: str, clock: Clock) -> Done:
+async def until_done(bs: BrokerSync, connection_id: str, clock: Any) -> Done:
     for _ in range(40):
         outcome = await bs.run(connection_id)
         if isinstance(outcome, Done):
@@ -79,7 +59,7 @@ async def counted(bs: BrokerSync, sandbox: RunningSandbox, login: int = 0) -> tu
 
 
 async def test_a_history_of_two_windows_is_read_whole_and_again_changes_nothing(
-    bs: BrokerSync, sandbox: RunningSandbox, clock: Clock
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
 ) -> None:
     login = sandbox.logins[0]
     connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
@@ -95,7 +75,7 @@ async def test_a_history_of_two_windows_is_read_whole_and_again_changes_nothing(
 
 
 async def test_the_faults_of_the_service_cost_time_and_no_trade(
-    bs: BrokerSync, sandbox: RunningSandbox, clock: Clock
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
 ) -> None:
     login = sandbox.logins[0]
     connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brokersync import BrokerSync, Deferred
-from brokersync.sandboxes import SandboxSettings
-from brokersync.testing import run_sandbox
-
-
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("broker", ["ibkr", "tradovate"])
-async def test_every_row_that_a_sandbox_told_is_read_again_as_before(tmp_path: Path, broker: str) -> None:
-    clock = Clock()
-    async with (
-        run_sandbox(broker, settings=SandboxSettings(now=clock.now, days=120, trades_per_day=3)) as sandbox,
-        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
-    ):
-        mine = sandbox.logins[0]
-        connection = await bs.connect(broker, owner="me", fields=mine.fields, environment=mine.environment)
+async def test_every_row_that_a_sandbox_told_is_read_again_as_before(staged: Any, broker: str) -> None:
+    async with staged(broker, days=120, trades_per_day=3) as stage:
+        bs, clock = stage.bs, stage.clock
+        connection = await stage.connect()
         sources: Counter[str] = Counter()
         for _ in range(12):
             outcome = await bs.run(connection.connection_id)

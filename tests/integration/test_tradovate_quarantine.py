@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
 
 from brokersync import BrokerSync, Deferred, SyncReport
-from brokersync.sandboxes import SandboxSettings
 from brokersync.store import TradeFilter
-from brokersync.testing import run_sandbox
 from brokersync.types import BrokerTrade
 from brokersync_tradovate import payloads
-
-
-class Clock:
-    """Sleeping moves the time on and takes none."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
 
 
 class Desk:
     """One connection to a sandbox, read once with a plugin that takes no fill for readable."""
 
-    def __init__(self, bs: BrokerSync, clock: Clock) -> None:
+    def __init__(self, bs: BrokerSync, clock: Any) -> None:
         self.bs, self.clock = bs, clock
         self.connection = ""
 
@@ -55,17 +35,10 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    clock = Clock()
-    settings = SandboxSettings(now=clock.now, days=12, trades_per_day=3)
-    async with (
-        run_sandbox("tradovate", settings=settings) as sandbox,
-        BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock) as bs,
-    ):
-        mine = sandbox.logins[0]
-        made = Desk(bs, clock)
-        connection = await bs.connect("tradovate", owner="me", fields=mine.fields, environment=mine.environment)
-        made.connection = connection.connection_id
+async def desk(staged: Any) -> AsyncIterator[Desk]:
+    async with staged("tradovate", days=12, trades_per_day=3) as stage:
+        made = Desk(stage.bs, stage.clock)
+        made.connection = (await stage.connect()).connection_id
         yield made
 
 

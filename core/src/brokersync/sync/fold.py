@@ -11,6 +11,7 @@ import attrs
 
 from brokersync.dispositions import BookingName, Folded, Rule, Ruling
 from brokersync.records import KeptBooking
+from brokersync.sync.cancels import Aim, aims, row_names
 from brokersync.sync.fees import fees_of
 from brokersync.types import BookingEffect, BrokerTrade, FeesState, TradeBooking, TradeStatus
 
@@ -136,13 +137,14 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) 
     steps = _in_order(_one_of_each_row([row for row in group if not _is_cancel(row)], told), cancels)
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
     chain = [row for row in steps if row.booking.effect is not BookingEffect.AMEND] or [steps[-1]]
-    void = _void(chain, cancels)
+    aimed = aims(chain, cancels)
+    counted = [aim.cancel for aim in aimed if aim.by is None]
+    void = {aim.place: aim.cancel for aim in reversed(aimed) if aim.place is not None and aim.by is None}
     cancelled = len(chain) - 1 in void
     trade_id = _content(key.booking).trade_id
     _rule_steps(rulings, trade_id, steps, chain, void)
-    for cancel in cancels:
-        target = next((chain[place] for place, one in void.items() if one is cancel), None)
-        _rule(rulings, cancel, Rule.CANCELS, trade_id, target)
+    for aim in aimed:
+        _rule_cancel(rulings, trade_id, chain, aim)
     for row, better in told:
         _rule(rulings, row, Rule.TOLD_BETTER, trade_id, better)
     return attrs.evolve(
@@ -150,7 +152,7 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) 
         trade_id=trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
-        fees=fees_of([row.booking for row in steps], [row.booking for row in cancels], cancelled=cancelled),
+        fees=fees_of([row.booking for row in steps], [row.booking for row in counted], cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
 
@@ -172,6 +174,13 @@ def _rule_steps(
             _rule(rulings, row, Rule.AMENDED if amended else Rule.REPLACED, trade_id, following)
     if _name(steps[-1]) not in rulings:
         _rule(rulings, steps[-1], Rule.GIVES_CONTENT, trade_id)
+
+
+def _rule_cancel(rulings: _Rulings, trade_id: str, chain: Sequence[KeptBooking], aim: Aim) -> None:
+    if aim.by is not None:
+        _rule(rulings, aim.cancel, Rule.TOLD_BETTER, trade_id, aim.by)
+    else:
+        _rule(rulings, aim.cancel, Rule.CANCELS, trade_id, None if aim.place is None else chain[aim.place])
 
 
 def _content(booking: TradeBooking) -> BrokerTrade:
@@ -225,59 +234,8 @@ def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> l
 
     def place(row: KeptBooking) -> tuple[object, ...]:
         step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
-        stands = step != _STEPS[BookingEffect.NEW] or not voided.intersection(_row_names(row.booking))
+        stands = step != _STEPS[BookingEffect.NEW] or not voided.intersection(row_names(row.booking))
         told = (order, step, source, stands) if ordered else (step, stands, source, order)
         return (*told, row.booking.booking_id)
 
     return sorted(steps, key=place)
-
-
-def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
-    """The places of the chain's rows that are void, each with its cancel.
-
-    A cancel that the broker orders behind a replacement means the replacement, unless it names what was replaced.
-    """
-    void = _taken(chain, cancels)
-    last = len(chain) - 1
-    if last in void:
-        return void
-    replaced = max((place for place, row in enumerate(chain) if row.booking.effect is BookingEffect.REPLACE), default=0)
-    since = chain[replaced].booking.order
-    late = [
-        cancel
-        for cancel in cancels
-        if since
-        and cancel.booking.order > since
-        and not any(_names_the_row(cancel.booking, row.booking) for row in chain[:replaced])
-    ]
-    meant = _taken(chain[replaced:], late) if replaced and late else {}
-    if last - replaced not in meant:
-        return void
-    return {place: cancel for place, cancel in void.items() if cancel is not meant[last - replaced]} | {
-        last: meant[last - replaced]
-    }
-
-
-def _taken(chain: Sequence[KeptBooking], cancels: Iterable[KeptBooking]) -> dict[int, KeptBooking]:
-    """Which rows these cancels void: each the row it names, else the first that still stands."""
-    standing = list(range(len(chain)))
-    void: dict[int, KeptBooking] = {}
-    unaimed = []
-    for cancel in cancels:
-        refs = cancel.booking.refs
-        aimed = next((place for place in standing if _row_names(chain[place].booking).intersection(refs)), None)
-        if aimed is None:
-            unaimed.append(cancel)
-        else:
-            standing.remove(aimed)
-            void[aimed] = cancel
-    return void | dict(zip(standing, unaimed, strict=False))
-
-
-def _row_names(row: TradeBooking) -> set[str]:
-    return {row.booking_id, *row.aliases}
-
-
-def _names_the_row(cancel: TradeBooking, row: TradeBooking) -> bool:
-    # by a name of the row alone: the trade's key names the whole execution, replacements and all
-    return bool((_row_names(row) - {_content(row).trade_id}).intersection(cancel.refs))

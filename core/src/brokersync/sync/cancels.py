@@ -1,0 +1,117 @@
+"""Which row of an execution each cancel takes back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from brokersync.records import KeptBooking
+from brokersync.types import BookingEffect, IdQuality, TradeBooking
+
+
+@attrs.frozen
+class Aim:
+    """A cancel with the place of the row that it takes back; `None` where no row is left for it.
+
+    `by` is the cancel that counts, where this one is another telling of it.
+    """
+
+    cancel: KeptBooking
+    place: int | None
+    by: KeptBooking | None = None
+
+
+def aims(chain: Sequence[KeptBooking], cancels: Iterable[KeptBooking]) -> list[Aim]:
+    """Where each cancel goes, the ones that count first.
+
+    A telling is what one source says with ids of one quality, and holds each cancel once. So a telling takes back as
+    many rows as it has cancels that name none, and what a second one says of the same row is the same cancel.
+    """
+    tellings: defaultdict[tuple[object, ...], list[KeptBooking]] = defaultdict(list)
+    for cancel in sorted(cancels, key=_worth):
+        tellings[_telling(cancel)].append(cancel)
+    first: dict[int, KeptBooking] = {}
+    result = []
+    for told in tellings.values():
+        for cancel, place in _placed(chain, told):
+            by = cancel if place is None else first.setdefault(place, cancel)
+            result.append(Aim(cancel, place, None if _telling(by) == _telling(cancel) else by))
+    return result
+
+
+def row_names(row: TradeBooking) -> set[str]:
+    """What names this row and no other one of its source."""
+    return {row.booking_id, *row.aliases}
+
+
+def _telling(cancel: KeptBooking) -> tuple[object, ...]:
+    return (cancel.source, cancel.booking.id_quality)
+
+
+def _worth(cancel: KeptBooking) -> tuple[object, ...]:
+    booking = cancel.booking
+    poorer = booking.id_quality is IdQuality.SYNTHETIC
+    return (-cancel.precedence, poorer, booking.order, cancel.source, booking.booking_id)
+
+
+def _placed(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> list[tuple[KeptBooking, int | None]]:
+    places = {id(cancel): place for place, cancel in _void(chain, cancels).items()}
+    # one that names a row that is void already says nothing new
+    return [(cancel, places.get(id(cancel), next(iter(_named(chain, cancel)), None))) for cancel in cancels]
+
+
+def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
+    """The places of the chain's rows that one telling makes void, each with its cancel.
+
+    A cancel that the broker orders behind a replacement means the replacement, unless it names what was replaced.
+    """
+    void = _taken(chain, cancels)
+    last = len(chain) - 1
+    if last in void:
+        return void
+    replaced = max((place for place, row in enumerate(chain) if row.booking.effect is BookingEffect.REPLACE), default=0)
+    since = chain[replaced].booking.order
+    late = [
+        cancel for cancel in cancels if since and cancel.booking.order > since and not _named(chain[:replaced], cancel)
+    ]
+    meant = _taken(chain[replaced:], late) if replaced and late else {}
+    if last - replaced not in meant:
+        return void
+    return {place: cancel for place, cancel in void.items() if cancel is not meant[last - replaced]} | {
+        last: meant[last - replaced]
+    }
+
+
+def _taken(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
+    """Which rows these cancels void: each the row it names, else one whose key it names, else the first that stands."""
+    void: dict[int, KeptBooking] = {}
+    unaimed = []
+    for cancel in cancels:
+        named = _named(chain, cancel)
+        if not named:
+            unaimed.append(cancel)
+        elif (place := next((place for place in named if place not in void), None)) is not None:
+            void[place] = cancel
+    rest = []
+    for cancel in unaimed:
+        refs = cancel.booking.refs
+        of_key = (place for place, row in enumerate(chain) if row_names(row.booking).intersection(refs))
+        if (place := next((place for place in of_key if place not in void), None)) is not None:
+            void[place] = cancel
+        else:
+            rest.append(cancel)
+    standing = [place for place in range(len(chain)) if place not in void]
+    return void | dict(zip(standing, rest, strict=False))
+
+
+def _named(chain: Sequence[KeptBooking], cancel: KeptBooking) -> list[int]:
+    # by a name of the row alone: the trade's key names the whole execution, replacements and all
+    return [
+        place
+        for place, row in enumerate(chain)
+        if (row_names(row.booking) - {row.booking.trade and row.booking.trade.trade_id}).intersection(
+            cancel.booking.refs
+        )
+    ]

@@ -1,0 +1,70 @@
+"""One execution told by files whose queries leave columns out: the same end, whichever file is read first."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from brokersync import BrokerSync
+from brokersync.store import TradeFilter
+
+from .test_corrections_in_any_order import _CANCEL, _ORIGINAL, _REBOOKED, statement
+
+_CONFIRMED = {
+    "tradePrice": "price", "ibCommission": "commission", "ibCommissionCurrency": "commissionCurrency",
+    "ibExecID": "execID",
+}  # fmt: skip
+_NOT_CONFIRMED = {"transactionID", "origTransactionID", "reportDate"}
+_FULL = (_ORIGINAL, _CANCEL, _REBOOKED)
+
+
+def without(rows: Sequence[Mapping[str, str]], *columns: str) -> bytes:
+    return statement([{name: text for name, text in row.items() if name not in columns} for row in rows])
+
+
+def confirmations(rows: Sequence[Mapping[str, str]], *left_out: str) -> bytes:
+    """The rows as a Trade Confirmation query tells them, on the evening of the day."""
+    told = [
+        {_CONFIRMED.get(name, name): text for name, text in row.items() if name not in _NOT_CONFIRMED | set(left_out)}
+        for row in rows
+    ]
+    return (
+        statement(told)
+        .replace(b'type="AF"', b'type="TCF"')
+        .replace(b"<Trade ", b"<TradeConfirm ")
+        .replace(b"Trades>", b"TradeConfirms>")
+        .replace(b'whenGenerated="20260307"', b'whenGenerated="20260302;180000"')
+    )
+
+
+CANCELLED_AND_REBOOKED = {
+    "confirmations without conid": confirmations(_FULL[:2], "conid"),
+    "all confirmations without conid": confirmations(_FULL, "conid"),
+    "activity without transactionID": without(_FULL, "transactionID"),
+    "activity without conid and ids of bookings": without(_FULL, "conid", "transactionID", "origTransactionID"),
+}
+
+
+async def ends(path: Path, *files: bytes) -> list[tuple[object, ...]]:
+    """What the trades are after each order of the files."""
+    found = []
+    async with BrokerSync.open(path) as bs:
+        for number, order in enumerate(permutations(files)):
+            owner = f"owner {number}"
+            for file in order:
+                await bs.import_statement("ibkr", io.BytesIO(file), owner=owner)
+            trades = [one async for one in bs.trades(owner, TradeFilter(cancelled=True))]
+            found += [(one.status.value, one.price, *(fee.amount for fee in one.fees)) for one in trades]
+            assert len(found) == number + 1
+    return found
+
+
+@pytest.mark.parametrize("poorer", CANCELLED_AND_REBOOKED.values(), ids=list(CANCELLED_AND_REBOOKED))
+async def test_a_cancel_told_by_two_files_leaves_the_rebooked_trade(tmp_path: Path, poorer: bytes) -> None:
+    found = await ends(tmp_path / "s.db", poorer, statement(_FULL))
+    assert found == [("active", Decimal("10.4"), Decimal("1.25"))] * 2

@@ -68,3 +68,32 @@ async def ends(path: Path, *files: bytes) -> list[tuple[object, ...]]:
 async def test_a_cancel_told_by_two_files_leaves_the_rebooked_trade(tmp_path: Path, poorer: bytes) -> None:
     found = await ends(tmp_path / "s.db", poorer, statement(_FULL))
     assert found == [("active", Decimal("10.4"), Decimal("1.25"))] * 2
+
+
+ONE_EXECUTION = {
+    "activity without ibExecID": (confirmations([_ORIGINAL]), without([_ORIGINAL], "ibExecID")),
+    "confirmations without execID": (confirmations([_ORIGINAL], "ibExecID"), statement([_ORIGINAL])),
+    "activity without ids but the trade's": (
+        without([_ORIGINAL], "ibExecID", "transactionID"), confirmations([_ORIGINAL]), statement([_ORIGINAL])
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files", ONE_EXECUTION.values(), ids=list(ONE_EXECUTION))
+async def test_the_commission_of_one_execution_counts_once(tmp_path: Path, files: tuple[bytes, ...]) -> None:
+    found = await ends(tmp_path / "s.db", *files)
+    assert set(found) == {("active", Decimal("10.5"), Decimal(1))}
+
+
+async def test_a_later_file_with_a_column_less_doubles_no_commission(tmp_path: Path) -> None:
+    later = without([_ORIGINAL], "ibExecID").replace(b'whenGenerated="20260307"', b'whenGenerated="20260308"')
+    found = await ends(tmp_path / "s.db", confirmations([_ORIGINAL]), statement([_ORIGINAL]), later)
+    assert set(found) == {("active", Decimal("10.5"), Decimal(1))}
+
+
+async def test_a_trade_booked_again_at_the_same_price_keeps_the_commissions_of_both_bookings(tmp_path: Path) -> None:
+    again = _REBOOKED | {"tradePrice": "10.5"}
+    rows = (_ORIGINAL, _CANCEL, again)
+    for name, left_out in (("full", ()), ("poorer", ("ibExecID",))):
+        found = await ends(tmp_path / f"{name}.db", without(rows, *left_out), confirmations(rows[:2]))
+        assert found == [("active", Decimal("10.5"), Decimal("1.25"))] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from brokersync.dispositions import Rule
 from brokersync.types import FeesMode, IdQuality, TradeBooking
@@ -49,3 +50,11 @@ def test_a_cancel_told_again_says_whose_cancel_it_is() -> None:
     assert found["service b2"] == (Rule.CANCELS, "x", "a")
     assert found["file f"] == (Rule.TOLD_BETTER, "x", "b")
     assert found["service c"] == (Rule.GIVES_CONTENT, "x", None)
+
+
+def test_an_id_leads_a_cancel_to_its_row_where_another_row_has_its_name_too() -> None:
+    both: dict[str, Any] = {"key": "x", "aliases": ("of both",)}
+    rows = (row("a", price="1", order=(1,), **both), row("c", price="2", order=(3,), **both))
+    one = only(*rows, row("b", CANCEL, refs=("a", "of both"), order=(2,)), row("b2", CANCEL, refs=("a", "of both")))
+    assert (one.status, one.price) == (ACTIVE, Decimal(2))
+    assert only(*rows, row("d", CANCEL, refs=("c", "of both"))).status is CANCELLED

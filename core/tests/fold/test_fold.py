@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -233,6 +234,26 @@ def test_a_row_read_with_fewer_columns_is_the_same_row_and_adds_no_fee() -> None
     poorer = row("ex:1", key="x", fees=(fee("1"),), mode=FeesMode.PART)
     richer = attrs.evolve(row("tx:1", key="x", fees=(fee("1"),), mode=FeesMode.PART), aliases=("ex:1",))
     assert only(poorer, richer).fees == (fee("1"),)
+
+
+def test_a_loose_name_that_another_row_has_for_its_own_makes_the_two_one_row() -> None:
+    part: dict[str, Any] = {"fees": (fee("1"),), "mode": FeesMode.PART}
+    loose = row("ex:1", key="x", loose_refs=("T", "T of 1"), **part)
+    for holder in (
+        row("tx:1", key="T", aliases=("T of 1",), price="2", **part),
+        row("T of 1", key="T", price="2", **part),
+    ):
+        one = only(("file", loose), ("service", holder))
+        assert (one.price, one.fees) == (Decimal(2), (fee("1"),))
+        assert only(("service", loose), ("file", holder)).fees == (fee("1"),)
+    assert only(loose, row("T of 1", key="T", **part)).fees == (fee("1"),)
+
+
+def test_of_two_steps_that_share_a_loose_name_both_count_beside_a_row_that_holds_it() -> None:
+    part: dict[str, Any] = {"key": "x", "fees": (fee("1"),), "mode": FeesMode.PART, "loose_refs": ("T of 1",)}
+    steps = [row(name, order=(place,), **part) for place, name in enumerate(("t1", "t3"), 1)]
+    other = row("f", key="x", fees=(fee("9"),), mode=FeesMode.PART, aliases=("T of 1",))
+    assert only(*steps, ("file", other)).fees == (fee("2"),)
 
 
 def test_where_nothing_orders_the_rows_what_a_cancel_names_comes_first() -> None:

@@ -34,16 +34,17 @@ FRACTION = {
     "transactionID": "900300",
     "ibOrderID": "900300",
 }
+_ROW_OF_TRADE = "tr:500100:70010001:100:12.5"
 
 
 @pytest.mark.parametrize(
     ("changes", "booking_id", "trade_id", "aliases"),
     [
         ({}, "tx:900100", "exec:0000aa01.65000001.01", ("ex:0000aa01.65000001.01.01",)),
-        ({"ibExecID": ""}, "tx:900100", "trade:500100", ()),
+        ({"ibExecID": ""}, "tx:900100", "trade:500100", (_ROW_OF_TRADE,)),
         ({"ibExecID": "", "tradeID": ""}, "tx:900100", "tx:900100", ()),
         ({"transactionID": ""}, "ex:0000aa01.65000001.01.01", "exec:0000aa01.65000001.01", ()),
-        ({"transactionID": None, "ibExecID": None}, "tr:500100:70010001:100:12.5", "trade:500100", ()),
+        ({"transactionID": None, "ibExecID": None}, _ROW_OF_TRADE, "trade:500100", ()),
         ({"transactionID": "N/A", "ibExecID": "--", "tradeID": "0", "ibOrderID": None}, None, None, ()),
     ],
 )
@@ -60,7 +61,8 @@ def test_the_best_id_there_is_names_the_row_and_the_trade(
         assert booking.id_quality is booking.trade.id_quality is IdQuality.BROKER
     assert booking.aliases == aliases
     # two executions were seen under one trade id, so beside an execution id it joins nobody by itself
-    assert booking.loose_refs == (("trade:500100",) if (trade_id or "").startswith("exec:") else ())
+    loose = ("trade:500100", _ROW_OF_TRADE)
+    assert booking.loose_refs == (loose if (trade_id or "").startswith("exec:") else ())
 
 
 def test_a_row_without_ids_that_was_booked_on_a_later_day_is_told_from_an_equal_one_by_that_day(flex: Any) -> None:
@@ -80,7 +82,7 @@ def test_a_row_and_its_confirmation_know_each_other(flex: Any) -> None:
     activity = flex.booking()
     assert confirmation.booking_id in activity.aliases
     assert confirmation.refs == activity.refs == ("exec:0000aa01.65000001.01",)
-    assert confirmation.loose_refs == activity.loose_refs == ("trade:500100",)
+    assert confirmation.loose_refs == activity.loose_refs == ("trade:500100", _ROW_OF_TRADE)
     assert confirmation.trade.trade_id == activity.trade.trade_id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -107,11 +107,19 @@ def _taken(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict
 
 
 def _named(chain: Sequence[KeptBooking], cancel: KeptBooking) -> list[int]:
+    """The places of the rows that the cancel names; an id counts more than an alias, which two rows may have."""
+    return _places(chain, cancel, lambda row: (row.booking_id,)) or _places(chain, cancel, lambda row: row.aliases)
+
+
+def _places(
+    chain: Sequence[KeptBooking], cancel: KeptBooking, names_of: Callable[[TradeBooking], tuple[str, ...]]
+) -> list[int]:
     # by a name of the row alone: the trade's key names the whole execution, replacements and all
+    refs = cancel.booking.refs
     return [
         place
         for place, row in enumerate(chain)
-        if (row_names(row.booking) - {row.booking.trade and row.booking.trade.trade_id}).intersection(
-            cancel.booking.refs
+        if any(
+            name in refs for name in names_of(row.booking) if name != (row.booking.trade and row.booking.trade.trade_id)
         )
     ]

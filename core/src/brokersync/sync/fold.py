@@ -197,11 +197,12 @@ def _one_of_each_row(
     The others go to `told_better`, each with the row that is kept in its place.
     """
     kept: list[KeptBooking] = []
-    for tellers in _connected(group, lambda booking: (booking.booking_id, *booking.aliases)):
+    held = {name for row in group for name in row_names(row.booking)}
+    for tellers in _connected(group, lambda booking: _telling_names(booking, held)):
         told = _without_poorer([row for row in tellers if row.source == tellers[0].source])
         told_better += ((row, told[0]) for row in tellers if row not in told)
         if len(told) == 1 < len(tellers):
-            names = {name for row in tellers for name in (row.booking.booking_id, *row.booking.aliases)}
+            names = {name for row in tellers for name in row_names(row.booking)}
             aliases = tuple(sorted(names - {told[0].booking.booking_id}))
             booking = attrs.evolve(_with_known_fees(told[0].booking, tellers), aliases=aliases)
             told = [attrs.evolve(told[0], booking=booking)]
@@ -209,10 +210,20 @@ def _one_of_each_row(
     return sorted(kept, key=_rank)
 
 
+def _telling_names(booking: TradeBooking, held: set[str]) -> Sequence[str]:
+    """The names of this row, and of its loose ones those that another row has for its own: it is the same row."""
+    return (booking.booking_id, *booking.aliases, *(name for name in booking.loose_refs if name in held))
+
+
 def _without_poorer(rows: list[KeptBooking]) -> list[KeptBooking]:
     """One source's rows without those that another one names as itself: the same row, read with fewer columns."""
-    aliases = {alias for row in rows for alias in row.booking.aliases}
-    return [row for row in rows if row.booking.booking_id not in aliases] or rows
+    named = {
+        name
+        for row in rows
+        for name in (*row.booking.aliases, *row.booking.loose_refs)
+        if name != row.booking.booking_id
+    }
+    return [row for row in rows if row.booking.booking_id not in named] or rows
 
 
 def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> TradeBooking:

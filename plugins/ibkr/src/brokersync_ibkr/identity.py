@@ -63,6 +63,7 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
     base, revision = split_execution_id(execution) if execution else (None, 0 if kind.cancels else 1)
     refs = _refs(fields, kind, base, trade)
     loose = (content.fraction_ref(),) if kind.of_fraction else ()
+    row_of_trade = content.trade_row(trade, content.quantity) if trade else None
     if base and trade and "trade:" + trade not in refs:
         # two executions were seen under one trade id; a cancel or a row that has only the trade id still finds its own
         loose = (*loose, "trade:" + trade)
@@ -73,10 +74,16 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
         aliases = ("ex:" + execution,) if execution else ()
     elif execution:
         booking_id = "ex:" + execution
-    elif trade:
-        booking_id = content.trade_row(trade, content.quantity)
+    elif row_of_trade:
+        booking_id = row_of_trade
     else:
         booking_id, quality = content.key(), IdQuality.SYNTHETIC
+    if row_of_trade and not kind.cancels:
+        # what tells the row from the trade's others is its own name only where it has no execution id
+        if base:
+            loose = (*loose, row_of_trade)
+        elif transaction:
+            aliases = (*aliases, row_of_trade)
     original = _id(fields, "origTradeID") or trade
     if kind.cancels and original:
         # a cancel has a transaction id in Activity statements only, so the sources know it by what it takes back

@@ -99,9 +99,9 @@ class Run:
             await self._note_overdue()
             return self._kept_waiting(incident)
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as own:
+            await self._still_there()
             if own is None:
                 return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
-            await self._still_there()
             if self._options.only_due and (since := await self._synced_meanwhile()):
                 return self.put_off(since, "Another worker has just synced this connection.")
             if incident is not None and (waiting := await self._take_probe()):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
@@ -17,8 +17,6 @@ from brokersync.records import Connection, Grant
 from brokersync.sealing import DataKey, Sealer
 from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
-
-R = TypeVar("R")
 
 # how many bits it has: too many to be met twice, and few enough to be exact in JSON
 _FIRST_GENERATION: Final = 48
@@ -37,24 +35,29 @@ class GrantVault:
         self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, instead_of: str | None = None
     ) -> Connection:
         """See `Store.add_connection`."""
-        return await self._user_made(
-            connection, auth, fields, lambda grant: self.store.add_connection(connection, grant, instead_of=instead_of)
-        )
+        while True:
+            with suppress(KeyReplacedError):
+                grant = await self._user_made(connection, auth, fields)
+                return await self.store.add_connection(connection, grant, instead_of=instead_of)
 
     async def log_in_again(
         self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]
     ) -> tuple[Connection, ...] | None:
         """See `Store.log_in_again`."""
-        return await self._user_made(connection, auth, fields, lambda grant: self.store.log_in_again(connection, grant))
+        # a connection has its owner's key; where that has gone, a new one would outlive the owner who was forgotten
+        while (wrapped := await self.store.wrapped_key(connection.owner)) is not None:
+            with suppress(KeyReplacedError):
+                grant = await self._user_made(connection, auth, fields, wrapped)
+                return await self.store.log_in_again(connection, grant)
+        return None
 
     async def keep(self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]) -> SealedGrant:
         """See `Store.keep_grant`."""
-
-        async def keep(grant: SealedGrant) -> SealedGrant:
-            await self.store.keep_grant(grant)
-            return grant
-
-        return await self._user_made(connection, auth, fields, keep)
+        while True:
+            with suppress(KeyReplacedError):
+                grant = await self._user_made(connection, auth, fields)
+                await self.store.keep_grant(grant)
+                return grant
 
     async def seal(
         self,
@@ -147,25 +150,18 @@ class GrantVault:
         self._sealer.close()
 
     async def _user_made(
-        self,
-        connection: Connection,
-        auth: AuthResult,
-        fields: Mapping[str, str],
-        write: Callable[[SealedGrant], Awaitable[R]],
-    ) -> R:
-        while True:
-            with suppress(KeyReplacedError):
-                return await write(
-                    await self.seal(
-                        owner=connection.owner,
-                        provider=connection.provider,
-                        environment=connection.grant_environment,
-                        auth=auth,
-                        fields=fields,
-                        # a renewal of an earlier login, ended since, must not take this one for the one it renews
-                        generation=secrets.randbits(_FIRST_GENERATION),
-                    )
-                )
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], wrapped: bytes | None = None
+    ) -> SealedGrant:
+        return await self.seal(
+            owner=connection.owner,
+            provider=connection.provider,
+            environment=connection.grant_environment,
+            auth=auth,
+            fields=fields,
+            # a renewal of an earlier login, ended since, must not take this one for the one it renews
+            generation=secrets.randbits(_FIRST_GENERATION),
+            wrapped=wrapped,
+        )
 
 
 def resealed(grant: SealedGrant, old: DataKey, new: DataKey) -> SealedGrant:

@@ -104,11 +104,11 @@ async def test_a_sync_under_way_commits_nothing_and_leaves_nothing_once_its_conn
     assert await tables(store) == before
 
 
-async def test_a_lease_taken_when_the_owner_had_just_been_forgotten_goes_when_it_is_given_back(store: SqlStore) -> None:
+async def test_the_lease_of_an_owner_who_has_been_forgotten_is_nobodys_and_leaves_nothing(store: SqlStore) -> None:
     await fill(store, "gone")
     await store.forget("gone")
     lease = await store.take_lease("sync|c1-gone", owner="gone", holder="w", now=START, until=START + DAY)
-    await store.release_lease(lease)
+    assert lease.holder == ""
     assert "gone" not in str(await tables(store))
 
 
@@ -273,7 +273,7 @@ async def test_an_erased_account_is_forgotten_with_its_last_entry_in_the_feed(st
 
 
 async def test_leases_that_ended_long_ago_go(store: SqlStore) -> None:
-    await store.take_lease("sync|c", owner="o", holder="w", now=START, until=START + DAY)
+    await store.take_lease("sync|c", owner="", holder="w", now=START, until=START + DAY)
     await store.prune(START + 1.5 * DAY, KEEP)
     assert len((await tables(store))["leases"]) == 1
     await store.prune(START + 3 * DAY, KEEP)

@@ -295,5 +295,6 @@ def test_a_store_has_either_a_url_or_a_pool() -> None:
 
 def test_a_path_is_no_url() -> None:
     assert is_url("postgres://x")
-    assert is_url("mysql://x"), "so that it is refused and makes no file"
+    for place in ("mysql://x", "postgresql:/u:pw@h/d", "postgres:u", "host=h password=pw", "dbname=d user = u"):
+        assert is_url(place), "so that it is refused and neither makes a file nor is shown"
     assert not any(map(is_url, ["postgresql", "postgresql.db", "/a/postgresql:/x", "C:\\x", None]))

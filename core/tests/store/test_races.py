@@ -15,7 +15,8 @@ from brokersync.store import PostgresStore, SqlStore, migrations, sqlite_schema
 from brokersync.store.schema import SCHEMA_VERSION
 from brokersync.store.sql import Script, execute
 
-from .pages import ALL, RULES, page, trade
+from .owners import connect, connection, tables
+from .pages import ALL, DAY, RULES, START, page, trade
 
 
 class Pausing:
@@ -113,6 +114,43 @@ async def test_a_position_that_was_taken_is_committed_before_the_next_one_is_tak
     slow._given.go_on.set()
     await asyncio.gather(first, second)
     assert await heard(other) == [(1, "first"), (2, "second")]
+
+
+@pytest.mark.parametrize("end", ["forget", "disconnect"])
+async def test_who_begins_a_first_sync_while_its_connection_ends_has_nothing_to_sync(
+    slow: Any, other: PostgresStore, end: str
+) -> None:
+    of = connection("gone")
+    await connect(other, of, "A")
+    # leases are ended first, and this one is no row that could be ended
+    slow._given.at = "DELETE FROM connections"
+    ending = asyncio.create_task(slow.forget("gone") if end == "forget" else slow.disconnect(of, erase=True, at=START))
+    await slow._given.reached.wait()
+    begun = asyncio.create_task(
+        other.take_lease(f"sync|{of.connection_id}", owner="gone", holder="w", now=START, until=START + DAY)
+    )
+    await somebody_waits(other, "SELECT 1 FROM owner_keys")
+    slow._given.go_on.set()
+    await ending
+    lease = await begun
+    assert await other.connection(of.connection_id) is None
+    assert (lease.holder == "") is (end == "forget")
+
+
+async def test_what_a_sync_has_to_report_is_not_written_while_its_owner_is_forgotten(
+    slow: Any, other: PostgresStore
+) -> None:
+    of = connection("gone")
+    await connect(other, of, "A")
+    slow._given.at = "DELETE FROM connections"
+    ending = asyncio.create_task(slow.forget("gone"))
+    await slow._given.reached.wait()
+    report = {"owner": "gone", "connection_id": of.connection_id}
+    told = asyncio.create_task(other.log_sync(of.connection_id, report, START, synced=True))
+    await somebody_waits(other, "SELECT owner FROM connections")
+    slow._given.go_on.set()
+    await asyncio.gather(ending, told)
+    assert "gone" not in str(await tables(other))
 
 
 async def test_others_commit_while_somebody_rehearses(slow: Any, other: PostgresStore) -> None:

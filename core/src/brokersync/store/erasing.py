@@ -51,7 +51,16 @@ OF_CONNECTION: Final = ("open_requests", "finished_windows", "failing_windows", 
 
 def shut_out(owner: str) -> Script[dict[str, int]]:
     """Destroy the owner's data key, and end every login and all work on it; how many rows went."""
+    yield from _let_nothing_begin(owner)
+    # whoever holds one of these ends before, and whoever wants one finds it gone
+    yield Fetch("SELECT name FROM leases WHERE owner = ? ORDER BY name {for_update}", (owner,))
+    yield Fetch("SELECT connection_id FROM connections WHERE owner = ? ORDER BY connection_id {for_update}", (owner,))
     return (yield from _delete(LOGINS, owner))
+
+
+def _let_nothing_begin(owner: str) -> Script[None]:
+    """No lease of the owner is taken until the transaction ends: a lease not taken yet is no row to be locked."""
+    yield Fetch("SELECT 1 FROM owner_keys WHERE owner = ? {for_update}", (owner,))
 
 
 def erase_history(owner: str) -> Script[dict[str, int]]:
@@ -74,6 +83,7 @@ def disconnect(connection: Connection, *, erase: bool, at: datetime) -> Script[D
     """End a connection; with `erase` the accounts go that no other one sees. `None` when it has gone already."""
     name, owner = connection.connection_id, connection.owner
     # first: a worker that is at it commits before this or never
+    yield from _let_nothing_begin(owner)
     yield from execute("DELETE FROM leases WHERE name = ?", f"sync|{name}")
     row = yield from fetch_one(
         "SELECT data FROM connections WHERE connection_id = ? AND owner = ? {for_update}", name, owner

@@ -64,6 +64,6 @@ def check_key(grant: SealedGrant) -> Script[None]:
     """Raises `KeyReplacedError` unless the grant is sealed with the owner's key, which stays until the end."""
     if grant.sealed_with is None:
         return
-    row = yield from fetch_one("SELECT wrapped FROM owner_keys WHERE owner = ? {for_update}", grant.owner)
+    row = yield from fetch_one("SELECT wrapped FROM owner_keys WHERE owner = ? {for_share}", grant.owner)
     if row is None or bytes(row[0]) != grant.sealed_with:
         raise KeyReplacedError(grant.owner)

@@ -16,8 +16,13 @@ _COLUMNS = ("name", "owner", "holder", "fence", "expires_at")
 
 
 def take_lease(name: str, owner: str, holder: str, now: datetime, until: datetime) -> Script[Lease]:
-    yield Put("leases", _COLUMNS, [(name, owner, "", 0, sortable(now))], key=("name",))
-    row = yield from fetch_one("SELECT holder, fence, expires_at FROM leases WHERE name = ? {for_update}", name)
+    """The lease as it is then; it is nobody's when its owner has been forgotten."""
+    if owner and not (yield from _is_there(owner)):
+        return Lease(name=name, owner=owner, holder="", fence=0, expires_at=now)
+    row = None
+    while row is None:  # an old one may be pruned between the two
+        yield Put("leases", _COLUMNS, [(name, owner, "", 0, sortable(now))], key=("name",))
+        row = yield from fetch_one("SELECT holder, fence, expires_at FROM leases WHERE name = ? {for_update}", name)
     held, fence, expires_at = row[0], int(row[1]), from_json(row[2], datetime)
     if held not in ("", holder) and expires_at > now:
         return Lease(name=name, owner=owner, holder=held, fence=fence, expires_at=expires_at)
@@ -26,6 +31,11 @@ def take_lease(name: str, owner: str, holder: str, now: datetime, until: datetim
         "UPDATE leases SET holder = ?, fence = ?, expires_at = ? WHERE name = ?", holder, fence, sortable(until), name
     )
     return Lease(name=name, owner=owner, holder=holder, fence=fence, expires_at=until)
+
+
+def _is_there(owner: str) -> Script[bool]:
+    """`False` for one who has just been forgotten; else that waits until the transaction ends."""
+    return (yield from fetch_one("SELECT 1 FROM owner_keys WHERE owner = ? {for_share}", owner)) is not None
 
 
 def extend_lease(lease: Lease, until: datetime) -> Script[Lease | None]:
@@ -41,12 +51,6 @@ def release_lease(lease: Lease) -> Script[None]:
     yield from execute(
         "UPDATE leases SET holder = '' WHERE name = ? AND holder = ? AND fence = ?",
         *(lease.name, lease.holder, lease.fence),
-    )
-    # but for one that was taken when its owner had just been forgotten
-    yield from execute(
-        "DELETE FROM leases WHERE name = ? AND owner <> '' AND NOT EXISTS"
-        " (SELECT 1 FROM owner_keys WHERE owner_keys.owner = leases.owner)",
-        lease.name,
     )
 
 

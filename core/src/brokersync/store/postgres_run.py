@@ -132,7 +132,10 @@ def _clean(values: Iterable[Any]) -> list[Any]:
 def adapted(sql: str) -> str:
     """The common SQL with numbered parameters, lists as arrays, and locks."""
     text = (
-        sql.replace("{for_update}", "FOR UPDATE").replace("NOT IN (??)", "<> ALL (?)").replace("IN (??)", "= ANY (?)")
+        sql.replace("{for_update}", "FOR UPDATE")
+        .replace("{for_share}", "FOR SHARE")
+        .replace("NOT IN (??)", "<> ALL (?)")
+        .replace("IN (??)", "= ANY (?)")
     )
     numbers = itertools.count(1)
     head, *rest = text.split("?")

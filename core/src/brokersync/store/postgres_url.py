@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,6 +12,8 @@ from brokersync.errors import BrokerConfigError
 from brokersync.secret import Secret
 
 _SCHEMES: Final = ("postgresql", "postgres")
+# a scheme, which is longer than the letter of a drive; or a parameter of libpq
+_NO_FILE: Final = re.compile(r"[a-z][a-z0-9+.-]+:|.*://|.*\b(host|hostaddr|dbname|user|password)\s*=", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -39,8 +42,11 @@ class PostgresUrl:
 
 
 def is_url(place: object) -> bool:
-    """Whether a store's place is a URL rather than a file; of another kind than Postgres it is refused when parsed."""
-    return isinstance(place, str) and "://" in place
+    """Whether a store's place is a URL rather than a file; of another kind than Postgres it is refused when parsed.
+
+    So is what can only be a mistyped one, or libpq's `host=... password=...`: as a file's name it would be shown.
+    """
+    return isinstance(place, str) and _NO_FILE.match(place) is not None
 
 
 def _not_understood() -> BrokerConfigError:

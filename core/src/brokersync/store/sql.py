@@ -21,7 +21,8 @@ class Fetch:
     """One statement and all rows it gives.
 
     Parameters are `?`, and `(??)` stands for a list of values, given as one list. `{for_update}` locks the rows that
-    are read until the transaction ends, where a database has more than one writer.
+    are read until the transaction ends, where a database has more than one writer; `{for_share}` keeps them as they
+    are for so long.
     """
 
     sql: str

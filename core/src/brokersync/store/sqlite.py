@@ -195,7 +195,9 @@ _HIGHEST = (
 
 @cache
 def _adapted(sql: str) -> str:
-    return sql.replace("(??)", "(SELECT value FROM json_each(?))").replace("{for_update}", "")
+    return (
+        sql.replace("(??)", "(SELECT value FROM json_each(?))").replace("{for_update}", "").replace("{for_share}", "")
+    )
 
 
 @cache

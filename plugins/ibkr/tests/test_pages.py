@@ -273,6 +273,13 @@ def test_a_statement_without_a_readable_period_covers_nothing(flex: Any, first: 
     assert page.unmapped == {"a statement without a readable period": 1}
 
 
+def test_a_statement_of_a_segment_proves_nothing_of_the_whole_account(flex: Any) -> None:
+    known = tuple(BrokerAccount(account_id=name, environment="live") for name in ("U4711001", "U4711001F"))
+    for stated, proved in (("U4711001F", ["U4711001F"]), ("U4711001", ["U4711001", "U4711001F"])):
+        pages = flex.pages(flex.document(flex.statement(account=stated)), accounts=known)
+        assert [account for account, *_ in covered(pages)] == proved
+
+
 def test_confirmations_are_provisional(flex: Any) -> None:
     body = flex.document(flex.statement([flex.confirm()], section="TradeConfirms"), kind="TCF")
     assert covered(flex.pages(body)) == [("U4711001", WEEK, Finality.PROVISIONAL)]

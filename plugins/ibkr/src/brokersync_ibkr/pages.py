@@ -258,11 +258,10 @@ class _PageBuilder:
             self._fresh.add(account_id)
 
     def _covered(self) -> Iterator[CoveredSpan]:
-        stems = {_stem(account_id): days for account_id, days in self._stated.items()}
         asked_for = {account.account_id: account.environment for account in self._reading.accounts}
         met = {account_id: account.environment for account_id, account in self._accounts.items()}
         for account_id, environment in sorted((asked_for | met).items()):
-            stated = self._stated.get(account_id) or stems.get(_stem(account_id), [])
+            stated = self._stated.get(account_id) or self._stated.get(_whole(account_id), [])
             for days in proved(stated, self._reading.asked):
                 for part, finality in self._by_finality(days):
                     yield CoveredSpan(
@@ -280,6 +279,6 @@ class _PageBuilder:
             yield Days(self._made, days.last), Finality.PROVISIONAL
 
 
-def _stem(account_id: str) -> str:
-    """The account without the letter of its segment: a statement of U1 also tells about U1F."""
+def _whole(account_id: str) -> str:
+    """The account that this one is a segment of: a statement of U1 also tells about U1F, and not the other way."""
     return account_id.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") if is_account_id(account_id) else account_id

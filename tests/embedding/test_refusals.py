@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, IncidentClosed, IncidentOpened
-from brokersync.plugin import BrokerError, BrokerTokenExpiredError
+from brokersync.plugin import AuthResult, BrokerAuthError, BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
 from brokersync.records import ConnectionState, Done
 
 from .broker import Desk, open_desk
@@ -19,6 +19,14 @@ USERS = [f"user {number}" for number in range(50)]
 
 def dead_token(_: str) -> BrokerError:
     return BrokerTokenExpiredError("401 Unauthorized")
+
+
+def wrong_password(_: str) -> BrokerError:
+    return BrokerAuthError("The password is wrong.")
+
+
+def bare_status(_: str) -> BrokerError:
+    return BrokerAuthError("HTTP 403", status=403, certain=False)
 
 
 def well(_: str) -> None:
@@ -77,6 +85,51 @@ async def test_an_outage_that_shows_as_401_for_everybody_asks_nobody_and_is_one_
         assert all(one.last_synced_at >= desk.clock.now() - HOUR / 2 for one in connections)
         assert {(one.state, one.refusals) for one in connections} == {(ConnectionState.ACTIVE, 0)}
         assert desk.heard(ConnectionNeedsUser) == []
+
+
+@pytest.mark.parametrize("refusal", [bare_status, wrong_password])
+async def test_refusals_of_any_kind_of_most_logins_are_one_incident(stores: Any, refusal: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+        desk.broker.failing = refusal
+        # one after the other: what is refused for sure asks at once, until it is known to be everybody's
+        await live(desk, HOUR, concurrency=1)
+        assert len(await asked_now(desk)) == (4 if refusal is wrong_password else 0)
+        (opened,) = desk.heard(IncidentOpened)
+        assert opened.reason.startswith("Many logins are refused at once: ")
+        desk.broker.failing = well
+        await live(desk, HOUR / 2)
+        assert await asked_now(desk) == set()
+        assert len(desk.heard(ConnectionRecovered)) == len(desk.heard(ConnectionNeedsUser))
+
+
+@pytest.mark.long_on_postgres
+async def test_a_canary_never_sends_a_password_twice_that_was_refused_for_sure(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        await all_read(desk)
+
+        def no(what: object) -> AuthResult:
+            raise BrokerTokenExpiredError("Not so.") if isinstance(what, AuthResult) else wrong_password("")
+
+        desk.broker.renewal, desk.broker.login, desk.broker.failing = no, no, dead_token
+        desk.broker.logins.clear()
+        await live(desk, 23 * HOUR, 5 * MINUTE)
+        assert len(desk.heard(IncidentOpened)) == 1
+        assert len(desk.broker.logins) > len(USERS) / 2
+        assert len(desk.broker.logins) == len(set(desk.broker.logins))
+
+
+async def test_who_is_refused_for_sure_while_the_broker_answers_nobody_else_is_asked(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = lambda _: BrokerUnavailableError("503")
+        await live(desk, 10 * MINUTE)
+        desk.broker.failing = wrong_password
+        await live(desk, HOUR / 2)
+        assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER
 
 
 async def test_one_revoked_login_of_fifty_is_asked_for_as_promptly_as_ever(stores: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from brokersync.events import (
     Event,
     SyncRecorded,
 )
-from brokersync.plugin import BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
+from brokersync.plugin import AuthResult, BrokerError, BrokerTokenExpiredError, BrokerUnavailableError, Secret
 from brokersync.records import ConnectionState, Deferred, Done
 from brokersync.service import BrokerSync
 
@@ -94,7 +95,7 @@ async def test_the_number_of_doubts_is_a_setting(stores: Any) -> None:
         assert await state(desk, name) is USER
 
 
-async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone(stores: Any) -> None:
+async def test_a_certain_refusal_asks_at_once_and_its_token_is_tried_once_a_day(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:
         (name,) = await desk.connect("ann")
@@ -105,13 +106,89 @@ async def test_a_certain_refusal_asks_at_once_and_the_background_leaves_it_alone
         assert (known.state, known.reason, known.remedy) == (USER, "The password was changed.", "Give the new one.")
         asked = len(desk.broker.asked)
         for _ in range(60):
-            desk.clock.advance(hours=12)
-            assert await desk.bs.run_due() == {}
-        assert len(desk.broker.asked) == asked
+            desk.clock.advance(hours=1)
+            await desk.bs.run_due()
+        assert len(desk.broker.asked) == asked + 2
         with pytest.raises(BrokerAuthError):
             await desk.bs.run(name)
-        assert len(desk.broker.asked) > asked
+        assert len(desk.broker.asked) == asked + 3
         assert len(desk.heard(ConnectionNeedsUser)) == 1
+        desk.broker.failing = well
+        desk.clock.advance(days=1)
+        assert isinstance((await desk.bs.run_due())[name], Done)
+        assert await state(desk, name) is ACTIVE
+        assert len(desk.heard(ConnectionRecovered)) == 1
+        assert desk.broker.logins == ["ann"]
+
+
+@pytest.mark.long_on_postgres
+@pytest.mark.parametrize(("said", "sent"), [({}, 1), ({"status": 401, "certain": False}, 4)])
+async def test_a_refused_password_is_not_sent_again_and_again(stores: Any, said: dict[str, Any], sent: int) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+
+        def no_renewal(_: object) -> AuthResult:
+            raise BrokerTokenExpiredError("This broker renews nothing.")
+
+        def no_login(_: str) -> AuthResult:
+            raise BrokerAuthError("Not with this password.", **said)
+
+        desk.broker.renewal, desk.broker.login, desk.broker.failing = no_renewal, no_login, dead_token
+        desk.broker.logins.clear()
+        for _ in range(10 * 24):
+            await desk.bs.run_due()
+            with suppress(BrokerAuthError):
+                await desk.bs.run(name)
+            desk.clock.advance(hours=1)
+        known = await desk.bs.connection(name)
+        assert (known.state, known.reason) == (USER, "Not with this password.")
+        assert len(desk.broker.logins) == sent
+        assert len(desk.heard(ConnectionNeedsUser)) == 1
+        desk.broker.login = lambda user: AuthResult(identity=user, access_token=Secret("of the new password"))
+        await desk.bs.reauthenticate(name, {"user": "ann"})
+        desk.broker.failing = well
+        assert isinstance(await desk.bs.run(name), Done)
+        desk.broker.logins.clear()
+        desk.broker.login, desk.broker.failing = no_login, dead_token
+        with suppress(BrokerAuthError):
+            await desk.bs.run(name)
+        assert desk.broker.logins == ["ann"], "another login, and so another password"
+
+
+async def test_a_bare_status_asks_nobody_before_the_third_time_and_withdraws_its_question(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = lambda _: BrokerAuthError("HTTP 403", status=403, certain=False)
+        for count in (1, 2):
+            await doubt(desk, name)
+            assert (await desk.bs.connection(name)).refusals == count
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        assert await state(desk, name) is USER
+        desk.broker.failing = well
+        desk.clock.advance(days=1)
+        await desk.bs.run_due()
+        assert await state(desk, name) is ACTIVE
+        assert len(desk.heard(ConnectionRecovered)) == 1
+
+
+async def test_a_probe_that_meets_an_outage_is_made_again_ever_more_rarely(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        name, *_ = await desk.connect("ann", "ben", "cid")
+        desk.broker.failing = lambda user: refused(user) if user == "ann" else None
+        await desk.bs.run_due()
+        desk.broker.failing = lambda user: BrokerUnavailableError("503") if user == "ann" else None
+        desk.clock.advance(hours=23, minutes=59)
+        await desk.bs.run_due()
+        desk.events.clear()
+        for _ in range(60):
+            desk.clock.advance(minutes=1)
+            await desk.bs.run_due()
+        # after 30 seconds, 1, 2, 4, ... minutes
+        assert 4 <= len([one for one in desk.heard(SyncRecorded) if one.connection_id == name]) <= 7
 
 
 @pytest.mark.long_on_postgres

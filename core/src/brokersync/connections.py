@@ -9,6 +9,7 @@ from datetime import datetime
 import attrs
 
 from brokersync.arguments import checked
+from brokersync.doubts import asked
 from brokersync.errors import (
     BrokerAPIError,
     BrokerAuthError,
@@ -25,7 +26,6 @@ from brokersync.records import Connection
 from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
-from brokersync.states import Cause, moved
 from brokersync.sync.losses import deadline_of
 from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
 from brokersync.types import AuthResult
@@ -194,13 +194,12 @@ class Connections(Journal):
         except (BrokerRetryableError, BrokerAPIError):
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:
-            asking = {"reason": error.message, "remedy": error.remedy}
-            await shared.store.move_connection(
-                connection.connection_id, lambda known: moved(known, Cause.REFUSED, **asking)
-            )
+            refusal = as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error
+            now = shared.clock.now()
+            await shared.store.move_connection(connection.connection_id, lambda known: asked(known, refusal, now=now))
             names = {"provider": connection.provider, "connection_id": connection.connection_id}
-            shared.events(ConnectionNeedsUser(**names, reason=error.message, remedy=error.remedy))
-            raise (as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error) from error
+            shared.events(ConnectionNeedsUser(**names, reason=refusal.message, remedy=refusal.remedy))
+            raise refusal from error
 
     @checked
     async def diagnose(self, connection_id: str, owner: str | None = None) -> Sequence[str]:

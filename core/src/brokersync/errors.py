@@ -116,7 +116,7 @@ class BrokerTokenExpiredError(BrokerError):
 class BrokerAuthError(BrokerError):
     """The user must act: wrong, revoked or expired credentials, or a locked login.
 
-    `certain` is false where only core concludes it, from a token that was refused although it was new.
+    `certain` is false where only core concludes it: from a bare status, or from a new token that was refused.
     """
 
     fault = Fault.USER

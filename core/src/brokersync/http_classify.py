@@ -61,7 +61,7 @@ def status_error(
     if status == 401:
         return _unauthorised(answered, status, logged_in=logged_in)
     if status == 403:
-        return BrokerAuthError(f"{answered}: this login may not do that.", status=status)
+        return BrokerAuthError(f"{answered}: this login may not do that.", status=status, certain=False)
     kind = _RETRYABLE.get(status) or (BrokerUnavailableError if 500 <= status < 600 else None)
     if kind is not None:
         return kind(f"{answered}{_WHY.get(status, '')}.", status=status, retry_after=asked_wait(headers, now))
@@ -107,7 +107,7 @@ def _redirect(status: int, headers: Mapping[str, str], broker: str) -> BrokerRes
 def _unauthorised(answered: str, status: int, *, logged_in: bool) -> BrokerError:
     if logged_in:
         return BrokerTokenExpiredError(f"{answered}: the access token is no longer valid.", status=status)
-    return BrokerAuthError(f"{answered}: it refuses the credentials.", status=status)
+    return BrokerAuthError(f"{answered}: it refuses the credentials.", status=status, certain=False)
 
 
 _RETRYABLE: Mapping[int, type[BrokerRetryableError]] = {

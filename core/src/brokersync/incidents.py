@@ -52,7 +52,7 @@ class Incident:
 class Standing:
     """How the connections to an environment stand: how many are active, how many of these are due.
 
-    Of `refused` ones a fresh token was refused for the first time lately, and since the first of those `read` ones were
+    Of `refused` ones the login was refused for the first time lately, and since the first of those `read` ones were
     synced.
     """
 
@@ -79,6 +79,11 @@ class BrokerHealth:
     def open(self) -> Incident | None:
         """The incident that is not over."""
         return self.incident if self.incident is not None and self.incident.closed_at is None else None
+
+    @property
+    def refusing(self) -> Incident | None:
+        """The incident that is not over, where refusals are part of it."""
+        return self.open if self.open is not None and self.open.refused_since is not None else None
 
 
 @attrs.frozen
@@ -111,19 +116,23 @@ def after_failure(
 
 
 def after_refusal(
-    health: BrokerHealth, standing: Standing, *, reason: str, now: datetime, probes: Probes
+    health: BrokerHealth, standing: Standing, *, certain: bool = False, reason: str, now: datetime, probes: Probes
 ) -> BrokerHealth:
-    """A fresh token was refused, which `standing` knows of; what is open afterwards is no fault of that login.
+    """A login was refused, which `standing` knows of; where `refusing` afterwards, it is no fault of that login.
 
     Refusals of many logins, most of those tried, are one incident. A broker that goes on refusing for a day means it.
+    What one is refused for `certain` while the broker does not answer others says nothing of these.
     """
+    many = standing.refused >= _HANDFUL and standing.refused > standing.read
     if (known := health.open) is not None:
+        if certain and not many and known.refused_since is None:
+            return health
         since = known.refused_since or now
         if now - since < _MEANS_IT_AFTER:
             return attrs.evolve(health, incident=attrs.evolve(known, refused_since=since))
         closed = attrs.evolve(known, closed_at=now, kept_waiting=max(standing.due - 1, 0), refused_since=since)
         return attrs.evolve(health, incident=closed, means_it=True)
-    if health.means_it or standing.refused < _HANDFUL or standing.refused <= standing.read:
+    if health.means_it or not many:
         return health
     return _opened(health, f"Many logins are refused at once: {reason}", now, probes, refused_since=now)
 

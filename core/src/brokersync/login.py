@@ -31,10 +31,14 @@ def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
 
 
 class OpenLogin:
-    """Makes and renews the tokens of a login; leaving it closes its provider."""
+    """Makes and renews the tokens of a login; leaving it closes its provider.
+
+    It is `refused` once the broker has refused the credentials that it was sent.
+    """
 
     def __init__(self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock) -> None:
         self._loaded, self._provider, self._clock = loaded, provider, clock
+        self.refused = False
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         """A new login from the user's fields. Raises `BrokerAuthError` where none are kept and some are needed."""
@@ -45,7 +49,12 @@ class OpenLogin:
                 provider=self._loaded.manifest.key,
                 operation="authenticate",
             )
-        return await self._provider.authenticate(make_credentials(self._loaded, fields))
+        credentials = make_credentials(self._loaded, fields)
+        try:
+            return await self._provider.authenticate(credentials)
+        except (BrokerAuthError, BrokerTokenExpiredError):
+            self.refused = True
+            raise
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         """A new token of the same login."""

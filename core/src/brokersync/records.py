@@ -60,9 +60,10 @@ class Connection:
     """One configured login of an owner; credentials and tokens stand in its grant.
 
     `reason` says why it is in its `state`, and `remedy` what may be done. `next_at` is when it is to be synced next,
-    and `deadline` until when, before history that vanishes is lost. `refusals` counts the fresh tokens refused in a
-    row since `doubted_since`, `failures` the syncs in a row that got no answer, `logins` how often its user logged in
-    again. With `one_login` the grant serves the broker's other environments too.
+    and `deadline` until when, before history that vanishes is lost. `refusals` counts the doubtful refusals in a row
+    since `doubted_since`, `credentials_refused` those of the stored credentials since the login last worked, `failures`
+    the syncs in a row that got no answer, `logins` how often its user logged in again. With `one_login` the grant
+    serves the broker's other environments too.
     """
 
     connection_id: str
@@ -81,6 +82,7 @@ class Connection:
     deadline: datetime | None = None
     refusals: int = 0
     doubted_since: datetime | None = None
+    credentials_refused: int = 0
     failures: int = 0
     one_login: bool = False
     logins: int = 0

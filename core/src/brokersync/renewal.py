@@ -192,4 +192,5 @@ def _interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
         operation=error.operation,
         status=error.status,
         code=error.code,
+        certain=isinstance(error, BrokerAuthError) and error.certain,
     )

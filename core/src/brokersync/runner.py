@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from brokersync.doubts import may_log_in
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -63,6 +64,7 @@ class Run:
         self._sink = all_of(self._report, events, shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink)
         self._stopping = self._probes = False
+        self._logs_in = True
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
@@ -133,10 +135,12 @@ class Run:
 
     async def _still_there(self) -> None:
         """Looked up under the lease: a connection that ends later ends the lease with it."""
-        if await self._shared.store.connection(self._connection.connection_id) is None:
+        present = await self._shared.store.connection(self._connection.connection_id)
+        if present is None:
             raise BrokerConfigError(
                 f"The connection {self._connection.connection_id} has just ended.", remedy="Connect again to go on."
             )
+        self._logs_in = may_log_in(present)
 
     async def _synced_meanwhile(self) -> datetime | None:
         """When it is due next, where that is not now: between being found due and being leased, others may have it."""
@@ -170,7 +174,8 @@ class Run:
         async with shared.login(
             loaded, connection.environment, events=self._sink, connection_id=connection.connection_id
         ) as login:
-            keeper = shared.keeper(connection, login, events=self._sink)
+            self._settler.login = login
+            keeper = shared.keeper(connection, login, events=self._sink, logs_in=self._logs_in)
             async with open_provider(
                 loaded,
                 environment=connection.environment,

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import to_json
+from brokersync.doubts import FIRST_DOUBT, grown, noted, refused
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
 from brokersync.events import (
     ConnectionNeedsOperator,
@@ -21,6 +22,7 @@ from brokersync.events import (
     IncidentOpened,
 )
 from brokersync.incidents import BrokerHealth, Incident, after_answer, after_failure, after_refusal, share
+from brokersync.login import OpenLogin
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.shared import Shared
@@ -32,14 +34,11 @@ from brokersync.sync.report import ReportBuilder
 _ANSWERS_COUNT_EVERY = timedelta(seconds=10)
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=1)
-_FIRST_DOUBT = timedelta(minutes=5)
-_GROWTH_OF_DOUBT = 4
-_PROBE_OF_A_LOGIN = timedelta(days=1)
 _LOOK_AT_A_PLUGIN = timedelta(hours=1)
 
 
 class Settler:
-    """Writes down how one run ended. `manifest` and `readable` are told to it as soon as they are known."""
+    """Writes down how one run ended. `manifest`, `readable` and `login` are told to it as soon as they are known."""
 
     def __init__(self, shared: Shared, connection: Connection, report: ReportBuilder, sink: EventSink) -> None:
         self._shared, self._connection, self._report, self._sink = shared, connection, report, sink
@@ -47,6 +46,7 @@ class Settler:
         self._answered_at: datetime | None = None
         self.manifest: Manifest | None = None
         self.readable: Sequence[str] | None = None
+        self.login: OpenLogin | None = None
 
     async def answered(self) -> None:
         """The broker has answered, so that it is not away; said at each answer, it costs a look now and then."""
@@ -120,7 +120,7 @@ class Settler:
                 return await self._away(error)
             return await self._postponed(error)
         if isinstance(error, BrokerAuthError):
-            return await (self._refused(error) if error.certain else self._doubted(error))
+            return await self._refused(error)
         next_at, deadline = await self._times()
         if isinstance(error, BrokerConfigError) and error.fault is not Fault.CORE:
             await self._misconfigured(error)
@@ -149,50 +149,32 @@ class Settler:
     async def _postponed(self, error: BrokerError) -> Deferred:
         """Tried again after a wait that grows with each run that gets no answer."""
         asked = error.retry_after if isinstance(error, BrokerRetryableError) else None
-        growing = _grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
+        growing = grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
         until = self._shared.clock.now() + max(asked or timedelta(0), growing)
         await self._move(_waiting(until, None, failed=True))
         return await self._later(until, error.message)
 
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
-        refused = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None, doubted_since=None)
-        after = await self._move(lambda known: refused(known) if self._is_this_login(known) else known)
-        if after is not None and not self._is_this_login(after):
-            return await self._later(self._shared.clock.now(), "The user has logged in again meanwhile.")
-        await self._log(self._built(), synced=False)
-        return None
-
-    def _is_this_login(self, known: Connection) -> bool:
-        """What a login met is not held against one that its user made after it."""
-        return known.logins == self._connection.logins
-
-    async def _doubted(self, error: BrokerAuthError) -> Deferred | None:
         now, settings = self._shared.clock.now(), self._shared.settings
-        await self._move(lambda known: self._in_doubt(known, now))
+        sent = self.login is not None and self.login.refused
+        await self._move_this_login(lambda known: noted(known, error, sent=sent, now=now))
         if (incident := await self._refused_for_all(error, now)) is not None:
             spread = share(self._connection.connection_id)
-            return await self._later(max(now + _FIRST_DOUBT, incident.probe_at + spread), error.message)
-
-        def rule(known: Connection) -> Connection:
-            if not self._is_this_login(known):
-                return known
-            wait = _grown(_FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
-            doubted = moved(known, Cause.DOUBTED, next_at=now + wait)
-            if doubted.refusals < settings.refusals:
-                return doubted
-            ask_again = now + _PROBE_OF_A_LOGIN
-            return moved(doubted, Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=ask_again)
-
-        after = await self._move(rule)
+            return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
+        after = await self._move_this_login(lambda known: refused(known, error, now=now, settings=settings))
+        if after is not None and not self._is_this_login(after):
+            return await self._later(now, "The user has logged in again meanwhile.")
         if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:
             return await self._later(after.next_at, error.message)
         await self._log(self._built(), synced=False)
         return None
 
-    def _in_doubt(self, known: Connection, now: datetime) -> Connection:
-        if known.state is ConnectionState.PAUSED or known.doubted_since is not None or not self._is_this_login(known):
-            return known
-        return attrs.evolve(known, doubted_since=now)
+    async def _move_this_login(self, rule: Callable[[Connection], Connection]) -> Connection | None:
+        return await self._move(lambda known: rule(known) if self._is_this_login(known) else known)
+
+    def _is_this_login(self, known: Connection) -> bool:
+        """What a login met is not held against one that its user made after it."""
+        return known.logins == self._connection.logins
 
     async def _refused_for_all(self, error: BrokerAuthError, now: datetime) -> Incident | None:
         """The incident that a refusal is part of; `None` where it is this login's own."""
@@ -201,10 +183,12 @@ class Settler:
             one.provider,
             one.environment,
             now,
-            lambda known, standing: after_refusal(known, standing, reason=error.message, now=now, probes=probes),
+            lambda known, standing: after_refusal(
+                known, standing, certain=error.certain, reason=error.message, now=now, probes=probes
+            ),
         )
         self._tell_of_incidents(before, after)
-        return (after or before).open
+        return (after or before).refusing
 
     async def _misconfigured(self, error: BrokerConfigError) -> None:
         """What the user's own stored fields lack, only the user can give."""
@@ -277,13 +261,9 @@ def _waiting(
     """Nothing is known of the login; one that waits for its user alone goes on doing so."""
 
     def rule(known: Connection) -> Connection:
-        due = known.next_at if known.state is ConnectionState.NEEDS_USER else next_at
+        asked, due = known.state is ConnectionState.NEEDS_USER, known.next_at
+        due = (due and max(due, next_at)) if asked else next_at
         failures = known.failures + failed
         return attrs.evolve(known, next_at=due, deadline=deadline or known.deadline, failures=failures)
 
     return rule
-
-
-def _grown(first: timedelta, factor: int, times: int, longest: timedelta) -> timedelta:
-    wait: timedelta = first * factor ** min(times, 12)
-    return min(longest, wait)

@@ -15,7 +15,7 @@ from brokersync.records import Connection, ConnectionState
 class Cause(StrEnum):
     """What may happen to a connection.
 
-    `worked`: the broker answered its login. `doubted`: a fresh token was refused, which may be the broker's fault.
+    `worked`: the broker answered its login. `doubted`: it was refused, which may be the broker's fault.
     `refused`: the login is. `misconfigured`: a plugin is missing, broken or held, or the configuration is wrong.
     """
 
@@ -71,5 +71,5 @@ def moved(
     if cause is Cause.DOUBTED:
         facts["refusals"] = connection.refusals + 1
     elif cause is Cause.WORKED:
-        facts |= {"refusals": 0, "doubted_since": None}
+        facts |= {"refusals": 0, "doubted_since": None, "credentials_refused": 0}
     return attrs.evolve(connection, state=state, reason=reason, remedy=remedy, **facts)

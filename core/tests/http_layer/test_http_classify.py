@@ -74,6 +74,13 @@ def test_a_status_has_one_meaning(status, kind):
         assert str(error)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_bare_status_is_no_proof_against_a_login(status: int):
+    error = status_error(status, {}, broker="Toy Broker", operation="list", logged_in=False, now=NOW)
+    assert isinstance(error, BrokerAuthError)
+    assert not error.certain
+
+
 def test_a_401_means_a_dead_token_only_for_one_who_is_logged_in():
     error = status_error(401, {}, broker="Toy Broker", operation="list", logged_in=True, now=NOW)
     assert type(error) is BrokerTokenExpiredError

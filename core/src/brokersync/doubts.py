@@ -1,0 +1,61 @@
+"""What a refused login does to its connection. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from brokersync.config import Settings
+from brokersync.errors import BrokerAuthError
+from brokersync.records import Connection, ConnectionState
+from brokersync.states import Cause, moved
+
+FIRST_DOUBT: Final = timedelta(minutes=5)
+
+_GROWTH_OF_DOUBT = 4
+_PROBE_OF_A_LOGIN = timedelta(days=1)
+# the three of an ordinary doubt and the probe of the day after: brokers lock a login after about five wrong passwords
+_CREDENTIALS_ARE_SENT = 4
+
+
+def grown(first: timedelta, factor: int, times: int, longest: timedelta) -> timedelta:
+    """The wait after so many failures in a row."""
+    wait: timedelta = first * factor ** min(times, 12)
+    return min(longest, wait)
+
+
+def may_log_in(connection: Connection) -> bool:
+    """Whether its stored credentials may be sent once more; else only its token is tried."""
+    return connection.credentials_refused < _CREDENTIALS_ARE_SENT
+
+
+def noted(known: Connection, error: BrokerAuthError, *, sent: bool, now: datetime) -> Connection:
+    """What is remembered of a refusal, whoever is to blame for it; `sent` is whether the credentials were refused."""
+    refused = _CREDENTIALS_ARE_SENT if error.certain else known.credentials_refused + sent
+    known = attrs.evolve(known, credentials_refused=refused)
+    if known.state is ConnectionState.PAUSED or known.doubted_since is not None:
+        return known
+    return attrs.evolve(known, doubted_since=now)
+
+
+def refused(known: Connection, error: BrokerAuthError, *, now: datetime, settings: Settings) -> Connection:
+    """After a refusal that is the login's own: a doubt at first, and a question to its user when it is none any more.
+
+    Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works again.
+    """
+    certain = error.certain or not may_log_in(known)
+    if known.state is ConnectionState.NEEDS_USER and not error.certain:
+        return moved(known, Cause.DOUBTED, next_at=now + _PROBE_OF_A_LOGIN)
+    if not certain:
+        wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
+        known = moved(known, Cause.DOUBTED, next_at=now + wait)
+        if known.refusals < settings.refusals:
+            return known
+    return asked(known, error, now=now)
+
+
+def asked(known: Connection, error: BrokerAuthError, *, now: datetime) -> Connection:
+    """Its user is asked to log in."""
+    return moved(known, Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=now + _PROBE_OF_A_LOGIN)

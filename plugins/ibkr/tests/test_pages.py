@@ -265,7 +265,17 @@ def test_unreadable_facts_of_an_account_stop_nothing(flex: Any, facts: dict[str,
     assert [one.account_id for one in page.accounts] == ["U4711001"]
 
 
-@pytest.mark.parametrize(("first", "last"), [("", ""), ("20240315", "20240311"), ("soon", "20240315")])
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("", ""),
+        ("20240315", "20240311"),
+        ("soon", "20240315"),
+        ("20240311", "99991231"),
+        ("20240311", "99991231;000000"),
+        ("00010101", "20240315"),
+    ],
+)
 def test_a_statement_without_a_readable_period_covers_nothing(flex: Any, first: str, last: str) -> None:
     [page] = flex.pages(flex.document(flex.statement([flex.trade()], first=first, last=last)))
     assert len(page.bookings) == 1

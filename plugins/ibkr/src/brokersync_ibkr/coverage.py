@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from typing import Final
 
 import attrs
 
@@ -12,6 +13,8 @@ from brokersync_ibkr.dates import new_york_day, new_york_midnight
 
 _DAY = timedelta(days=1)
 _SATURDAY = 5
+# how long after the end of a day IBKR's Activity tells it for good; the manifest says the same of the sources
+FINALITY_LAG: Final = timedelta(hours=6)
 
 
 @attrs.frozen(order=True)

@@ -12,8 +12,8 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, Finality, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
-from brokersync_ibkr.coverage import Days, proved
-from brokersync_ibkr.dates import FlexDates, Moment
+from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved
+from brokersync_ibkr.dates import FlexDates, Moment, new_york_day
 from brokersync_ibkr.diagnosis import wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
@@ -34,6 +34,9 @@ from brokersync_ibkr.vocabulary import (
 PAGE_SIZE: Final = 500
 _MOST_LEGS = 5_000
 _LONGEST_WORD = 80
+_DAY = timedelta(days=1)
+# days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
+_FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _QUERY_FIELDS = {ACTIVITY_TYPE: ("Activity", "activity_query_id")} | {
     CONFIRMATION_TYPE: ("Trade Confirmation", "confirmations_query_id")
 }
@@ -80,7 +83,8 @@ class _PageBuilder:
         self._accounts: dict[str, BrokerAccount] = {}
         self._fresh: set[str] = set()
         self._stated: dict[str, list[Days]] = {}
-        self._made: date | None = None
+        self._made: datetime | None = None
+        self._undated = False
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
         self._account: str | None = None
@@ -103,11 +107,13 @@ class _PageBuilder:
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         if made:
-            self._made = min(made.day, self._made) if self._made else made.day
+            self._made = min(made.at, self._made) if self._made else made.at
+        else:
+            self._undated = True
         if self._account is not None:
             self._meet(self._account)
         first, last = self._day(attributes, "fromDate"), self._day(attributes, "toDate")
-        if first and last and first <= last:
+        if first and last and _FIRST_YEAR <= first.year <= last.year <= _LAST_YEAR and first <= last:
             told = self._account or self._reading.account_id or ""
             self._stated.setdefault(told, []).append(Days(first, last))
         else:
@@ -227,7 +233,7 @@ class _PageBuilder:
         text = text_of(attributes, name)
         try:
             return self._dates.day(text) if text else None
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     def _meet(self, account_id: str) -> BrokerAccount:
@@ -250,7 +256,7 @@ class _PageBuilder:
         environment = self._meet(account_id).environment
         try:
             account = account_of(account_id, environment, attributes, self._dates)
-        except ValueError:
+        except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")
             return
         if account != self._accounts[account_id]:
@@ -269,14 +275,21 @@ class _PageBuilder:
                     )
 
     def _by_finality(self, days: Days) -> Iterator[tuple[Days, Finality]]:
-        """Confirmations are provisional, and so is a day that was not over when the statement was made."""
-        if self._facts.confirmation or (self._made is not None and days.first >= self._made):
-            yield days, Finality.PROVISIONAL
-        elif self._made is None or days.last < self._made:
-            yield days, Finality.FINAL
-        else:
-            yield Days(days.first, self._made - timedelta(days=1)), Finality.FINAL
-            yield Days(self._made, days.last), Finality.PROVISIONAL
+        """Confirmations are provisional, and so is what had not been over for long when the statement was made."""
+        told = Days(date.min, new_york_day(self._made)).overlap(days) if self._made else days
+        if told is None:
+            return
+        final = None if self._facts.confirmation else told.overlap(Days(date.min, self._last_final_day()))
+        if final is not None:
+            yield final, Finality.FINAL
+        if final != told:
+            yield Days(final.last + _DAY if final else told.first, told.last), Finality.PROVISIONAL
+
+    def _last_final_day(self) -> date:
+        if self._made is not None and not self._undated:
+            return new_york_day(self._made - FINALITY_LAG) - _DAY
+        # the service was asked just now, and core knows when; when a file was made nobody knows
+        return date.min if self._reading.asked is None else date.max
 
 
 def _whole(account_id: str) -> str:

@@ -19,6 +19,7 @@ from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
     AssetClass,
     AuthResult,
+    BookingEffect,
     BrokerAccount,
     BrokerCredentials,
     BrokerTrade,
@@ -95,6 +96,7 @@ class Broker:
     """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for.
 
     `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those.
+    `cancels` are the trades that it takes back.
     """
 
     login: Callable[[str], AuthResult] = _new_login
@@ -106,6 +108,7 @@ class Broker:
     trades: int = 2
     pages: int = 1
     on_page: Callable[[int], Any] = lambda number: None
+    cancels: tuple[str, ...] = ()
 
     async def answer(self, user: str) -> None:
         self.asked.append(user)
@@ -140,6 +143,7 @@ class Provider:
             await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
             last = number == self._broker.pages - 1
             bookings = tuple(_booking(account, number, row) for row in range(self._broker.trades))
+            bookings += tuple(_cancel(account, trade_id) for trade_id in self._broker.cancels)
             covered = (CoveredSpan(account_id=account, environment="live", window=request.window),) if last else ()
             result = self._broker.on_page(number)
             if asyncio.iscoroutine(result):
@@ -162,6 +166,16 @@ def _booking(account: str, page: int, row: int) -> TradeBooking:
         executed_at=NOW - timedelta(days=1, minutes=row, hours=page),
     )
     return TradeBooking.of(trade)
+
+
+def _cancel(account: str, trade_id: str) -> TradeBooking:
+    return TradeBooking(
+        booking_id=f"cancel of {trade_id}",
+        environment="live",
+        account_id=account,
+        effect=BookingEffect.CANCEL,
+        refs=(trade_id,),
+    )
 
 
 def registry_of(broker: Broker, retention: str = "unlimited", manifest: str = MANIFEST) -> ProviderRegistry:

@@ -70,6 +70,34 @@ async def test_the_backend_connects_syncs_and_follows(guide: dict[str, Any]) -> 
     ]
 
 
+async def test_a_journal_that_applies_changes_as_shown_keeps_no_cancelled_trade(guide: dict[str, Any]) -> None:
+    kept: dict[str, int] = {}
+
+    class Following:
+        def put(self, trade: Any, position: int) -> None:
+            kept[trade.trade_id] = position
+
+        def delete(self, trade_id: str, position: int) -> None:
+            kept.pop(trade_id, None)
+
+    guide["journal"] = Following()
+    async with BrokerSync.open(guide["STORE"]) as bs:
+        one = await bs.connect(KEY, owner="alice", fields={"user": "ann"})
+        since = 0
+        for cancels, expected, kinds in (
+            ((), ["0-0", "0-1"], ["added", "added"]),
+            (("0-1",), ["0-0"], ["modified"]),
+        ):
+            guide["broker"].cancels = cancels
+            assert isinstance(await bs.run(one.connection_id), Done)
+            changes = await bs.changes("alice", since=since)
+            for change in changes:
+                await guide["apply"](bs, change)
+                since = change.position
+            assert [change.kind.value for change in changes] == kinds
+            assert sorted(kept) == expected
+
+
 def test_a_job_is_queued_again_for_when_the_broker_is_ready(guide: dict[str, Any]) -> None:
     queued: list[tuple[str, datetime]] = []
 

@@ -38,6 +38,8 @@ class SpanState(StrEnum):
 
 
 class ChangeKind(StrEnum):
+    """What became of a trade's key. A trade that the broker cancels is modified, or added as a cancelled one."""
+
     ADDED = "added"
     MODIFIED = "modified"
     REMOVED = "removed"
@@ -174,7 +176,10 @@ class FailedWindow:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """One entry of the feed; positions grow in the order of commit."""
+    """One entry of the feed; positions grow in the order of commit.
+
+    With `merged_into` a removed key was found to be another trade's, which has what was known under it.
+    """
 
     position: int
     kind: ChangeKind

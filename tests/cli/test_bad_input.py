@@ -121,6 +121,20 @@ def test_an_older_file_is_said_to_be_told_otherwise_later(brokersync: Run, fille
     assert "made on 2126-01-10, which is still to come" in brokersync("import", "ibkr", future).out
 
 
+@pytest.mark.parametrize(("hint", "said"), [(("--account", "U8"), "U9000001"), (("--zone", "Mars/City"), "Mars/City")])
+def test_a_hint_that_does_not_fit_the_file_is_refused_and_keeps_nothing(
+    brokersync: Run, filled: Path, tmp_path: Path, hint: tuple[str, str], said: str
+) -> None:
+    before = _contents(filled)
+    other = tmp_path / "other.xml"
+    other.write_text(_GOOD.replace('"-0.35"', '"-0.40"').replace("20260110;060000", "20260111;060000"))
+    answer = brokersync("import", "ibkr", other, *hint)
+    assert answer.code == 3
+    assert said in answer.err
+    assert _contents(filled) == before
+    assert brokersync("import", "ibkr", other, "--account", "U9000001").code == 0
+
+
 def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Path, tmp_path: Path) -> None:
     before = _contents(filled)
     answer = brokersync("import", "ibkr", tmp_path / "good.xml", "--json")
@@ -138,19 +152,23 @@ def test_importing_the_same_file_again_adds_nothing(brokersync: Run, filled: Pat
         (("connect", "acme"), 3, "acme"),
         (("connect", "IBKR"), 3, "ibkr"),
         (("providers", "ibrk"), 3, "ibkr"),
-        (("import", "ibkr"), 3, "file"),
+        (("import", "ibkr"), 2, "file"),
         (("import", "acme", "x.xml"), 3, "acme"),
         (("connect", "ibkr", "--field", "token=1"), 3, "secret"),
-        (("connect", "ibkr", "--field", "nonsense"), 3, "NAME=VALUE"),
+        (("connect", "ibkr", "--field", "nonsense"), 2, "NAME=VALUE"),
         (("connect", "ibkr", "--fields-from", "/nowhere.json"), 3, "nowhere.json"),
-        (("connect", "ibkr", "--since", "tomorrow"), 3, "tomorrow"),
-        (("trades", "--since", "soon"), 3, "soon"),
+        (("connect", "ibkr", "--since", "tomorrow"), 2, "tomorrow"),
+        (("trades", "--since", "soon"), 2, "soon"),
+        (("trades", "--limit", "-1"), 2, "limit"),
+        (("trades", "--account", "U8"), 3, "'me' has no account 'U8'"),
         (("sandbox", "acme"), 3, "acme"),
         (("status", "--store", "/dev/null/x.db"), 7, "/dev/null"),
         (("status", "--config", "/nowhere.toml"), 3, "nowhere.toml"),
         (("status", "--store", "/"), 3, "--store"),
         (("status", "--store", "mysql://me:hidden@db/app"), 3, "postgresql://"),
-        (("explain", "--account", "U9", "--symbol", "ACME", "--day", "2026-13-40"), 3, "2026-13-40"),
+        (("explain", "--account", "U9", "--symbol", "ACME", "--day", "2026-13-40"), 2, "2026-13-40"),
+        (("explain", "--account", "U9", "--symbol", "ACME"), 2, "names no trade"),
+        (("explain", "--account", "U9", "--symbol", "ACME", "--trade-id", "x"), 2, "either --trade-id"),
         (("explain", "--account", "U9", "--symbol", "ACME", "--day", "0001-01-01"), 3, "0001-01-01"),
         (("explain", "--account", "U9", "--symbol", "ACME", "--day", "9999-12-31"), 3, "9999-12-31"),
         (("explain", "--account", "U9", "--symbol", " ", "--day", "2026-01-06"), 3, "names no trade"),

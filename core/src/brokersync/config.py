@@ -36,21 +36,21 @@ def _at_least_one(_: object, field: attrs.Attribute[Any], value: int) -> None:
 class HttpSettings:
     """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
 
-    connect: timedelta = timedelta(seconds=15)
-    read: timedelta = timedelta(seconds=60)
-    total: timedelta = timedelta(minutes=5)
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_spooled_bytes: int = 512 * 1024 * 1024
+    connect: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)
+    read: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
+    total: timedelta = attrs.field(default=timedelta(minutes=5), validator=_above_zero)
+    max_body_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_at_least_one)
+    max_spooled_bytes: int = attrs.field(default=512 * 1024 * 1024, validator=_at_least_one)
 
 
 @attrs.frozen(kw_only=True)
 class RetrySettings:
     """Bounds of the attempts at one request: in count and in time, whichever comes first."""
 
-    attempts: int = 5
+    attempts: int = attrs.field(default=5, validator=_at_least_one)
     within: timedelta = timedelta(minutes=3)
     first_wait: timedelta = timedelta(seconds=1)
-    longest_wait: timedelta = timedelta(seconds=60)
+    longest_wait: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +103,7 @@ class Settings:
     long_wait: timedelta = timedelta(seconds=5)
     sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
     perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)
-    lease: timedelta = timedelta(seconds=15)
+    lease: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)
     refusals: int = attrs.field(default=3, validator=_at_least_one)
     first_probe: timedelta = attrs.field(default=timedelta(minutes=1), validator=_above_zero)
     longest_probe: timedelta = attrs.field(default=timedelta(minutes=15), validator=_above_zero)
@@ -145,5 +145,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BrokerConfigError(
-            f"The configuration {path} can not be read: {error}.", remedy=f"Check the path in {CONFIG_VARIABLE}."
+            f"The configuration {path} can not be read: {error}.",
+            remedy=f"Check the path that --config or {CONFIG_VARIABLE} names.",
         ) from None

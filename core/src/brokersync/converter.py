@@ -22,6 +22,8 @@ from brokersync.secret import Secret
 T = TypeVar("T")
 
 _DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)")
+# a century: what is longer would lead beyond the calendar
+_LONGEST = timedelta(days=36_525)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -42,7 +44,10 @@ def parse_duration(text: str) -> timedelta:
     found = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
         raise ValueError(f"{text!r} is no duration; write it like 500ms, 30s, 5m, 6h or 365d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is too long; the longest is {_LONGEST.days}d")
+    return timedelta(seconds=seconds)
 
 
 def _structure_decimal(value: Any, _: Any) -> Decimal:

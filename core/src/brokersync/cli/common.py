@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 from cyclopts import Parameter
 
-from brokersync.cli.exits import exit_of
+from brokersync.cli.exits import UsageError, exit_of
 from brokersync.errors import BrokerConfigError, BrokerError
 
 if TYPE_CHECKING:
@@ -137,13 +137,23 @@ def _write(text: str, stream: TextIO) -> None:
     stream.write(text + "\n")
 
 
+def check_accounts(owner: str, wanted: Iterable[str], counts: Iterable[Mapping[str, Any]]) -> None:
+    """Raises `BrokerConfigError` for an account that is none of those that are counted."""
+    known = sorted({one["account_id"] for one in counts})
+    for name in wanted:
+        if name not in known:
+            raise BrokerConfigError(
+                f"{owner!r} has no account {name!r}.", remedy=f"Known are: {', '.join(known) or 'none'}."
+            )
+
+
 def parse_day(text: str, name: str) -> datetime:
     """A day as `YYYY-MM-DD`, or an instant with a zone, in UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BrokerConfigError(f"{name} {text!r} is no day.", remedy="Write it like 2025-01-31.") from None
+        raise UsageError(f"{name} {text!r} is no day.", remedy="Write it like 2025-01-31.") from None
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
-        raise BrokerConfigError(f"{name} {text!r} is out of reach.", remedy="Write it like 2025-01-31.") from None
+        raise UsageError(f"{name} {text!r} is out of reach.", remedy="Write it like 2025-01-31.") from None

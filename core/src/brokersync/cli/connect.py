@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, note, parse_day, print_json
-from brokersync.cli.exits import Exit
+from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _gather(
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign:
-            raise BrokerConfigError(f"--field {pair!r} is not NAME=VALUE.", fault=Fault.USER)
+            raise UsageError(f"--field {pair!r} is not NAME=VALUE.", fault=Fault.USER)
         if name in declared and declared[name].secret:
             raise BrokerConfigError(
                 f"The field {name} is a secret, and a command line can be seen by others.",

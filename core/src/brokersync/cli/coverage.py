@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.common import Common, check_accounts, finish, note, print_json
 from brokersync.cli.exits import Exit
 from brokersync.errors import BrokerConfigError
 
@@ -64,12 +64,7 @@ async def _coverage(wanted: Sequence[str], by_source: bool, common: Common) -> i
 
 async def _histories(bs: BrokerSync, owner: str, wanted: Sequence[str], now: datetime) -> list[AccountHistory]:
     accounts = await bs.counts(owner)
-    known = {one["account_id"] for one in accounts}
-    for name in wanted:
-        if name not in known:
-            raise BrokerConfigError(
-                f"{owner!r} has no account {name!r}.", remedy=f"Known are: {', '.join(sorted(known)) or 'none'}."
-            )
+    check_accounts(owner, wanted, accounts)
     connected = await _connected(bs, owner)
     found = []
     for one in accounts:

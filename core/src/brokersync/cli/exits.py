@@ -15,6 +15,10 @@ from brokersync.errors import (
 )
 
 
+class UsageError(BrokerConfigError):
+    """The words of a command could never mean anything, whatever is in the store."""
+
+
 class Exit(IntEnum):
     """What a command's exit code says; documented in `--help` and in the reference."""
 
@@ -31,6 +35,8 @@ class Exit(IntEnum):
 
 def exit_of(error: BrokerError) -> Exit:
     """The exit code for an error that ended a command."""
+    if isinstance(error, UsageError):
+        return Exit.USAGE
     if isinstance(error, StoreError):
         return Exit.STORE
     if isinstance(error, BrokerConfigError | BrokerInputNeededError):

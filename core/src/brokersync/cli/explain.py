@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, parse_day, print_json
-from brokersync.cli.exits import Exit
+from brokersync.cli.exits import Exit, UsageError
 
 
 def explain(
@@ -37,6 +37,11 @@ async def _explain(
 ) -> int:
     from brokersync.converter import to_json
 
+    if (trade_id is None) is (symbol is None and day is None) or (trade_id is None and None in (symbol, day)):
+        raise UsageError(
+            "The question names no trade." if trade_id is None else "The question names a trade and a day.",
+            remedy="Give either --trade-id, or --symbol and --day.",
+        )
     async with common.open() as bs:
         found = await bs.explain(
             common.owner,

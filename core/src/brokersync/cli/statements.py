@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, note, print_json
-from brokersync.cli.exits import Exit, exit_of
+from brokersync.cli.exits import Exit, UsageError, exit_of
 from brokersync.errors import BrokerAPIError, BrokerConfigError, BrokerError, Fault
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def _import(
     from brokersync.types import StatementHints
 
     if not files:
-        raise BrokerConfigError("No file is named.", remedy="Name at least one: brokersync import BROKER FILE")
+        raise UsageError("No file is named.", remedy="Name at least one: brokersync import BROKER FILE")
     code, answers = Exit.DONE, []
     async with common.open(make=True) as bs:
         bs.registry.load(broker)

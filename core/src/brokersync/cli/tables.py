@@ -56,6 +56,8 @@ def show_table(
         # what a broker or a user wrote is text, never markup
         table.add_row(*(Text(row[number]) for number in shown))
     out.print(table)
+    if left_out := [name for number, name in enumerate(columns) if number not in shown]:
+        sys.stdout.write(f"({' and '.join(left_out)}: on a terminal of {_WIDE} columns)\n")
 
 
 def paragraph(text: str) -> None:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from brokersync.cli.common import Common, finish, parse_day
+from brokersync.cli.common import Common, check_accounts, finish, parse_day
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def trades(
     since: Annotated[str | None, Parameter(help="Executed on this day or later (UTC).")] = None,
     until: Annotated[str | None, Parameter(help="Executed before this day (UTC).")] = None,
     cancelled: Annotated[bool, Parameter(help="Show cancelled trades too.", negative="")] = False,
-    limit: Annotated[int | None, Parameter(help="At most so many.")] = None,
+    limit: Annotated[int | None, Parameter(help="At most so many.", validator=Number(gte=0))] = None,
     common: Common = Common(),
 ) -> int:
     """Show the trades in the store, in the order of execution.
@@ -52,6 +53,8 @@ def trades(
             cancelled=cancelled,
         )
         async with common.open() as bs:
+            if account is not None:
+                check_accounts(common.owner, [account], await bs.counts(common.owner))
             await _write(_limited(bs.trades(common.owner, only), limit), "json" if common.json else format)
         return Exit.DONE
 

@@ -30,6 +30,12 @@ class Question:
     environment: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        if (self.trade_id or "").strip() and (self.symbol is not None or self.day is not None):
+            raise BrokerConfigError(
+                "The question names a trade, and a symbol or a day besides.",
+                remedy="Give the trade's id alone, or symbol and day.",
+                fault=Fault.USER,
+            )
         if not (self.trade_id or "").strip() and (not (self.symbol or "").strip() or self.day is None):
             raise BrokerConfigError(
                 "The question names no trade.",

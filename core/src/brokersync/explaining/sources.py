@@ -135,7 +135,7 @@ def _in_the_way(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[S
         if found := _failed(login, source, window):
             return SourceState.FAILED, found
     if _due(known, source, window):
-        return SourceState.UNREAD, "not read yet" + _next(readers)
+        return SourceState.UNREAD, "not read yet" + _next(readers, known.now)
     since = [one.connection.since for one in readers if one.connection.since]
     if since and min(since) >= window.end:
         return SourceState.NOT_ASKED, f"not asked for: the connection reads from {min(since):%Y-%m-%d} on"
@@ -160,12 +160,16 @@ def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
     return ""
 
 
-def _next(readers: Sequence[Login]) -> str:
+def _next(readers: Sequence[Login], now: datetime) -> str:
     idle = [one.connection for one in readers if one.connection.state is not ConnectionState.ACTIVE]
     if len(idle) == len(readers):
         return f", and the connection is not synced ({idle[0].state.value.replace('_', ' ')}): {idle[0].reason or ''}"
     moments = [one.connection.next_at for one in readers if one.connection.next_at]
-    return f"; the next sync is due {min(moments):%Y-%m-%d %H:%M} UTC" if moments else "; the next sync reads it"
+    if not moments:
+        return "; the next sync reads it"
+    first = min(moments)
+    due = "has been due since" if first < now else "is due"
+    return f"; the next sync {due} {first:%Y-%m-%d %H:%M} UTC"
 
 
 def _repair(known: Known, source: SourceSpec, window: TimeWindow) -> str:

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import BinaryIO
+from zoneinfo import ZoneInfo
 
-from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.events import EventSink
 from brokersync.manifest import Manifest
 from brokersync.provider import Clock, StatementReader
@@ -48,8 +49,11 @@ async def import_statement(
         events=events,
         report=report,
     )
+    _check_zone(hints)
     name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
     writer.begin_file(manifest.source(name))
+    if hints.account_id is not None:
+        await asyncio.to_thread(_check_account, reader, file, hints, manifest)
     pages = await asyncio.to_thread(_pages, reader, file, hints, manifest)
     try:
         while (page := await asyncio.to_thread(_next_page, pages, manifest)) is not None:
@@ -65,6 +69,15 @@ async def import_statement(
             with suppress(ValueError):
                 pages.close()
     return report.build(clock.now())
+
+
+def _check_zone(hints: StatementHints) -> None:
+    try:
+        ZoneInfo(hints.zone or "UTC")
+    except (KeyError, ValueError, OSError):
+        raise BrokerConfigError(
+            f"There is no time zone {hints.zone!r}.", remedy="Name one like America/New_York.", fault=Fault.USER
+        ) from None
 
 
 def _checked_source(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> str:
@@ -93,6 +106,21 @@ def _pages(reader: StatementReader, file: BinaryIO, hints: StatementHints, manif
 def _next_page(pages: Iterator[TradePage], manifest: Manifest) -> TradePage | None:
     with _Border(manifest):
         return next(pages, None)
+
+
+def _check_account(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> None:
+    """Raises `BrokerConfigError` where the user names an account for a file that tells another one."""
+    told: set[str | None] = set()
+    pages = _pages(reader, file, hints, manifest)
+    while (page := _next_page(pages, manifest)) is not None:
+        told |= {*(one.account_id for one in page.bookings), *(one.account_id for one in page.covered)}
+    file.seek(0)
+    if others := sorted(one for one in told if one not in (None, hints.account_id)):
+        raise BrokerConfigError(
+            f"The file is of the account {', '.join(others)}, and {hints.account_id} was named for it.",
+            remedy="Leave the account out: it is only for files that do not tell it.",
+            fault=Fault.USER,
+        )
 
 
 class _Border:

@@ -121,7 +121,8 @@ class Calendar:
 class SourceSpec:
     """One way a broker gives trades.
 
-    `precedence`: where two sources tell of one row, the higher wins. `finality_lag`: how long after a day's end it can
+    `precedence`: where two sources tell of one row, the higher wins; of several with one precedence, which give a row
+    one id, the one whose row the broker made later. `finality_lag`: how long after a day's end it can
     be read as final. `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered
     end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown,
     and with retention `limited` how far the source reaches, in whole days where its calendar counts in days. `files`:

@@ -293,12 +293,16 @@ class Pruned:
 
 @attrs.frozen(kw_only=True)
 class KeptBooking:
-    """A booking as the store holds it; `version` counts the different contents its source gave for it."""
+    """A booking as the store holds it; `version` counts the different contents its source gave for it.
+
+    `as_of` is when the broker made what the content was read from, where it says so.
+    """
 
     source: str
     precedence: int
     version: int
     booking: TradeBooking
+    as_of: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -309,6 +313,7 @@ class PageCommit:
     `finished` is the window that ended with this page, so that the same round of syncing does not read it again. With
     a `lease` the page is committed only while that is held. `cause` is that of every change, where it is known
     beforehand; `origin` says where the bookings were read, and `as_of` when the broker made what they were read from.
+    `renewed` are ids of bookings that were read anew from what is kept: they stand, and stay as old as they are.
     """
 
     owner: str
@@ -322,6 +327,7 @@ class PageCommit:
     connection_id: str | None = None
     request_account: str = ""
     bookings: tuple[TradeBooking, ...] = ()
+    renewed: frozenset[str] = frozenset()
     accounts: tuple[BrokerAccount, ...] = ()
     spans: tuple[tuple[AccountKey, Span], ...] = ()
     quarantined: tuple[QuarantinedRow, ...] = ()

@@ -24,7 +24,8 @@ from brokersync.types import (
 
 START = datetime(2026, 3, 2, 15, tzinfo=UTC)
 EUR = Instrument(symbol="EUR", asset_class=AssetClass.STOCK, currency="USD", multiplier=Decimal(1))
-PRECEDENCE = {"service": 30, "live": 20, "file": 10}
+# a file and a copy of it count the same
+PRECEDENCE = {"service": 30, "live": 20, "file": 10, "copy": 10}
 NEW, REPLACE, CANCEL, AMEND = BookingEffect.NEW, BookingEffect.REPLACE, BookingEffect.CANCEL, BookingEffect.AMEND
 ACTIVE, CANCELLED = TradeStatus.ACTIVE, TradeStatus.CANCELLED
 

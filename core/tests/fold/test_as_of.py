@@ -14,14 +14,14 @@ from brokersync.types import TradeBooking
 from .rows import CANCEL, REPLACE, START, fee, row
 from .runs import Run, Runs, told
 
-Version = tuple[datetime | None, TradeBooking]
+Version = tuple[str, datetime | None, TradeBooking]
 
 _times = st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True).map(sorted)
 
 
 @st.composite
 def versions_of_some_rows(draw: st.DrawFn, *, repeating: bool) -> list[list[Version]]:
-    """Rows of one execution or of several, each with the contents that its source gave for it; one may be undated."""
+    """Rows of one execution or of several, each with what two equal sources gave for it; one content may be undated."""
     rows = []
     names = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
     key = draw(st.sampled_from(["x", None]))
@@ -38,13 +38,14 @@ def versions_of_some_rows(draw: st.DrawFn, *, repeating: bool) -> list[list[Vers
         dates: list[datetime | None] = list(times)
         if draw(st.booleans()):
             dates[0] = None
-        rows.append(list(zip(dates, made, strict=True)))
+        sources = [draw(st.sampled_from(["file", "copy"])) for _ in made]
+        rows.append(list(zip(sources, dates, made, strict=True)))
     return rows
 
 
 def read(run: Run, versions: list[Version]) -> None:
-    for as_of, booking in versions:
-        run.commit("file", booking, as_of=as_of)
+    for source, as_of, booking in versions:
+        run.commit(source, booking, as_of=as_of)
 
 
 def in_any_order(draw: st.DrawFn, rows: list[list[Version]]) -> list[Version]:
@@ -64,8 +65,8 @@ def test_versions_in_any_order_and_repeated_end_in_one_state(
     assert other.trades() == one.trades()
     assert other.counts() == one.counts()
     position = other.position
-    for as_of, booking in order:  # and once more, which changes nothing
-        outcome = other.commit("file", booking, as_of=as_of)
+    for source, as_of, booking in order:  # and once more, which changes nothing
+        outcome = other.commit(source, booking, as_of=as_of)
         assert (outcome.unchanged, outcome.waiting) == (1, 0)
     assert (other.trades(), other.position) == (one.trades(), position)
 
@@ -102,6 +103,35 @@ def test_a_version_made_at_the_same_time_is_another_reading_and_stands(runs: Run
     run.commit("file", row("a", price="1"), as_of=START)
     assert run.commit("file", row("a", price="2"), as_of=START).modified == 1
     assert run.trades()["a"].price == 2
+
+
+def test_of_two_equal_sources_the_one_that_told_the_row_last_stands(runs: Runs) -> None:
+    run = runs.new()
+    for hours, source, price, standing in ((1, "copy", "1", 1), (3, "file", "2", 2), (2, "copy", "3", 2)):
+        run.commit(source, row("a", price=price), as_of=START + timedelta(hours=hours))
+        assert run.trades()["a"].price == standing
+    again = run.commit("copy", row("a", price="3"), as_of=START + timedelta(hours=4))
+    assert (again.modified, run.trades()["a"].price) == (1, 3)
+    assert run.commit("copy", row("a", price="3"), as_of=START + timedelta(hours=5)).unchanged == 1
+    assert run.commit("service", row("a", price="9"), as_of=START).modified == 1
+    assert run.trades()["a"].price == 9
+
+
+def test_of_two_equal_sources_one_that_tells_a_time_stands_against_one_that_does_not(runs: Runs) -> None:
+    for order in (0, 1):
+        run = runs.new()
+        told = [("copy", row("a", price="1"), None), ("file", row("a", price="2"), START)]
+        for source, booking, as_of in told[::-1] if order else told:
+            run.commit(source, booking, as_of=as_of)
+        assert run.trades()["a"].price == 2
+
+
+def test_rows_that_only_the_older_of_two_equal_sources_told_stay(runs: Runs) -> None:
+    run = runs.new()
+    chain = (row("a", key="x", order=(1,), aliases=("e",)), row("b", key="x", order=(2,), price="2", aliases=("e",)))
+    run.commit("file", *chain, as_of=START)
+    run.commit("copy", attrs.evolve(chain[0], order=(1,)), as_of=START + timedelta(hours=1))
+    assert run.trades()["x"].price == 2
 
 
 def test_without_a_time_on_either_side_the_last_read_stands(runs: Runs) -> None:

@@ -16,9 +16,9 @@ def test_the_manifest_says_what_the_broker_can_do(manifest: Manifest) -> None:
     assert (manifest.key, manifest.contract, manifest.environments) == ("ibkr", CONTRACT_VERSION, ("live", "paper"))
     assert {source.name: source.precedence for source in manifest.sources} == {
         "activity": 40,
-        "activity_file": 30,
+        "activity_file": 40,
         "confirmations": 20,
-        "confirmations_file": 10,
+        "confirmations_file": 20,
     }
     assert [source.name for source in manifest.sources if source.files] == ["activity_file", "confirmations_file"]
     assert {source.calendar.zone for source in manifest.sources} == {"America/New_York"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from brokersync.converter import from_json
-from brokersync.dispositions import Folded, Rule, Ruling
+from brokersync.dispositions import BookingName, Folded, Rule, Ruling
 from brokersync.explaining.explanation import ExplainedBooking
 from brokersync.records import KeptBooking
 from brokersync.store import StoredBooking
@@ -34,7 +34,13 @@ def explained(
 def _folded(members: Iterable[StoredBooking], precedence: Callable[[str], int]) -> Folded:
     return fold(
         [
-            KeptBooking(source=row.source, version=row.version, precedence=precedence(row.source), booking=row.booking)
+            KeptBooking(
+                source=row.source,
+                version=row.version,
+                precedence=precedence(row.source),
+                booking=row.booking,
+                as_of=row.as_of,
+            )
             for row in members
         ]
     )
@@ -68,18 +74,28 @@ def _words(
 ) -> str:
     other = "" if ruling.by is None else f"{ruling.by.source} {ruling.by.booking_id}"
     if ruling.rule is Rule.TOLD_BETTER and ruling.by is not None:
-        mine, theirs = precedence(row.source), precedence(ruling.by.source)
-        why = (
-            f"its source counts more ({theirs} against {mine})"
-            if ruling.by.source != row.source
-            else "it tells the same row with more columns"
-        )
-        return f"the same as {other}, which is taken because {why}"
+        return f"the same as {other}, which is taken because {_better(row, ruling.by, members, precedence)}"
     if ruling.rule is Rule.GIVES_CONTENT:
         return _content_words(row, members)
     if ruling.rule is Rule.CANCELS:
         return f"cancels {other}" if other else "a cancel more than there are bookings to cancel"
     return _OF_RULE[ruling.rule].format(other=other)
+
+
+def _better(
+    row: StoredBooking, by: BookingName, members: Iterable[StoredBooking], precedence: Callable[[str], int]
+) -> str:
+    mine, theirs = precedence(row.source), precedence(by.source)
+    if mine != theirs:
+        return f"its source counts more ({theirs} against {mine})"
+    if by.booking_id != row.booking.booking_id:
+        return "it tells the same row with more columns"
+    made = next(
+        (one.as_of for one in members if (one.source, one.booking.booking_id) == (by.source, by.booking_id)), None
+    )
+    if made == row.as_of:
+        return "nothing says which of the two is newer"
+    return "the broker made it later" if row.as_of else "it says when the broker made it"
 
 
 _OF_RULE: Mapping[Rule, str] = {

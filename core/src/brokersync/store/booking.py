@@ -13,6 +13,7 @@ from brokersync.records import PageCommit
 from brokersync.store.accounts import Names
 from brokersync.store.contents import booking_content, load_booking
 from brokersync.store.feed import NewChange
+from brokersync.store.kept import Kept
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
@@ -25,7 +26,6 @@ _COLUMNS = (
     "booking", "account", "source", "booking_id", "set_id", "version", "is_cancel", "hash", "content", "origin",
     "as_of", "told",
 )  # fmt: skip
-_DIGEST = 16
 _UNCHANGED = {Disposition.SAME: "unchanged", Disposition.OUTDATED: "outdated"}
 
 
@@ -42,52 +42,6 @@ class BookedPage:
     def count(self, kind: str) -> int:
         """How many changes are of that kind."""
         return sum(change.kind.value == kind for change in self.changes)
-
-
-@attrs.define
-class _Kept:
-    """A booking of the page's source as it is kept, or is about to be; `fresh` says that the page changed it.
-
-    `as_of` is when the broker made what it was read from, and `stamp` the same of the page: of two contents that with
-    the later one stands. `told` holds the digests of the contents that do not.
-    """
-
-    number: int
-    set_id: int
-    version: int
-    digest: bytes
-    as_of: str | None
-    stamp: str | None
-    told: bytes = b""
-    heard: bool = False
-    fresh: bool = False
-    content: str = ""
-    booking: TradeBooking | None = None
-
-    @property
-    def later(self) -> bool:
-        return self.as_of is not None and (self.stamp is None or self.stamp < self.as_of)
-
-    def fate(self, digest: bytes) -> Disposition | None:
-        """What becomes of this content where nothing follows from it; `None` for news."""
-        if digest == self.digest:
-            return Disposition.SAME
-        return Disposition.OUTDATED if self.later and self._was_told(digest) else None
-
-    def take(self, row: _Row) -> Disposition | None:
-        """Hear a content that is new here; it stands unless what is kept was made later."""
-        self.version += 1
-        if self.later:
-            self.heard = True
-            self.told += row.digest
-            return Disposition.OUTDATED
-        if self.digest and self.stamp is not None and not self._was_told(self.digest):
-            self.told += self.digest
-        self.digest, self.content, self.booking, self.fresh = row.digest, row.content, row.booking, True
-        return None
-
-    def _was_told(self, digest: bytes) -> bool:
-        return digest in (self.told[at : at + _DIGEST] for at in range(0, len(self.told), _DIGEST))
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +71,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
         return BookedPage()
     yield from release(page, [(row.booking, row.raw) for row in rows])
     kept = yield from _known(page, rows)
+    yield from _raise(page, rules, kept)
     changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]
     if not changed:
         yield from _date(kept)
@@ -147,7 +102,7 @@ def _row(booking: TradeBooking, numbers: Mapping[Names, int]) -> _Row:
     return _Row(account=account, booking=booking, content=content, digest=digest)
 
 
-def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], _Kept]]:
+def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], Kept]]:
     made = optional_text(page.as_of)
     wanted: dict[int, set[str]] = {}
     for row in rows:
@@ -160,19 +115,38 @@ def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str
             (account, page.source, sorted(names)),
         )
         for booking_id, number, set_id, version, digest, as_of, told in found:
-            kept[account, booking_id] = _Kept(
+            kept[account, booking_id] = Kept(
                 number=number,
                 set_id=set_id,
                 version=version,
                 digest=bytes(digest),
                 as_of=as_of,
-                stamp=made if as_of is None else made_at(page),
+                stamp=as_of if booking_id in page.renewed else made if as_of is None else made_at(page),
                 told=bytes(told or b""),
             )
     return kept
 
 
-def _date(kept: Mapping[tuple[int, str], _Kept]) -> Script[None]:
+def _raise(page: PageCommit, rules: PageRules, kept: Mapping[tuple[int, str], Kept]) -> Script[None]:
+    """Mark what this page makes newer than what another source of the same rank told last of the same row.
+
+    Which of the two stands depends on these times alone, so the row has to be folded again though it is as it was.
+    """
+    moved = {one.set_id for one in kept.values() if one.stamp != one.as_of and not one.later}
+    if not moved:
+        return
+    rank = rules.precedence(page.source)
+    rows = yield Fetch(
+        "SELECT account, booking_id, as_of, source FROM bookings WHERE set_id IN (??) AND source <> ?",
+        (sorted(moved), page.source),
+    )
+    for account, booking_id, as_of, source in rows:
+        mine = kept.get((account, booking_id))
+        if mine is not None and rules.precedence(source) == rank and not mine.later:
+            mine.risen = mine.risen or (mine.as_of or "") <= (as_of or "") <= (mine.stamp or "")
+
+
+def _date(kept: Mapping[tuple[int, str], Kept]) -> Script[None]:
     """Note of what is as it was that the broker told it again."""
     told_again = [one for one in kept.values() if not (one.fresh or one.later or one.stamp == one.as_of)]
     if told_again:
@@ -181,7 +155,7 @@ def _date(kept: Mapping[tuple[int, str], _Kept]) -> Script[None]:
         yield Fetch("UPDATE bookings SET as_of = ? WHERE booking IN (??)", (told_again[0].stamp, numbers))
 
 
-def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str], _Kept]) -> Script[Sets]:
+def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str], Kept]) -> Script[Sets]:
     """The sets that the changed rows may join, by the names they have in the store; new rows get their numbers."""
     names: dict[int, set[str]] = {}
     for row in changed:
@@ -198,11 +172,11 @@ def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str],
         numbers = yield NewNumbers(len(new))
         for (number,), key in zip(numbers, new, strict=True):
             stamp = optional_text(page.as_of)
-            kept[key] = _Kept(number=number, set_id=number, version=0, digest=b"", as_of=None, stamp=stamp)
+            kept[key] = Kept(number=number, set_id=number, version=0, digest=b"", as_of=None, stamp=stamp)
     return sets
 
 
-def _names(row: _Row, known: _Kept | None) -> Iterable[str]:
+def _names(row: _Row, known: Kept | None) -> Iterable[str]:
     """What joins the row to others: of a content that does not stand, only the row itself."""
     if known is not None and known.later:
         return (row.booking.booking_id,)
@@ -219,20 +193,20 @@ def _waiting(sets: Sets) -> Script[int]:
     return int(row[0])
 
 
-def _take(rows: Sequence[_Row], kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> list[Disposition | None]:
+def _take(rows: Sequence[_Row], kept: Mapping[tuple[int, str], Kept], sets: Sets) -> list[Disposition | None]:
     """Lay the page's rows over what is kept, in the page's order; what became of each, or `None` of news that stand."""
     fates = []
     for row in rows:
         known = kept[row.key]
         fate = known.fate(row.digest)
         if fate is None:
-            fate = known.take(row)
+            fate = known.take(row.digest, row.content, row.booking)
             known.set_id = sets.join(row.account, _names(row, known), known.number)
         fates.append(fate)
     return fates
 
 
-def _write(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> Script[None]:
+def _write(page: PageCommit, kept: Mapping[tuple[int, str], Kept], sets: Sets) -> Script[None]:
     for name in ("bookings", "booking_names", "trades"):
         yield Many(f"UPDATE {name} SET set_id = ? WHERE set_id = ?", [(new, old) for old, new in sets.merged()])
     origin = compact({"at": instant_text(page.at), **page.origin})
@@ -253,23 +227,24 @@ def _write(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets) 
     yield Put("booking_names", columns, sets.new_names(), key=("account", "name"))
 
 
-def _members(page: PageCommit, kept: Mapping[tuple[int, str], _Kept], sets: Sets) -> Script[dict[int, list[Member]]]:
+def _members(page: PageCommit, kept: Mapping[tuple[int, str], Kept], sets: Sets) -> Script[dict[int, list[Member]]]:
     """All bookings of the sets that the page changed; those of the page need not be read again."""
     found: dict[int, list[Member]] = {set_id: [] for set_id in sets.touched}
     mine = set()
     for known in kept.values():
         if known.fresh and known.booking is not None:
             mine.add(known.number)
-            member = Member(source=page.source, version=known.version, booking=known.booking)
+            member = Member(source=page.source, version=known.version, booking=known.booking, as_of=known.stamp)
             found[sets.root(known.set_id)].append(member)
     old = sets.touched_before
     if old:
         rows = yield Fetch(
-            "SELECT booking, set_id, source, version, content FROM bookings WHERE set_id IN (??)", (old,)
+            "SELECT booking, set_id, source, version, content, as_of FROM bookings WHERE set_id IN (??)", (old,)
         )
-        for number, set_id, source, version, content in rows:
+        for number, set_id, source, version, content, as_of in rows:
             if number not in mine:
-                found[set_id].append(Member(source=source, version=version, booking=load_booking(content)))
+                member = Member(source=source, version=version, booking=load_booking(content), as_of=as_of)
+                found[set_id].append(member)
     return found
 
 
@@ -277,7 +252,7 @@ def _write_raw(
     page: PageCommit,
     rows: Sequence[_Row],
     taken: Sequence[Disposition | None],
-    kept: Mapping[tuple[int, str], _Kept],
+    kept: Mapping[tuple[int, str], Kept],
 ) -> Script[None]:
     raws = {kept[row.key].number: row.raw for row, fate in zip(rows, taken, strict=True) if fate is None and row.raw}
     packed = [(number, pack_raw(raw), sortable(page.at)) for number, raw in raws.items()]

@@ -12,7 +12,7 @@ from brokersync.records import ChangeCause, ChangeKind, KeptBooking, PageCommit
 from brokersync.store.contents import differences, trade_content
 from brokersync.store.feed import NewChange
 from brokersync.store.protocol import PageRules
-from brokersync.store.rows import sortable
+from brokersync.store.rows import optional_moment, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, Put, Script
 from brokersync.types import BrokerTrade, TradeBooking
@@ -29,6 +29,7 @@ class Member:
     source: str
     version: int
     booking: TradeBooking
+    as_of: str | None
 
 
 @attrs.define
@@ -60,7 +61,12 @@ def refold(page: PageCommit, rules: PageRules, sets: Sets, members: Mapping[int,
     for set_id, account in sets.touched.items():
         rows = [
             KeptBooking(
-                source=one.source, version=one.version, precedence=rules.precedence(one.source), booking=one.booking
+                source=one.source,
+                version=one.version,
+                precedence=rules.precedence(one.source),
+                booking=one.booking,
+                # a row alone has nobody to be older than
+                as_of=optional_moment(one.as_of) if len(members[set_id]) > 1 else None,
             )
             for one in members[set_id]
         ]

@@ -130,9 +130,8 @@ def renew(
         numbers,
     )
     mine = tuple(changed[number].booking for number in sorted(kept))
-    # what is read anew stands, however old it is
-    as_of = max((one.as_of for one in kept.values() if one.as_of), default=None)
-    given = attrs.evolve(page, bookings=(*mine, *page.bookings), as_of=optional_moment(as_of) or page.as_of)
+    again = frozenset(booking.booking_id for booking in mine)
+    given = attrs.evolve(page, bookings=(*mine, *page.bookings), renewed=again)
     outcome = yield from commit_page(given, rules)
     yield from _restore(page, kept)
     yield Many(
@@ -156,7 +155,6 @@ class _Kept:
 
     booking_id: str
     origin: str | None
-    as_of: str | None
     at: str | None
 
 
@@ -165,7 +163,7 @@ def _still_kept(
 ) -> Script[dict[int, _Kept]]:
     """The rows that are as they were read, and whose new id is free."""
     rows = yield Fetch(
-        "SELECT bookings.booking, hash, booking_id, origin, as_of, at FROM bookings"
+        "SELECT bookings.booking, hash, booking_id, origin, at FROM bookings"
         " LEFT JOIN raw_rows ON raw_rows.booking = bookings.booking WHERE bookings.booking IN (??)",
         (sorted(changed),),
     )
@@ -210,10 +208,7 @@ def _restore(page: PageCommit, kept: Mapping[int, _Kept]) -> Script[None]:
         )
         for number, one in kept.items()
     }
-    yield Many(
-        "UPDATE bookings SET origin = ?, as_of = ? WHERE booking = ?",
-        [(origins[number], one.as_of, number) for number, one in kept.items()],
-    )
+    yield Many("UPDATE bookings SET origin = ? WHERE booking = ?", [(origins[number], number) for number in kept])
     yield Many("UPDATE raw_rows SET at = ? WHERE booking = ?", [(one.at, number) for number, one in kept.items()])
 
 

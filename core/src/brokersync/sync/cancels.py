@@ -26,8 +26,8 @@ class Aim:
 def aims(chain: Sequence[KeptBooking], cancels: Iterable[KeptBooking]) -> list[Aim]:
     """Where each cancel goes, the ones that count first.
 
-    A telling is what one source says with ids of one quality, and holds each cancel once. So a telling takes back as
-    many rows as it has cancels that name none, and what a second one says of the same row is the same cancel.
+    A telling is what sources of one rank say with ids of one quality, and holds each cancel once. So a telling takes
+    back as many rows as it has cancels that name none, and what a second one says of the same row is the same cancel.
     """
     tellings: defaultdict[tuple[object, ...], list[KeptBooking]] = defaultdict(list)
     for cancel in sorted(cancels, key=_worth):
@@ -47,7 +47,7 @@ def row_names(row: TradeBooking) -> set[str]:
 
 
 def _telling(cancel: KeptBooking) -> tuple[object, ...]:
-    return (cancel.source, cancel.booking.id_quality)
+    return (cancel.precedence, cancel.booking.id_quality)
 
 
 def _worth(cancel: KeptBooking) -> tuple[object, ...]:

@@ -192,15 +192,19 @@ def _content(booking: TradeBooking) -> BrokerTrade:
 def _one_of_each_row(
     group: Sequence[KeptBooking], told_better: list[tuple[KeptBooking, KeptBooking]]
 ) -> list[KeptBooking]:
-    """Where sources tell of the same row, that of the highest precedence, under every name of the row.
+    """Where sources tell of the same row, the best one's, under every name of the row.
+
+    That is the source of the highest precedence, and of several the one whose row the broker made later.
 
     The others go to `told_better`, each with the row that is kept in its place.
     """
     kept: list[KeptBooking] = []
     held = {name for row in group for name in row_names(row.booking)}
     for tellers in _connected(group, lambda booking: _telling_names(booking, held)):
-        told = _without_poorer([row for row in tellers if row.source == tellers[0].source])
-        told_better += ((row, told[0]) for row in tellers if row not in told)
+        best = [row for row in tellers if row.precedence == tellers[0].precedence]
+        latest = _latest_of_each(best)
+        told = _without_poorer(list(latest.values()))
+        told_better += ((row, _better(row, latest, told)) for row in tellers if row not in told)
         if len(told) == 1 < len(tellers):
             names = {name for row in tellers for name in row_names(row.booking)}
             aliases = tuple(sorted(names - {told[0].booking.booking_id}))
@@ -208,6 +212,20 @@ def _one_of_each_row(
             told = [attrs.evolve(told[0], booking=booking)]
         kept += told
     return sorted(kept, key=_rank)
+
+
+def _latest_of_each(rows: Iterable[KeptBooking]) -> dict[str, KeptBooking]:
+    latest: dict[str, KeptBooking] = {}
+    for row in rows:
+        other = latest.setdefault(row.booking.booking_id, row)
+        if row.as_of is not None and (other.as_of is None or other.as_of < row.as_of):
+            latest[row.booking.booking_id] = row
+    return latest
+
+
+def _better(row: KeptBooking, latest: Mapping[str, KeptBooking], told: Sequence[KeptBooking]) -> KeptBooking:
+    same = latest.get(row.booking.booking_id)
+    return same if same is not None and same in told else told[0]
 
 
 def _telling_names(booking: TradeBooking, held: set[str]) -> Sequence[str]:

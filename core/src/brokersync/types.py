@@ -223,9 +223,10 @@ class TradeBooking:
     the time of the trade and, where the source selects by it, the day of booking. `aliases` name this very row in other
     sources. `refs` are ids it shares with the other rows of its execution. `loose_refs` join a row to those that hold
     the name as an id of their own, and lead a cancel without any to its target; a row that has the name as `booking_id`
-    or alias is this very row, and two rows that only share a loose name stay two. `order` is the broker's own order
-    among the rows of one execution. A bare cancel has no `trade`; then `fees` are what the row itself costs or gives
-    back.
+    or alias is this very row, and two rows that only share a loose name stay two. A loose name that stands in the
+    trade's `related`, too, is looked for: it becomes the id of the one other trade whose row has it and does not look
+    for it. `order` is the broker's own order among the rows of one execution. A bare cancel has no `trade`; then `fees`
+    are what the row itself costs or gives back.
     """
 
     booking_id: str = attrs.field(validator=_text)

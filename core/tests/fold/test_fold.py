@@ -279,5 +279,7 @@ def test_a_row_alone_comes_to_what_the_rules_for_many_make_of_it(
     effect: BookingEffect, mode: FeesMode, version: int, fees: list[Fee]
 ) -> None:
     booking = row("a", effect, key="t", mode=mode, fees=tuple(fees), refs=("r",), loose_refs=("l", "r"), order=(1,))
+    assert booking.trade is not None
+    booking = attrs.evolve(booking, trade=attrs.evolve(booking.trade, related=("l", "another")))
     kept = KeptBooking(source="live", version=version, precedence=1, booking=booking)
     assert fold([kept]) == _joined([kept])

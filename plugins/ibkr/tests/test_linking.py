@@ -29,7 +29,17 @@ STOCK = LEG | {"quantity": "200", "tradePrice": "15"}
 
 
 def related(flex: Any, *rows: str) -> dict[str, tuple[str, ...]]:
-    return {booking.trade.trade_id: booking.trade.related for booking in flex.bookings(*rows)}
+    """Which rows each row looks for, by what the rows say themselves."""
+    bookings = flex.bookings(*rows)
+    return {
+        one.trade.trade_id: tuple(
+            other.trade.trade_id
+            for other in bookings
+            if set(one.trade.related).intersection(other.loose_refs) - set(other.trade.related)
+            and other.account_id == one.account_id
+        )
+        for one in bookings
+    }
 
 
 @pytest.mark.parametrize("notes", ["Ex", "A", "AEx"])
@@ -69,16 +79,18 @@ def test_what_differs_in_anything_is_not_linked(flex: Any, change: dict[str, str
     assert set(found.values()) == {()}
 
 
-def test_where_two_fit_none_is_linked(flex: Any) -> None:
-    found = related(flex, flex.trade(1, **OPTION), flex.trade(2, **STOCK), flex.trade(3, **STOCK))
-    assert set(found.values()) == {()}
+def test_a_row_says_the_same_of_itself_whatever_stands_beside_it(flex: Any) -> None:
+    alone = [flex.bookings(row)[0] for row in (flex.trade(1, **OPTION), flex.trade(2, **STOCK))]
+    assert flex.bookings(flex.trade(1, **OPTION), flex.trade(2, **STOCK)) == alone
 
 
-def test_an_option_settled_in_cash_stays_alone(flex: Any) -> None:
-    assert related(flex, flex.trade(1, **OPTION)) == {"trade:500101": ()}
+def test_names_that_are_looked_for_are_the_rows_own_loose_names_and_join_it_to_nothing_by_themselves(flex: Any) -> None:
+    for leg in flex.bookings(flex.trade(1, **OPTION), flex.trade(2, **STOCK)):
+        assert leg.trade.related
+        assert set(leg.trade.related) < set(leg.loose_refs)
+        assert not set(leg.loose_refs).intersection(leg.names)
 
 
-def test_every_leg_is_told_once_however_many_there_are(flex: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brokersync_ibkr.pages._MOST_LEGS", 3)
-    rows = [flex.trade(number, **OPTION) for number in range(1, 11)]
-    assert len(related(flex, *rows)) == 10
+def test_an_option_without_a_strike_looks_for_nothing(flex: Any) -> None:
+    [leg] = flex.bookings(flex.trade(1, **(OPTION | {"strike": None})))
+    assert (leg.trade.related, leg.loose_refs) == ((), ())

@@ -27,7 +27,12 @@ def explained(
         folded = _folded(members, precedence)
         trades += folded.trades
         rulings = {(one.booking.source, one.booking.booking_id): one for one in folded.rulings}
-        found += (_explained(row, rulings[row.source, row.booking.booking_id], members, precedence) for row in members)
+        for row in members:
+            ruling = rulings[row.source, row.booking.booking_id]
+            of_trade = [
+                one for one in members if rulings[one.source, one.booking.booking_id].trade_id == ruling.trade_id
+            ]
+            found.append(_explained(row, ruling, of_trade, precedence))
     return tuple(trades), tuple(found)
 
 

@@ -13,6 +13,7 @@ from brokersync.dispositions import BookingName, Folded, Rule, Ruling
 from brokersync.records import KeptBooking
 from brokersync.sync.cancels import Aim, aims, row_names
 from brokersync.sync.fees import fees_of
+from brokersync.sync.links import linked
 from brokersync.types import BookingEffect, BrokerTrade, FeesState, TradeBooking, TradeStatus
 
 _STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2}
@@ -36,7 +37,7 @@ def _joined(rows: Sequence[KeptBooking]) -> Folded:
     groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
     rulings: _Rulings = {}
-    trades = [_fold_group(group, revision, rulings) for group in groups if _has_target(group)]
+    trades = linked([_fold_group(group, revision, rulings) for group in groups if _has_target(group)])
     for row in rows:
         if _name(row) not in rulings:
             _rule(rulings, row, Rule.WAITS)
@@ -53,6 +54,7 @@ def _alone(row: KeptBooking) -> Folded:
         fees=fees_of([row.booking], [], cancelled=False),
         sources=(row.source,),
     )
+    (told,) = linked([(told, row.booking.loose_refs)])
     return Folded((told,), (Ruling(booking=name, rule=Rule.GIVES_CONTENT, trade_id=trade.trade_id),))
 
 
@@ -131,7 +133,8 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
     return not all(_is_cancel(row) for row in group)
 
 
-def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) -> BrokerTrade:
+def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) -> tuple[BrokerTrade, Sequence[str]]:
+    """The group's trade, and the loose names of the row that gives its content."""
     told: list[tuple[KeptBooking, KeptBooking]] = []
     cancels = _one_of_each_row([row for row in group if _is_cancel(row)], told)
     steps = _in_order(_one_of_each_row([row for row in group if not _is_cancel(row)], told), cancels)
@@ -147,7 +150,7 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) 
         _rule_cancel(rulings, trade_id, chain, aim)
     for row, better in told:
         _rule(rulings, row, Rule.TOLD_BETTER, trade_id, better)
-    return attrs.evolve(
+    trade = attrs.evolve(
         _content(steps[-1].booking),
         trade_id=trade_id,
         revision=revision,
@@ -155,6 +158,7 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) 
         fees=fees_of([row.booking for row in steps], [row.booking for row in counted], cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
+    return trade, steps[-1].booking.loose_refs
 
 
 def _rule_steps(

@@ -43,16 +43,16 @@ class Content(NamedTuple):
     price: Decimal
 
     def key(self) -> str:
-        told = (self.account_id, self.contract, self.at.isoformat(), _plain(self.quantity), _plain(self.price))
+        told = (self.account_id, self.contract, self.at.isoformat(), plain(self.quantity), plain(self.price))
         return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
 
     def trade_row(self, trade: str, quantity: Decimal) -> str:
         """A row of a trade where no id of its own tells it from the trade's other rows."""
-        return f"tr:{trade}:{self.contract}:{_plain(quantity)}:{_plain(self.price)}"
+        return f"tr:{trade}:{self.contract}:{plain(quantity)}:{plain(self.price)}"
 
     def fraction_ref(self) -> str:
         """What a fraction's payment and its cancel have in common; they share no id."""
-        told = (self.account_id, self.contract, self.at.isoformat(), _plain(abs(self.quantity)), _plain(self.price))
+        told = (self.account_id, self.contract, self.at.isoformat(), plain(abs(self.quantity)), plain(self.price))
         return "frac:" + ":".join(told)
 
 
@@ -132,7 +132,7 @@ def _id(fields: Mapping[str, str], name: str) -> str | None:
     return None if text is None or text in _NO_ID else text
 
 
-def _plain(value: Decimal) -> str:
+def plain(value: Decimal) -> str:
     """One spelling for equal numbers: `1`, `1.0` and `1.00` are the same quantity."""
     if not value:
         return "0"

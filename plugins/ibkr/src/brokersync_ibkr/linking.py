@@ -1,63 +1,44 @@
-"""Which option was exercised or assigned into which delivery, where a statement leaves no doubt."""
+"""What an exercised or assigned option and its delivery have in common: IBKR gives them no id to share."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TypeAlias
+from typing import NamedTuple
 
-import attrs
-
-from brokersync.plugin import TradeBooking, TradeEvent
+from brokersync.plugin import BrokerTrade, TradeEvent
+from brokersync_ibkr.identity import plain
 from brokersync_ibkr.vocabulary import OPTION_CATEGORIES
 
 _LINKED_EVENTS = frozenset({TradeEvent.EXERCISE, TradeEvent.ASSIGNMENT})
-_Key: TypeAlias = tuple[object, ...]
 
 
-def is_leg(booking: TradeBooking) -> bool:
-    """Whether this is an option's exercise or assignment, or what it delivered."""
-    return booking.trade is not None and booking.trade.event in _LINKED_EVENTS
+class Links(NamedTuple):
+    """The names that a leg is found by, and those of them by which it looks for the other one."""
+
+    names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
-def linked(legs: Sequence[TradeBooking]) -> list[TradeBooking]:
-    """The legs, with `related` set where one option and one delivery agree in all.
+def links_of(trade: BrokerTrade, fields: Mapping[str, str]) -> Links:
+    """What the row itself says of an option's exercise or assignment, or of what that delivered.
 
-    They agree in account, instant, size and price: the delivery happens at the strike. IBKR gives them no common id.
+    The two agree in instant, size, price and contract: the delivery happens at the strike.
     """
-    options: defaultdict[_Key, list[int]] = defaultdict(list)
-    deliveries: defaultdict[_Key, list[int]] = defaultdict(list)
-    for position, leg in enumerate(legs):
-        is_option = leg.raw.get("assetCategory") in OPTION_CATEGORIES
-        for key in _keys(leg, is_option=is_option):
-            (options if is_option else deliveries)[key].append(position)
-    result = list(legs)
-    for key, matching in options.items():
-        delivered = deliveries.get(key, [])
-        if len(matching) == len(delivered) == 1:
-            _link(result, matching[0], delivered[0])
-    return result
-
-
-def _keys(leg: TradeBooking, *, is_option: bool) -> list[_Key]:
-    trade = leg.trade
-    if trade is None:
-        return []
-    instrument = trade.instrument
-    size = trade.quantity * (instrument.multiplier or Decimal(1))
-    price = instrument.strike if is_option else trade.price
-    common = (leg.account_id, trade.executed_at, size, price)
-    conid = leg.raw.get("underlyingConid" if is_option else "conid")
-    symbol = leg.raw.get("underlyingSymbol" if is_option else "symbol")
-    # where the option names no contract number, its symbol is what is left
-    names = [("symbol", symbol)] if is_option and not conid else [("conid", conid)]
-    return [(*common, *name) for name in (names if is_option else [("conid", conid), ("symbol", symbol)]) if name[1]]
-
-
-def _link(legs: list[TradeBooking], option: int, delivery: int) -> None:
-    ids = [leg.trade.trade_id if leg.trade else "" for leg in (legs[option], legs[delivery])]
-    for position, other in ((option, ids[1]), (delivery, ids[0])):
-        trade = legs[position].trade
-        if trade is not None:
-            legs[position] = attrs.evolve(legs[position], trade=attrs.evolve(trade, related=(other,)))
+    if trade.event not in _LINKED_EVENTS:
+        return Links()
+    is_option = fields.get("assetCategory") in OPTION_CATEGORIES
+    price = trade.instrument.strike if is_option else trade.price
+    if price is None:
+        return Links()
+    size = trade.quantity * (trade.instrument.multiplier or Decimal(1))
+    common = f"{trade.executed_at.isoformat()}:{plain(size)}:{plain(price)}"
+    conid = fields.get("underlyingConid" if is_option else "conid")
+    symbol = fields.get("underlyingSymbol" if is_option else "symbol")
+    contracts = [("conid", conid), ("symbol", symbol)]
+    if is_option:
+        # where it names no contract number, the symbol is what is left
+        contracts = contracts[:1] if conid else contracts[1:]
+    keys = [f"{kind}:{contract}:{common}" for kind, contract in contracts if contract]
+    options, deliveries = (tuple(f"{side} of {key}" for key in keys) for side in ("option", "delivery"))
+    return Links((*options, *deliveries), deliveries if is_option else options)

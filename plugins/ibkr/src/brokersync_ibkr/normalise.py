@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+import attrs
+
 from brokersync.plugin import (
     BrokerTrade,
     Fee,
@@ -25,6 +27,7 @@ from brokersync.plugin import (
 from brokersync_ibkr.dates import FlexDates, Moment, new_york_midnight
 from brokersync_ibkr.identity import Content, RowIds, ids_of
 from brokersync_ibkr.instruments import InstrumentReader, RowError, number_of, text_of
+from brokersync_ibkr.linking import Links, links_of
 from brokersync_ibkr.vocabulary import (
     AUTO_FX_PREFIXES,
     CASH_SETTLED_CATEGORIES,
@@ -88,6 +91,9 @@ class Normaliser:
             ids = ids.booked_on(late)
         fees = _fees(fields, instrument.currency, place)
         trade = None if kind.cancels else self._trade(fields, place, kind, moment, instrument, content, ids, fees)
+        links = links_of(trade, fields) if trade else Links()
+        if trade and links.others:
+            trade = attrs.evolve(trade, related=links.others)
         return TradeBooking(
             booking_id=ids.booking_id,
             environment=place.environment,
@@ -95,7 +101,7 @@ class Normaliser:
             effect=kind.effect,
             aliases=ids.aliases,
             refs=ids.refs,
-            loose_refs=ids.loose_refs,
+            loose_refs=(*ids.loose_refs, *links.names),
             order=ids.order,
             fees_mode=FeesMode.PART,
             trade=trade,

@@ -18,7 +18,6 @@ from brokersync_ibkr.diagnosis import wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
-from brokersync_ibkr.linking import is_leg, linked
 from brokersync_ibkr.normalise import Normaliser, RowPlace
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
@@ -32,7 +31,6 @@ from brokersync_ibkr.vocabulary import (
 )
 
 PAGE_SIZE: Final = 500
-_MOST_LEGS = 5_000
 _LONGEST_WORD = 80
 _DAY = timedelta(days=1)
 # days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
@@ -78,7 +76,6 @@ class _PageBuilder:
         self._skipped: Counter[str] = Counter()
         self._normaliser = Normaliser(dates, self._note_unknown)
         self._bookings: list[TradeBooking] = []
-        self._legs: list[TradeBooking] = []
         self._quarantined: list[QuarantinedRow] = []
         self._accounts: dict[str, BrokerAccount] = {}
         self._fresh: set[str] = set()
@@ -151,8 +148,6 @@ class _PageBuilder:
         self._book(element, raw)
 
     def statement_ends(self) -> None:
-        self._bookings += linked(self._legs)
-        self._legs.clear()
         self._account = None
 
     def full_pages(self) -> Iterator[TradePage]:
@@ -198,14 +193,8 @@ class _PageBuilder:
         remember(raw, place, self._dates.order)
         if isinstance(booking, QuarantinedRow):
             self._quarantined.append(booking)
-            return
-        if not is_leg(booking):
+        else:
             self._bookings.append(booking)
-            return
-        self._legs.append(booking)
-        if len(self._legs) >= _MOST_LEGS:
-            self._bookings += linked(self._legs)
-            self._legs.clear()
 
     def _learn(self, names: list[str]) -> None:
         self._names = names

@@ -11,19 +11,17 @@ from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.dayorder import DayOrder
 from brokersync_ibkr.instruments import RowError
 from brokersync_ibkr.keptrows import DATES, read_row, remembered
-from brokersync_ibkr.linking import is_leg, linked
 from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.pages import PAGE_SIZE
 
 
 def renormalise(source: str, rows: Iterable[RawRow]) -> Iterator[TradePage]:
-    """Pages of the rows; exercises and what they delivered come last, for both sides must be known to link them."""
+    """Pages of the rows."""
     again = _Again()
     for row in rows:
         again.read(row)
         if len(again.bookings) >= PAGE_SIZE:
             yield again.page()
-    again.end()
     while again.bookings or again.quarantined:
         yield again.page()
 
@@ -32,7 +30,6 @@ class _Again:
     def __init__(self) -> None:
         self._unmapped: Counter[str] = Counter()
         self._normalisers: dict[str | None, Normaliser] = {}
-        self._legs: list[TradeBooking] = []
         self.bookings: list[TradeBooking] = []
         self.quarantined: list[QuarantinedRow] = []
 
@@ -46,11 +43,7 @@ class _Again:
         if isinstance(found, QuarantinedRow):
             self.quarantined.append(found)
         else:
-            (self._legs if is_leg(found) else self.bookings).append(found)
-
-    def end(self) -> None:
-        self.bookings += linked(self._legs)
-        self._legs.clear()
+            self.bookings.append(found)
 
     def page(self) -> TradePage:
         page = TradePage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -98,6 +99,8 @@ class Broker:
         self.asked: list[str] = []
         self.faults: dict[str, list[BrokerError]] = {}
         self.adopts, self.names, self.careless = True, False, False
+        self.rotated, self.answers = asyncio.Event(), asyncio.Event()
+        self.answers.set()
 
     def ask(self, what: str, token: Secret | None) -> str:
         text = token.reveal() if token else "nothing"
@@ -148,6 +151,8 @@ class Provider:
         if not token:
             raise BrokerTokenExpiredError("no refresh token")
         user = self.broker.refreshes.pop(token, None)
+        self.broker.rotated.set()
+        await self.broker.answers.wait()
         if user is None:
             raise BrokerAuthError("The refresh token was refused.")
         return self.broker.fresh(user, user if self.broker.names else auth.identity)
@@ -293,6 +298,21 @@ async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(d
     desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerTokenExpiredError("dead")]
     assert (await desk.take_over("hidden-dead", "hidden-refresh-0")).identity == "mira"
     assert await desk.grants() == ["mira"]
+
+
+async def test_who_is_cancelled_while_the_broker_renews_loses_no_token(desk: Desk) -> None:
+    desk.broker.answers.clear()
+    taking = asyncio.create_task(desk.take_over("hidden-dead", "hidden-refresh-0"))
+    await asyncio.wait_for(desk.broker.rotated.wait(), 10)
+    for _ in range(2):
+        taking.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    asyncio.get_running_loop().call_soon(desk.broker.answers.set)
+    connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
+    assert (connection.identity, await desk.grants()) == ("mira", ["mira"])
 
 
 @pytest.mark.parametrize(

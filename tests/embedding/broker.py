@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -100,7 +100,7 @@ class Broker:
     """
 
     login: Callable[[str], AuthResult] = _new_login
-    renewal: Callable[[AuthResult], AuthResult] | None = None
+    renewal: Callable[[AuthResult], AuthResult | Awaitable[AuthResult]] | None = None
     renewals: int = 0
     failing: Callable[[str], Any] = lambda user: None
     asked: list[str] = attrs.field(factory=list)
@@ -131,7 +131,8 @@ class Provider:
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         self._broker.renewals += 1
         if self._broker.renewal is not None:
-            return self._broker.renewal(auth)
+            renewed = self._broker.renewal(auth)
+            return renewed if isinstance(renewed, AuthResult) else await renewed
         return attrs.evolve(auth, access_token=Secret(f"another of {auth.identity} {len(self._broker.asked)}"))
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:

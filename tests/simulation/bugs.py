@@ -296,8 +296,9 @@ def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]
             await self._clock.sleep(1)
 
     async def renewed(self: TokenKeeper, stale: AuthResult) -> AuthResult:
-        parts = {"vault": self._vault, "login": self._login, "clock": self._clock, "settings": self._settings}
-        return (await Renewal(*self.__dict__["known"], **parts, logs_in=True)()).auth
+        async with self._logins() as login:
+            parts = {"vault": self._vault, "login": login, "clock": self._clock, "settings": self._settings}
+            return (await Renewal(*self.__dict__["known"], **parts, logs_in=True)()).auth
 
     async def marked(self: GrantVault, grant: Grant, since: datetime | None) -> bool:
         return True

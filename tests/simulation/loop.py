@@ -103,6 +103,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._chance = chance
         self._start, self._seconds, self._now = start, 0.0, start
         self._tasks: list[tuple[asyncio.Task[Any], Process | None]] = []
+        self._own_kind: set[asyncio.Task[Any]] = set()
         self.complaints: list[str] = []
         self.steps = 0
         self.set_task_factory(self._new_task)
@@ -207,6 +208,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._tasks.append((task, Process.current() if context is None else context.get(_PROCESS)))
         return task
 
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        task = getattr(callback, "__self__", None)
+        if isinstance(task, asyncio.Task) and type(task) is not asyncio.Task and task not in self._own_kind:
+            # the factory does not hear of tasks of a kind of their own
+            self._own_kind.add(task)
+            self._tasks.append((task, Process.current() if context is None else context.get(_PROCESS)))
+        return super().call_soon(callback, *args, context=context)
+
     def left_over(self) -> list[str]:
         """The tasks of living processes that are not done, or have failed and told nobody."""
         return [
@@ -243,6 +254,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             elif not task.cancelled():
                 task.exception()
         self._tasks.clear()
+        self._own_kind.clear()
         self._scheduled.clear()
         self._ready.clear()
         self.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
 from brokersync.renewal import Login, Renewal
 from brokersync.types import AuthResult
+from brokersync.underway import Underway
 from brokersync.vault import GrantVault
 
 __all__ = ["Login", "TokenKeeper"]
@@ -25,9 +26,10 @@ _LONGEST_LOOK: Final = timedelta(seconds=2)
 class TokenKeeper:
     """The current login of one connection, renewed once for all who ask at the same time.
 
-    A new token is in the store before anybody uses it. `lock` is shared by the keepers of one grant in this process;
-    between processes a lease in the store lets one of them renew, and the grant's generation decides. Without
-    `logs_in` a login that can not be renewed is left to whoever needs it.
+    A new token is in the store before anybody uses it. `underway` is shared by the keepers of this process; between
+    processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
+    of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
+    to whoever needs it.
     """
 
     def __init__(
@@ -35,17 +37,20 @@ class TokenKeeper:
         *,
         connection: Connection,
         vault: GrantVault,
-        login: Login,
+        logins: Callable[[], AbstractAsyncContextManager[Login]],
         clock: Clock,
         events: EventSink,
-        lock: asyncio.Lock,
+        underway: Underway,
         settings: Settings,
         worker: str,
         logs_in: bool = True,
     ) -> None:
-        self._connection, self._vault, self._login = connection, vault, login
-        self._clock, self._events, self._lock = clock, events, lock
+        self._connection, self._vault, self._logins = connection, vault, logins
+        self._clock, self._events, self._underway = clock, events, underway
         self._settings, self._logs_in = settings, logs_in
+        self._name = (
+            f"grant|{connection.owner}|{connection.provider}|{connection.grant_environment}|{connection.identity}"
+        )
         self._holder = f"{worker}-{id(self):x}"
         self._auth: AuthResult | None = None
         self._fresh: AuthResult | None = None
@@ -62,17 +67,11 @@ class TokenKeeper:
     async def renew(self, stale: AuthResult) -> AuthResult:
         """A login newer than `stale`. Raises `BrokerAuthError` when the user must act.
 
-        A renewal that has begun is brought to its end even when its caller is cancelled: the broker may have replaced
-        the refresh token already, and the new one exists nowhere else yet.
+        A renewal that has begun is seen through when its caller is cancelled, and closing waits for it: the broker may
+        have replaced the refresh token already, and the new one exists nowhere else yet.
         """
-        async with self._lock:
-            renewal = asyncio.ensure_future(self._newer_than(stale))
-            try:
-                self._auth = await asyncio.shield(renewal)
-            except asyncio.CancelledError:
-                await asyncio.wait([renewal])
-                raise
-            return self._auth
+        self._auth = await self._underway.see_through(self._name, lambda: self._newer_than(stale))
+        return self._auth
 
     def _expires_soon(self, auth: AuthResult) -> bool:
         if auth.expires_at is None:
@@ -99,16 +98,18 @@ class TokenKeeper:
         grant, fields = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
             return grant.auth
-        renewal = Renewal(
-            grant,
-            fields,
-            vault=self._vault,
-            login=self._login,
-            clock=self._clock,
-            settings=self._settings,
-            logs_in=self._logs_in,
-        )
-        new = await renewal()
+        self._underway.check_open()
+        async with self._logins() as login:
+            renewal = Renewal(
+                grant,
+                fields,
+                vault=self._vault,
+                login=login,
+                clock=self._clock,
+                settings=self._settings,
+                logs_in=self._logs_in,
+            )
+            new = await renewal()
         if renewal.how is not None:
             self._fresh = new.auth
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
@@ -120,14 +121,13 @@ class TokenKeeper:
 
         Raises `BrokerNotReadyError` when the other one takes too long.
         """
-        name = f"grant|{grant.owner}|{grant.provider}|{grant.environment}|{grant.identity}"
         # a refresh and a login after it, each as long as it may take
         lasts = 2 * self._settings.grants.longest_renewal + self._settings.lease
         waited, step = timedelta(0), _FIRST_LOOK
         while True:
             now = self._clock.now()
             lease = await self._vault.store.take_lease(
-                name, owner=grant.owner, holder=self._holder, now=now, until=now + lasts
+                self._name, owner=grant.owner, holder=self._holder, now=now, until=now + lasts
             )
             if lease.holder == self._holder:
                 return lease
@@ -137,6 +137,7 @@ class TokenKeeper:
                     retry_after=max(lease.expires_at - now, _FIRST_LOOK),
                     provider=grant.provider,
                 )
+            self._underway.check_open()
             await self._clock.sleep(step.total_seconds())
             waited, step = waited + step, min(2 * step, _LONGEST_LOOK)
             current, _ = await self._vault.load(self._connection)

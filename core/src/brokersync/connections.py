@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -23,6 +24,7 @@ from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
 from brokersync.records import Connection
+from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
@@ -163,7 +165,7 @@ class Connections(Journal):
         foreign = foreign_login(provider, tokens)
         unnamed = unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now())
         async with shared.login(loaded, environment) as login:
-            auth = await TakeOver(shared, login, unnamed)(foreign, plain)
+            auth = await TakeOver(shared, loaded, login, unnamed)(foreign, plain)
             connection = attrs.evolve(
                 unnamed,
                 connection_id=f"{provider}-{secrets.token_hex(5)}",
@@ -174,7 +176,7 @@ class Connections(Journal):
             kept = plain or await self._kept_fields(connection)
             before = await self._same_login(connection)
             connection = await shared.vault.add(connection, auth, kept, instead_of=foreign.identity)
-            await self._list_accounts(connection, login, auth)
+            await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, connection)
         return await self._with_deadline(connection, loaded.manifest, auth)
 
@@ -185,10 +187,12 @@ class Connections(Journal):
             return {}
         return fields
 
-    async def _list_accounts(self, connection: Connection, login: OpenLogin, auth: AuthResult) -> None:
+    async def _list_accounts(
+        self, connection: Connection, loaded: LoadedProvider, login: OpenLogin, auth: AuthResult
+    ) -> None:
         """With tokens that are renewed first where they soon end; what can not be listed now, the first sync lists."""
         shared = self._shared
-        keeper = shared.keeper(connection, login)
+        keeper = shared.keeper(connection, partial(shared.login, loaded, connection.environment))
         try:
             await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
         except (BrokerRetryableError, BrokerAPIError):

@@ -225,6 +225,12 @@ class StoreError(BrokerError):
     fault = Fault.OPERATOR
 
 
+class ClosedError(StoreError):
+    """brokersync was closed before this had come to its end; what was committed until then is kept."""
+
+    fault = Fault.CORE
+
+
 class LeaseLostError(StoreError):
     """Another worker has taken over what this one was doing; nothing of this one's is committed any more."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from functools import partial
 
 import attrs
 
@@ -23,10 +24,11 @@ from brokersync.events import EventSink, SyncDeferred, SyncFailed, SyncFinished,
 from brokersync.factory import ManagedProvider, open_provider
 from brokersync.holding import Held, held
 from brokersync.incidents import Incident, share, with_probe
-from brokersync.login import as_auth_error
+from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest, SourceScope
 from brokersync.overdue import note_overdue
 from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease
+from brokersync.registry import LoadedProvider
 from brokersync.settling import Settler
 from brokersync.shared import Shared, all_of
 from brokersync.store import StoreCache
@@ -171,44 +173,47 @@ class Run:
         loaded = shared.registry.load(connection.provider)
         self._settler.manifest = loaded.manifest
         grant, _ = await shared.vault.load(connection)
-        async with shared.login(
-            loaded, connection.environment, events=self._sink, connection_id=connection.connection_id
-        ) as login:
-            self._settler.login = login
-            keeper = shared.keeper(connection, login, events=self._sink, logs_in=self._logs_in)
-            async with open_provider(
-                loaded,
-                environment=connection.environment,
-                settings=shared.settings,
+        logins = partial(self._login, shared, loaded)
+        keeper = shared.keeper(connection, logins, events=self._sink, logs_in=self._logs_in)
+        async with open_provider(
+            loaded,
+            environment=connection.environment,
+            settings=shared.settings,
+            clock=shared.clock,
+            limiter=shared.limiter,
+            cache=StoreCache(shared.store, connection.provider, connection.environment),
+            events=self._sink,
+            tokens=keeper,
+            session=shared.session,
+            connection_id=connection.connection_id,
+        ) as provider:
+            auth = await keeper.current(grant.auth)
+            self._settler.readable = auth.sources
+            await self._look_for_accounts(provider, auth)
+            engine = SyncEngine(
+                connection=connection,
+                manifest=loaded.manifest,
+                read=lambda request: self._pages(provider, auth, request),
+                store=shared.store,
                 clock=shared.clock,
-                limiter=shared.limiter,
-                cache=StoreCache(shared.store, connection.provider, connection.environment),
                 events=self._sink,
-                tokens=keeper,
-                session=shared.session,
-                connection_id=connection.connection_id,
-            ) as provider:
-                auth = await keeper.current(grant.auth)
-                self._settler.readable = auth.sources
-                await self._look_for_accounts(provider, auth)
-                engine = SyncEngine(
-                    connection=connection,
-                    manifest=loaded.manifest,
-                    read=lambda request: self._pages(provider, auth, request),
-                    store=shared.store,
-                    clock=shared.clock,
-                    events=self._sink,
-                    report=self._report,
-                    options=SyncOptions(
-                        long_wait=shared.settings.long_wait,
-                        sources=_narrowed(self._options.sources, auth.sources),
-                        again_from=self._options.again_from,
-                        readable=auth.sources,
-                        counts_failures=not self._probes,
-                        lease=lease,
-                    ),
-                )
-                return await engine.run()
+                report=self._report,
+                options=SyncOptions(
+                    long_wait=shared.settings.long_wait,
+                    sources=_narrowed(self._options.sources, auth.sources),
+                    again_from=self._options.again_from,
+                    readable=auth.sources,
+                    counts_failures=not self._probes,
+                    lease=lease,
+                ),
+            )
+            return await engine.run()
+
+    def _login(self, shared: Shared, loaded: LoadedProvider) -> OpenLogin:
+        one = self._connection
+        login = shared.login(loaded, one.environment, events=self._sink, connection_id=one.connection_id)
+        self._settler.login = login
+        return login
 
     async def _pages(
         self, provider: ManagedProvider, auth: AuthResult, request: TradeRequest

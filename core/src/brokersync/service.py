@@ -23,6 +23,7 @@ from brokersync.provider import Clock
 from brokersync.ratelimit import LocalLimiter
 from brokersync.records import SyncReport
 from brokersync.registry import ProviderRegistry
+from brokersync.renewal import STORING_TAKES_AT_MOST
 from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
 from brokersync.scheduling import Scheduling
 from brokersync.sealing import KeyProvider, Sealer
@@ -112,6 +113,7 @@ class BrokerSync(Scheduling, Following, Custody):
         )
 
     async def __aenter__(self) -> Self:
+        await self._shared.underway.open()
         await self._store.open()
         self._shared.news.begin()
         return self
@@ -124,8 +126,13 @@ class BrokerSync(Scheduling, Following, Custody):
     async def close(self) -> None:
         """End what runs here and close the store; nothing of this is left: no task, thread, connection or session.
 
-        A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`.
+        A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`. A renewal of a
+        login that was sent is waited for, as long as `grants.longest_renewal` and a moment to store its answer. Closing
+        itself goes on when its caller is cancelled.
         """
+        await self._shared.underway.close(self._close)
+
+    async def _close(self) -> None:
         # first, so that who waits for one that is ended begins nothing more
         await self._shared.news.end()
         tasks = tuple(self._shared.tasks)
@@ -133,6 +140,7 @@ class BrokerSync(Scheduling, Following, Custody):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._shared.underway.end(self.settings.grants.longest_renewal + STORING_TAKES_AT_MOST)
         self._shared.vault.close()
         await self._store.close()
 

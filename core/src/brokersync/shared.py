@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -23,6 +24,7 @@ from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
+from brokersync.underway import Underway
 from brokersync.vault import GrantVault
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Shared:
     session: aiohttp.ClientSession | None = None
     runs: dict[str, Stoppable] = attrs.field(factory=dict)
     tasks: set[asyncio.Task[Any]] = attrs.field(factory=set)
+    underway: Underway = attrs.field(factory=Underway)
     news: News = attrs.field(factory=lambda: News())
     worker: str = attrs.field(factory=lambda: secrets.token_hex(6))
     locks: defaultdict[str, asyncio.Lock] = attrs.field(factory=lambda: defaultdict(asyncio.Lock))
@@ -137,17 +140,21 @@ class Shared:
         return OpenLogin(loaded, provider, self.clock)
 
     def keeper(
-        self, connection: Connection, login: Login, *, events: EventSink | None = None, logs_in: bool = True
+        self,
+        connection: Connection,
+        logins: Callable[[], AbstractAsyncContextManager[Login]],
+        *,
+        events: EventSink | None = None,
+        logs_in: bool = True,
     ) -> TokenKeeper:
-        """What keeps the connection's login current; it shares its lock with all others of that grant."""
-        key = (connection.owner, connection.provider, connection.grant_environment, connection.identity)
+        """What keeps the connection's login current, and renews it once for all who use that grant here."""
         return TokenKeeper(
             connection=connection,
             vault=self.vault,
-            login=login,
+            logins=logins,
             clock=self.clock,
             events=events or self.events,
-            lock=self.locks["|".join(("grant", *key))],
+            underway=self.underway,
             settings=self.settings,
             worker=self.worker,
             logs_in=logs_in,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import sha256
 
@@ -13,6 +14,7 @@ from brokersync.errors import BrokerConfigError, BrokerTokenExpiredError, Fault
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
 from brokersync.records import Connection
+from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.shared import Shared
 from brokersync.types import AuthResult
@@ -75,8 +77,8 @@ class TakeOver:
     from it.
     """
 
-    def __init__(self, shared: Shared, login: OpenLogin, of: Connection) -> None:
-        self._shared, self._login, self._of = shared, login, of
+    def __init__(self, shared: Shared, loaded: LoadedProvider, login: OpenLogin, of: Connection) -> None:
+        self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
         self._identity = of.identity
 
     async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
@@ -96,26 +98,39 @@ class TakeOver:
                 dead = error
         raise as_auth_error(dead)
 
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        """What a keeper calls: the new tokens, under the made-up name still."""
-        return self._unnamed(await self._login.refresh_unnamed(auth))
+    async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        return await self._shared.underway.see_through(self._of.identity, lambda: self._renewing(auth, fields))
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        """What a keeper calls where the tokens can not be renewed."""
-        return self._unnamed(await self._login.log_in(fields))
+    async def _renewing(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        shared, of = self._shared, self._of
+        grant = await shared.vault.keep(of, auth, fields)
+        try:
+            return await shared.keeper(of, self._opened).renew(auth)
+        finally:
+            # as they came they are the caller's to keep; what was renewed exists nowhere else
+            await shared.store.drop_grant(grant)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[_Unnamed, None]:
+        async with self._shared.login(self._loaded, self._of.environment) as login:
+            yield _Unnamed(login, self._unnamed)
 
     def _unnamed(self, auth: AuthResult) -> AuthResult:
         self._identity = auth.identity
         return attrs.evolve(auth, identity=self._of.identity)
 
-    async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
-        shared, of = self._shared, self._of
-        grant = await shared.vault.keep(of, auth, fields)
-        try:
-            return await shared.keeper(of, self).renew(auth)
-        finally:
-            # as they came they are the caller's to keep; what was renewed exists nowhere else
-            await shared.store.drop_grant(grant)
+
+class _Unnamed:
+    """A login for a keeper, whose answers go under the made-up name still."""
+
+    def __init__(self, login: OpenLogin, unnamed: Callable[[AuthResult], AuthResult]) -> None:
+        self._login, self._as_unnamed = login, unnamed
+
+    async def refresh_token(self, auth: AuthResult) -> AuthResult:
+        return self._as_unnamed(await self._login.refresh_unnamed(auth))
+
+    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
+        return self._as_unnamed(await self._login.log_in(fields))
 
 
 def unnamed_connection(owner: str, manifest: Manifest, environment: str, auth: AuthResult, now: datetime) -> Connection:

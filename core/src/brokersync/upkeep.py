@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerTokenExpiredError, StoreError
@@ -68,11 +69,11 @@ class GrantUpkeep:
         shared = self._shared
         grant, _ = await shared.vault.load(connection)
         loaded = shared.registry.load(connection.provider)
-        async with shared.login(loaded, connection.environment, connection_id=connection.connection_id) as login:
-            try:
-                await shared.keeper(connection, login, logs_in=False).renew(grant.auth)
-            except (BrokerTokenExpiredError, BrokerAuthError):
-                return  # no renewal moves its end; a login that is refused already is told of by who needs it
+        logins = partial(shared.login, loaded, connection.environment, connection_id=connection.connection_id)
+        try:
+            await shared.keeper(connection, logins, logs_in=False).renew(grant.auth)
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            return  # no renewal moves its end; a login that is refused already is told of by who needs it
 
     async def _warn(self, grant: SealedGrant, end: datetime, connection: Connection, why: str) -> None:
         shared = self._shared

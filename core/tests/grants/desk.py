@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from brokersync.sealing import Sealer
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant, Store
 from brokersync.types import AuthResult
+from brokersync.underway import Underway
 from brokersync.vault import GrantVault
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -106,7 +108,7 @@ class Desk:
         self.store, self.clock, self.broker = store, Clock(), Broker()
         self.vault = GrantVault(store, Sealer(MasterKeys(bytes(32))))
         self.events: list[Event] = []
-        self.lock = asyncio.Lock()
+        self.underway = Underway()
         self.settings = Settings()
 
     async def connect(self, auth: AuthResult) -> None:
@@ -117,11 +119,12 @@ class Desk:
             owner="o", provider="paper", environment="live", auth=auth, fields=FIELDS, generation=generation
         )
 
-    def keeper(self, lock: asyncio.Lock | None = None, **facts: Any) -> TokenKeeper:
-        """A keeper of this process; with a lock of its own, one of another process."""
+    def keeper(self, underway: Underway | None = None, **facts: Any) -> TokenKeeper:
+        """A keeper of this process; one of another process has renewals of its own under way."""
         return TokenKeeper(
-            connection=CONNECTION, vault=self.vault, login=self.broker, clock=self.clock, settings=self.settings,
-            events=self.events.append, lock=lock or self.lock, worker="worker", **facts,
+            connection=CONNECTION, vault=self.vault, logins=lambda: nullcontext(self.broker), clock=self.clock,
+            settings=self.settings, events=self.events.append, underway=underway or self.underway, worker="worker",
+            **facts,
         )  # fmt: skip
 
     async def in_doubt(self) -> datetime | None:

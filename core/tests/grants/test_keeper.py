@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from brokersync.errors import (
     BrokerError,
     BrokerTokenExpiredError,
     BrokerUnavailableError,
+    ClosedError,
     StoreError,
 )
 from brokersync.events import TokenRefreshed
@@ -22,6 +24,7 @@ from brokersync.sealing import Sealer
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant
 from brokersync.types import AuthResult
+from brokersync.underway import Underway
 from brokersync.vault import GrantVault
 
 from .desk import CONNECTION, FRESH, HIDDEN, MINUTE, NOW, Desk, login
@@ -198,10 +201,10 @@ async def test_a_refresh_refused_because_another_process_was_first_takes_its_tok
     assert "login" not in desk.broker.asked, "another login could end the winner's session"
 
 
-async def test_keepers_without_a_common_lock_end_with_one_token(desk: Desk) -> None:
+async def test_keepers_of_several_processes_end_with_one_token(desk: Desk) -> None:
     made = [login(f"hidden-access-{number}", f"hidden-refresh-{number}") for number in range(1, 9)]
     desk.broker.refreshes = list(made)
-    found = await asyncio.gather(*(desk.keeper(asyncio.Lock()).renew(login()) for _ in range(8)))
+    found = await asyncio.gather(*(desk.keeper(Underway()).renew(login()) for _ in range(8)))
     kept, generation = await desk.kept()
     assert {one.access_token for one in found} == {kept.access_token}
     assert generation == 2
@@ -213,13 +216,14 @@ async def test_a_caller_that_gives_up_does_not_lose_the_token_that_is_on_its_way
     keeper = desk.keeper()
     waiting = [asyncio.create_task(keeper.renew(login())) for _ in range(2)]
     await desk.broker.reached.wait()
-    waiting[0].cancel()
-    await asyncio.sleep(0)
-    desk.broker.pause.set()
+    for _ in range(3):
+        waiting[0].cancel()
+        await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
-    assert await desk.kept() == (FRESH, 2), "the broker may have ended the old refresh token"
+    desk.broker.pause.set()
     assert await waiting[1] == FRESH
+    assert await desk.kept() == (FRESH, 2), "the broker may have ended the old refresh token"
     assert len(desk.broker.asked) == 1
 
 
@@ -229,11 +233,37 @@ async def test_a_renewal_that_fails_after_its_caller_gave_up_is_nobodys_warning(
     waiting = asyncio.create_task(desk.keeper().renew(login()))
     await desk.broker.reached.wait()
     waiting.cancel()
-    await asyncio.sleep(0)
-    desk.broker.pause.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not desk.lock.locked()
+    desk.broker.pause.set()
+    await desk.underway.end(MINUTE)
+    gc.collect()
+    assert (await desk.kept(), len(desk.broker.asked)) == ((login(), 1), 3)
+
+
+async def test_what_is_under_way_outlives_all_who_asked_and_is_in_the_store_at_the_end(desk: Desk) -> None:
+    desk.broker.refreshes = [FRESH]
+    desk.broker.pause.clear()
+    waiting = [asyncio.create_task(desk.keeper().renew(login())) for _ in range(3)]
+    await desk.broker.reached.wait()
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    asyncio.get_running_loop().call_soon(desk.broker.pause.set)
+    await desk.underway.end(MINUTE)
+    assert await desk.kept() == (FRESH, 2)
+    assert len(desk.broker.asked) == 1
+
+
+async def test_who_waits_for_another_process_begins_no_renewal_when_closing_has_begun(desk: Desk) -> None:
+    async def nothing() -> None: ...
+
+    now = desk.clock.now()
+    await desk.store.take_lease("grant|o|paper|live|me", owner="o", holder="another", now=now, until=now + MINUTE)
+    desk.clock.on_sleep = lambda: desk.underway.close(nothing)
+    with pytest.raises(ClosedError):
+        await desk.keeper().renew(login())
+    assert (desk.broker.asked, len(desk.clock.slept)) == ([], 1)
 
 
 async def test_no_secret_stands_in_the_store_or_in_any_error(desk: Desk, stores: Any) -> None:

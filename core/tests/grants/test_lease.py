@@ -11,6 +11,7 @@ from brokersync.config import GrantSettings, Settings
 from brokersync.errors import BrokerAuthError, BrokerNotReadyError
 from brokersync.records import Lease
 from brokersync.types import AuthResult
+from brokersync.underway import Underway
 
 from .desk import FRESH, NOW, Desk, login
 
@@ -24,7 +25,7 @@ async def lease(desk: Desk, holder: str, lasts: timedelta = timedelta(seconds=5)
 
 async def test_fifty_tasks_in_four_processes_make_one_renewal(desk: Desk) -> None:
     desk.broker.refreshes = [FRESH]
-    processes = [desk.keeper(asyncio.Lock()) for _ in range(4)]
+    processes = [desk.keeper(Underway()) for _ in range(4)]
     found = await asyncio.gather(*(processes[number % 4].renew(login()) for number in range(50)))
     assert found == [FRESH] * 50
     assert desk.broker.asked == ["refresh with hidden-refresh-0"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +26,7 @@ from brokersync.events import TokenRefreshed
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant
 from brokersync.types import AuthResult
+from brokersync.underway import Underway
 
 from .desk import CONNECTION, FIELDS, FRESH, HIDDEN, MINUTE, NOW, Desk, login
 
@@ -193,7 +193,7 @@ async def test_a_broker_that_never_answers_is_given_up_before_the_lease_ends(des
     assert await desk.kept() == (login(), 1)
     desk.broker.pause.set()
     desk.broker.refreshes = [FRESH]
-    assert await desk.keeper(asyncio.Lock()).renew(login()) == FRESH, "the lease was given back"
+    assert await desk.keeper(Underway()).renew(login()) == FRESH, "the lease was given back"
 
 
 async def test_what_the_broker_gave_is_brought_into_a_store_that_fails_for_a_moment(

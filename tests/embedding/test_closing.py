@@ -1,0 +1,144 @@
+"""Closing while something is under way: nothing that exists nowhere else is lost, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from brokersync import BrokerSync
+from brokersync.config import GrantSettings
+from brokersync.plugin import AuthResult, Secret
+
+from .broker import NOW, Broker, Desk, open_desk
+
+MINUTE = timedelta(minutes=1)
+
+
+def ending(user: str) -> AuthResult:
+    return AuthResult(
+        identity=user,
+        access_token=Secret("hidden-access-0"),
+        refresh_token=Secret("hidden-refresh-0"),
+        expires_at=NOW + MINUTE,
+        grant_expires_at=NOW + timedelta(days=1),
+    )
+
+
+@attrs.define
+class Rotation:
+    """Replaces the refresh token at once, and answers when it is told to."""
+
+    rotated: asyncio.Event = attrs.field(factory=asyncio.Event)
+    answers: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def __call__(self, auth: AuthResult) -> AuthResult:
+        self.rotated.set()
+        await self.answers.wait()
+        return attrs.evolve(
+            auth,
+            access_token=Secret("hidden-access-1"),
+            refresh_token=Secret("hidden-refresh-1"),
+            expires_at=NOW + 60 * MINUTE,
+        )
+
+
+async def kept(desk: Desk) -> str:
+    """The refresh token in the store, as the next process finds it."""
+    async with desk.bs as bs:
+        (connection,) = await bs.connections()
+        grant, _ = await bs._shared.vault.load(connection)
+    assert grant.auth.refresh_token is not None
+    return grant.auth.refresh_token.reveal()
+
+
+async def run(bs: BrokerSync) -> object:
+    (connection,) = await bs.connections()
+    return await bs.run(connection.connection_id)
+
+
+async def run_due(bs: BrokerSync) -> object:
+    return await bs.run_due()
+
+
+async def renew_grants(bs: BrokerSync) -> object:
+    return await bs.renew_grants()
+
+
+@pytest.mark.parametrize("cancels", [0, 1, 2])
+@pytest.mark.parametrize("call", [run, run_due, renew_grants])
+async def test_a_rotated_refresh_token_is_in_the_store_after_closing(
+    tmp_path: Path, call: Callable[[BrokerSync], Awaitable[object]], cancels: int
+) -> None:
+    rotation = Rotation()
+    desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
+    before = asyncio.all_tasks()
+    await desk.bs.__aenter__()
+    await desk.connect("ann")
+    calling = asyncio.ensure_future(call(desk.bs))
+    await asyncio.wait_for(rotation.rotated.wait(), 10)
+    for _ in range(cancels):
+        calling.cancel()
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(desk.bs.close())
+    await asyncio.wait([closing], timeout=0.05)
+    assert not closing.done()
+    rotation.answers.set()
+    await asyncio.wait_for(closing, 10)
+    await asyncio.gather(calling, return_exceptions=True)
+    assert asyncio.all_tasks() == before
+    assert await kept(desk) == "hidden-refresh-1"
+
+
+async def test_who_is_cancelled_while_closing_keeps_nothing_from_being_closed(tmp_path: Path) -> None:
+    rotation = Rotation()
+    desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
+    await desk.bs.__aenter__()
+    await desk.connect("ann")
+    calling = asyncio.create_task(run(desk.bs))
+    await asyncio.wait_for(rotation.rotated.wait(), 10)
+    closing = asyncio.create_task(desk.bs.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    rotation.answers.set()
+    assert await kept(desk) == "hidden-refresh-1"
+    await calling
+
+
+async def test_a_broker_that_never_answers_holds_closing_up_as_long_as_a_renewal_may_take(tmp_path: Path) -> None:
+    rotation = Rotation()
+    grants = GrantSettings(longest_renewal=timedelta(seconds=0.1))
+    desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation), grants=grants)
+    async with desk.bs:
+        await desk.connect("ann")
+        calling = asyncio.create_task(run(desk.bs))
+        await asyncio.wait_for(rotation.rotated.wait(), 10)
+        await asyncio.wait_for(desk.bs.close(), 10)
+        await calling
+    assert await kept(desk) == "hidden-refresh-0"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_loop_that_is_broken_off_brings_its_renewal_to_the_store(tmp_path: Path, kind: type[BaseException]) -> None:
+    def broken_off() -> None:
+        raise kind
+
+    async def job() -> None:
+        rotation, loop = Rotation(), asyncio.get_running_loop()
+        async with open_desk(tmp_path, Broker(login=ending, renewal=rotation)).bs as bs:
+            await bs.connect("toy", owner="alice", fields={"user": "ann"})
+            calling = asyncio.create_task(run(bs))
+            await rotation.rotated.wait()
+            loop.call_later(0.1, rotation.answers.set)
+            loop.call_soon(broken_off)
+            await calling
+
+    with pytest.raises(kind):
+        asyncio.run(job())
+    assert asyncio.run(kept(open_desk(tmp_path))) == "hidden-refresh-1"

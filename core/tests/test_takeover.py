@@ -220,10 +220,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(broker: Broker, store: SqlStore) -> AsyncIterator[Desk]:
+async def open_desk(broker: Broker, store: SqlStore, manifest: str = MANIFEST) -> AsyncIterator[Desk]:
     spy = Spy(store, broker.asked)
     registry = ProviderRegistry()
-    registry.register(broker.plugin(), *parse_manifests(MANIFEST, "paper"))
+    registry.register(broker.plugin(), *parse_manifests(manifest, "paper"))
     keys = MasterKeys(bytes(32))
     events: list[Event] = []
     bs = BrokerSync(store=spy, registry=registry, keys=keys, clock=broker.clock, events=events.append)
@@ -330,11 +330,111 @@ async def test_a_wrong_token_is_told_without_showing_it_and_nothing_is_kept(
 
 async def test_the_same_login_again_keeps_its_connection_and_the_fields_it_has(desk: Desk) -> None:
     first = await desk.bs.connect("paper", owner="me", fields=FIELDS)
-    again = await desk.take_over()
+    desk.broker.users.pop("hidden-access-1")
+    desk.broker.faults["accounts"] = [BrokerTokenExpiredError("dead")]
+    again = await desk.take_over(refresh="hidden-refresh-0")
     assert again.connection_id == first.connection_id
     grant, fields = await desk.vault.load(again)
     assert (grant.auth.access_token, fields) == (Secret("hidden-access-0"), FIELDS)
     assert await desk.grants() == ["mira"]
+
+
+async def renewed_since(desk: Desk) -> Connection:
+    """Taken over, and renewed since by a sync, so that the broker has replaced the refresh token."""
+    connection = await desk.take_over(refresh="hidden-refresh-0", tokens={"expires_at": NOW + HOUR})
+    desk.broker.clock.moment = NOW + HOUR
+    await desk.bs.run(connection.connection_id)
+    assert desk.broker.refreshes.keys() - {"hidden-refresh-0"} == desk.broker.refreshes.keys()
+    desk.broker.asked.clear()
+    return await desk.bs.connection(connection.connection_id)
+
+
+async def test_tokens_that_were_taken_over_once_change_nothing_and_are_not_used_again(desk: Desk) -> None:
+    connection = await renewed_since(desk)
+    before, _ = await desk.vault.load(connection)
+    for access in ("hidden-access-0", "hidden-dead"):
+        assert await desk.take_over(access, "hidden-refresh-0") == connection
+    assert (await desk.vault.load(connection))[0] == before
+    assert desk.broker.asked == []
+
+
+async def test_what_was_taken_over_is_known_after_a_new_login_and_new_keys(desk: Desk) -> None:
+    connection = await renewed_since(desk)
+    await desk.bs.reauthenticate(connection.connection_id, FIELDS)
+    await desk.bs.rotate_key(data_keys=True)
+    before, _ = await desk.vault.load(connection)
+    await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert (await desk.vault.load(connection))[0] == before
+
+
+async def test_tokens_that_were_taken_over_help_where_the_login_was_refused_since_and_are_not_renewed(
+    desk: Desk,
+) -> None:
+    desk.broker.faults["accounts"] = [BrokerAuthError("locked")]
+    with pytest.raises(BrokerAuthError, match="locked"):
+        await desk.take_over(refresh="hidden-refresh-0")
+    with pytest.raises(BrokerAuthError):
+        await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert not any(what.startswith("refresh") for what in desk.broker.asked)
+    assert (await desk.take_over(refresh="hidden-refresh-0")).state is ConnectionState.ACTIVE
+
+
+async def test_other_tokens_do_not_replace_those_that_the_broker_takes_still(desk: Desk) -> None:
+    connection = await renewed_since(desk)
+    before, _ = await desk.vault.load(connection)
+    desk.broker.users["hidden-other"] = "mira"
+    assert await desk.take_over("hidden-other", "hidden-refresh-9") == connection
+    assert (await desk.vault.load(connection))[0] == before
+
+
+async def test_tokens_that_can_not_be_renewed_give_way_to_those_that_can(desk: Desk) -> None:
+    connection = await desk.take_over()
+    await desk.take_over(refresh="hidden-refresh-0")
+    grant, _ = await desk.vault.load(connection)
+    assert grant.auth.refresh_token == Secret("hidden-refresh-0")
+    desk.broker.users["hidden-other"] = "mira"
+    desk.broker.users.pop("hidden-access-0")
+    await desk.take_over("hidden-other")
+    assert (await desk.vault.load(connection))[0].auth == grant.auth
+
+
+async def test_who_takes_over_the_same_tokens_at_once_gets_the_same_connection(store: SqlStore) -> None:
+    broker = Broker()
+    async with open_desk(broker, store) as desk:
+        broker.answers.clear()
+        other = BrokerSync(store=desk.store, registry=desk.bs.registry, keys=MasterKeys(bytes(32)), clock=broker.clock)
+        tokens = {"access_token": "hidden-dead", "refresh_token": "hidden-refresh-0"}
+        both = [
+            asyncio.create_task(bs.take_over("paper", owner="me", tokens=tokens)) for bs in (desk.bs, other, desk.bs)
+        ]
+        await asyncio.wait_for(broker.rotated.wait(), 10)
+        await asyncio.sleep(0.2)
+        broker.answers.set()
+        found = await asyncio.wait_for(asyncio.gather(*both), 10)
+    assert len({one.connection_id for one in found}) == 1
+    assert [what for what in broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
+
+
+async def test_one_login_of_two_environments_is_taken_over_into_one_grant(store: SqlStore) -> None:
+    broker = Broker()
+    manifest = MANIFEST.replace('environments = ["live"]', 'environments = ["live", "demo"]\none_login = true')
+    async with open_desk(broker, store, manifest) as desk:
+        live = await renewed_since(desk)
+        before, _ = await desk.vault.load(live)
+        demo = await desk.take_over("hidden-dead", "hidden-refresh-0", environment="demo")
+        assert (demo.environment, demo.identity) == ("demo", "mira")
+        assert demo.connection_id != live.connection_id
+        assert len(await desk.bs.accounts(demo.connection_id)) == 1
+        assert (await desk.vault.load(demo))[0] == before
+        assert await desk.take_over("hidden-dead", "hidden-refresh-0", environment="demo") == demo
+
+
+async def test_what_was_taken_over_is_forgotten_with_its_owner(desk: Desk) -> None:
+    await renewed_since(desk)
+    await desk.bs.forget("me")
+    with pytest.raises(BrokerAuthError, match="refused"):
+        await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert (await desk.grants(), await desk.bs.connections()) == ([], ())
 
 
 async def test_fields_are_kept_for_a_later_login(desk: Desk) -> None:

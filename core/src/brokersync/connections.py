@@ -20,16 +20,17 @@ from brokersync.errors import (
 )
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
+from brokersync.holding import in_turn
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
-from brokersync.records import Connection
+from brokersync.records import Connection, ConnectionState
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
 from brokersync.sync.losses import deadline_of
-from brokersync.takeover import TakeOver, foreign_login, unnamed_connection
+from brokersync.takeover import TakeOver, connections_of, foreign_login, turn_of, unnamed_connection
 from brokersync.types import AuthResult
 from brokersync.upkeep import GrantUpkeep
 
@@ -151,6 +152,9 @@ class Connections(Journal):
     ) -> Connection:
         """Keep a login that another program made, without a new one; the same login again keeps its connection.
 
+        Tokens that were taken over before change nothing, and no others replace those that the broker takes still: what
+        was renewed here since is newer. Log in again with `reauthenticate` where the connection asks its user to.
+
         `tokens` are what that program holds: `access_token`, `refresh_token`, `expires_at`, `grant_expires_at`, and
         what else the plugin documents. From here on they are renewed here, so the other program must stop. `fields`,
         where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
@@ -163,22 +167,50 @@ class Connections(Journal):
         if plain:
             make_credentials(loaded, plain)
         foreign = foreign_login(provider, tokens)
-        unnamed = unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now())
-        async with shared.login(loaded, environment) as login:
-            auth = await TakeOver(shared, loaded, login, unnamed)(foreign, plain)
-            connection = attrs.evolve(
-                unnamed,
-                connection_id=f"{provider}-{secrets.token_hex(5)}",
-                label=label or f"{loaded.manifest.display_name} ({environment})",
-                identity=auth.identity,
-                since=since,
-            )
-            kept = plain or await self._kept_fields(connection)
+        unnamed = attrs.evolve(
+            unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now()),
+            label=label or f"{loaded.manifest.display_name} ({environment})",
+            since=since,
+        )
+        async with in_turn(shared, turn_of(unnamed), shared.settings.grants.longest_renewal + shared.settings.lease):
+            return await self._take_over(loaded, unnamed, foreign, plain)
+
+    async def _take_over(
+        self, loaded: LoadedProvider, unnamed: Connection, foreign: AuthResult, fields: Mapping[str, str]
+    ) -> Connection:
+        shared = self._shared
+        known = await connections_of(shared, unnamed, fingerprint=foreign.identity)
+        async with shared.login(loaded, unnamed.environment) as login:
+            if known and not _asks_user(known):
+                return await self._joined(known[0], unnamed, loaded, login)
+            taking = TakeOver(shared, loaded, login, unnamed)
+            auth = await taking(foreign, fields, spent=bool(known))
+            connection = _named(unnamed, auth.identity)
+            living = await connections_of(shared, connection)
+            kept = await self._kept_fields(connection)
+            if living and not _asks_user(living):
+                stored, _ = await shared.vault.load(living[0])
+                if not await taking.gives_way_to(stored, kept, auth):
+                    return await self._joined(living[0], connection, loaded, login)
             before = await self._same_login(connection)
-            connection = await shared.vault.add(connection, auth, kept, instead_of=foreign.identity)
+            connection = await shared.vault.add(connection, auth, fields or kept, taken_over=foreign.identity)
             await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, connection)
         return await self._with_deadline(connection, loaded.manifest, auth)
+
+    async def _joined(
+        self, known: Connection, wanted: Connection, loaded: LoadedProvider, login: OpenLogin
+    ) -> Connection:
+        """The connection as it is; or another one by its grant, where it is of another environment."""
+        if known.environment == wanted.environment:
+            return known
+        shared = self._shared
+        joined = await shared.store.join_connection(_named(wanted, known.identity))
+        if joined is None:
+            raise BrokerAuthError("The login was removed while it was taken over.", provider=known.provider)
+        grant, _ = await shared.vault.load(joined)
+        await self._list_accounts(joined, loaded, login, grant.auth)
+        return await self._with_deadline(joined, loaded.manifest, grant.auth)
 
     async def _kept_fields(self, connection: Connection) -> Mapping[str, str]:
         try:
@@ -214,6 +246,15 @@ class Connections(Journal):
         grant, _ = await shared.vault.load(connection)
         async with shared.login(loaded, connection.environment) as login:
             return await login.diagnose(grant.auth)
+
+
+def _asks_user(connections: Sequence[Connection]) -> bool:
+    """Whether the login that they live by was refused, so that any other one is as good."""
+    return any(one.state is ConnectionState.NEEDS_USER for one in connections)
+
+
+def _named(unnamed: Connection, identity: str) -> Connection:
+    return attrs.evolve(unnamed, connection_id=f"{unnamed.provider}-{secrets.token_hex(5)}", identity=identity)
 
 
 def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:

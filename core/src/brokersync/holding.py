@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
-from brokersync.errors import StoreError
+from brokersync.errors import BrokerNotReadyError, StoreError
 from brokersync.records import Lease
 from brokersync.shared import Shared
 
 _BEATS_PER_LEASE = 3
 _TRIES_PER_BEAT = 5
+_LOOK_EVERY = 0.05
 
 
 class Held:
@@ -64,6 +66,24 @@ async def held(shared: Shared, name: str, owner: str) -> AsyncIterator[Held | No
             await beating
         with suppress(StoreError):
             await shared.store.release_lease(made.lease)
+
+
+@asynccontextmanager
+async def in_turn(shared: Shared, name: str, wait: timedelta) -> AsyncIterator[None]:
+    """Among all workers one after another; raises `BrokerNotReadyError` when others are at it for longer than `wait`.
+
+    The lease is nobody's, since its owner may have nothing here yet; so its name must not show whose it is.
+    """
+    loop = asyncio.get_running_loop()
+    async with shared.locks[name], AsyncExitStack() as stack:
+        # the loop's time: it goes on while another worker is at it, and no test has to wait for it
+        until = loop.time() + wait.total_seconds()
+        while await stack.enter_async_context(held(shared, name, "")) is None:
+            if loop.time() >= until:
+                raise BrokerNotReadyError("Another worker is at the same, and has not come to an end yet.")
+            await stack.aclose()
+            await asyncio.sleep(_LOOK_EVERY)
+        yield
 
 
 async def _keep(shared: Shared, made: Held) -> None:

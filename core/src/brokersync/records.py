@@ -115,6 +115,7 @@ class Grant:
 
     `generation` grows with each replacement, for compare-and-swap, from a number with which no other login began.
     `environment` is empty where one login serves all. `renewing_since` stays when a renewal's outcome is not known.
+    `taken_over` are the fingerprints of the foreign tokens that it began with, or that came after.
     """
 
     owner: str
@@ -124,6 +125,7 @@ class Grant:
     generation: int
     auth: AuthResult
     renewing_since: datetime | None = None
+    taken_over: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

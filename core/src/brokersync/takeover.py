@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
 
 import attrs
 
 from brokersync.converter import from_json
-from brokersync.errors import BrokerConfigError, BrokerTokenExpiredError, Fault
+from brokersync.errors import (
+    BrokerAPIError,
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerTokenExpiredError,
+    Fault,
+)
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
-from brokersync.records import Connection
+from brokersync.records import Connection, Grant
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.shared import Shared
@@ -74,20 +81,26 @@ class TakeOver:
     An access token that is dead has to be renewed first, and the broker may then replace the refresh token. So the
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
-    from it.
+    from it. `renewed` says afterwards whether the broker has just made the tokens.
     """
 
     def __init__(self, shared: Shared, loaded: LoadedProvider, login: OpenLogin, of: Connection) -> None:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
         self._identity = of.identity
+        self.renewed = False
 
-    async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
-        """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept."""
+    async def __call__(self, auth: AuthResult, fields: Mapping[str, str], *, spent: bool) -> AuthResult:
+        """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept.
+
+        With `spent` they were taken over before, and are not renewed: the broker may have given others for them since,
+        and may end the whole login when it sees them again.
+        """
         try:
             return await self._login.adopt(auth)
         except BrokerTokenExpiredError as error:
-            if auth.refresh_token is None and not fields:
+            if spent or (auth.refresh_token is None and not fields):
                 raise as_auth_error(error) from error
+        self.renewed = True
         for _ in range(_ATTEMPTS):
             auth = await self._renewed(auth, fields)
             if self._identity != self._of.identity:
@@ -97,6 +110,25 @@ class TakeOver:
             except BrokerTokenExpiredError as error:
                 dead = error
         raise as_auth_error(dead)
+
+    async def gives_way_to(self, stored: Grant, fields: Mapping[str, str], auth: AuthResult) -> bool:
+        """Whether the tokens are better than those in the store, which a renewal here may have made since.
+
+        They are where the broker has just made them, or takes those in the store no more; but above all those are
+        better that can be renewed.
+        """
+        renewable = stored.auth.refresh_token is not None
+        if self.renewed or (auth.refresh_token is not None and not renewable and not fields):
+            return True
+        if renewable and auth.refresh_token is None:
+            return False
+        try:
+            await self._login.accounts(stored.auth)
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            return True
+        except BrokerAPIError:
+            return False
+        return False
 
     async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         return await self._shared.underway.see_through(self._of.identity, lambda: self._renewing(auth, fields))
@@ -131,6 +163,29 @@ class _Unnamed:
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         return self._as_unnamed(await self._login.log_in(fields))
+
+
+async def connections_of(shared: Shared, login: Connection, *, fingerprint: str | None = None) -> list[Connection]:
+    """Those that live by the grant of this login; or, with a `fingerprint`, by one that was taken over with it.
+
+    The one in the login's own environment comes first.
+    """
+    found = list[Connection]()
+    for one in await shared.store.connections(login.owner):
+        if (one.provider, one.grant_environment) != (login.provider, login.grant_environment):
+            continue
+        if fingerprint is None and one.identity == login.identity:
+            found.append(one)
+        elif fingerprint is not None:
+            with suppress(BrokerError):  # it has no login, or none that opens
+                if fingerprint in (await shared.vault.load(one))[0].taken_over:
+                    found.append(one)
+    return sorted(found, key=lambda one: one.environment != login.environment)
+
+
+def turn_of(login: Connection) -> str:
+    """What those take turns at who take over tokens of this owner at this broker."""
+    return f"take over|{sha256(f'{login.owner}|{login.provider}'.encode()).hexdigest()[:32]}"
 
 
 def unnamed_connection(owner: str, manifest: Manifest, environment: str, auth: AuthResult, now: datetime) -> Connection:

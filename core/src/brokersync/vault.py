@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from brokersync.converter import SEALED
-from brokersync.errors import BrokerAuthError
+from brokersync.errors import BrokerAuthError, BrokerError
 from brokersync.records import Connection, Grant
 from brokersync.sealing import DataKey, Sealer
 from brokersync.store import KeyReplacedError, SealedGrant, Store
@@ -20,6 +20,8 @@ from brokersync.types import AuthResult
 
 # how many bits it has: too many to be met twice, and few enough to be exact in JSON
 _FIRST_GENERATION: Final = 48
+# beside the fields of a login, which have other names
+_KNOWN: Final = "brokersync"
 
 
 class GrantVault:
@@ -32,13 +34,13 @@ class GrantVault:
         self.store, self._sealer = store, sealer
 
     async def add(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, instead_of: str | None = None
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, taken_over: str | None = None
     ) -> Connection:
-        """See `Store.add_connection`."""
+        """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name."""
         while True:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields)
-                return await self.store.add_connection(connection, grant, instead_of=instead_of)
+                grant = await self._user_made(connection, auth, fields, taken_over=taken_over)
+                return await self.store.add_connection(connection, grant, instead_of=taken_over)
 
     async def log_in_again(
         self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]
@@ -47,7 +49,7 @@ class GrantVault:
         # a connection has its owner's key; where that has gone, a new one would outlive the owner who was forgotten
         while (wrapped := await self.store.wrapped_key(connection.owner)) is not None:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields, wrapped)
+                grant = await self._user_made(connection, auth, fields, wrapped=wrapped)
                 return await self.store.log_in_again(connection, grant)
         return None
 
@@ -68,9 +70,10 @@ class GrantVault:
         auth: AuthResult,
         fields: Mapping[str, str],
         generation: int,
+        taken_over: Iterable[str] = (),
         wrapped: bytes | None = None,
     ) -> SealedGrant:
-        """What may be written to the store of a login and the fields it was made from.
+        """What may be written to the store of a login, the fields it was made from, and what core knows of it.
 
         It is sealed with the data key `wrapped`, else with the owner's, which is made on first use.
         """
@@ -86,7 +89,9 @@ class GrantVault:
             environment=environment,
             identity=auth.identity,
             generation=generation,
-            auth=key.seal(f"auth|{row}", json.dumps(SEALED.unstructure(auth))),
+            auth=key.seal(
+                f"auth|{row}", json.dumps(SEALED.unstructure(auth) | {_KNOWN: {"taken_over": [*taken_over]}})
+            ),
             credentials=key.seal(f"credentials|{row}", json.dumps(dict(fields))),
             expires_at=auth.expires_at,
             grant_expires_at=auth.grant_expires_at,
@@ -115,7 +120,8 @@ class GrantVault:
 
     async def _opened(self, sealed: SealedGrant, wrapped: bytes) -> tuple[Grant, dict[str, str]]:
         key = await self._sealer.data_key(wrapped, sealed.owner)
-        auth = key.unseal(f"auth|{sealed.row}", sealed.auth)
+        auth = json.loads(key.unseal(f"auth|{sealed.row}", sealed.auth))
+        known = auth.pop(_KNOWN, {})
         fields = key.unseal(f"credentials|{sealed.row}", sealed.credentials)
         grant = Grant(
             owner=sealed.owner,
@@ -123,8 +129,9 @@ class GrantVault:
             environment=sealed.environment,
             identity=sealed.identity,
             generation=sealed.generation,
-            auth=SEALED.structure(json.loads(auth), AuthResult),
+            auth=SEALED.structure(auth, AuthResult),
             renewing_since=sealed.renewing_since,
+            taken_over=tuple(known.get("taken_over", ())),
         )
         return grant, json.loads(fields)
 
@@ -140,6 +147,7 @@ class GrantVault:
                         auth=auth,
                         fields=fields,
                         generation=grant.generation + 1,
+                        taken_over=grant.taken_over,
                         wrapped=wrapped,
                     )
                 )
@@ -150,8 +158,19 @@ class GrantVault:
         self._sealer.close()
 
     async def _user_made(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], wrapped: bytes | None = None
+        self,
+        connection: Connection,
+        auth: AuthResult,
+        fields: Mapping[str, str],
+        *,
+        taken_over: str | None = None,
+        wrapped: bytes | None = None,
     ) -> SealedGrant:
+        known = list[str]()
+        with suppress(BrokerError):  # there was none, or it does not open
+            known += (await self.load(connection))[0].taken_over
+        if taken_over is not None and taken_over not in known:
+            known.append(taken_over)
         return await self.seal(
             owner=connection.owner,
             provider=connection.provider,
@@ -160,6 +179,7 @@ class GrantVault:
             fields=fields,
             # a renewal of an earlier login, ended since, must not take this one for the one it renews
             generation=secrets.randbits(_FIRST_GENERATION),
+            taken_over=known,
             wrapped=wrapped,
         )
 

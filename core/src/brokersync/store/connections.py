@@ -47,6 +47,17 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
     return connection
 
 
+def join_connection(connection: Connection) -> Script[Connection | None]:
+    """A connection by a grant that is there already, or the one of that login that is; `None` without the grant."""
+    login = (connection.owner, connection.provider, connection.environment, connection.identity)
+    grant = (*login[:2], connection.grant_environment, connection.identity)
+    if (yield from fetch_one(f"SELECT generation FROM grants WHERE {THIS_LOGIN}", *grant)) is None:
+        return None
+    yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
+    row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN}", *login)
+    return _connection(row[0])
+
+
 def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Connection, ...] | None]:
     yield from check_key(grant)
     row = yield from fetch_one(

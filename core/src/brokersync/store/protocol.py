@@ -135,6 +135,9 @@ class Store(Protocol):
         Raises `KeyReplacedError`.
         """
 
+    async def join_connection(self, connection: Connection) -> Connection | None:
+        """Keep a connection by the grant that its login has; the one that is there stays. `None` without a grant."""
+
     async def keep_grant(self, grant: SealedGrant) -> None:
         """Keep a grant that no connection has yet, unless there is one of that login. Raises `KeyReplacedError`."""
 

@@ -114,6 +114,9 @@ class SqlStore(ABC):
     ) -> Connection:
         return await self._write(lambda: connections.add_connection(connection, grant, instead_of))
 
+    async def join_connection(self, connection: Connection) -> Connection | None:
+        return await self._write(lambda: connections.join_connection(connection))
+
     async def keep_grant(self, grant: SealedGrant) -> None:
         await self._write(lambda: grants.keep_grant(grant))
 

@@ -52,7 +52,7 @@ class Desk:
         return GrantVault(self.store, Sealer(KeyFile(self.path)))
 
     async def connect(self, owner: str, token: str = "t") -> None:
-        await self.vault().add(connection(owner), login(token), FIELDS)
+        await self.vault().add(connection(owner), login(token), FIELDS, made_at=NOW)
 
     async def token(self, owner: str, vault: GrantVault | None = None) -> str:
         grant, fields = await (vault or self.vault()).load(connection(owner))
@@ -188,7 +188,7 @@ async def test_a_refresh_during_a_rotation_is_neither_lost_nor_undone(desk: Desk
         grant, fields = await began.load(connection("b"))
 
         async def refresh(number: int = step, vault: GrantVault = began, grant: Any = grant) -> None:
-            assert await vault.replace(grant, login(f"t{number}"), FIELDS)
+            assert await vault.replace(grant, login(f"t{number}"), FIELDS, made_at=NOW)
 
         store = Interrupting(desk.store, step, refresh)
         await Rotation(store, KeyFile(desk.path), Clock(), "w")(data_keys=data_keys)  # type: ignore[arg-type]  # as above
@@ -197,7 +197,9 @@ async def test_a_refresh_during_a_rotation_is_neither_lost_nor_undone(desk: Desk
         assert await desk.token("b") == f"t{step}", step
         kept, _ = await desk.vault().load(connection("b"))
         assert kept.generation == grant.generation + 1
-        assert not await began.replace(grant, login("late"), fields), "the loser of two refreshes does not win by it"
+        assert not await began.replace(grant, login("late"), fields, made_at=NOW), (
+            "the loser of two refreshes does not win by it"
+        )
     assert step > 10
 
 
@@ -215,7 +217,7 @@ async def test_a_grant_sealed_before_the_data_key_was_replaced_is_sealed_again(d
         return await original(new)
 
     desk.store.replace_grant = late  # type: ignore[method-assign]  # the test stands between vault and store
-    assert await vault.replace(grant, login("new"), fields)
+    assert await vault.replace(grant, login("new"), fields, made_at=NOW)
     assert await desk.token("a") == "new"
 
 

@@ -47,6 +47,12 @@ class Rotation:
         )
 
 
+async def connect(desk: Desk) -> None:
+    """A login whose token is about to end."""
+    await desk.connect("ann")
+    desk.clock.advance(seconds=50)
+
+
 async def kept(desk: Desk) -> str:
     """The refresh token in the store, as the next process finds it."""
     async with desk.bs as bs:
@@ -78,7 +84,7 @@ async def test_a_rotated_refresh_token_is_in_the_store_after_closing(
     desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
     before = asyncio.all_tasks()
     await desk.bs.__aenter__()
-    await desk.connect("ann")
+    await connect(desk)
     calling = asyncio.ensure_future(call(desk.bs))
     await asyncio.wait_for(rotation.rotated.wait(), 10)
     for _ in range(cancels):
@@ -98,7 +104,7 @@ async def test_who_is_cancelled_while_closing_keeps_nothing_from_being_closed(tm
     rotation = Rotation()
     desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
     await desk.bs.__aenter__()
-    await desk.connect("ann")
+    await connect(desk)
     calling = asyncio.create_task(run(desk.bs))
     await asyncio.wait_for(rotation.rotated.wait(), 10)
     closing = asyncio.create_task(desk.bs.close())
@@ -116,7 +122,7 @@ async def test_a_broker_that_never_answers_holds_closing_up_as_long_as_a_renewal
     grants = GrantSettings(longest_renewal=timedelta(seconds=0.1))
     desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation), grants=grants)
     async with desk.bs:
-        await desk.connect("ann")
+        await connect(desk)
         calling = asyncio.create_task(run(desk.bs))
         await asyncio.wait_for(rotation.rotated.wait(), 10)
         await asyncio.wait_for(desk.bs.close(), 10)
@@ -131,9 +137,10 @@ def test_a_loop_that_is_broken_off_brings_its_renewal_to_the_store(tmp_path: Pat
 
     async def job() -> None:
         rotation, loop = Rotation(), asyncio.get_running_loop()
-        async with open_desk(tmp_path, Broker(login=ending, renewal=rotation)).bs as bs:
-            await bs.connect("toy", owner="alice", fields={"user": "ann"})
-            calling = asyncio.create_task(run(bs))
+        desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
+        async with desk.bs:
+            await connect(desk)
+            calling = asyncio.create_task(run(desk.bs))
             await rotation.rotated.wait()
             loop.call_later(0.1, rotation.answers.set)
             loop.call_soon(broken_off)

@@ -274,7 +274,7 @@ def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
     async def stored(self: Renewal, auth: AuthResult, how: str) -> Grant:
         async def later() -> None:
             await asyncio.sleep(20)
-            await self._vault.replace(self._grant, auth, self._fields)
+            await self._vault.replace(self._grant, auth, self._fields, made_at=self._clock.now())
 
         asyncio.get_running_loop().create_task(later())
         return attrs.evolve(self._grant, auth=auth, generation=self._grant.generation + 1)
@@ -295,10 +295,10 @@ def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]
                 return lease
             await self._clock.sleep(1)
 
-    async def renewed(self: TokenKeeper, stale: AuthResult) -> AuthResult:
+    async def renewed(self: TokenKeeper, stale: AuthResult) -> Grant:
         async with self._logins() as login:
             parts = {"vault": self._vault, "login": login, "clock": self._clock, "settings": self._settings}
-            return (await Renewal(*self.__dict__["known"], **parts, logs_in=True)()).auth
+            return await Renewal(*self.__dict__["known"], **parts, logs_in=True)()
 
     async def marked(self: GrantVault, grant: Grant, since: datetime | None) -> bool:
         return True
@@ -323,12 +323,14 @@ def _lease_of_a_grant_not_waited_for() -> AbstractContextManager[object]:
 def _older_grant_written_over_a_newer_one() -> AbstractContextManager[object]:
     replace_of, lease_of = GrantVault.replace, TokenKeeper._lease
 
-    async def replace(self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str]) -> bool:
-        while not await replace_of(self, grant, auth, fields):
+    async def replace(
+        self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime
+    ) -> bool:
+        while not await replace_of(self, grant, auth, fields, made_at=made_at):
             grant = attrs.evolve(grant, generation=grant.generation + 1)
         return True
 
-    async def lease(self: TokenKeeper, grant: Grant, stale: AuthResult) -> Lease | AuthResult:
+    async def lease(self: TokenKeeper, grant: Grant, stale: AuthResult) -> Lease | Grant:
         # few seeds have a worker that stands still for longer than its lease while another renews, so it ends at once
         held = await lease_of(self, grant, stale)
         if isinstance(held, Lease):

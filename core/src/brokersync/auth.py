@@ -52,17 +52,15 @@ class TokenKeeper:
             f"grant|{connection.owner}|{connection.provider}|{connection.grant_environment}|{connection.identity}"
         )
         self._holder = f"{worker}-{id(self):x}"
-        self._auth: AuthResult | None = None
-        self._fresh: AuthResult | None = None
+        self._held: Grant | None = None
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
-        if self._auth is None or self._auth.identity != auth.identity:
-            grant, _ = await self._vault.load(self._connection)
-            self._auth = grant.auth
-        if self._expires_soon(self._auth):
-            return await self.renew(self._auth)
-        return self._auth
+        if self._held is None or self._held.identity != auth.identity:
+            self._held, _ = await self._vault.load(self._connection)
+        if self._expires_soon(self._held):
+            return await self.renew(self._held.auth)
+        return self._held.auth
 
     async def renew(self, stale: AuthResult) -> AuthResult:
         """A login newer than `stale`. Raises `BrokerAuthError` when the user must act.
@@ -70,22 +68,24 @@ class TokenKeeper:
         A renewal that has begun is seen through when its caller is cancelled, and closing waits for it: the broker may
         have replaced the refresh token already, and the new one exists nowhere else yet.
         """
-        self._auth = await self._underway.see_through(self._name, lambda: self._newer_than(stale))
-        return self._auth
+        self._held = await self._underway.see_through(self._name, lambda: self._newer_than(stale))
+        return self._held.auth
 
-    def _expires_soon(self, auth: AuthResult) -> bool:
-        if auth.expires_at is None:
+    def _expires_soon(self, grant: Grant) -> bool:
+        end, margin = grant.auth.expires_at, self._settings.grants.renew_before
+        if end is None:
             return False
-        # a token that lives no longer than the margin is used to its end, else each request would renew it
-        margin = timedelta(0) if auth is self._fresh else self._settings.grants.renew_before
-        return auth.expires_at - self._clock.now() < margin
+        if grant.made_at is not None:
+            # one that lives no longer than the margin would be renewed as soon as it is made, by each who uses it
+            margin = min(margin, (end - grant.made_at) / 2)
+        return end - self._clock.now() < margin
 
-    async def _newer_than(self, stale: AuthResult) -> AuthResult:
+    async def _newer_than(self, stale: AuthResult) -> Grant:
         grant, _ = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
-            return grant.auth
+            return grant
         held = await self._lease(grant, stale)
-        if isinstance(held, AuthResult):
+        if isinstance(held, Grant):
             return held
         try:
             return await self._renewed(stale)
@@ -93,11 +93,11 @@ class TokenKeeper:
             with suppress(StoreError):  # it ends by itself
                 await self._vault.store.release_lease(held)
 
-    async def _renewed(self, stale: AuthResult) -> AuthResult:
+    async def _renewed(self, stale: AuthResult) -> Grant:
         # read again under the lease: another worker may have renewed it just before it was ours
         grant, fields = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
-            return grant.auth
+            return grant
         self._underway.check_open()
         async with self._logins() as login:
             renewal = Renewal(
@@ -111,12 +111,11 @@ class TokenKeeper:
             )
             new = await renewal()
         if renewal.how is not None:
-            self._fresh = new.auth
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
             self._events(TokenRefreshed(**names, how=renewal.how))
-        return new.auth
+        return new
 
-    async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | AuthResult:
+    async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
         """The right to renew the grant; or its new login when that came while another worker had the right.
 
         Raises `BrokerNotReadyError` when the other one takes too long.
@@ -142,7 +141,7 @@ class TokenKeeper:
             waited, step = waited + step, min(2 * step, _LONGEST_LOOK)
             current, _ = await self._vault.load(self._connection)
             if not _same_login(current.auth, stale):
-                return current.auth
+                return current
 
 
 def _same_login(one: AuthResult, other: AuthResult) -> bool:

@@ -55,7 +55,7 @@ class RetrySettings:
 
 @attrs.frozen(kw_only=True)
 class GrantSettings:
-    """How logins are kept alive. A token is renewed `renew_before` its end.
+    """How logins are kept alive. A token is renewed `renew_before` its end, or half of its life if that is less.
 
     A renewal takes `longest_renewal` at most; one of another worker is waited for up to `longest_wait`. A grant that
     nobody uses is renewed `renew_idle_before` its end, and the user is told `warn_before_login` of an end that a

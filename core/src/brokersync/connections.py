@@ -77,7 +77,7 @@ class Connections(Journal):
             one_login=loaded.manifest.one_login,
         )
         before = await self._same_login(connection)
-        connection = await shared.vault.add(connection, auth, plain)
+        connection = await shared.vault.add(connection, auth, plain, made_at=shared.clock.now())
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, connection)
         return await self._with_deadline(connection, loaded.manifest, auth)
@@ -122,7 +122,7 @@ class Connections(Journal):
         if auth.identity != connection.identity:
             raise _another_login(connection, auth)
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
-        recovered = await shared.vault.log_in_again(connection, auth, plain)
+        recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=shared.clock.now())
         if recovered is not None:
             await shared.store.put_accounts(connection, accounts)
         for one in recovered or ():
@@ -193,7 +193,10 @@ class Connections(Journal):
                 if not await taking.gives_way_to(stored, kept, auth):
                     return await self._joined(living[0], connection, loaded, login)
             before = await self._same_login(connection)
-            connection = await shared.vault.add(connection, auth, fields or kept, taken_over=foreign.identity)
+            made_at = shared.clock.now() if taking.renewed else None
+            connection = await shared.vault.add(
+                connection, auth, fields or kept, made_at=made_at, taken_over=foreign.identity
+            )
             await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, connection)
         return await self._with_deadline(connection, loaded.manifest, auth)

@@ -116,6 +116,7 @@ class Grant:
     `generation` grows with each replacement, for compare-and-swap, from a number with which no other login began.
     `environment` is empty where one login serves all. `renewing_since` stays when a renewal's outcome is not known.
     `taken_over` are the fingerprints of the foreign tokens that it began with, or that came after.
+    `made_at` is when the broker made the tokens, where that is known.
     """
 
     owner: str
@@ -126,6 +127,7 @@ class Grant:
     auth: AuthResult
     renewing_since: datetime | None = None
     taken_over: tuple[str, ...] = ()
+    made_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -149,18 +149,20 @@ class Renewal:
                 provider=self._grant.provider,
                 remedy="Connect the new login.",
             )
-        if not await self._replaced(auth):
+        made_at = self._clock.now()
+        if not await self._replaced(auth, made_at):
             return await self._vault.reload(self._grant)
         self.how = how
-        return attrs.evolve(self._grant, auth=auth, generation=self._grant.generation + 1, renewing_since=None)
+        following = self._grant.generation + 1
+        return attrs.evolve(self._grant, auth=auth, generation=following, renewing_since=None, made_at=made_at)
 
-    async def _replaced(self, auth: AuthResult) -> bool:
+    async def _replaced(self, auth: AuthResult, made_at: datetime) -> bool:
         for wait in _WAITS_FOR_THE_STORE:
             try:
-                return await self._vault.replace(self._grant, auth, self._fields)
+                return await self._vault.replace(self._grant, auth, self._fields, made_at=made_at)
             except StoreError:
                 await self._clock.sleep(wait)
-        return await self._vault.replace(self._grant, auth, self._fields)
+        return await self._vault.replace(self._grant, auth, self._fields, made_at=made_at)
 
 
 def _completed(answer: AuthResult, held: AuthResult) -> AuthResult:

@@ -34,22 +34,28 @@ class GrantVault:
         self.store, self._sealer = store, sealer
 
     async def add(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, taken_over: str | None = None
+        self,
+        connection: Connection,
+        auth: AuthResult,
+        fields: Mapping[str, str],
+        *,
+        made_at: datetime | None,
+        taken_over: str | None = None,
     ) -> Connection:
         """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name."""
         while True:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields, taken_over=taken_over)
+                grant = await self._user_made(connection, auth, fields, made_at=made_at, taken_over=taken_over)
                 return await self.store.add_connection(connection, grant, instead_of=taken_over)
 
     async def log_in_again(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str]
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime
     ) -> tuple[Connection, ...] | None:
         """See `Store.log_in_again`."""
         # a connection has its owner's key; where that has gone, a new one would outlive the owner who was forgotten
         while (wrapped := await self.store.wrapped_key(connection.owner)) is not None:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields, wrapped=wrapped)
+                grant = await self._user_made(connection, auth, fields, made_at=made_at, wrapped=wrapped)
                 return await self.store.log_in_again(connection, grant)
         return None
 
@@ -71,6 +77,7 @@ class GrantVault:
         fields: Mapping[str, str],
         generation: int,
         taken_over: Iterable[str] = (),
+        made_at: datetime | None = None,
         wrapped: bytes | None = None,
     ) -> SealedGrant:
         """What may be written to the store of a login, the fields it was made from, and what core knows of it.
@@ -82,6 +89,7 @@ class GrantVault:
             new = await self._sealer.new_data_key(owner)
             wrapped = await self.store.data_key(owner, lambda: new)
         key = await self._sealer.data_key(wrapped, owner)
+        known = {"taken_over": [*taken_over], "made_at": None if made_at is None else made_at.isoformat()}
         row = f"{provider}|{environment}|{auth.identity}"
         return SealedGrant(
             owner=owner,
@@ -89,9 +97,7 @@ class GrantVault:
             environment=environment,
             identity=auth.identity,
             generation=generation,
-            auth=key.seal(
-                f"auth|{row}", json.dumps(SEALED.unstructure(auth) | {_KNOWN: {"taken_over": [*taken_over]}})
-            ),
+            auth=key.seal(f"auth|{row}", json.dumps(SEALED.unstructure(auth) | {_KNOWN: known})),
             credentials=key.seal(f"credentials|{row}", json.dumps(dict(fields))),
             expires_at=auth.expires_at,
             grant_expires_at=auth.grant_expires_at,
@@ -132,10 +138,11 @@ class GrantVault:
             auth=SEALED.structure(auth, AuthResult),
             renewing_since=sealed.renewing_since,
             taken_over=tuple(known.get("taken_over", ())),
+            made_at=datetime.fromisoformat(made_at) if (made_at := known.get("made_at")) else None,
         )
         return grant, json.loads(fields)
 
-    async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str]) -> bool:
+    async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime) -> bool:
         """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten."""
         while (wrapped := await self.store.wrapped_key(grant.owner)) is not None:
             with suppress(KeyReplacedError):
@@ -148,6 +155,7 @@ class GrantVault:
                         fields=fields,
                         generation=grant.generation + 1,
                         taken_over=grant.taken_over,
+                        made_at=made_at,
                         wrapped=wrapped,
                     )
                 )
@@ -163,6 +171,7 @@ class GrantVault:
         auth: AuthResult,
         fields: Mapping[str, str],
         *,
+        made_at: datetime | None = None,
         taken_over: str | None = None,
         wrapped: bytes | None = None,
     ) -> SealedGrant:
@@ -180,6 +189,7 @@ class GrantVault:
             # a renewal of an earlier login, ended since, must not take this one for the one it renews
             generation=secrets.randbits(_FIRST_GENERATION),
             taken_over=known,
+            made_at=made_at,
             wrapped=wrapped,
         )
 

@@ -88,6 +88,21 @@ async def test_a_token_about_to_expire_is_renewed_before_it_is_used(desk: Desk, 
     assert (token == FRESH.access_token) is renewed
 
 
+@pytest.mark.parametrize(("seconds", "renewals"), [(0, 1), (44, 1), (46, 2)])
+async def test_a_token_that_lives_shorter_than_the_margin_is_fresh_for_all_until_half_of_its_life(
+    desk: Desk, seconds: int, renewals: int
+) -> None:
+    end = NOW + 60 * MINUTE
+    made = [login(f"hidden-access-{one}", expires_at=end + timedelta(seconds=one * 90)) for one in (1, 2)]
+    desk.broker.refreshes = list(made)
+    desk.clock.moment = end
+    assert await desk.keeper().current(login()) == made[0]
+    desk.clock.moment = end + timedelta(seconds=seconds)
+    found = [await desk.keeper(Underway()).current(login()) for _ in range(5)]
+    assert found == [made[renewals - 1]] * 5
+    assert len(desk.broker.asked) == renewals
+
+
 async def test_a_token_without_an_end_is_not_renewed_by_the_clock(desk: Desk) -> None:
     await desk.connect(login(expires_at=None))
     desk.clock.moment = NOW + timedelta(days=900)

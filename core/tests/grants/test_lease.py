@@ -93,16 +93,3 @@ async def test_the_lease_is_given_back(desk: Desk, answer: AuthResult | BrokerAu
     desk.broker.refreshes = [answer]
     await asyncio.gather(desk.keeper().renew(login()), return_exceptions=True)
     assert (await lease(desk, "another")).holder == "another"
-
-
-async def test_a_token_that_lives_shorter_than_the_margin_is_used_to_its_end(desk: Desk) -> None:
-    desk.broker.refreshes = [
-        login("hidden-access-1", "hidden-refresh-1", expires_at=NOW + timedelta(seconds=59)),
-        login("hidden-access-2", "hidden-refresh-2", expires_at=NOW + timedelta(seconds=119)),
-    ]
-    await desk.connect(login(expires_at=NOW))
-    keeper = desk.keeper()
-    for second in range(0, 119, 10):
-        desk.clock.moment = NOW + timedelta(seconds=second)
-        await keeper.current(login())
-    assert len(desk.broker.asked) == 2

@@ -260,11 +260,11 @@ async def test_a_renewal_leaves_the_login_alone_that_the_user_made_after_ending_
             await desk.store.forget("o")
         else:
             await desk.store.disconnect(CONNECTION, erase=False, at=NOW)
-        await desk.vault.add(CONNECTION, THE_USERS, FIELDS)
+        await desk.vault.add(CONNECTION, THE_USERS, FIELDS, made_at=NOW)
         return FRESH
 
     await desk.store.disconnect(CONNECTION, erase=False, at=NOW)
-    await desk.vault.add(CONNECTION, login(), FIELDS)
+    await desk.vault.add(CONNECTION, login(), FIELDS, made_at=NOW)
     desk.broker.refreshes = [meanwhile]
     assert await desk.keeper().renew(login()) == THE_USERS
     kept, _ = await desk.kept()

@@ -47,7 +47,7 @@ async def fill(store: Any, key: Path, owner: str) -> None:
     """Everything that a year of syncing leaves of an owner, once."""
     of = connection(owner)
     auth = AuthResult(identity=of.identity, access_token=Secret(f"t-{owner}"))
-    await GrantVault(store, Sealer(KeyFile(key))).add(of, auth, {"user": owner})
+    await GrantVault(store, Sealer(KeyFile(key))).add(of, auth, {"user": owner}, made_at=None)
     await store.put_accounts(of, [BrokerAccount(account_id=f"a-{owner}", environment="live")])
     now = datetime.now(UTC)
     await store.take_lease(f"sync|{of.connection_id}", owner=owner, holder="w", now=now, until=now + _DAY)

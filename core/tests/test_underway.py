@@ -91,3 +91,40 @@ def test_a_loop_that_ends_waits_for_what_is_under_way() -> None:
 
     asyncio.run(main())
     assert done == [1]
+
+
+async def test_closing_ends_a_call_and_its_caller_is_told() -> None:
+    underway, ended = Underway(), list[str]()
+
+    async def call() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cleaned up")
+
+    waiting = asyncio.create_task(underway.until_closed(call()))
+    await asyncio.sleep(0.01)
+    await asyncio.wait_for(underway.close(lambda: underway.end(MINUTE)), 10)
+    assert ended == ["cleaned up"]
+    with pytest.raises(ClosedError):
+        await waiting
+    with pytest.raises(ClosedError):
+        await underway.until_closed(call())
+
+
+async def test_a_call_that_is_cancelled_by_its_caller_is_cancelled_and_not_closed() -> None:
+    underway = Underway()
+    waiting = asyncio.create_task(underway.until_closed(asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_what_a_call_raises_is_its_callers() -> None:
+    async def call() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await Underway().until_closed(call())

@@ -12,7 +12,9 @@ import pytest
 
 from brokersync import BrokerSync
 from brokersync.config import GrantSettings
+from brokersync.errors import ClosedError, StoreError
 from brokersync.plugin import AuthResult, Secret
+from brokersync.records import Deferred, Done
 
 from .broker import NOW, Broker, Desk, open_desk
 
@@ -149,3 +151,68 @@ def test_a_loop_that_is_broken_off_brings_its_renewal_to_the_store(tmp_path: Pat
     with pytest.raises(kind):
         asyncio.run(job())
     assert asyncio.run(kept(open_desk(tmp_path))) == "hidden-refresh-1"
+
+
+CALLS: dict[str, Callable[[BrokerSync, str], Awaitable[object]]] = {
+    "connect": lambda bs, name: bs.connect("toy", owner="bob", fields={"user": "bob"}),
+    "take_over": lambda bs, name: bs.take_over("toy", owner="bob", tokens={"access_token": "hidden"}),
+    "reauthenticate": lambda bs, name: bs.reauthenticate(name, {"user": "ann"}),
+    "renew_grants": lambda bs, name: bs.renew_grants(),
+    "run_due": lambda bs, name: bs.run_due(),
+    "diagnose": lambda bs, name: bs.diagnose(name),
+    "disconnect": lambda bs, name: bs.disconnect(name),
+    "forget": lambda bs, name: bs.forget("alice"),
+    "prune": lambda bs, name: bs.prune(),
+    "rotate_key": lambda bs, name: bs.rotate_key(data_keys=True),
+    "renormalise": lambda bs, name: bs.renormalise("alice"),
+    "explain": lambda bs, name: bs.explain("alice", account="a-ann", trade_id="0-0"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_closing_ends_what_takes_long_and_tells_who_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[BrokerSync, str], Awaitable[object]]
+) -> None:
+    desk, hangs = open_desk(tmp_path), asyncio.Event()
+    before = asyncio.all_tasks()
+
+    async def hanging(work: object) -> None:
+        hangs.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            monkeypatch.undo()
+
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        monkeypatch.setattr(desk.bs._store, "_on_thread", hanging)
+        waiting = asyncio.ensure_future(call(desk.bs, name))
+        await asyncio.wait_for(hangs.wait(), 10)
+        await asyncio.wait_for(desk.bs.close(), 10)
+        assert asyncio.all_tasks() - before <= {waiting}
+        with pytest.raises(ClosedError, match="closed") as caught:
+            await waiting
+        assert caught.value.remedy
+        with pytest.raises(StoreError):
+            await call(desk.bs, name)
+    async with desk.bs:
+        await desk.bs.run(name)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_run_due_that_is_closed_at_any_moment_answers_deferred_or_that_it_was_closed(
+    tmp_path: Path, steps: int
+) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        names = await desk.connect("ann", "bob")
+        waiting = asyncio.ensure_future(desk.bs.run_due())
+        for _ in range(steps):
+            await asyncio.sleep(0.001)
+        await desk.bs.close()
+        try:
+            ends = await waiting
+        except ClosedError:
+            return
+        assert set(ends) == set(names)
+        assert {type(end) for end in ends.values()} <= {Done, Deferred}

@@ -32,6 +32,7 @@ from brokersync.shared import Shared
 from brokersync.sync.losses import deadline_of
 from brokersync.takeover import TakeOver, connections_of, foreign_login, turn_of, unnamed_connection
 from brokersync.types import AuthResult
+from brokersync.underway import until_closed
 from brokersync.upkeep import GrantUpkeep
 
 
@@ -42,6 +43,7 @@ class Connections(Journal):
         super().__init__(shared.store)
         self._shared = shared
 
+    @until_closed
     @checked
     async def connect(
         self,
@@ -102,6 +104,7 @@ class Connections(Journal):
         if event is not None:
             self._shared.events(event)
 
+    @until_closed
     @checked
     async def reauthenticate(
         self, connection_id: str, fields: Mapping[str, str | Secret], *, owner: str | None = None
@@ -129,6 +132,7 @@ class Connections(Journal):
             shared.events(ConnectionRecovered(provider=one.provider, connection_id=one.connection_id))
         return await self.connection(connection_id)
 
+    @until_closed
     @checked
     async def renew_grants(self, owner: str | None = None) -> tuple[BrokerError, ...]:
         """Renew the grants that would lapse before they are used again, of an owner or of all; `run_due` does it, too.
@@ -138,6 +142,7 @@ class Connections(Journal):
         """
         return await GrantUpkeep(self._shared).renew_idle(owner)
 
+    @until_closed
     @checked
     async def take_over(
         self,
@@ -240,6 +245,7 @@ class Connections(Journal):
             shared.events(ConnectionNeedsUser(**names, reason=refusal.message, remedy=refusal.remedy))
             raise refusal from error
 
+    @until_closed
     @checked
     async def diagnose(self, connection_id: str, owner: str | None = None) -> Sequence[str]:
         """What the user should change at the broker, in sentences; none where all is well or nobody can tell."""

@@ -14,6 +14,7 @@ from brokersync.errors import BrokerError
 from brokersync.records import Connection, Disconnected, Forgotten, Pruned
 from brokersync.rotation import KeyRotation, Rotation
 from brokersync.store import EXPORTED
+from brokersync.underway import until_closed
 
 _FORMAT: Final = 1
 _REVOKING_TAKES_AT_MOST: Final = timedelta(seconds=30)
@@ -22,6 +23,7 @@ _REVOKING_TAKES_AT_MOST: Final = timedelta(seconds=30)
 class Custody(Connections):
     """Looks after what is kept."""
 
+    @until_closed
     @checked
     async def disconnect(self, connection_id: str, *, owner: str | None = None, erase: bool = False) -> Disconnected:
         """End a connection and its login, at the broker too where its plugin can; connecting again goes on from here.
@@ -53,6 +55,7 @@ class Custody(Connections):
         except (BrokerError, TimeoutError):
             return False
 
+    @until_closed
     @checked
     async def forget(self, owner: str) -> Forgotten:
         """Erase everything of an owner, beginning with the key of the logins; again it does nothing more.
@@ -89,6 +92,7 @@ class Custody(Connections):
                 records, place = await store.export_page(owner, table, place)
         yield dumps({"record": "end", "lines": lines + 1})
 
+    @until_closed
     async def prune(self) -> Pruned:
         """Delete what is older than the settings `keep.raw`, `keep.logs` and `keep.feed`, of all owners.
 
@@ -98,6 +102,7 @@ class Custody(Connections):
         shared = self._shared
         return await shared.store.prune(shared.clock.now(), shared.settings.keep)
 
+    @until_closed
     @checked
     async def rotate_key(self, *, data_keys: bool = False) -> KeyRotation:
         """Replace the master key, and with `data_keys` every owner's data key too; syncs go on meanwhile.

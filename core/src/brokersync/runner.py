@@ -18,6 +18,7 @@ from brokersync.errors import (
     BrokerNotReadyError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
+    ClosedError,
     LeaseLostError,
 )
 from brokersync.events import EventSink, SyncDeferred, SyncFailed, SyncFinished, SyncRecorded, SyncStarted
@@ -118,7 +119,7 @@ class Run:
             async with own.working():
                 await self._note_overdue(own.lease)
                 outcome = await self._read(own.lease)
-        except LeaseLostError as lost:
+        except (LeaseLostError, ClosedError) as lost:
             return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
         except BrokerError as raised:
             error = as_auth_error(raised) if isinstance(raised, BrokerTokenExpiredError) else raised

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from brokersync.arguments import checked
 from brokersync.connections import Connections
-from brokersync.errors import StoreError
+from brokersync.errors import ClosedError, StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.incidents import Incident, share
 from brokersync.overdue import note_overdue
@@ -49,7 +49,7 @@ class Scheduling(Connections):
             check_sources(sources, self._shared.registry.manifest(known.provider))
         options = RunOptions(sources=sources, again_from=again_from)
         async with self._shared.locks[f"sync|{connection_id}"]:
-            connection = known if self._shared.news.over else await self.connection(connection_id, owner)
+            connection = known if self._shared.underway.closed else await self.connection(connection_id, owner)
             return await self._tracked(connection, options, events)
 
     @checked
@@ -93,15 +93,18 @@ class Scheduling(Connections):
                 except Exception as error:  # noqa: BLE001  a bug met by one connection is its answer, as any error is
                     ends[connection.connection_id] = error
 
+        underway = self._shared.underway
+        ready = await underway.until_closed(self.due(owner))
         async with asyncio.TaskGroup() as group:
-            for connection in await self.due(owner):
+            for connection in ready:
                 if connection.connection_id not in self._shared.runs:
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
         with suppress(StoreError):
-            await self._note_overdue(owner, all_of(events, self._shared.events))
-        await self._prune_now_and_then()
+            await underway.until_closed(self._note_overdue(owner, all_of(events, self._shared.events)))
+        with suppress(StoreError):  # what is left is pruned the next time
+            await underway.until_closed(self._prune_now_and_then())
         return ends
 
     async def _note_overdue(self, owner: str | None, events: EventSink) -> None:
@@ -113,11 +116,10 @@ class Scheduling(Connections):
 
     async def _prune_now_and_then(self) -> None:
         now, holder = self._shared.clock.now(), secrets.token_hex(8)
-        with suppress(StoreError):  # what is left is pruned the next time
-            # nobody gives this lease back, so of all processes one an hour gets it
-            lease = await self._store.take_lease("prune", owner="", holder=holder, now=now, until=now + _PRUNED_EVERY)
-            if lease.holder == holder:
-                await self._store.prune(now, self._shared.settings.keep)
+        # nobody gives this lease back, so of all processes one an hour gets it
+        lease = await self._store.take_lease("prune", owner="", holder=holder, now=now, until=now + _PRUNED_EVERY)
+        if lease.holder == holder:
+            await self._store.prune(now, self._shared.settings.keep)
 
     @checked
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:
@@ -156,23 +158,17 @@ class Scheduling(Connections):
             return await self._tracked(connection, RunOptions(only_due=True), events)
 
     async def _tracked(self, connection: Connection, options: RunOptions, events: EventSink) -> Done | Deferred:
-        """Run in a task of its own, so that closing can end it without ending the caller's."""
+        """Run until closing ends it, which is no error of the caller's."""
         shared, name = self._shared, connection.connection_id
         run = Run(shared, connection, options, events)
-        if shared.news.over:
+        if shared.underway.closed:
             return run.put_off(shared.clock.now(), "brokersync was closed before this was begun.")
-        task = asyncio.create_task(run(), name=f"run of {name}")
         shared.runs[name] = run
-        shared.tasks.add(task)
         try:
-            return await task
-        except asyncio.CancelledError:
-            this = asyncio.current_task()
-            if this is None or this.cancelling():
-                raise
+            return await shared.underway.until_closed(run())
+        except ClosedError:
             return run.put_off(shared.clock.now(), "brokersync was closed while this was read.")
         finally:
-            shared.tasks.discard(task)
             shared.runs.pop(name, None)
 
     async def _move(self, connection_id: str, cause: Cause, reason: str | None, remedy: str | None) -> Connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -32,6 +31,7 @@ from brokersync.store import Store
 from brokersync.store.place import store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import StatementHints
+from brokersync.underway import until_closed
 from brokersync.vault import GrantVault
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class BrokerSync(Scheduling, Following, Custody):
     async def close(self) -> None:
         """End what runs here and close the store; nothing of this is left: no task, thread, connection or session.
 
-        A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`. A renewal of a
+        A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`; who waits for
+        anything else that takes long gets `ClosedError`. A renewal of a
         login that was sent is waited for, as long as `grants.longest_renewal` and a moment to store its answer. Closing
         itself goes on when its caller is cancelled.
         """
@@ -135,11 +136,6 @@ class BrokerSync(Scheduling, Following, Custody):
     async def _close(self) -> None:
         # first, so that who waits for one that is ended begins nothing more
         await self._shared.news.end()
-        tasks = tuple(self._shared.tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
         await self._shared.underway.end(self.settings.grants.longest_renewal + STORING_TAKES_AT_MOST)
         self._shared.vault.close()
         await self._store.close()
@@ -154,6 +150,7 @@ class BrokerSync(Scheduling, Following, Custody):
         """The configuration in force."""
         return self._shared.settings
 
+    @until_closed
     @checked
     async def import_statement(
         self,
@@ -200,6 +197,7 @@ class BrokerSync(Scheduling, Following, Custody):
         async with self._store.rehearsal() as rehearsal:
             return await into(rehearsal)
 
+    @until_closed
     @checked
     async def explain(
         self,
@@ -227,6 +225,7 @@ class BrokerSync(Scheduling, Following, Custody):
         """Of each of the owner's connections: how far it is read, what comes next, and what stands in the way."""
         return tuple([await outlook(self._shared, one) for one in await self._store.connections(owner)])
 
+    @until_closed
     @checked
     async def renormalise(
         self,

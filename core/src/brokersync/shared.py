@@ -89,8 +89,8 @@ class Stoppable(Protocol):
 class Shared:
     """The store and everything that is made once over it; `worker` names this one among all on the store.
 
-    `runs` are the syncs under way here, by connection, and `tasks` what they run in. `session` is the embedder's own,
-    where one was injected.
+    `runs` are the syncs under way here, by connection, and `underway` all that closing ends or waits for. `session` is
+    the embedder's own, where one was injected.
     """
 
     store: Store
@@ -103,7 +103,6 @@ class Shared:
     events: EventSink
     session: aiohttp.ClientSession | None = None
     runs: dict[str, Stoppable] = attrs.field(factory=dict)
-    tasks: set[asyncio.Task[Any]] = attrs.field(factory=set)
     underway: Underway = attrs.field(factory=Underway)
     news: News = attrs.field(factory=lambda: News())
     worker: str = attrs.field(factory=lambda: secrets.token_hex(6))

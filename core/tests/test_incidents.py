@@ -9,6 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokersync.converter import from_json, to_json
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerMaintenanceError,
+    BrokerRetryableError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+)
 from brokersync.incidents import (
     BrokerHealth,
     Probes,
@@ -16,6 +24,7 @@ from brokersync.incidents import (
     after_answer,
     after_failure,
     after_refusal,
+    in_own_words,
     in_vain_since,
     share,
     with_probe,
@@ -29,7 +38,7 @@ CLEAN = BrokerHealth(provider="toy", environment="live")
 
 def failed(health: BrokerHealth, *names: str, of: int = 1000, now: datetime = NOW) -> BrokerHealth:
     for name in names:
-        health = after_failure(health, name, connections=of, reason="503", now=now, probes=PROBES)
+        health = after_failure(health, name, connections=of, reason="HTTP 503", now=now, probes=PROBES)
     return health
 
 
@@ -113,11 +122,42 @@ def test_what_is_kept_names_no_connection_and_comes_back_from_the_store() -> Non
         assert from_json(to_json(health), BrokerHealth) == health
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokerUnavailableError("alice", status=503), "HTTP 503"),
+        (BrokerUnavailableError("alice", status=200), "not reachable or failing"),
+        (BrokerTimeoutError("alice"), "no answer in time"),
+        (BrokerMaintenanceError("alice"), "closed for maintenance"),
+        (BrokerAuthError("alice"), "the login is refused"),
+        (BrokerRetryableError("alice"), "the broker fails"),
+    ],
+)
+def test_an_incident_says_in_words_of_our_own_what_happened(error: BrokerError, words: str) -> None:
+    health = CLEAN
+    for name in "abc":
+        health = after_failure(health, name, connections=3, reason=in_own_words(error), now=NOW, probes=PROBES)
+    assert health.open is not None
+    assert health.open.reason == words
+    many = after_refusal(CLEAN, Standing(refused=5), reason=in_own_words(error), now=NOW, probes=PROBES)
+    assert many.open is not None
+    assert many.open.reason == f"Many logins are refused at once: {words}"
+
+
+@given(st.text())
+def test_whatever_else_is_given_as_a_reason_is_not_kept(text: str) -> None:
+    health = CLEAN
+    for name in "abc":
+        health = after_failure(health, name, connections=3, reason=f"{text}?", now=NOW, probes=PROBES)
+    assert health.open is not None
+    assert health.open.reason == "the broker fails"
+
+
 DAY = timedelta(days=1)
 
 
 def refused(health: BrokerHealth, number: int = 1, read: int = 0, now: datetime = NOW) -> BrokerHealth:
-    return after_refusal(health, Standing(refused=number, read=read), reason="401", now=now, probes=PROBES)
+    return after_refusal(health, Standing(refused=number, read=read), reason="HTTP 401", now=now, probes=PROBES)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,10 @@ async def live(desk: Desk, hours: float) -> int:
         asked += len(await desk.bs.run_due())
         desk.clock.advance(minutes=1)
     return asked
+
+
+def bytes_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 async def states(desk: Desk) -> set[ConnectionState]:
@@ -161,6 +166,28 @@ async def test_one_connection_alone_has_its_incidents_too(stores: Any) -> None:
         desk.broker.failing = well
         assert isinstance(await desk.bs.run(name), Done)
         assert [event.kept_waiting for event in desk.heard(IncidentClosed)] == [0]
+
+
+async def test_what_a_broker_says_to_one_owner_is_told_to_no_other_and_does_not_outlive_forget(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        names = [(await desk.connect(f"canary-{owner}", owner=owner))[0] for owner in ("bob", "carol", "alice")]
+        desk.broker.failing = lambda user: BrokerUnavailableError(f"The broker says: 'no place for {user}'")
+        for name in names:
+            await desk.bs.run(name)
+        assert len(desk.heard(IncidentOpened)) == 1
+        deferred = await desk.bs.run(names[0])
+        assert isinstance(deferred, Deferred)
+        (incident,) = await desk.bs.incidents()
+        for told in (deferred.reason, incident.reason, desk.heard(IncidentOpened)[0].reason):
+            assert "not reachable or failing" in told
+            assert "canary" not in told
+        desk.broker.failing = well
+        await live(desk, hours=0.5)
+        await desk.bs.forget("alice")
+    kept = bytes_in(tmp_path)
+    assert b"canary-bob" in kept
+    assert b"alice" not in kept
 
 
 @pytest.mark.long_on_postgres

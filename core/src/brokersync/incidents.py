@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Final
 
 import attrs
+
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerMaintenanceError,
+    BrokerRateLimitError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+)
 
 _NONE: Mapping[str, int] = MappingProxyType({})
 LATELY = timedelta(hours=2)
@@ -21,7 +32,31 @@ _JITTER = 0.2
 _MARK = 12
 _SPREAD = timedelta(minutes=1)
 
+_MANY_REFUSED: Final = "Many logins are refused at once: "
+_FAILS: Final = "the broker fails"
+_WORDS: Final = (
+    (BrokerTimeoutError, "no answer in time"),
+    (BrokerMaintenanceError, "closed for maintenance"),
+    (BrokerRateLimitError, "too many requests"),
+    (BrokerUnavailableError, "not reachable or failing"),
+    (BrokerAuthError, "the login is refused"),
+)
+_OWN_WORDS: Final = re.compile(
+    f"({_MANY_REFUSED})?(HTTP [45][0-9]{{2}}|{_FAILS}|{'|'.join(words for _, words in _WORDS)})"
+)
+
 _random: Callable[[], float] = secrets.SystemRandom().random
+
+
+def in_own_words(error: BrokerError) -> str:
+    """What an error is, without the text of a plugin or a broker: that may name who met it."""
+    if error.status is not None and 400 <= error.status < 600:
+        return f"HTTP {error.status}"
+    return next((words for kind, words in _WORDS if isinstance(error, kind)), _FAILS)
+
+
+def _only_own_words(reason: str) -> str:
+    return reason if _OWN_WORDS.fullmatch(reason) else _FAILS
 
 
 @attrs.frozen(kw_only=True)
@@ -29,13 +64,14 @@ class Incident:
     """A time in which a broker's environment failed for all connections; it is open while `closed_at` is `None`.
 
     One connection probes the broker at `probe_at`. `kept_waiting` counts the connections that were due when it closed.
-    `refused_since` is set while the broker answers, but with a refusal of every login.
+    `refused_since` is set while the broker answers, but with a refusal of every login. All owners are told its
+    `reason`, so it holds core's own words and no others.
     """
 
     provider: str
     environment: str
     opened_at: datetime
-    reason: str
+    reason: str = attrs.field(converter=_only_own_words)
     probe_at: datetime
     probes: int = 0
     closed_at: datetime | None = None
@@ -134,7 +170,7 @@ def after_refusal(
         return attrs.evolve(health, incident=closed, means_it=True)
     if health.means_it or not many:
         return health
-    return _opened(health, f"Many logins are refused at once: {reason}", now, probes, refused_since=now)
+    return _opened(health, f"{_MANY_REFUSED}{reason}", now, probes, refused_since=now)
 
 
 def after_answer(health: BrokerHealth, *, waiting: int, now: datetime) -> BrokerHealth:

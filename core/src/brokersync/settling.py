@@ -21,7 +21,7 @@ from brokersync.events import (
     IncidentClosed,
     IncidentOpened,
 )
-from brokersync.incidents import BrokerHealth, Incident, after_answer, after_failure, after_refusal, share
+from brokersync.incidents import BrokerHealth, Incident, after_answer, after_failure, after_refusal, in_own_words, share
 from brokersync.login import OpenLogin
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
@@ -137,7 +137,12 @@ class Settler:
             one.environment,
             now,
             lambda known, standing: after_failure(
-                known, one.connection_id, connections=standing.active, reason=error.message, now=now, probes=probes
+                known,
+                one.connection_id,
+                connections=standing.active,
+                reason=in_own_words(error),
+                now=now,
+                probes=probes,
             ),
         )
         incident = after.open if after is not None else before.open
@@ -184,7 +189,7 @@ class Settler:
             one.environment,
             now,
             lambda known, standing: after_refusal(
-                known, standing, certain=error.certain, reason=error.message, now=now, probes=probes
+                known, standing, certain=error.certain, reason=in_own_words(error), now=now, probes=probes
             ),
         )
         self._tell_of_incidents(before, after)

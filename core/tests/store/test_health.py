@@ -6,11 +6,14 @@ import asyncio
 from datetime import datetime, timedelta
 
 import attrs
+import pytest
 
+from brokersync.config import KeepSettings
 from brokersync.incidents import BrokerHealth, Probes, Standing, after_answer, after_failure, after_refusal, with_probe
 from brokersync.records import Connection, ConnectionState
 from brokersync.states import Cause, moved
-from brokersync.store import SealedGrant, Store
+from brokersync.store import SealedGrant, SqlStore, Store
+from brokersync.store.sql import Script, execute, fetch_one
 
 from .pages import START
 
@@ -40,7 +43,7 @@ async def add(store: Store, *connections: Connection) -> None:
 
 async def fail(store: Store, name: str) -> BrokerHealth | None:
     def rule(known: BrokerHealth, standing: Standing) -> BrokerHealth:
-        return after_failure(known, name, connections=standing.active, reason="503", now=START, probes=PROBES)
+        return after_failure(known, name, connections=standing.active, reason="HTTP 503", now=START, probes=PROBES)
 
     return (await store.change_health("toy", "live", START, rule))[1]
 
@@ -89,6 +92,37 @@ async def test_a_closed_incident_knows_who_waited_and_stays_on_record(store: Sto
     assert (await store.broker_health("toy", "live")).open is None
 
 
+_WITH_REASONS = ("environment_health", "environment_incidents")
+
+
+@pytest.mark.parametrize("ends_it", ["prune", "forget"])
+async def test_what_an_older_release_kept_of_a_brokers_words_goes(store: Store, ends_it: str) -> None:
+    await add(store, connection("a"))
+    for _ in range(3):
+        await fail(store, "a")
+    assert isinstance(store, SqlStore)
+
+    def as_of_old() -> Script[None]:
+        for table in _WITH_REASONS:
+            yield from execute(f"UPDATE {table} SET data = replace(data, 'HTTP 503', 'No place for alice!')")
+
+    def kept() -> Script[list[str]]:
+        rows = []
+        for table in _WITH_REASONS:
+            row = yield from fetch_one(f"SELECT data FROM {table}")
+            rows.append(row[0])
+        return rows
+
+    before = await store._read(kept)
+    assert all("HTTP 503" in data for data in before)
+    await store._write(as_of_old)
+    assert all("alice" in data for data in await store._read(kept))
+    (incident,) = await store.incidents()
+    assert incident.reason == "the broker fails", "nobody is shown it any more"
+    await (store.prune(START, KeepSettings()) if ends_it == "prune" else store.forget("alice"))
+    assert await store._read(kept) == [data.replace("HTTP 503", "the broker fails") for data in before]
+
+
 async def standing_at(store: Store, now: datetime) -> Standing:
     seen = []
     await store.change_health("toy", "live", now, lambda _, standing: seen.append(standing))
@@ -128,7 +162,7 @@ async def test_an_answer_has_those_tried_again_who_were_asked_in_vain(store: Sto
         in_demo(connection("asked-elsewhere", doubted_since=now, next_at=now + 9 * HOUR, **asks)),
     )
     await store.change_health(
-        "toy", "live", now, lambda known, it: after_refusal(known, it, reason="401", now=now, probes=PROBES)
+        "toy", "live", now, lambda known, it: after_refusal(known, it, reason="HTTP 401", now=now, probes=PROBES)
     )
     assert (await store.broker_health("toy", "live")).open is not None
     later = now + MINUTE

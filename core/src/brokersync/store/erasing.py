@@ -9,6 +9,7 @@ from typing import Final
 
 from brokersync.converter import from_json, instant_text
 from brokersync.records import Connection, Disconnected
+from brokersync.store.health import drop_foreign_words
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 
 _OWN = "owner = ?"
@@ -65,6 +66,7 @@ def _let_nothing_begin(owner: str) -> Script[None]:
 
 def erase_history(owner: str) -> Script[dict[str, int]]:
     """Delete what is left of an owner that is shut out; how many rows went."""
+    yield from drop_foreign_words()
     yield Fetch("SELECT account FROM accounts WHERE owner = ? ORDER BY account {for_update}", (owner,))
     return (yield from _delete(HISTORY, owner))
 

@@ -16,6 +16,11 @@ from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _ENOUGH_TO_COUNT = 100
 _THIS: Final = "provider = ? AND environment = ?"
+# in the order in which they are locked elsewhere
+_WITH_REASONS: Final = {
+    "environment_health": ("provider", "environment"),
+    "environment_incidents": ("provider", "environment", "opened_at"),
+}
 
 
 def broker_health(provider: str, environment: str) -> Script[BrokerHealth]:
@@ -85,6 +90,27 @@ def _standing(health: BrokerHealth, now: datetime) -> Script[Standing]:
 def incidents(limit: int) -> Script[tuple[Incident, ...]]:
     rows = yield Fetch("SELECT data FROM environment_incidents ORDER BY opened_at DESC LIMIT ?", (limit,))
     return tuple(from_json(json.loads(row[0]), Incident) for row in rows)
+
+
+def drop_foreign_words() -> Script[None]:
+    """Older releases kept what a broker had said to the owner who met an incident first."""
+    for table, columns in _WITH_REASONS.items():
+        rows = yield Fetch(
+            f"SELECT data, {', '.join(columns)} FROM {table} ORDER BY {', '.join(columns)} {{for_update}}"
+        )
+        for data, *key in rows:
+            if (own := _in_own_words(data)) != data:
+                where = " AND ".join(f"{column} = ?" for column in columns)
+                yield from execute(f"UPDATE {table} SET data = ? WHERE {where}", own, *key)
+
+
+def _in_own_words(data: str) -> str:
+    """The same with a reason of ours; what else a newer release may have written stays."""
+    whole = json.loads(data)
+    part = whole if "reason" in whole else whole.get("incident")
+    if part is not None:
+        part["reason"] = from_json(part, Incident).reason
+    return compact(whole)
 
 
 def _health(data: str) -> BrokerHealth:

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Final
 
 from brokersync.converter import from_json
+from brokersync.store.health import drop_foreign_words
 from brokersync.store.rows import sortable
 from brokersync.store.sql import Fetch, Put, Script, execute
 
@@ -52,7 +53,8 @@ def prune_feed(before: datetime, limit: int) -> Script[int]:
 
 
 def prune_rest(now: datetime) -> Script[None]:
-    """What nobody needs any more: old leases, and accounts that were erased and are in no feed."""
+    """What nobody needs any more: old leases, accounts that were erased and are in no feed, a broker's words."""
+    yield from drop_foreign_words()
     yield from execute("DELETE FROM leases WHERE expires_at < ?", sortable(now - _LEASES_STAY))
     unused = " AND ".join(
         f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.account = accounts.account)"

@@ -66,6 +66,53 @@ def test_an_answer_in_between_starts_the_count_again() -> None:
     assert failed(after_answer(almost, waiting=0, now=NOW), "c", "d").open is None
 
 
+HOUR = timedelta(hours=1)
+
+
+def alone(*names: str, of: int) -> BrokerHealth:
+    """Connections that had failed before others were answered, and fail again."""
+    health = after_answer(failed(CLEAN, names[0], of=of), waiting=0, now=NOW + HOUR)
+    for name in names:
+        health = after_failure(
+            health, name, failing_since=NOW, connections=of, reason="HTTP 503", now=NOW + 2 * HOUR, probes=PROBES
+        )
+    return health
+
+
+def test_what_fails_on_while_others_are_answered_is_its_own_trouble_however_often_it_fails() -> None:
+    health = alone(*"abcabcabc", of=30)
+    assert health.open is None
+    assert health.failed == {}
+    assert failed(health, "d", "e", of=30).open is None
+    assert failed(health, "d", "e", "f", of=30).open is not None
+    assert "conn-" not in str(to_json(alone("conn-1", of=30)))
+
+
+@pytest.mark.parametrize(("names", "opens"), [("ddd", True), ("dd", False)])
+def test_where_all_others_have_their_own_trouble_the_last_one_speaks_for_the_broker(names: str, *, opens: bool) -> None:
+    assert (failed(alone(*"abc", of=4), *names, of=4).open is not None) is opens
+
+
+def test_one_that_has_failed_since_the_last_answer_only_speaks_for_the_broker_still() -> None:
+    health = after_answer(failed(CLEAN, "x"), waiting=0, now=NOW)
+    for _ in range(3):
+        health = after_failure(
+            health, "a", failing_since=NOW + MINUTE, connections=1, reason="HTTP 503", now=NOW + HOUR, probes=PROBES
+        )
+    assert health.open is not None
+
+
+@pytest.mark.parametrize(("just_read", "enough"), [(0, 3), (2, 3), (3, 4), (5, 6), (500, 6)])
+def test_those_that_were_just_read_answer_for_the_broker(just_read: int, enough: int) -> None:
+    health, count = CLEAN, 0
+    while health.open is None:
+        count += 1
+        health = after_failure(
+            health, str(count), connections=99, just_read=just_read, reason="HTTP 503", now=NOW, probes=PROBES
+        )
+    assert count == enough
+
+
 def test_failures_while_it_is_open_open_no_second_one() -> None:
     first = failed(CLEAN, "a", "b", "c")
     again = failed(first, *"defghi", now=NOW + MINUTE)

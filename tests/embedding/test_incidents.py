@@ -205,6 +205,46 @@ async def test_one_broken_connection_among_others_is_no_incident_and_is_asked_ev
 
 
 @pytest.mark.long_on_postgres
+async def test_three_broken_accounts_among_thirty_are_their_own_trouble(stores: Any) -> None:
+    desk = open_desk(stores.place, retry=RetrySettings(attempts=1))
+    async with desk.bs:
+        broken, names = {"user 0", "user 1", "user 2"}, []
+        for number in range(30):
+            names += await desk.connect(f"user {number}")
+            await live(desk, hours=0.1)
+        desk.broker.failing = lambda user: away(user) if user in broken else None
+        kept_waiting = 0
+        for _ in range(2 * 24):
+            await live(desk, hours=0.5)
+            kept_waiting += isinstance(await desk.bs.run(names[-1]), Deferred)
+        # the first time they are the only ones that are tried for a while, one after the other
+        assert kept_waiting <= 1
+        assert sum((one.duration for one in desk.heard(IncidentClosed)), timedelta(0)) < HOUR
+        assert len(desk.heard(IncidentOpened)) == len(desk.heard(IncidentClosed)) <= 1
+        desk.events.clear()
+        desk.broker.failing = away
+        await live(desk, hours=12)
+        assert len(desk.heard(IncidentOpened)) == 1
+        assert desk.heard(IncidentClosed) == []
+
+
+async def test_a_sound_connection_that_is_run_by_hand_is_a_probe_and_ends_the_incident(stores: Any) -> None:
+    desk = open_desk(stores.place, retry=RetrySettings(attempts=1))
+    async with desk.bs:
+        *broken, sound = await desk.connect("ann", "ben", "cid", "sound")
+        await desk.bs.run_due()
+        desk.clock.advance(hours=1)
+        desk.broker.failing = lambda user: None if user == "sound" else away(user)
+        for name in broken:
+            await desk.bs.run(name)
+        (incident,) = await desk.bs.incidents(open_only=True)
+        assert isinstance(await desk.bs.run(sound), Deferred)
+        desk.clock.advance(seconds=(incident.probe_at - desk.clock.now()).total_seconds())
+        assert isinstance(await desk.bs.run(sound), Done)
+        assert await desk.bs.incidents(open_only=True) == ()
+
+
+@pytest.mark.long_on_postgres
 async def test_doubts_do_not_count_while_the_broker_is_away(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:

@@ -23,10 +23,11 @@ from brokersync.errors import (
 
 _NONE: Mapping[str, int] = MappingProxyType({})
 LATELY = timedelta(hours=2)
+JUST_NOW = timedelta(minutes=1)
+HANDFUL = 5
 
 _FAILURES = 3
 _CONNECTIONS = 3
-_HANDFUL = 5
 _MEANS_IT_AFTER = timedelta(days=1)
 _JITTER = 0.2
 _MARK = 12
@@ -88,12 +89,14 @@ class Incident:
 class Standing:
     """How the connections to an environment stand: how many are active, how many of these are due.
 
+    At least so many as `just_read` were read a moment ago; it counts a handful and no more.
     Of `refused` ones the login was refused for the first time lately, and since the first of those `read` ones were
     synced.
     """
 
     active: int = 0
     due: int = 0
+    just_read: int = 0
     refused: int = 0
     read: int = 0
 
@@ -102,12 +105,16 @@ class Standing:
 class BrokerHealth:
     """What is known of an environment as a whole: which connections failed since its last answer, the last incident.
 
-    One that `means_it` has refused every login for so long that each refusal counts, until it answers one.
+    Those that failed `alone` were failing before, while others were answered: that is their own trouble. The last
+    answer after a failure was `answered_at`. One that `means_it` has refused every login for so long that each refusal
+    counts, until it answers one.
     """
 
     provider: str
     environment: str
     failed: Mapping[str, int] = _NONE
+    alone: tuple[str, ...] = ()
+    answered_at: datetime | None = None
     incident: Incident | None = None
     means_it: bool = False
 
@@ -120,6 +127,11 @@ class BrokerHealth:
     def refusing(self) -> Incident | None:
         """The incident that is not over, where refusals are part of it."""
         return self.open if self.open is not None and self.open.refused_since is not None else None
+
+    @property
+    def clean(self) -> bool:
+        """Whether another answer says nothing new."""
+        return not self.failed and not self.alone and self.open is None and not self.means_it
 
 
 @attrs.frozen
@@ -138,15 +150,29 @@ class Probes:
 
 
 def after_failure(
-    health: BrokerHealth, connection_id: str, *, connections: int, reason: str, now: datetime, probes: Probes
+    health: BrokerHealth,
+    connection_id: str,
+    *,
+    failing_since: datetime | None = None,
+    connections: int,
+    just_read: int = 0,
+    reason: str,
+    now: datetime,
+    probes: Probes,
 ) -> BrokerHealth:
-    """A sync has ended without one answer; `connections` to the environment are active."""
+    """A sync has ended without one answer, as all of its connection since `failing_since`.
+
+    `connections` in all are active, and others were `just_read`: they answer for the broker as those do that fail.
+    """
     if health.open is not None:
         probe_at = max(health.open.probe_at, now + probes.wait(health.open.probes))
         return attrs.evolve(health, incident=attrs.evolve(health.open, probe_at=probe_at, refused_since=None))
     name = _mark(connection_id)
+    if failing_since is not None and health.answered_at is not None and failing_since <= health.answered_at:
+        return attrs.evolve(health, alone=tuple(sorted({*health.alone, name})))
     failed = {**health.failed, name: health.failed.get(name, 0) + 1}
-    if sum(failed.values()) < _FAILURES or len(failed) < min(_CONNECTIONS, connections):
+    enough = max(min(_CONNECTIONS, connections - len(health.alone)), min(just_read, HANDFUL) + 1)
+    if sum(failed.values()) < _FAILURES or len(failed) < enough:
         return attrs.evolve(health, failed=failed)
     return _opened(health, reason, now, probes)
 
@@ -159,7 +185,7 @@ def after_refusal(
     Refusals of many logins, most of those tried, are one incident. A broker that goes on refusing for a day means it.
     What one is refused for `certain` while the broker does not answer others says nothing of these.
     """
-    many = standing.refused >= _HANDFUL and standing.refused > standing.read
+    many = standing.refused >= HANDFUL and standing.refused > standing.read
     if (known := health.open) is not None:
         if certain and not many and known.refused_since is None:
             return health
@@ -175,8 +201,12 @@ def after_refusal(
 
 def after_answer(health: BrokerHealth, *, waiting: int, now: datetime) -> BrokerHealth:
     """The broker has answered; `waiting` connections were due."""
+    if health.clean:
+        return health
     incident = health.open and attrs.evolve(health.open, closed_at=now, kept_waiting=waiting)
-    return attrs.evolve(health, failed=_NONE, incident=incident or health.incident, means_it=False)
+    return attrs.evolve(
+        health, failed=_NONE, alone=(), answered_at=now, incident=incident or health.incident, means_it=False
+    )
 
 
 def in_vain_since(before: BrokerHealth, after: BrokerHealth) -> datetime | None:
@@ -196,7 +226,7 @@ def _opened(
         probe_at=now + probes.wait(0),
         refused_since=refused_since,
     )
-    return attrs.evolve(health, failed=_NONE, incident=incident)
+    return attrs.evolve(health, failed=_NONE, alone=(), incident=incident)
 
 
 def with_probe(health: BrokerHealth, *, now: datetime, probes: Probes) -> BrokerHealth | None:

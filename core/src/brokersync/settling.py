@@ -55,7 +55,7 @@ class Settler:
             return
         self._answered_at = now
         health = await self._shared.store.broker_health(one.provider, one.environment)
-        if not health.failed and health.open is None and not health.means_it:
+        if health.clean:
             return
         before, after = await self._shared.store.change_health(
             one.provider,
@@ -97,7 +97,7 @@ class Settler:
             await self._log(outcome.report, synced=False)
             return outcome
         if self._answered:
-            rule = _rule(Cause.WORKED, next_at=next_at, deadline=deadline, failures=0)
+            rule = _rule(Cause.WORKED, next_at=next_at, deadline=deadline)
         else:
             rule = _waiting(next_at, deadline)
         await self._move(rule)
@@ -139,7 +139,9 @@ class Settler:
             lambda known, standing: after_failure(
                 known,
                 one.connection_id,
+                failing_since=one.failing_since,
                 connections=standing.active,
+                just_read=standing.just_read,
                 reason=in_own_words(error),
                 now=now,
                 probes=probes,
@@ -155,8 +157,9 @@ class Settler:
         """Tried again after a wait that grows with each run that gets no answer."""
         asked = error.retry_after if isinstance(error, BrokerRetryableError) else None
         growing = grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
-        until = self._shared.clock.now() + max(asked or timedelta(0), growing)
-        await self._move(_waiting(until, None, failed=True))
+        now = self._shared.clock.now()
+        until = now + max(asked or timedelta(0), growing)
+        await self._move(_waiting(until, None, failed_at=now))
         return await self._later(until, error.message)
 
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
@@ -261,14 +264,16 @@ def _rule(cause: Cause, **facts: Any) -> Callable[[Connection], Connection]:
 
 
 def _waiting(
-    next_at: datetime, deadline: datetime | None, *, failed: bool = False
+    next_at: datetime, deadline: datetime | None, *, failed_at: datetime | None = None
 ) -> Callable[[Connection], Connection]:
     """Nothing is known of the login; one that waits for its user alone goes on doing so."""
 
     def rule(known: Connection) -> Connection:
         asked, due = known.state is ConnectionState.NEEDS_USER, known.next_at
         due = (due and max(due, next_at)) if asked else next_at
-        failures = known.failures + failed
-        return attrs.evolve(known, next_at=due, deadline=deadline or known.deadline, failures=failures)
+        known = attrs.evolve(known, next_at=due, deadline=deadline or known.deadline)
+        if failed_at is None:
+            return known
+        return attrs.evolve(known, failures=known.failures + 1, failing_since=known.failing_since or failed_at)
 
     return rule

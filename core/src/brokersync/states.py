@@ -59,7 +59,7 @@ def moved(
 ) -> Connection:
     """The connection after `cause`, with its reason and the other `facts`; an active one has neither reason nor remedy.
 
-    `refusals` counts up with each doubt and starts again when the login works.
+    `refusals` counts up with each doubt; that and the failures start again when the login works.
     """
     state = TRANSITIONS[connection.state][cause]
     if state is _PAUSED and cause is not Cause.PAUSED:
@@ -71,5 +71,5 @@ def moved(
     if cause is Cause.DOUBTED:
         facts["refusals"] = connection.refusals + 1
     elif cause is Cause.WORKED:
-        facts |= {"refusals": 0, "doubted_since": None, "credentials_refused": 0}
+        facts |= {"refusals": 0, "doubted_since": None, "credentials_refused": 0, "failures": 0, "failing_since": None}
     return attrs.evolve(connection, state=state, reason=reason, remedy=remedy, **facts)

@@ -92,6 +92,19 @@ async def test_a_closed_incident_knows_who_waited_and_stays_on_record(store: Sto
     assert (await store.broker_health("toy", "live")).open is None
 
 
+async def test_a_handful_of_those_that_were_just_read_are_counted(store: Store) -> None:
+    now = START + 5 * HOUR
+    await add(
+        store,
+        connection("a-while-ago", last_synced_at=now - MINUTE),
+        in_demo(connection("elsewhere", last_synced_at=now)),
+        connection("just-now", last_synced_at=now - MINUTE / 2),
+    )
+    assert (await standing_at(store, now)).just_read == 1
+    await add(store, *(connection(f"c{number}", last_synced_at=now) for number in range(9)))
+    assert (await standing_at(store, now)).just_read == 5
+
+
 _WITH_REASONS = ("environment_health", "environment_incidents")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from brokersync.converter import from_json
-from brokersync.incidents import LATELY, BrokerHealth, Incident, Standing, in_vain_since
+from brokersync.incidents import HANDFUL, JUST_NOW, LATELY, BrokerHealth, Incident, Standing, in_vain_since
 from brokersync.records import ConnectionState
 from brokersync.store.connections import due_again
 from brokersync.store.rows import compact, sortable
@@ -63,11 +63,15 @@ def _standing(health: BrokerHealth, now: datetime) -> Script[Standing]:
     here = (health.provider, health.environment)
     active = yield from fetch_one(
         f"SELECT count(*) FROM (SELECT 1 FROM connections WHERE {_THIS} AND state = ? LIMIT ?) AS few",
-        *(*here, ConnectionState.ACTIVE.value, _ENOUGH_TO_COUNT),
+        *(*here, ConnectionState.ACTIVE.value, _ENOUGH_TO_COUNT + len(health.alone)),
     )
     due = yield from fetch_one(
         f"SELECT count(*) FROM connections WHERE {_THIS} AND state = ? AND (next_at IS NULL OR next_at <= ?)",
         *(*here, ConnectionState.ACTIVE.value, sortable(now)),
+    )
+    just_read = yield from fetch_one(
+        f"SELECT count(*) FROM (SELECT 1 FROM connections WHERE {_THIS} AND last_synced_at > ? LIMIT ?) AS few",
+        *(*here, sortable(now - JUST_NOW), HANDFUL),
     )
     # what was doubted before the last incident ended says nothing of another one
     ended = health.incident.closed_at if health.incident is not None else None
@@ -84,7 +88,8 @@ def _standing(health: BrokerHealth, now: datetime) -> Script[Standing]:
             *(*here, refused[1], refused[0]),
         )
         read = int(row[0])
-    return Standing(active=int(active[0]), due=int(due[0]), refused=int(refused[0]), read=read)
+    counts = {"active": active, "due": due, "just_read": just_read, "refused": refused}
+    return Standing(**{name: int(row[0]) for name, row in counts.items()}, read=read)
 
 
 def incidents(limit: int) -> Script[tuple[Incident, ...]]:

@@ -28,13 +28,13 @@ def grown(first: timedelta, factor: int, times: int, longest: timedelta) -> time
 
 def may_log_in(connection: Connection) -> bool:
     """Whether its stored credentials may be sent once more; else only its token is tried."""
-    return connection.credentials_refused < _CREDENTIALS_ARE_SENT
+    return connection.logins_refused < _CREDENTIALS_ARE_SENT
 
 
 def noted(known: Connection, error: BrokerAuthError, *, sent: bool, now: datetime) -> Connection:
     """What is remembered of a refusal, whoever is to blame for it; `sent` is whether the credentials were refused."""
-    refused = _CREDENTIALS_ARE_SENT if error.certain else known.credentials_refused + sent
-    known = attrs.evolve(known, credentials_refused=refused)
+    refused = _CREDENTIALS_ARE_SENT if error.certain else known.logins_refused + sent
+    known = attrs.evolve(known, logins_refused=refused)
     if known.state is ConnectionState.PAUSED or known.doubted_since is not None:
         return known
     return attrs.evolve(known, doubted_since=now)

@@ -63,7 +63,7 @@ class Connection:
 
     `reason` says why it is in its `state`, and `remedy` what may be done. `next_at` is when it is to be synced next,
     and `deadline` until when, before history that vanishes is lost. `refusals` counts the doubtful refusals in a row
-    since `doubted_since`, `credentials_refused` those of the stored credentials since the login last worked, `failures`
+    since `doubted_since`, `logins_refused` those of the stored credentials since the login last worked, `failures`
     the syncs in a row since `failing_since` that got no answer, `logins` how often its user logged in again. With
     `one_login` the grant serves the broker's other environments too.
     """
@@ -84,7 +84,7 @@ class Connection:
     deadline: datetime | None = None
     refusals: int = 0
     doubted_since: datetime | None = None
-    credentials_refused: int = 0
+    logins_refused: int = 0
     failures: int = 0
     failing_since: datetime | None = None
     one_login: bool = False

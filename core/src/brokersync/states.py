@@ -71,5 +71,5 @@ def moved(
     if cause is Cause.DOUBTED:
         facts["refusals"] = connection.refusals + 1
     elif cause is Cause.WORKED:
-        facts |= {"refusals": 0, "doubted_since": None, "credentials_refused": 0, "failures": 0, "failing_since": None}
+        facts |= {"refusals": 0, "doubted_since": None, "logins_refused": 0, "failures": 0, "failing_since": None}
     return attrs.evolve(connection, state=state, reason=reason, remedy=remedy, **facts)

@@ -77,7 +77,7 @@ def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Con
     for one in (_connection(row[0]) for row in rows):
         if one.grant_environment != grant.environment:
             continue
-        one = attrs.evolve(one, logins=one.logins + 1, refusals=0, doubted_since=None, credentials_refused=0)
+        one = attrs.evolve(one, logins=one.logins + 1, refusals=0, doubted_since=None, logins_refused=0)
         if one.state in _ASKING:
             one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)
             recovered.append(one)

@@ -159,6 +159,51 @@ async def test_one_login_is_two_connections_and_one_grant_that_each_renews_for_b
         assert {event.connection_id for event in desk.heard(ConnectionRecovered)} == {live, demo}
 
 
+@pytest.mark.parametrize("how", ["connect", "connect another", "reauthenticate"])
+async def test_whichever_way_its_user_logs_in_again_all_connections_of_the_login_work_again(
+    stores: Any, how: str
+) -> None:
+    manifest = ONE_LOGIN.replace('"demo"]', '"demo", "third"]')
+    desk = open_desk(stores.place, manifest=manifest)
+    async with desk.bs:
+        asking = [
+            (await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"}, environment=side)).connection_id
+            for side in ("live", "demo")
+        ]
+        desk.broker.failing = changed_password
+        await desk.bs.run_due()
+        assert {(await desk.bs.connection(name)).state for name in asking} == {USER}
+        desk.broker.failing = lambda user: None
+        if how == "reauthenticate":
+            await desk.bs.reauthenticate(asking[0], {"user": "ann"})
+        else:
+            side = "live" if how == "connect" else "third"
+            await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"}, environment=side)
+        for name in asking:
+            known = await desk.bs.connection(name)
+            assert (known.state, known.reason, known.next_at) == (ACTIVE, None, None)
+        assert sorted(event.connection_id for event in desk.heard(ConnectionRecovered)) == sorted(asking)
+        ends = await desk.bs.run_due()
+        assert {type(ends[name]) for name in asking} == {Done}
+
+
+async def test_connecting_again_changes_only_what_is_given(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        first = await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"}, label="My IRA", since=NOW)
+        await desk.bs.run_due()
+        await desk.bs.pause(first.connection_id)
+        again = await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"})
+        assert again == await desk.bs.connection(first.connection_id)
+        assert (again.label, again.since, again.state) == ("My IRA", NOW, ConnectionState.PAUSED)
+        assert again.reason
+        assert await desk.bs.run_due() == {}
+        named = await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"}, label="Another")
+        assert (named.label, named.connection_id) == ("Another", first.connection_id)
+        await desk.bs.resume(first.connection_id)
+        assert desk.heard(ConnectionRecovered) != []
+
+
 @pytest.mark.parametrize("found", ["by the clock", "by a refusal"])
 async def test_a_token_endpoint_that_is_away_defers_the_sync_and_leaves_the_grant(stores: Any, found: str) -> None:
     ends = NOW + timedelta(hours=1)

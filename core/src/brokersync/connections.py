@@ -57,7 +57,8 @@ class Connections(Journal):
     ) -> Connection:
         """Test a login at the broker and keep it, sealed; the same login again keeps its connection and history.
 
-        `fields` are the user's fields of the manifest. History is read from `since` on, else from the beginning.
+        `fields` are the user's fields of the manifest. History is read from `since` on, else from the beginning. Of a
+        login that is known, what is not given stays as it is, and so does a pause.
         Raises `BrokerConfigError` for fields that do not fit and `BrokerAuthError` when the broker refuses them; then
         nothing is kept.
         """
@@ -72,16 +73,17 @@ class Connections(Journal):
             owner=owner,
             provider=provider,
             environment=environment,
-            label=label or f"{loaded.manifest.display_name} ({environment})",
+            label=label or _label(loaded.manifest, environment),
             identity=auth.identity,
             created_at=shared.clock.now(),
             since=since,
             one_login=loaded.manifest.one_login,
         )
-        before = await self._same_login(connection)
+        before = await self._of_the_login(connection)
+        connection = _as_known(connection, _label(loaded.manifest, environment), before)
         connection = await shared.vault.add(connection, auth, plain, made_at=shared.clock.now())
         await shared.store.put_accounts(connection, accounts)
-        self._tell(before, connection)
+        self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)
 
     async def _with_deadline(self, connection: Connection, manifest: Manifest, auth: AuthResult) -> Connection:
@@ -91,18 +93,16 @@ class Connections(Journal):
         await store.change_connection(connection.connection_id, deadline=deadline)
         return attrs.evolve(connection, deadline=deadline)
 
-    async def _same_login(self, connection: Connection) -> Connection | None:
-        """The connection that this login has already."""
-        login = (connection.provider, connection.environment, connection.identity)
-        for one in await self._store.connections(connection.owner):
-            if (one.provider, one.environment, one.identity) == login:
-                return one
-        return None
+    async def _of_the_login(self, connection: Connection) -> Mapping[str, Connection]:
+        """The connections that this login has, by environment."""
+        of_owner = await self._store.connections(connection.owner)
+        login = (connection.provider, connection.identity)
+        return {one.environment: one for one in of_owner if (one.provider, one.identity) == login}
 
-    def _tell(self, before: Connection | None, after: Connection) -> None:
-        event = None if before is None else transition(before, after)
-        if event is not None:
-            self._shared.events(event)
+    def _tell(self, before: Mapping[str, Connection], after: Mapping[str, Connection]) -> None:
+        for environment in before.keys() & after.keys():
+            if (event := transition(before[environment], after[environment])) is not None:
+                self._shared.events(event)
 
     @until_closed
     @checked
@@ -174,7 +174,7 @@ class Connections(Journal):
         foreign = foreign_login(provider, tokens)
         unnamed = attrs.evolve(
             unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now()),
-            label=label or f"{loaded.manifest.display_name} ({environment})",
+            label=label or _label(loaded.manifest, environment),
             since=since,
         )
         async with in_turn(shared, turn_of(unnamed), shared.settings.grants.longest_renewal + shared.settings.lease):
@@ -197,13 +197,14 @@ class Connections(Journal):
                 stored, _ = await shared.vault.load(living[0])
                 if not await taking.gives_way_to(stored, kept, auth):
                     return await self._joined(living[0], connection, loaded, login)
-            before = await self._same_login(connection)
+            before = await self._of_the_login(connection)
+            connection = _as_known(connection, _label(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
             connection = await shared.vault.add(
                 connection, auth, fields or kept, made_at=made_at, taken_over=foreign.identity
             )
             await self._list_accounts(connection, loaded, login, auth)
-        self._tell(before, connection)
+        self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)
 
     async def _joined(
@@ -264,6 +265,18 @@ def _asks_user(connections: Sequence[Connection]) -> bool:
 
 def _named(unnamed: Connection, identity: str) -> Connection:
     return attrs.evolve(unnamed, connection_id=f"{unnamed.provider}-{secrets.token_hex(5)}", identity=identity)
+
+
+def _label(manifest: Manifest, environment: str) -> str:
+    """What a connection is called whose user gives it no name."""
+    return f"{manifest.display_name} ({environment})"
+
+
+def _as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
+    """With the label that it has, where none is given now."""
+    if connection.label != unnamed or connection.environment not in known:
+        return connection
+    return attrs.evolve(connection, label=known[connection.environment].label)
 
 
 def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:

@@ -31,20 +31,17 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
     row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN} {{for_update}}", *login)
     known = _connection(row[0])
     yield from _drop_own_grant(known, connection)
-    if known.connection_id != connection.connection_id:
-        connection = attrs.evolve(
-            connection,
-            connection_id=known.connection_id,
-            created_at=known.created_at,
-            last_synced_at=known.last_synced_at,
-            since=connection.since or known.since,
-            logins=known.logins + 1,
-        )
-        yield from _store(connection)
+    since = connection.since or known.since
+    # what is connected again is due at once
+    again = attrs.evolve(known, label=connection.label, since=since, one_login=connection.one_login, next_at=None)
+    is_new = known.connection_id == connection.connection_id
+    if not is_new:
+        yield from _store(again)
     yield from put_grant(grant)
     if instead_of is not None:
         yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN}", *login[:2], grant.environment, instead_of)
-    return connection
+    served = yield from _logged_in(grant, but_not=known.connection_id if is_new else None)
+    return next((after for _, after in served if after.connection_id == known.connection_id), known)
 
 
 def join_connection(connection: Connection) -> Script[Connection | None]:
@@ -69,20 +66,26 @@ def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Con
     yield from _drop_own_grant(known, connection)
     yield from _store(attrs.evolve(known, one_login=connection.one_login))
     yield from put_grant(grant)
+    served = yield from _logged_in(grant)
+    return tuple(after for before, after in served if before.state is not after.state)
+
+
+def _logged_in(grant: SealedGrant, *, but_not: str | None = None) -> Script[list[tuple[Connection, Connection]]]:
+    """The connections that a login serves which its user has just made, before and after: none asks any more."""
     rows = yield Fetch(
         "SELECT data FROM connections WHERE owner = ? AND provider = ? AND identity = ? ORDER BY connection_id",
-        (known.owner, known.provider, known.identity),
+        (grant.owner, grant.provider, grant.identity),
     )
-    recovered = []
-    for one in (_connection(row[0]) for row in rows):
-        if one.grant_environment != grant.environment:
+    served = []
+    for before in (_connection(row[0]) for row in rows):
+        if before.grant_environment != grant.environment or before.connection_id == but_not:
             continue
-        one = attrs.evolve(one, logins=one.logins + 1, refusals=0, doubted_since=None, logins_refused=0)
+        one = attrs.evolve(before, logins=before.logins + 1, refusals=0, doubted_since=None, logins_refused=0)
         if one.state in _ASKING:
             one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)
-            recovered.append(one)
         yield from _store(one)
-    return tuple(recovered)
+        served.append((before, one))
+    return served
 
 
 def _drop_own_grant(known: Connection, now: Connection) -> Script[None]:

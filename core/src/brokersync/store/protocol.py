@@ -131,6 +131,8 @@ class Store(Protocol):
     ) -> Connection:
         """Keep a connection and its grant; the same login again keeps the connection and replaces the grant.
 
+        Label and start are those that are given now. No connection of the login needs its user any more, and one that
+        is paused stays so.
         The grant of the identity `instead_of` goes in the same transaction: it was this one, under a made-up name.
         Raises `KeyReplacedError`.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -87,16 +88,16 @@ class Caller:
     ) -> None:
         named = {LimitScope(scope): key for scope, key in scopes.items()}
         await self.limiter.acquire(
-            "toy", self.limits, operation, APP | named, weight, longest=longest, on_wait=self._on_wait
+            "toy", self.limits, operation, APP | named, weight, waiter="", longest=longest, on_wait=self._on_wait
         )
         self.went.append((name, round(self.clock.time - self.start, 6)))
 
     def spawn(self, name: str, **how: object) -> asyncio.Task[None]:
         return asyncio.create_task(self.call(name, **how))
 
-    def freeze(self, seconds: float, scope: LimitScope = LimitScope.APP, key: str = "") -> None:
+    async def freeze(self, seconds: float, scope: LimitScope = LimitScope.APP, key: str = "") -> None:
         until = self.clock.now() + timedelta(seconds=seconds)
-        self.limiter.freeze("toy", scope, key, until, "it said so")
+        await self.limiter.freeze("toy", scope, key, until, "it said so")
 
     @property
     def lane(self) -> Lane:
@@ -166,7 +167,7 @@ async def test_each_credential_has_a_count_of_its_own_and_calls_without_one_shar
 async def test_brokers_do_not_share_their_counts() -> None:
     toy = Caller(window(1, 10))
     await toy.call("a")
-    await toy.limiter.acquire("other", toy.limits, "list", APP, longest=timedelta(0), on_wait=toy._on_wait)
+    await toy.limiter.acquire("other", toy.limits, "list", APP, waiter="", longest=timedelta(0), on_wait=toy._on_wait)
     assert toy.clock.time == toy.start
 
 
@@ -279,7 +280,7 @@ async def test_a_listener_that_fails_takes_no_place() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await toy.limiter.acquire("toy", toy.limits, "list", APP, longest=LONG, on_wait=broken)
+        await toy.limiter.acquire("toy", toy.limits, "list", APP, waiter="", longest=LONG, on_wait=broken)
     await toy.call("b")
     assert toy.went == [("a", 0), ("b", 10)]
 
@@ -287,7 +288,7 @@ async def test_a_listener_that_fails_takes_no_place() -> None:
 async def test_a_freeze_stops_calls_of_its_scope_and_key_only() -> None:
     toy = Caller()
     await toy.call("x", credential="x")
-    toy.freeze(30, LimitScope.CREDENTIAL, "x")
+    await toy.freeze(30, LimitScope.CREDENTIAL, "x")
     await asyncio.gather(toy.call("x", credential="x"), toy.call("y", credential="y"), toy.call("-"))
     assert toy.went == [("x", 0), ("y", 0), ("-", 0), ("x", 30)]
     assert toy.waits == [(LimitScope.CREDENTIAL, 30)]
@@ -295,16 +296,16 @@ async def test_a_freeze_stops_calls_of_its_scope_and_key_only() -> None:
 
 async def test_a_freeze_is_never_shortened() -> None:
     toy = Caller()
-    toy.freeze(30)
-    toy.freeze(10)
-    toy.freeze(-5)
+    await toy.freeze(30)
+    await toy.freeze(10)
+    await toy.freeze(-5)
     await toy.call("a")
     assert toy.went == [("a", 30)]
 
 
 async def test_a_long_freeze_refuses_and_says_why() -> None:
     toy = Caller()
-    toy.freeze(30)
+    await toy.freeze(30)
     with pytest.raises(BrokerRateLimitError, match="it said so") as refused:
         await toy.call(longest=timedelta(seconds=5))
     assert refused.value.retry_after == timedelta(seconds=30)
@@ -344,19 +345,20 @@ async def test_what_nobody_uses_any_more_is_forgotten() -> None:
     toy = Caller(window(1, 10, LimitScope.CREDENTIAL), bucket(5, 10, LimitScope.CREDENTIAL))
     for number in range(1000):
         await toy.call(credential=f"user {number}")
-        toy.freeze(5, LimitScope.CREDENTIAL, f"user {number}")
+        await toy.freeze(5, LimitScope.CREDENTIAL, f"user {number}")
         await toy.clock.sleep(1)
     assert len(toy.lane._meters) + len(toy.lane._freezes) <= 150
     assert not toy.lane._waiting
     assert not toy.lane._order
 
 
-async def settle_without_time(*actions: Callable[[], object]) -> None:
+async def settle_without_time(*actions: Callable[[], Awaitable[object] | object]) -> None:
     """Let every task come to its wait, act, and let the consequences settle before time goes on."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for action in actions:
-        action()
+        if inspect.isawaitable(done := action()):
+            await done
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 

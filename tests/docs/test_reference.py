@@ -12,7 +12,15 @@ from brokersync import errors, events, hookspecs
 from brokersync.cli.app import build
 from brokersync.cli.existing_rows import OPTIONAL, REQUIRED
 from brokersync.cli.exits import Exit
-from brokersync.config import BrokerSettings, GrantSettings, HttpSettings, KeepSettings, RetrySettings, Settings
+from brokersync.config import (
+    BrokerSettings,
+    FleetSettings,
+    GrantSettings,
+    HttpSettings,
+    KeepSettings,
+    RetrySettings,
+    Settings,
+)
 from brokersync.matching import Doubt, ExistingTrade, Match, MatchRule, Verdict
 from brokersync.types import BrokerTrade, Instrument
 
@@ -48,12 +56,13 @@ _NESTED = {
     "retry": RetrySettings,
     "grants": GrantSettings,
     "keep": KeepSettings,
+    "fleet": FleetSettings,
     "brokers.KEY": BrokerSettings,
 }
 
 
 def test_every_setting_is_in_the_reference() -> None:
-    plain = {field.name for field in attrs.fields(Settings)} - {"http", "retry", "grants", "keep", "brokers"}
+    plain = {field.name for field in attrs.fields(Settings)} - {"http", "retry", "grants", "keep", "fleet", "brokers"}
     nested = {f"{prefix}.{field.name}" for prefix, kind in _NESTED.items() for field in attrs.fields(kind)}
     names = {name for name in _first_cells("Settings") if not name.startswith("BROKERSYNC_")}
     assert names == plain | nested

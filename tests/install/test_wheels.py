@@ -50,6 +50,7 @@ def names(wheel: Path) -> set[str]:
 
 def test_a_wheel_holds_what_its_code_needs_and_no_tests(wheels: Mapping[str, Path]) -> None:
     core = names(wheels["brokersync"])
+    assert "brokersync/ratelimit/take.lua" in core
     assert {"brokersync/catalogue.toml", "brokersync/py.typed", "brokersync/plugin.py"} <= core
     for distribution in PLUGINS.values():
         package = distribution.replace("-", "_")

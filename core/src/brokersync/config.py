@@ -78,6 +78,25 @@ class KeepSettings:
     feed: timedelta = attrs.field(default=timedelta(days=400), validator=_above_zero)
 
 
+def _percent(_: object, field: attrs.Attribute[Any], value: int) -> None:
+    if not 1 <= value <= 100:
+        raise ValueError(f"{field.name} is in percent, from 1 to 100")
+
+
+@attrs.frozen(kw_only=True)
+class FleetSettings:
+    """What processes on one or more machines share. `redis` is the URL of a Redis or Valkey that holds the limits.
+
+    While it is away each process takes `share` percent of each limit, `alone` at most, and then makes no call.
+    `egress` names the address that the broker sees this process come from, where there are several.
+    """
+
+    redis: str | None = attrs.field(default=None, repr=False)  # a URL may hold a password
+    share: int = attrs.field(default=10, validator=_percent)
+    alone: timedelta = timedelta(minutes=10)
+    egress: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class BrokerSettings:
     """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
@@ -112,6 +131,7 @@ class Settings:
     retry: RetrySettings = RetrySettings()
     grants: GrantSettings = GrantSettings()
     keep: KeepSettings = KeepSettings()
+    fleet: FleetSettings = FleetSettings()
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

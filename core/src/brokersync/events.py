@@ -200,6 +200,22 @@ class IncidentClosed(Event):
     kept_waiting: int
 
 
+@attrs.frozen(kw_only=True)
+class SharedLimitsLost(Event):
+    """The Redis that holds the shared limits is away: this process takes `share` percent of each, until `closes_at`."""
+
+    reason: str
+    share: int
+    closes_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class SharedLimitsBack(Event):
+    """The Redis that holds the shared limits is back; what this process did meanwhile is counted there."""
+
+    duration: timedelta
+
+
 EventSink: TypeAlias = Callable[[Event], None]
 
 

@@ -103,6 +103,7 @@ def open_provider(
         tokens=tokens,
         session=session,
         connection_id=connection_id,
+        egress=settings.fleet.egress,
     )
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache

@@ -53,11 +53,13 @@ class BrokerHttp:
         long_wait: timedelta = timedelta(seconds=5),
         tokens: TokenSource | None = None,
         connection_id: str = "",
+        egress: str = "",
         session: aiohttp.ClientSession | None = None,
         random: Callable[[], float] = draw,
     ) -> None:
         self._manifest, self._hosts, self._clock = manifest, hosts, clock
         self._settings, self._tokens, self._connection_id = settings, tokens, connection_id
+        self._egress = egress
         self._wire = Wire(manifest, settings, session)
         self._manners = Manners(
             provider=manifest.key,
@@ -164,7 +166,7 @@ class BrokerHttp:
             raise
 
     def _scopes(self, operation: str, account: str | None, credential: str) -> Mapping[LimitScope, str]:
-        scopes = {LimitScope.APP: "", LimitScope.EGRESS: "", LimitScope.ENDPOINT: operation}
+        scopes = {LimitScope.APP: "", LimitScope.EGRESS: self._egress, LimitScope.ENDPOINT: operation}
         if credential:
             digest = hashlib.sha256(f"{self._manifest.key}\0{credential}".encode())
             scopes[LimitScope.CREDENTIAL] = digest.hexdigest()[:16]

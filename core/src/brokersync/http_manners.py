@@ -85,7 +85,7 @@ class Manners:
             except Failed as failure:
                 failed = failure
             previous = failed.error
-            self._freeze(work, failed, patience)
+            await self._freeze(work, failed, patience)
             if isinstance(previous, BrokerTokenExpiredError):
                 if renewed:
                     raise _refused_again(previous)
@@ -102,6 +102,7 @@ class Manners:
             work.operation,
             work.scopes,
             work.weight,
+            waiter=self._connection_id,
             longest=self._long_wait,
             on_wait=partial(self._on_wait, work.operation),
         )
@@ -131,7 +132,7 @@ class Manners:
             error=None if error is None else type(error).__name__,
         )
 
-    def _freeze(self, work: Work[object], failed: Failed, patience: Patience) -> None:
+    async def _freeze(self, work: Work[object], failed: Failed, patience: Patience) -> None:
         """Silence the scope that the broker refuses, for everybody; without a time from it, for longer each time."""
         error = failed.error
         asked = failed.asked
@@ -148,7 +149,7 @@ class Manners:
             error.retry_after, error.freeze = asked, scope
         until = self._clock.now() + asked
         reason = f"{type(error).__name__} of {work.operation}"
-        self._limiter.freeze(self._provider, scope, work.scopes.get(scope, ""), until, reason)
+        await self._limiter.freeze(self._provider, scope, work.scopes.get(scope, ""), until, reason)
         self._emit(ScopeFrozen, scope=scope.value, until=until, reason=reason)
 
     async def _pause(self, work: Work[object], failed: Failed, patience: Patience, attempt: int) -> None:

@@ -25,6 +25,7 @@ from brokersync.events import (
     RequestSent,
     RetryScheduled,
     ScopeFrozen,
+    SharedLimitsLost,
     SyncDeferred,
     SyncFailed,
     WindowStarted,
@@ -51,6 +52,7 @@ _LEVELS: dict[type[Event], str] = {
     LoginEnding: "WARNING",
     ConnectionNeedsOperator: "WARNING",
     IncidentOpened: "WARNING",
+    SharedLimitsLost: "WARNING",
     SyncFailed: "ERROR",
 }
 _FORMAT = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {level: <7} {message}"

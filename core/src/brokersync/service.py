@@ -19,7 +19,7 @@ from brokersync.explaining import Explainer, Explanation, Outlook, Question, fil
 from brokersync.following import Following
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
-from brokersync.ratelimit import LocalLimiter
+from brokersync.ratelimit import open_limiter
 from brokersync.records import SyncReport
 from brokersync.registry import ProviderRegistry
 from brokersync.renewal import STORING_TAKES_AT_MOST
@@ -65,16 +65,17 @@ class BrokerSync(Scheduling, Following, Custody):
         clock, news = clock or SystemClock(), News()
         if session is not None:
             _check(session)
+        settings, events = settings or Settings(), all_of(news, events, _log_of(logger))
         super().__init__(
             Shared(
                 store=store,
                 registry=registry,
-                settings=settings or Settings(),
+                settings=settings,
                 clock=clock,
-                limiter=LocalLimiter(clock),
+                limiter=open_limiter(settings.fleet, clock, events),
                 keys=keys,
                 vault=GrantVault(store, Sealer(keys)),
-                events=all_of(news, events, _log_of(logger)),
+                events=events,
                 session=session,
                 news=news,
             )
@@ -137,6 +138,7 @@ class BrokerSync(Scheduling, Following, Custody):
         # first, so that who waits for one that is ended begins nothing more
         await self._shared.news.end()
         await self._shared.underway.end(self.settings.grants.longest_renewal + STORING_TAKES_AT_MOST)
+        await self._shared.limiter.aclose()
         self._shared.vault.close()
         await self._store.close()
 

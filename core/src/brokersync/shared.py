@@ -19,7 +19,7 @@ from brokersync.factory import open_provider
 from brokersync.incidents import Probes
 from brokersync.login import OpenLogin
 from brokersync.provider import Clock
-from brokersync.ratelimit import LocalLimiter
+from brokersync.ratelimit import Limiter
 from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider
@@ -97,7 +97,7 @@ class Shared:
     registry: ProviderRegistry
     settings: Settings
     clock: Clock
-    limiter: LocalLimiter
+    limiter: Limiter
     keys: KeyProvider
     vault: GrantVault
     events: EventSink

@@ -12,9 +12,10 @@ from typing import final
 
 import attrs
 
-from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
+from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
+from brokersync.ratelimit.applying import applying, too_long
 from brokersync.ratelimit.bucket import LeakyBucket
 from brokersync.ratelimit.meter import Meter
 from brokersync.ratelimit.window import RollingWindow
@@ -144,18 +145,8 @@ class Lane:
     def _meters_of(
         self, limits: Sequence[RateLimit], operation: str, scopes: Mapping[LimitScope, str], weight: int
     ) -> dict[Meter, LimitScope]:
-        meters = {}
-        for limit in limits:
-            if limit.applies_to(operation):
-                if weight > limit.amount:
-                    raise BrokerConfigError(
-                        f"A call of {operation} weighs {weight}, more than the limit of {limit.amount} allows.",
-                        remedy="Raise the limit in the configuration, or report it to the plugin's authors.",
-                        provider=self._provider,
-                        operation=operation,
-                    )
-                meters[self._meter(limit, scopes.get(limit.scope, ""))] = limit.scope
-        return meters
+        applied = applying(self._provider, limits, operation, weight)
+        return {self._meter(limit, scopes.get(limit.scope, "")): limit.scope for limit in applied}
 
     def _meter(self, limit: RateLimit, key: str) -> Meter:
         meter = self._meters.get((limit, key))
@@ -265,15 +256,8 @@ class Lane:
         self._let_go()
 
     def _refusal(self, call: Call, now: float) -> BrokerRateLimitError:
-        wait = timedelta(seconds=call.at - now)
         reasons = [reason for _, until, reason in self._frozen(call.scopes) if until > now]
-        why = f" ({'; '.join(reasons)})" if reasons else ""
-        return BrokerRateLimitError(
-            f"The limits of {self._provider} let {call.operation} go in {wait.total_seconds():.1f} seconds{why}.",
-            retry_after=wait,
-            provider=self._provider,
-            operation=call.operation,
-        )
+        return too_long(self._provider, call.operation, timedelta(seconds=call.at - now), reasons)
 
     def _sweep(self, now: float) -> None:
         if len(self._meters) + len(self._freezes) < self._sweep_at:

@@ -32,6 +32,7 @@ class LocalLimiter:
         scopes: Mapping[LimitScope, str],
         weight: int = 1,
         *,
+        waiter: str,
         longest: timedelta,
         on_wait: Callable[[LimitScope, timedelta], None],
     ) -> None:
@@ -50,10 +51,13 @@ class LocalLimiter:
         finally:
             lane.leave(call)
 
-    def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""
         seconds = (until - self._clock.now()).total_seconds()
         self._lane(provider).freeze(scope, key, seconds, reason)
+
+    async def aclose(self) -> None:
+        """See `Limiter`."""
 
     def _lane(self, provider: str) -> Lane:
         lane = self._lanes.get(provider)

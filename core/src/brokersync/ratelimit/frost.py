@@ -1,0 +1,72 @@
+"""The freezes that a process has heard of, so that whoever wakes asks nobody before it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, final
+
+from redis.exceptions import RedisError
+
+from brokersync.provider import Clock
+
+CHANNEL = "brokersync:freezes"
+
+_AGAIN = 1.0
+_AT_ONCE = 0.1
+_SKEW = 0.05  # a freeze that the place was given behind ends with it
+_MICROS = 1_000_000
+
+
+@final
+class Frost:
+    """Hears what all processes freeze, from the first `listen` on until `aclose`."""
+
+    def __init__(self, redis: Any, clock: Clock) -> None:
+        self._redis, self._clock = redis, clock
+        self._thaws: dict[str, float] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    def listen(self) -> None:
+        """Begin to listen, once; what is frozen before it has begun is heard by the script that is asked."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._hear(), name="freezes of the shared limits")
+
+    def add(self, key: str, micros: int) -> None:
+        """A freeze is never shortened."""
+        now = self._clock.monotonic()
+        self._thaws = {one: thaws for one, thaws in self._thaws.items() if thaws > now}
+        self._thaws[key] = max(self._thaws.get(key, 0.0), now + micros / _MICROS)
+
+    def holds(self, keys: Iterable[str], at: float) -> bool:
+        """Whether one of these is frozen beyond that instant of the monotonic clock, as far as is known here."""
+        return any(self._thaws.get(key, at) > at + _SKEW for key in keys)
+
+    def thaws_in(self, keys: Iterable[str]) -> timedelta:
+        """For how long the one of these is frozen that is frozen longest, as far as is known here."""
+        now = self._clock.monotonic()
+        return timedelta(seconds=max(0.0, *(self._thaws.get(key, now) - now for key in keys)))
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        # redis swallows a cancellation while it connects anew, so that one may not be enough
+        while self._listening is not None and not self._listening.done():
+            self._listening.cancel()
+            await asyncio.wait([self._listening], timeout=_AT_ONCE)
+
+    async def _hear(self) -> None:
+        while True:
+            with suppress(RedisError, OSError):
+                async with self._redis.pubsub() as heard:
+                    await heard.subscribe(CHANNEL)
+                    async for message in heard.listen():
+                        if message["type"] == "message":
+                            micros, _, key = _text(message["data"]).partition(" ")
+                            self.add(key, int(micros))
+            await self._clock.sleep(_AGAIN)
+
+
+def _text(data: str | bytes) -> str:
+    return data if isinstance(data, str) else data.decode()

@@ -1,0 +1,57 @@
+"""The limiter that the settings ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokersync.config import FleetSettings
+from brokersync.errors import BrokerConfigError
+from brokersync.events import EventSink
+from brokersync.provider import Clock
+from brokersync.ratelimit.local import LocalLimiter
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from brokersync.ratelimit import Limiter
+
+# a limiter that waits for its server for longer than this is worse than one without
+_ANSWERS_WITHIN = 1.0
+
+
+def open_limiter(settings: FleetSettings, clock: Clock, events: EventSink) -> Limiter:
+    """The limiter of this process, or that of the fleet where a Redis is named.
+
+    Raises `BrokerConfigError`, which never shows it, for a URL that is not understood.
+    """
+    local = LocalLimiter(clock)
+    if settings.redis is None:
+        return local
+    # redis costs a third of a second to import, and only a fleet has to pay for it
+    from brokersync.ratelimit.fleet import FleetLimiter
+    from brokersync.ratelimit.redis_limiter import RedisLimiter
+
+    redis = open_redis(settings.redis)
+    return FleetLimiter(RedisLimiter(redis, clock, share=settings.share), local, clock, settings, events)
+
+
+def open_redis(url: str) -> Redis:
+    """A client that gives its server up soon."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as NotConnectedError
+
+    try:
+        return Redis.from_url(
+            url,
+            socket_timeout=_ANSWERS_WITHIN,
+            socket_connect_timeout=_ANSWERS_WITHIN,
+            # once more, since a connection that was idle may have been closed meanwhile
+            retry=Retry(NoBackoff(), 1, supported_errors=(NotConnectedError,)),
+        )
+    except ValueError:
+        raise BrokerConfigError(
+            "The URL of Redis (fleet.redis) is not understood.",
+            remedy="Write it like redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path/to/socket.",
+        ) from None

@@ -1,0 +1,35 @@
+-- Count a call that went already while nobody could be asked.
+--
+-- KEYS  the log and the state of each meter
+-- ARGV  now ('' asks the server), the call's name, weight, how long ago in microseconds; then kind, amount and period of
+--       each meter
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local call, weight, ago = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+for index = 1, #KEYS / 2 do
+  local log, state = KEYS[2 * index - 1], KEYS[2 * index]
+  local kind, amount, period = ARGV[3 * index + 2], tonumber(ARGV[3 * index + 3]), tonumber(ARGV[3 * index + 4])
+  local millis = string.format('%.0f', math.ceil(2 * period / 1000) + 1)
+  if kind == 'window' and ago < period then
+    for part = 1, weight do
+      redis.call('ZADD', log, string.format('%.0f', now - ago), call .. '|' .. part)
+    end
+    if redis.call('PEXPIRE', log, millis, 'GT') == 0 then
+      redis.call('PEXPIRE', log, millis, 'NX')
+    end
+  elseif kind == 'bucket' then
+    local known = redis.call('HMGET', state, 'level', 'since')
+    local level, since = tonumber(known[1]) or 0, tonumber(known[2]) or now
+    level = math.max(level - math.max(now - since, 0) * amount / period, 0) + math.max(weight - ago * amount / period, 0)
+    redis.call('HSET', state, 'level', string.format('%.17g', level), 'since', string.format('%.0f', now))
+    if redis.call('PEXPIRE', state, millis, 'GT') == 0 then
+      redis.call('PEXPIRE', state, millis, 'NX')
+    end
+  end
+end
+return 0

@@ -1,0 +1,93 @@
+"""Calls through a `RedisLimiter` whose server's clock the test sets, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from brokersync.errors import BrokerRateLimitError, LimitScope
+from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit.redis_limiter import RedisLimiter
+
+SECOND = 1_000_000
+LONG = timedelta(days=30)
+BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def window(amount: int, seconds: float, scope: LimitScope = LimitScope.APP, **more: Any) -> RateLimit:
+    return RateLimit(scope=scope, amount=amount, period=timedelta(seconds=seconds), **more)
+
+
+def bucket(amount: int, seconds: float, scope: LimitScope = LimitScope.APP) -> RateLimit:
+    return window(amount, seconds, scope, kind=LimitKind.BUCKET)
+
+
+class Board:
+    """Time stands still but for `advance`; whoever has to sleep goes at once and its place is written down."""
+
+    def __init__(self, redis: Any, *limits: RateLimit) -> None:
+        self.micros = 0
+        self.limits = limits
+        self.provider = f"toy-{secrets.token_hex(6)}"  # keys of its own, on a server that may be anybody's
+        self.begin = 1_900_000_000 * SECOND
+        self.limiter = RedisLimiter(redis, self, now=lambda: self.begin + self.micros)
+        self.limiter._frost.listen = lambda: None  # type: ignore[method-assign]  # there is nobody else to be heard
+        self.slept = 0.0
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(microseconds=self.micros)
+
+    def monotonic(self) -> float:
+        return self.micros / SECOND
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> None:
+        self.micros += round(seconds * SECOND)
+
+    async def call(
+        self,
+        waiter: str = "one",
+        *,
+        weight: int = 1,
+        longest: timedelta = LONG,
+        operation: str = "list",
+        limits: Sequence[RateLimit] | None = None,
+        **scopes: str,
+    ) -> float:
+        """When the call goes, in seconds since the start. Raises `BrokerRateLimitError`."""
+        self.slept = 0.0
+        named = {LimitScope(scope): key for scope, key in scopes.items()}
+        await self.limiter.acquire(
+            self.provider,
+            self.limits if limits is None else limits,
+            operation,
+            {LimitScope.APP: "", LimitScope.ENDPOINT: operation} | named,
+            weight,
+            waiter=waiter,
+            longest=longest,
+            on_wait=lambda scope, wait: None,
+        )
+        return self.micros / SECOND + self.slept
+
+    async def ask(self, waiter: str = "one", **how: Any) -> tuple[bool, float]:
+        """Whether the call has its place, and when it goes or may come back, in seconds since the start."""
+        try:
+            return True, await self.call(waiter, **how)
+        except BrokerRateLimitError as error:
+            wait = error.retry_after or timedelta(0)
+            return False, self.micros / SECOND + wait.total_seconds()
+
+    async def refused(self, waiter: str = "one", **how: Any) -> float:
+        """When the call may come back that does not wait, in seconds since the start."""
+        went, at = await self.ask(waiter, **{"longest": timedelta(0)} | how)
+        assert not went
+        return at
+
+    async def freeze(self, seconds: float, scope: LimitScope = LimitScope.APP, key: str = "") -> None:
+        await self.limiter.freeze(self.provider, scope, key, self.now() + timedelta(seconds=seconds), "it said so")

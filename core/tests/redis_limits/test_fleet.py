@@ -1,0 +1,158 @@
+"""What a fleet does while its Redis is away, and when it is back: on a clock that the test sets, with a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from brokersync.config import FleetSettings
+from brokersync.errors import BrokerRateLimitError
+from brokersync.events import Event, SharedLimitsBack, SharedLimitsLost
+from brokersync.ratelimit import LocalLimiter, open_limiter
+from brokersync.ratelimit.fleet import FleetLimiter
+from brokersync.ratelimit.frost import CHANNEL, Frost
+from brokersync.ratelimit.opening import open_redis
+from brokersync.ratelimit.redis_limiter import RedisLimiter
+from brokersync.testing.redis_server import NoRedisError, ScratchRedis, scratch_redis
+
+from .board import Board, bucket, window
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(params=[False, True], ids=["forgets", "remembers"])
+def server(request: pytest.FixtureRequest) -> Iterator[ScratchRedis]:
+    """A server of our own that may be killed; it comes back empty, or with all it knew."""
+    try:
+        with scratch_redis(durable=request.param) as running:
+            yield running
+    except NoRedisError as error:
+        pytest.skip(f"No Redis here: {error}")
+
+
+@pytest.fixture
+async def client(server: ScratchRedis) -> AsyncIterator[Redis]:
+    async with open_redis(server.url) as made:
+        yield made
+
+
+class Process(Board):
+    """One of several processes over one server, on one clock."""
+
+    def __init__(self, client: Redis, *limits: Any, beside: Process | None = None, share: int = 20) -> None:
+        super().__init__(client, *limits)
+        self.clock: Process = self if beside is None else beside.clock
+        if beside is not None:
+            self.provider = beside.provider
+        self.events: list[Event] = []
+        shared = RedisLimiter(client, self, share=share, now=lambda: self.begin + self.clock.micros)
+        settings = FleetSettings(share=share, alone=10 * MINUTE)
+        self.limiter: Any = FleetLimiter(shared, LocalLimiter(self), self, settings, self.events.append)
+
+    def monotonic(self) -> float:
+        return self.clock.micros / 1_000_000
+
+    async def goes_at_once(self, times: int) -> int:
+        """How many of so many calls go now."""
+        return sum([(await self.ask(str(number), longest=timedelta(0)))[0] for number in range(times)])
+
+
+async def test_without_redis_each_process_takes_its_share_and_says_so_once(server: Any, client: Any) -> None:
+    one = Process(client, window(10, 60))
+    other = Process(client, window(10, 60), beside=one)
+    assert await one.goes_at_once(3) == 3
+    server.kill()
+    assert (await one.goes_at_once(9), await other.goes_at_once(9)) == (2, 2)
+    assert [type(event) for event in one.events] == [SharedLimitsLost]
+    assert one.events[0].share == 20
+
+
+async def test_a_limit_with_less_than_a_call_in_its_share_goes_more_slowly(server: Any, client: Any) -> None:
+    process = Process(client, window(1, 10))
+    server.kill()
+    assert await process.goes_at_once(5) == 1
+    process.advance(49)
+    assert await process.goes_at_once(5) == 0
+    process.advance(1)
+    assert await process.goes_at_once(5) == 1
+
+
+async def test_without_redis_for_too_long_no_call_goes_and_the_remedy_is_told(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(1) == 1
+    process.advance(10 * 60)
+    with pytest.raises(BrokerRateLimitError, match="away for too long") as refused:
+        await process.call()
+    assert "fleet.redis" in refused.value.remedy
+
+
+async def test_what_went_without_redis_is_counted_when_it_is_back(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(5) == 2
+    server.start()
+    process.advance(1)
+    assert await process.goes_at_once(20) == 8
+    assert [type(event) for event in process.events] == [SharedLimitsLost, SharedLimitsBack]
+
+
+@pytest.mark.parametrize("make", [window, bucket])
+async def test_a_restart_of_the_server_breaks_no_limit_beyond_the_share(server: Any, client: Any, make: Any) -> None:
+    process = Process(client, make(10, 60))
+    assert await process.goes_at_once(20) == 10
+    server.kill()
+    server.start()
+    process.advance(1)
+    assert await process.goes_at_once(20) == (0 if server.durable else 2)
+    process.advance(61)
+    assert await process.goes_at_once(20) == 10
+
+
+async def test_a_freeze_holds_when_redis_goes_away_after_it(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    await process.freeze(300)
+    server.kill()
+    assert await process.goes_at_once(3) == 0
+    process.advance(301)
+    assert await process.goes_at_once(1) == 1
+
+
+async def test_a_server_that_stands_still_is_given_up_within_a_second_or_two(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    assert await process.goes_at_once(1) == 1
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):  # real time: the client's own bound is what is tested
+            assert await process.goes_at_once(5) == 2
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_a_freeze_of_one_process_reaches_the_other_before_it_asks(server: Any, client: Any) -> None:
+    one = Process(client, window(10, 60))
+    heard = Frost(client, one)
+    heard.listen()
+    async with asyncio.timeout(10):
+        # real time: the server alone knows who listens
+        while await client.pubsub_numsub(CHANNEL) != [(CHANNEL.encode(), 1)]:  # noqa: ASYNC110  no event of ours
+            await asyncio.sleep(0.01)
+        await one.freeze(300)
+        while not heard.holds([key.decode() for key in await client.keys(f"*{one.provider}*freeze*")], 0):  # noqa: ASYNC110  see above
+            await asyncio.sleep(0.01)
+    await heard.aclose()
+
+
+async def test_the_limiter_of_the_settings_asks_the_redis_that_they_name(server: Any) -> None:
+    process = Board(None, window(1, 60))
+    process.limiter = open_limiter(FleetSettings(redis=server.url), process, lambda _: None)  # type: ignore[assignment]  # any limiter does
+    assert await process.ask(longest=timedelta(0)) == (True, 0)
+    assert (await process.ask(longest=timedelta(0)))[0] is False
+    await process.limiter.aclose()

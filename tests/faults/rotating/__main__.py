@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 from brokersync import BrokerAuthError, BrokerSync
 from brokersync.errors import BrokerRetryableError
@@ -46,26 +47,25 @@ async def _once(bs: BrokerSync, connection: Connection) -> bool:
     """A sync's way to its pages, without what comes of them; whether to go on."""
     shared = bs._shared
     loaded = shared.registry.load(connection.provider)
-    async with shared.login(loaded, connection.environment) as login:
-        keeper = shared.keeper(connection, login)
-        grant, _ = await shared.vault.load(connection)
-        async with open_provider(
-            loaded,
-            environment=connection.environment,
-            settings=shared.settings,
-            clock=shared.clock,
-            limiter=shared.limiter,
-            cache=StoreCache(shared.store, connection.provider, connection.environment),
-            tokens=keeper,
-        ) as provider:
-            now = shared.clock.now()
-            request = TradeRequest(source="fills", accounts=(), window=TimeWindow(now.replace(year=2000), now))
-            for _ in range(_REQUESTS):
-                auth = await keeper.current(grant.auth)
-                async for page in provider.get_trades(auth, request):
-                    if page.cursor is None:
-                        return False
-                await asyncio.sleep(_PAUSE)  # real time: a token has to live longer than fifty tasks need to take it up
+    keeper = shared.keeper(connection, partial(shared.login, loaded, connection.environment))
+    grant, _ = await shared.vault.load(connection)
+    async with open_provider(
+        loaded,
+        environment=connection.environment,
+        settings=shared.settings,
+        clock=shared.clock,
+        limiter=shared.limiter,
+        cache=StoreCache(shared.store, connection.provider, connection.environment),
+        tokens=keeper,
+    ) as provider:
+        now = shared.clock.now()
+        request = TradeRequest(source="fills", accounts=(), window=TimeWindow(now.replace(year=2000), now))
+        for _ in range(_REQUESTS):
+            auth = await keeper.current(grant.auth)
+            async for page in provider.get_trades(auth, request):
+                if page.cursor is None:
+                    return False
+            await asyncio.sleep(_PAUSE)  # real time: a token has to live longer than fifty tasks need to take it up
     return True
 
 

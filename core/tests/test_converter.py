@@ -150,6 +150,7 @@ _SPECIAL: dict[Any, Any] = {
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,
     limits.RateLimit: lambda: _built(limits.RateLimit, period=_DURATION.filter(bool)),
+    config.FleetSettings: lambda: _built(config.FleetSettings, share=st.integers(1, 100)),
     config.Settings: lambda: _built(
         config.Settings, sync_every=_DURATION.filter(bool), perishable_margin=_DURATION.filter(bool)
     ),

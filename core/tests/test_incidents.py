@@ -203,8 +203,27 @@ def test_whatever_else_is_given_as_a_reason_is_not_kept(text: str) -> None:
 DAY = timedelta(days=1)
 
 
-def refused(health: BrokerHealth, number: int = 1, read: int = 0, now: datetime = NOW) -> BrokerHealth:
-    return after_refusal(health, Standing(refused=number, read=read), reason="HTTP 401", now=now, probes=PROBES)
+def refused(
+    health: BrokerHealth,
+    number: int = 1,
+    read: int = 0,
+    now: datetime = NOW,
+    active: int = 50,
+    *,
+    certain: bool = False,
+) -> BrokerHealth:
+    standing = Standing(active=active, refused=number, read=read)
+    return after_refusal(health, standing, certain=certain, reason="HTTP 401", now=now, probes=PROBES)
+
+
+@pytest.mark.parametrize(
+    ("active", "certain", "ends"), [(1, True, True), (2, True, False), (4, False, True), (5, False, False)]
+)
+def test_a_refusal_ends_an_outage_of_so_few_that_nobody_else_would_see_its_end(
+    active: int, *, certain: bool, ends: bool
+) -> None:
+    away = failed(CLEAN, "a", "b", "c")
+    assert (refused(away, now=NOW + HOUR, active=active, certain=certain).open is None) is ends
 
 
 @pytest.mark.parametrize(

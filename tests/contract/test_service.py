@@ -178,7 +178,7 @@ async def test_the_user_is_asked_when_the_login_is_refused_and_no_more_when_it_w
         desk.server.tokens.clear()
         desk.server.password = "changed"
         with pytest.raises(BrokerAuthError):
-            await desk.bs.run(connection.connection_id)
+            await desk.settle(connection)
         state, reason = await desk.state()
         assert state is ConnectionState.NEEDS_USER
         assert reason
@@ -209,7 +209,7 @@ async def test_the_same_login_again_keeps_its_connection_and_history(stores: Any
         desk.server.tokens.clear()
         desk.server.password = "changed"
         with pytest.raises(BrokerAuthError):
-            await desk.bs.run(first.connection_id)
+            await desk.settle(first)
         again = await desk.connect(password="changed")
         assert again.connection_id == first.connection_id
         assert await desk.state() == (ConnectionState.ACTIVE, None)

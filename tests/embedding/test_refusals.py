@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -208,3 +209,65 @@ async def test_a_broker_that_refuses_everybody_for_a_day_means_it(stores: Any) -
         await desk.bs.run((await desk.bs.connections())[0].connection_id)
         await live(desk, HOUR / 6)
         assert await asked_now(desk) == set()
+
+
+@pytest.mark.parametrize("lasts", [HOUR / 2, 12 * HOUR])
+async def test_an_outage_in_which_no_login_is_taken_leaves_nobody_unable_to_log_in(
+    stores: Any, lasts: timedelta
+) -> None:
+    desk = open_desk(stores.place)
+    users = USERS[:6]
+
+    def refused_by_status(_: Any) -> Any:
+        raise BrokerAuthError("HTTP 401", certain=False)
+
+    def expired(_: Any) -> Any:
+        raise BrokerTokenExpiredError("The token has run out.")
+
+    async with desk.bs:
+        await desk.connect(*users)
+        await desk.bs.run_due()
+        desk.clock.advance(hours=7)
+        sound, desk.broker.login = desk.broker.login, refused_by_status
+        desk.broker.renewal, desk.broker.failing = expired, dead_token
+        await live(desk, lasts)
+        desk.broker.login, desk.broker.failing = sound, well
+        await live(desk, HOUR / 2)
+        assert {one.state for one in await desk.bs.connections()} == {ConnectionState.ACTIVE}
+        assert desk.heard(ConnectionNeedsUser) == []
+        assert await desk.bs.incidents(open_only=True) == ()
+        # about one an hour for each: the canary is another one each time
+        assert max(Counter(desk.broker.logins).values()) <= 6 + lasts / HOUR
+
+
+@pytest.mark.parametrize("certain", [True, False])
+async def test_an_outage_of_a_lone_user_ends_with_the_refusal_of_its_login(stores: Any, certain: bool) -> None:
+    desk = open_desk(stores.place)
+
+    def refused(_: Any) -> Any:
+        return BrokerAuthError("Wrong password.", certain=certain)
+
+    async with desk.bs:
+        [user] = await desk.connect("ann")
+        await desk.bs.run_due()
+        desk.clock.advance(hours=7)
+        desk.broker.failing = lambda _: BrokerUnavailableError("HTTP 503")
+        await live(desk, 3 * HOUR)
+        assert len(await desk.bs.incidents(open_only=True)) == 1
+        desk.broker.failing = refused
+        await live(desk, HOUR)
+        assert await desk.bs.incidents(open_only=True) == ()
+        assert (await desk.bs.connection(user)).state is ConnectionState.NEEDS_USER
+
+
+async def test_a_connection_that_is_resumed_after_a_login_is_due_at_once(stores: Any) -> None:
+    desk = open_desk(stores.place, refusals=1)
+    async with desk.bs:
+        [user] = await desk.connect("ann")
+        desk.broker.failing = dead_token
+        await desk.bs.run_due()
+        await desk.bs.pause(user)
+        desk.broker.failing = well
+        await desk.bs.reauthenticate(user, {"user": "ann"})
+        await desk.bs.resume(user)
+        assert [one.connection_id for one in await desk.bs.due()] == [user]

@@ -18,6 +18,7 @@ _GROWTH_OF_DOUBT = 4
 _PROBE_OF_A_LOGIN = timedelta(days=1)
 # the three of an ordinary doubt and the probe of the day after: brokers lock a login after about five wrong passwords
 _CREDENTIALS_ARE_SENT = 4
+_NEVER_AGAIN = 1000
 
 
 def grown(first: timedelta, factor: int, times: int, longest: timedelta) -> timedelta:
@@ -31,20 +32,32 @@ def may_log_in(connection: Connection) -> bool:
     return connection.logins_refused < _CREDENTIALS_ARE_SENT
 
 
-def noted(known: Connection, error: BrokerAuthError, *, sent: bool, now: datetime) -> Connection:
-    """What is remembered of a refusal, whoever is to blame for it; `sent` is whether the credentials were refused."""
-    refused = _CREDENTIALS_ARE_SENT if error.certain else known.logins_refused + sent
-    known = attrs.evolve(known, logins_refused=refused)
+def noted(known: Connection, error: BrokerAuthError, *, now: datetime) -> Connection:
+    """What is remembered of a refusal, whoever is to blame for it."""
+    if error.certain:
+        known = attrs.evolve(known, logins_refused=_NEVER_AGAIN)
     if known.state is ConnectionState.PAUSED or known.doubted_since is not None:
         return known
     return attrs.evolve(known, doubted_since=now)
 
 
-def refused(known: Connection, error: BrokerAuthError, *, now: datetime, settings: Settings) -> Connection:
+def let_off(known: Connection, *, now: datetime) -> Connection:
+    """It was doubted for nothing, as the broker has proved: its credentials may be sent again, from now on.
+
+    What the broker refused in its own words it means.
+    """
+    sent = known.logins_refused if known.logins_refused >= _NEVER_AGAIN else 0
+    return attrs.evolve(known, logins_refused=sent, next_at=now)
+
+
+def refused(known: Connection, error: BrokerAuthError, *, sent: bool, now: datetime, settings: Settings) -> Connection:
     """After a refusal that is the login's own: a doubt at first, and a question to its user when it is none any more.
 
-    Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works again.
+    `sent` is whether its stored credentials were refused, which counts only here: they must not run out while everybody
+    is refused. Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works
+    again.
     """
+    known = attrs.evolve(known, logins_refused=known.logins_refused + sent)
     certain = error.certain or not may_log_in(known)
     if known.state is ConnectionState.NEEDS_USER and not error.certain:
         return moved(known, Cause.DOUBTED, next_at=now + _PROBE_OF_A_LOGIN)

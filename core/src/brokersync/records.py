@@ -332,7 +332,7 @@ class PageCommit:
     connection_id: str | None = None
     request_account: str = ""
     bookings: tuple[TradeBooking, ...] = ()
-    renewed: frozenset[str] = frozenset()
+    renewed: tuple[str, ...] = ()
     accounts: tuple[BrokerAccount, ...] = ()
     spans: tuple[tuple[AccountKey, Span], ...] = ()
     quarantined: tuple[QuarantinedRow, ...] = ()

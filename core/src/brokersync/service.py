@@ -122,7 +122,9 @@ class BrokerSync(Scheduling, Following, Custody):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        # a coroutine that is thrown away with its loop can await nothing any more
+        if kind is not GeneratorExit:
+            await self.close()
 
     async def close(self) -> None:
         """End what runs here and close the store; nothing of this is left: no task, thread, connection or session.

@@ -165,11 +165,11 @@ class Settler:
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
         now, settings = self._shared.clock.now(), self._shared.settings
         sent = self.login is not None and self.login.refused
-        await self._move_this_login(lambda known: noted(known, error, sent=sent, now=now))
+        await self._move_this_login(lambda known: noted(known, error, now=now))
         if (incident := await self._refused_for_all(error, now)) is not None:
             spread = share(self._connection.connection_id)
             return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
-        after = await self._move_this_login(lambda known: refused(known, error, now=now, settings=settings))
+        after = await self._move_this_login(lambda known: refused(known, error, sent=sent, now=now, settings=settings))
         if after is not None and not self._is_this_login(after):
             return await self._later(now, "The user has logged in again meanwhile.")
         if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:

@@ -70,6 +70,8 @@ def moved(
         reason, remedy = connection.reason, connection.remedy
     if cause is Cause.DOUBTED:
         facts["refusals"] = connection.refusals + 1
+    elif cause is Cause.RESUMED and connection.state is _PAUSED:
+        facts["next_at"] = None
     elif cause is Cause.WORKED:
         facts |= {"refusals": 0, "doubted_since": None, "logins_refused": 0, "failures": 0, "failing_since": None}
     return attrs.evolve(connection, state=state, reason=reason, remedy=remedy, **facts)

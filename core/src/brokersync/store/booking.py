@@ -107,7 +107,7 @@ def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str
     wanted: dict[int, set[str]] = {}
     for row in rows:
         wanted.setdefault(row.account, set()).add(row.booking.booking_id)
-    kept = {}
+    kept, renewed = {}, set(page.renewed)
     for account, names in wanted.items():
         found = yield Fetch(
             "SELECT booking_id, booking, set_id, version, hash, as_of, told FROM bookings"
@@ -121,7 +121,7 @@ def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str
                 version=version,
                 digest=bytes(digest),
                 as_of=as_of,
-                stamp=as_of if booking_id in page.renewed else made if as_of is None else made_at(page),
+                stamp=as_of if booking_id in renewed else made if as_of is None else made_at(page),
                 told=bytes(told or b""),
             )
     return kept

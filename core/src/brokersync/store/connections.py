@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import from_json
+from brokersync.doubts import let_off
 from brokersync.records import Connection, ConnectionState
 from brokersync.store.grants import LOGIN, THIS_LOGIN, put_grant
 from brokersync.store.keys import check_key
@@ -138,7 +139,7 @@ def due_again(provider: str, environment: str, doubted_since: datetime, now: dat
         (provider, environment, sortable(doubted_since), ConnectionState.NEEDS_USER.value),
     )
     for one in (_connection(row[0]) for row in rows):
-        yield from _store(attrs.evolve(one, next_at=now))
+        yield from _store(let_off(one, now=now))
 
 
 def due_connections(

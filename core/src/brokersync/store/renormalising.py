@@ -130,7 +130,7 @@ def renew(
         numbers,
     )
     mine = tuple(changed[number].booking for number in sorted(kept))
-    again = frozenset(booking.booking_id for booking in mine)
+    again = tuple(booking.booking_id for booking in mine)
     given = attrs.evolve(page, bookings=(*mine, *page.bookings), renewed=again)
     outcome = yield from commit_page(given, rules)
     yield from _restore(page, kept)

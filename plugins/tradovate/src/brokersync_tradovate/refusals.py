@@ -162,6 +162,7 @@ def login_refused(refusal: Refusal) -> BrokerError:
     return BrokerAuthError(
         f"Tradovate refused the login.{refusal.quoted}",
         remedy="Sign in to Tradovate's web application, which says more; then connect again.",
+        certain=False,  # a word that is not known may be said to everybody
         **refusal.facts,
     )
 

@@ -217,11 +217,9 @@ def refused(
 
 
 @pytest.mark.parametrize(
-    ("active", "certain", "ends"), [(1, True, True), (2, True, False), (4, False, True), (5, False, False)]
+    ("active", "certain", "ends"), [(1, True, True), (2, True, False), (1, False, False), (5, False, False)]
 )
-def test_a_refusal_ends_an_outage_of_so_few_that_nobody_else_would_see_its_end(
-    active: int, *, certain: bool, ends: bool
-) -> None:
+def test_a_certain_refusal_of_the_last_connection_ends_the_outage(active: int, *, certain: bool, ends: bool) -> None:
     away = failed(CLEAN, "a", "b", "c")
     assert (refused(away, now=NOW + HOUR, active=active, certain=certain).open is None) is ends
 

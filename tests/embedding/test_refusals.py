@@ -240,12 +240,11 @@ async def test_an_outage_in_which_no_login_is_taken_leaves_nobody_unable_to_log_
         assert max(Counter(desk.broker.logins).values()) <= 6 + lasts / HOUR
 
 
-@pytest.mark.parametrize("certain", [True, False])
-async def test_an_outage_of_a_lone_user_ends_with_the_refusal_of_its_login(stores: Any, certain: bool) -> None:
+async def test_an_outage_of_a_lone_user_ends_with_the_refusal_of_its_login(stores: Any) -> None:
     desk = open_desk(stores.place)
 
     def refused(_: Any) -> Any:
-        return BrokerAuthError("Wrong password.", certain=certain)
+        return BrokerAuthError("Wrong password.")
 
     async with desk.bs:
         [user] = await desk.connect("ann")

@@ -184,17 +184,15 @@ def after_refusal(
     """A login was refused, which `standing` knows of; where `refusing` afterwards, it is no fault of that login.
 
     Refusals of many logins, most of those tried, are one incident. A broker that goes on refusing for a day means it.
-    What one is refused for `certain` while the broker does not answer others says nothing of these. A refusal ends an
-    outage of one connection, and of a few.
+    What one is refused for `certain` while the broker does not answer others says nothing of these. That of the last
+    connection ends the outage.
     """
     many = standing.refused >= HANDFUL and standing.refused > standing.read
     if (known := health.open) is not None:
-        if known.refused_since is None and not many:
-            # of so few nobody could say that everybody is refused, and none would be left to see the broker back
-            if standing.active < (_LAST if certain else HANDFUL):
-                return after_answer(health, waiting=max(standing.due - 1, 0), now=now)
-            if certain:
-                return health
+        if certain and not many and known.refused_since is None:
+            # after the last one nobody would be left to see the broker back
+            last = standing.active < _LAST
+            return after_answer(health, waiting=max(standing.due - 1, 0), now=now) if last else health
         since = known.refused_since or now
         if now - since < _MEANS_IT_AFTER:
             return attrs.evolve(health, incident=attrs.evolve(known, refused_since=since))

@@ -193,5 +193,5 @@ def _ready(waiting: Sequence[Connection], incident: Incident, now: datetime) -> 
     if incident.closed_at is not None:
         return [one for one in waiting if now >= incident.closed_at + share(one.connection_id)]
     # another one each time: what is wrong with one connection must not keep the broker from being seen back
-    hopeful = [one for one in waiting if one.doubted_since is None and one.failing_since is None] or waiting
-    return [hopeful[incident.probes % len(hopeful)]]
+    in_turn = sorted(waiting, key=lambda one: not (one.doubted_since is None and one.failing_since is None))
+    return [in_turn[incident.probes % len(in_turn)]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from brokersync.doubts import noted
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, IncidentClosed, IncidentOpened
 from brokersync.plugin import AuthResult, BrokerAuthError, BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
 from brokersync.records import ConnectionState, Done
@@ -257,6 +258,31 @@ async def test_an_outage_of_a_lone_user_ends_with_the_refusal_of_its_login(store
         await live(desk, HOUR)
         assert await desk.bs.incidents(open_only=True) == ()
         assert (await desk.bs.connection(user)).state is ConnectionState.NEEDS_USER
+
+
+async def test_what_was_refused_for_sure_before_an_outage_is_asked_for_in_the_midst_of_it(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        [ann, *_] = await desk.connect("ann", "ben", "cid")
+        await desk.bs.run_due()
+        # the process ends between the refusal and the question to the user
+        await desk.bs._shared.store.move_connection(
+            ann, lambda known: noted(known, BrokerAuthError("Wrong password."), now=desk.clock.now())
+        )
+        desk.clock.advance(hours=7)
+        desk.broker.failing = lambda _: BrokerUnavailableError("HTTP 503")
+        await live(desk, HOUR)
+        assert len(await desk.bs.incidents(open_only=True)) == 1
+
+        def not_so(_: AuthResult) -> AuthResult:
+            raise BrokerTokenExpiredError("Not so.")
+
+        desk.broker.renewal = not_so
+        desk.broker.failing = lambda user: dead_token(user) if user == "ann" else BrokerUnavailableError("HTTP 503")
+        await live(desk, 2 * HOUR)
+        assert (await desk.bs.connection(ann)).state is ConnectionState.NEEDS_USER
+        [incident] = await desk.bs.incidents(open_only=True)
+        assert incident.refused_since is None
 
 
 async def test_a_connection_that_is_resumed_after_a_login_is_due_at_once(stores: Any) -> None:

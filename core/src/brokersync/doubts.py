@@ -32,6 +32,11 @@ def may_log_in(connection: Connection) -> bool:
     return connection.logins_refused < _CREDENTIALS_ARE_SENT
 
 
+def meant(known: Connection) -> bool:
+    """Whether the broker has refused its credentials in its own words, be it in an earlier run."""
+    return known.logins_refused >= _NEVER_AGAIN
+
+
 def noted(known: Connection, error: BrokerAuthError, *, now: datetime) -> Connection:
     """What is remembered of a refusal, whoever is to blame for it."""
     if error.certain:
@@ -46,7 +51,7 @@ def let_off(known: Connection, *, now: datetime) -> Connection:
 
     What the broker refused in its own words it means.
     """
-    sent = known.logins_refused if known.logins_refused >= _NEVER_AGAIN else 0
+    sent = known.logins_refused if meant(known) else 0
     return attrs.evolve(known, logins_refused=sent, next_at=now)
 
 

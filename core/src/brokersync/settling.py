@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import to_json
-from brokersync.doubts import FIRST_DOUBT, grown, noted, refused
+from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
 from brokersync.events import (
     ConnectionNeedsOperator,
@@ -165,8 +165,9 @@ class Settler:
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
         now, settings = self._shared.clock.now(), self._shared.settings
         sent = self.login is not None and self.login.refused
-        await self._move_this_login(lambda known: noted(known, error, now=now))
-        if (incident := await self._refused_for_all(error, now)) is not None:
+        doubted = await self._move_this_login(lambda known: noted(known, error, now=now))
+        certain = error.certain or (doubted is not None and meant(doubted))
+        if (incident := await self._refused_for_all(error, now, certain=certain)) is not None:
             spread = share(self._connection.connection_id)
             return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
         after = await self._move_this_login(lambda known: refused(known, error, sent=sent, now=now, settings=settings))
@@ -184,7 +185,7 @@ class Settler:
         """What a login met is not held against one that its user made after it."""
         return known.logins == self._connection.logins
 
-    async def _refused_for_all(self, error: BrokerAuthError, now: datetime) -> Incident | None:
+    async def _refused_for_all(self, error: BrokerAuthError, now: datetime, *, certain: bool) -> Incident | None:
         """The incident that a refusal is part of; `None` where it is this login's own."""
         one, probes = self._connection, self._shared.probes
         before, after = await self._shared.store.change_health(
@@ -192,7 +193,7 @@ class Settler:
             one.environment,
             now,
             lambda known, standing: after_refusal(
-                known, standing, certain=error.certain, reason=in_own_words(error), now=now, probes=probes
+                known, standing, certain=certain, reason=in_own_words(error), now=now, probes=probes
             ),
         )
         self._tell_of_incidents(before, after)

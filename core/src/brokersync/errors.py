@@ -241,6 +241,19 @@ class LeaseLostError(StoreError):
         super().__init__(f"Another worker has taken over {lease.partition('|')[2] or lease}.")
 
 
+class ErasedError(StoreError):
+    """What is kept of the owner was erased meanwhile; nothing that was begun before is committed any more."""
+
+    fault = Fault.USER
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            "What is kept of the owner was erased while this was written, so nothing more of it is.",
+            remedy="Begin again where it is wanted still.",
+            provider=provider,
+        )
+
+
 class FeedPositionError(StoreError):
     """The feed can not be followed from this position: it begins behind `kept_from`, or ends at `newest` before it."""
 

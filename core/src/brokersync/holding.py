@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from brokersync.errors import BrokerNotReadyError, StoreError
-from brokersync.records import Lease
+from brokersync.records import Era, Lease
 from brokersync.shared import Shared
 
 _BEATS_PER_LEASE = 3
@@ -66,6 +66,11 @@ async def held(shared: Shared, name: str, owner: str) -> AsyncIterator[Held | No
             await beating
         with suppress(StoreError):
             await shared.store.release_lease(made.lease)
+
+
+async def begin_in_era(shared: Shared, owner: str, provider: str, *, known: bool = False) -> Era:
+    """See `Store.begin_in_era`: for what is written without a lease, by however many at once."""
+    return await shared.store.begin_in_era(owner, provider, secrets.token_hex(8), shared.clock.now(), known=known)
 
 
 @asynccontextmanager

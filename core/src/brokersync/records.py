@@ -111,6 +111,15 @@ class Lease:
 
 
 @attrs.frozen(kw_only=True)
+class Era:
+    """The time between two erasings of an owner's history at a broker; what was begun in one is not written later."""
+
+    owner: str
+    provider: str
+    mark: str
+
+
+@attrs.frozen(kw_only=True)
 class Grant:
     """The tokens of one login identity.
 
@@ -316,9 +325,10 @@ class PageCommit:
 
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
     `finished` is the window that ended with this page, so that the same round of syncing does not read it again. With
-    a `lease` the page is committed only while that is held. `cause` is that of every change, where it is known
-    beforehand; `origin` says where the bookings were read, and `as_of` when the broker made what they were read from.
-    `renewed` are ids of bookings that were read anew from what is kept: they stand, and stay as old as they are.
+    a `lease` the page is committed only while that is held, and with an `era` only while that lasts. `cause` is that
+    of every change, where it is known beforehand; `origin` says where the bookings were read, and `as_of` when the
+    broker made what they were read from. `renewed` are ids of bookings that were read anew from what is kept: they
+    stand, and stay as old as they are.
     """
 
     owner: str
@@ -329,6 +339,7 @@ class PageCommit:
     origin: Mapping[str, Any] = MappingProxyType({})
     as_of: datetime | None = None
     lease: Lease | None = None
+    era: Era | None = None
     connection_id: str | None = None
     request_account: str = ""
     bookings: tuple[TradeBooking, ...] = ()

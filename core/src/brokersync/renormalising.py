@@ -13,9 +13,10 @@ import attrs
 
 from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
+from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
 from brokersync.provider import RawRow
-from brokersync.records import AccountKey, ChangeCause, PageCommit
+from brokersync.records import AccountKey, ChangeCause, Era, PageCommit
 from brokersync.shared import Shared
 from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
 from brokersync.store.rows import compact
@@ -112,9 +113,13 @@ class Renormaliser:
         self._shared, self._store, self._owner, self._on_difference = shared, store, owner, on_difference
         self._counts: Counter[str] = Counter()
         self._fields: Counter[str] = Counter()
+        self._era: Era | None = None
 
     async def run(self, accounts: Sequence[AccountKey], *, dry_run: bool) -> RenormaliseReport:
-        """Renew what is kept of these accounts. Raises `BrokerConfigError` when no plugin of theirs can do this."""
+        """Renew what is kept of these accounts.
+
+        Raises `BrokerConfigError` when no plugin of theirs can do this, and `ErasedError` where they are erased.
+        """
         unable = []
         for provider in sorted({key.provider for key in accounts}):
             loaded = self._shared.registry.load(provider)
@@ -122,6 +127,7 @@ class Renormaliser:
                 unable.append(provider)
                 continue
             mine = [key for key in accounts if key.provider == provider]
+            self._era = None if dry_run else await begin_in_era(self._shared, self._owner, provider, known=True)
             for source in loaded.manifest.sources:
                 for key in mine:
                     await _Work(self, loaded.manifest, loaded.spec.renormalise, source.name, key).run()
@@ -180,6 +186,7 @@ class Renormaliser:
             as_of=as_of,
             bookings=bookings,
             quarantined=quarantined,
+            era=self._era,
         )
         done = await self._store.renew(page, page_rules(manifest), renewed, understood)
         self._count(done)

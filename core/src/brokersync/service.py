@@ -17,10 +17,11 @@ from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
 from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
 from brokersync.following import Following
+from brokersync.holding import begin_in_era
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
 from brokersync.ratelimit import open_limiter
-from brokersync.records import SyncReport
+from brokersync.records import Era, SyncReport
 from brokersync.registry import ProviderRegistry
 from brokersync.renewal import STORING_TAKES_AT_MOST
 from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
@@ -169,7 +170,8 @@ class BrokerSync(Scheduling, Following, Custody):
     ) -> SyncReport:
         """Import a statement the user has downloaded, with or without a connection; again it changes nothing.
 
-        With `dry_run` nothing is kept. `on_row` is told what became, or would become, of each row.
+        With `dry_run` nothing is kept. `on_row` is told what became, or would become, of each row. Raises `ErasedError`
+        where the owner is forgotten meanwhile, or a connection to the broker ends with `erase`.
         """
         loaded = self.registry.load(provider)
         if loaded.spec.statements is None:
@@ -180,7 +182,7 @@ class BrokerSync(Scheduling, Following, Custody):
             )
         reader = loaded.spec.statements(provider)
 
-        async def into(store: Store) -> SyncReport:
+        async def into(store: Store, era: Era | None) -> SyncReport:
             report = await import_statement(
                 file,
                 owner=owner,
@@ -191,15 +193,17 @@ class BrokerSync(Scheduling, Following, Custody):
                 clock=self._shared.clock,
                 events=all_of(events, no_events if dry_run else self._shared.events),
                 on_row=on_row,
+                era=era,
             )
             log = file_log(owner, provider)
-            await store.log_sync(log, to_json(report), self._shared.clock.now(), synced=False)
+            await store.log_sync(log, to_json(report), self._shared.clock.now(), synced=False, era=era)
             return report
 
         if not dry_run:
-            return await into(self._store)
+            era = await begin_in_era(self._shared, owner, provider)
+            return await into(self._store, era)
         async with self._store.rehearsal() as rehearsal:
-            return await into(rehearsal)
+            return await into(rehearsal, None)
 
     @until_closed
     @checked

@@ -9,6 +9,7 @@ from typing import Final
 
 from brokersync.converter import from_json, instant_text
 from brokersync.records import Connection, Disconnected
+from brokersync.store.eras import end_era, shut_gate
 from brokersync.store.health import drop_foreign_words
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 
@@ -60,12 +61,17 @@ def shut_out(owner: str) -> Script[dict[str, int]]:
 
 
 def _let_nothing_begin(owner: str) -> Script[None]:
-    """No lease of the owner is taken until the transaction ends: a lease not taken yet is no row to be locked."""
+    """No lease or era of the owner begins until the transaction ends: a lease not taken yet is no row to be locked."""
     yield Fetch("SELECT 1 FROM owner_keys WHERE owner = ? {for_update}", (owner,))
+    yield from shut_gate(owner)
 
 
 def erase_history(owner: str) -> Script[dict[str, int]]:
     """Delete what is left of an owner that is shut out; how many rows went."""
+    yield from _let_nothing_begin(owner)
+    # what has begun since would be erased in part
+    for table in ("leases", "sync_log"):
+        yield from execute(f"DELETE FROM {table} WHERE owner = ?", owner)
     yield from drop_foreign_words()
     yield Fetch("SELECT account FROM accounts WHERE owner = ? ORDER BY account {for_update}", (owner,))
     return (yield from _delete(HISTORY, owner))
@@ -99,6 +105,7 @@ def disconnect(connection: Connection, *, erase: bool, at: datetime) -> Script[D
     yield from _drop_grant(from_json(json.loads(row[0]), Connection))
     if not erase:
         return Disconnected()
+    yield from end_era(owner, connection.provider)
     yield from execute("DELETE FROM sync_log WHERE connection_id = ?", name)
     yield from _drop_strays(owner, connection.provider)
     return Disconnected(accounts=len(alone), trades=(yield from _erase_accounts(owner, alone, at)))

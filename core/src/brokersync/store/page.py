@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from brokersync.records import PageCommit, PageOutcome, Span
 from brokersync.store.accounts import Names, describe, link, numbers_of
 from brokersync.store.booking import BookedPage, book
+from brokersync.store.eras import check_era
 from brokersync.store.feed import publish
 from brokersync.store.leases import check_lease
 from brokersync.store.protocol import PageRules
@@ -18,7 +19,11 @@ _REQUEST = ("connection_id", "source", "account")
 
 
 def commit_page(page: PageCommit, rules: PageRules) -> Script[PageOutcome]:
-    """Everything of one page; the driver opened the transaction and ends it. Raises `LeaseLostError`."""
+    """Everything of one page; the driver opened the transaction and ends it.
+
+    Raises `LeaseLostError` and `ErasedError`.
+    """
+    yield from check_era(page.era)
     if page.lease is not None:
         yield from check_lease(page.lease)
     numbers = yield from _account_numbers(page)

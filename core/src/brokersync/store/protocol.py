@@ -19,6 +19,7 @@ from brokersync.records import (
     Change,
     Connection,
     Disconnected,
+    Era,
     FailedWindow,
     Forgotten,
     Grant,
@@ -229,6 +230,13 @@ class Store(Protocol):
 
     async def release_lease(self, lease: Lease) -> None: ...
 
+    async def begin_in_era(self, owner: str, provider: str, mark: str, now: datetime, *, known: bool = False) -> Era:
+        """The era that the owner's history at a broker is in, which `forget` ends, and `disconnect` that erases.
+
+        `mark` must be new; it names the era where none has begun since. Of a `known` owner something is kept already:
+        raises `ErasedError` where it is not.
+        """
+
     async def disconnect(self, connection: Connection, *, erase: bool, at: datetime) -> Disconnected | None:
         """End a connection and all work on it; its accounts and trades stay. `None` when it has gone already.
 
@@ -282,7 +290,10 @@ class Store(Protocol):
     async def bookmark(self, connection_id: str, source: str, account: str) -> str | None: ...
 
     async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
-        """Bookings, trades, changes, coverage and cursor of one page, in one transaction. Raises `LeaseLostError`."""
+        """Bookings, trades, changes, coverage and cursor of one page, in one transaction.
+
+        Raises `LeaseLostError` and `ErasedError`.
+        """
 
     def rehearsal(self) -> AbstractAsyncContextManager[Store]:
         """A view on this store whose commits vanish when it ends.
@@ -315,9 +326,15 @@ class Store(Protocol):
         """The position of the newest change, of whatever owner."""
 
     async def log_sync(
-        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
+        self,
+        connection_id: str,
+        report: Mapping[str, Any],
+        at: datetime,
+        *,
+        synced: bool = True,
+        era: Era | None = None,
     ) -> None:
-        """Keep a report; with `synced` the connection was last synced `at` that moment."""
+        """Keep a report; with `synced` the connection was last synced `at` that moment. Raises `ErasedError`."""
 
     async def past_reports(
         self, names: Sequence[str], *, before: int | None = None, limit: int = 100
@@ -334,7 +351,10 @@ class Store(Protocol):
     async def renew(
         self, page: PageCommit, rules: PageRules, renewed: Sequence[Renewed], understood: Sequence[bytes]
     ) -> RenewedPage:
-        """Renewed bookings in place of those that their raw rows gave before, in one transaction with the page."""
+        """Renewed bookings in place of those that their raw rows gave before, in one transaction with the page.
+
+        Raises `ErasedError`.
+        """
 
     async def stored_bookings(self, search: BookingSearch) -> tuple[StoredBooking, ...]: ...
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from brokersync.matching import NamedTrade
-from brokersync.records import AccountKey
+from brokersync.records import AccountKey, Era
 from brokersync.store.connections import change_connection
 from brokersync.store.contents import load_trade
+from brokersync.store.eras import check_era
 from brokersync.store.protocol import TradeFilter
 from brokersync.store.rows import compact, sortable
 from brokersync.store.sql import Fetch, Put, Row, Script, execute, fetch_one
@@ -81,7 +82,10 @@ def trade(key: AccountKey, trade_id: str) -> Script[BrokerTrade | None]:
     return None if row is None else load_trade(row[0])
 
 
-def log_sync(connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool) -> Script[None]:
+def log_sync(
+    connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool, era: Era | None
+) -> Script[None]:
+    yield from check_era(era)
     row = yield from fetch_one("SELECT owner FROM connections WHERE connection_id = ? {for_update}", connection_id)
     if row is None and report.get("connection_id") == connection_id:
         return  # it has ended, and must leave nothing behind

@@ -13,6 +13,7 @@ from brokersync.converter import instant_text
 from brokersync.records import AccountKey, PageCommit, PageOutcome
 from brokersync.store.accounts import account_number, numbers_of
 from brokersync.store.contents import booking_content, differences, load_trade
+from brokersync.store.eras import check_era
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules
 from brokersync.store.rows import optional_moment, unpack_raw
@@ -116,6 +117,8 @@ def renew(
 
     A row under another id than before stays the same row. `understood` leave the quarantine.
     """
+    # before any account: who erases locks in this order
+    yield from check_era(page.era)
     accounts = {(one.booking.environment, one.booking.account_id) for one in renewed}
     numbers = yield from numbers_of(page.owner, page.provider, accounts)
     changed = {one.row.number: one for one in renewed if booking_content(one.booking)[1] != one.row.digest}

@@ -17,6 +17,7 @@ from brokersync.records import (
     Change,
     Connection,
     Disconnected,
+    Era,
     FailedWindow,
     Forgotten,
     Grant,
@@ -30,6 +31,7 @@ from brokersync.records import (
 from brokersync.store import accounts as account_scripts
 from brokersync.store import (
     connections,
+    eras,
     erasing,
     explaining,
     exporting,
@@ -196,6 +198,9 @@ class SqlStore(ABC):
     async def release_lease(self, lease: Lease) -> None:
         await self._write(lambda: leases.release_lease(lease))
 
+    async def begin_in_era(self, owner: str, provider: str, mark: str, now: datetime, *, known: bool = False) -> Era:
+        return await self._write(lambda: eras.begin_in_era(owner, provider, mark, now, known=known))
+
     async def disconnect(self, connection: Connection, *, erase: bool, at: datetime) -> Disconnected | None:
         return await self._write(lambda: erasing.disconnect(connection, erase=erase, at=at))
 
@@ -289,9 +294,15 @@ class SqlStore(ABC):
         return await self._read(feed.feed_position)
 
     async def log_sync(
-        self, connection_id: str, report: Mapping[str, Any], at: datetime, *, synced: bool = True
+        self,
+        connection_id: str,
+        report: Mapping[str, Any],
+        at: datetime,
+        *,
+        synced: bool = True,
+        era: Era | None = None,
     ) -> None:
-        await self._write(lambda: reading.log_sync(connection_id, report, at, synced=synced))
+        await self._write(lambda: reading.log_sync(connection_id, report, at, synced=synced, era=era))
 
     async def past_reports(
         self, names: Sequence[str], *, before: int | None = None, limit: int = 100

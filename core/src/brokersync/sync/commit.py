@@ -19,6 +19,7 @@ from brokersync.provider import Clock
 from brokersync.records import (
     AccountKey,
     ChangeCause,
+    Era,
     Lease,
     OpenRequest,
     PageCommit,
@@ -54,6 +55,7 @@ class Target:
     provider: str
     connection_id: str | None = None
     lease: Lease | None = None
+    era: Era | None = None
     file: str = ""
 
 
@@ -190,6 +192,7 @@ class PageWriter:
             cause=ChangeCause.FILE if self._ask is None else None,
             origin=self._origin(),
             lease=self._target.lease,
+            era=self._target.era,
             connection_id=self._target.connection_id,
             request_account=self._ask.account if self._ask else "",
         )

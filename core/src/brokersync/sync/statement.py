@@ -12,7 +12,7 @@ from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError,
 from brokersync.events import EventSink
 from brokersync.manifest import Manifest
 from brokersync.provider import Clock, StatementReader
-from brokersync.records import SyncReport
+from brokersync.records import Era, SyncReport
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.report import ReportBuilder
@@ -34,15 +34,16 @@ async def import_statement(
     clock: Clock,
     events: EventSink,
     on_row: OnRow | None = None,
+    era: Era | None = None,
 ) -> SyncReport:
     """Commit every execution of a file and tell `on_row` what became of each.
 
     The whole file is checked before anything is written: raises a `BrokerError` for one that can not be read to its
-    end, and the store is as it was. Importing a file again changes nothing.
+    end, and the store is as it was. Importing a file again changes nothing. Raises `ErasedError` when the `era` ends.
     """
     report = ReportBuilder(owner=owner, provider=manifest.key, connection_id=None, started_at=clock.now())
     writer = PageWriter(
-        target=Target(owner=owner, provider=manifest.key, file=hints.name),
+        target=Target(owner=owner, provider=manifest.key, file=hints.name, era=era),
         manifest=manifest,
         store=store,
         clock=clock,

@@ -60,3 +60,24 @@ async def test_what_a_row_does_not_tell_of_its_statement_is_kept_beside_it(tmp_p
         assert (report.added, report.quarantined) == (1, 0)
         again = await bs.renormalise("me")
     assert (again.rows, again.unchanged) == (1, 1)
+
+
+async def test_equal_rows_that_an_older_plugin_numbered_together_are_counted_by_the_names_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [
+        f'<TradeConfirm {COMMON} price="10" commission="-1" execID="a.b{trade}.01.01" tradeID="{trade}" />'
+        + f'<TradeConfirm {COMMON} price="10" commission="0" origTradeID="{trade}" />'.replace(
+            'quantity="100" transactionType="ExchTrade"', 'quantity="-100" transactionType="TradeCancel"'
+        )
+        for trade in (7, 8)
+    ]
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        with monkeypatch.context() as older:
+            older.setattr("brokersync_ibkr.identity.Content.cancel_key", lambda content, _: content.key())
+            await bs.import_statement("ibkr", io.BytesIO(statement("TCF", *told)), owner="me")
+        first = await bs.renormalise("me")
+        again = await bs.renormalise("me")
+        report = await bs.import_statement("ibkr", io.BytesIO(statement("TCF", *reversed(told))), owner="me")
+    assert (first.renewed, first.left, again.unchanged) == (2, 0, 4)
+    assert report.dispositions == {"same": 4}

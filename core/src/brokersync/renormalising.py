@@ -21,7 +21,7 @@ from brokersync.shared import Shared
 from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
 from brokersync.store.rows import compact
 from brokersync.sync.commit import page_rules
-from brokersync.sync.occurrences import renamed
+from brokersync.sync.occurrences import Occurrences, renamed
 from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking, TradePage
 
 OnDifference = Callable[[TradeDifference], None]
@@ -213,6 +213,7 @@ class _Work:
         self._parent, self._manifest, self._renormalise = parent, manifest, renormalise
         self._source, self._key = source, key
         self._given: defaultdict[bytes, deque[KeptRow]] = defaultdict(deque)
+        self._occurrences = Occurrences()
 
     async def run(self) -> None:
         rows, without = await self._parent._store.kept_rows(self._key, self._source)  # noqa: SLF001  its own parent
@@ -246,11 +247,16 @@ class _Work:
         fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
         if row is None or not fits:
             raise _broken(self._manifest, "a booking is of none of the rows that were handed to it")
-        if booking.id_quality is IdQuality.SYNTHETIC:
-            # equal rows keep the numbers by which they are told apart
-            _, mark, number = row.booking_id.rpartition("#")
-            booking = renamed(booking, f"{booking.booking_id}#{number}") if mark and number.isdecimal() else booking
-        return Renewed(row=row, booking=booking)
+        return Renewed(row=row, booking=self._numbered(booking, row.booking_id))
+
+    def _numbered(self, booking: TradeBooking, before: str) -> TradeBooking:
+        """Equal rows keep the numbers by which they are told apart; under a name that is new they are counted anew."""
+        name, mark, number = before.rpartition("#")
+        if booking.id_quality is not IdQuality.SYNTHETIC or before == booking.booking_id:
+            return booking
+        if mark and number.isdecimal() and name == booking.booking_id:
+            return renamed(booking, before)
+        return self._occurrences.number(booking)
 
 
 class _Pages:

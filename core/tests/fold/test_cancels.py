@@ -43,6 +43,14 @@ def test_the_cancels_of_a_source_that_names_no_row_take_back_as_many_rows_as_the
     assert only(_ORIGINAL, _cancel("b", "a"), _REBOOKED, *two).status is CANCELLED
 
 
+def test_a_cancel_that_a_better_source_tells_too_is_still_one_of_those_that_the_poorer_one_counts() -> None:
+    counted = [_cancel(name, quality=IdQuality.SYNTHETIC, order=0) for name in ("n", "n#2", "n#3")]
+    rows = (_ORIGINAL, _REBOOKED, row("e", key="x", price="3", fees=(fee("2"),), mode=_PART, order=(5,)))
+    told = [("file", one) for one in counted]
+    assert (only(*rows, *told).status, only(*rows, *told, counted[0]).status) == (CANCELLED, CANCELLED)
+    assert only(*rows, *told, *counted).fees == only(*rows, *told).fees == (fee("2.75"),)
+
+
 def test_a_cancel_told_again_says_whose_cancel_it_is() -> None:
     rows = (_ORIGINAL, _cancel("b", "a"), _cancel("b2", "a", order=4), _REBOOKED, ("file", _cancel("f")))
     found = rulings(*rows)

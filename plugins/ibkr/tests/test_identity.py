@@ -133,6 +133,33 @@ def test_an_old_cancel_without_the_originals_number_still_names_its_trade(flex: 
     assert flex.booking(**(CANCEL | {"origTransactionID": "0", "origTradeID": "0"})).refs == ()
 
 
+@pytest.mark.parametrize(
+    ("changes", "booking_id", "aliases"),
+    [
+        ({}, "tx:900200", ("ca:tx:900100",)),
+        ({"transactionID": ""}, "ca:tx:900100", ()),
+        ({"transactionID": "", "origTransactionID": "0"}, "ca:tr:500100:-100:12.5", ()),
+        # it may repeat the execution id of what it takes back
+        ({"transactionID": "", "origTransactionID": "", "ibExecID": "a.b.01.01"}, "ca:ex:a.b.01.01", ()),
+    ],
+)
+def test_a_cancel_is_known_by_its_own_id_or_by_what_it_takes_back(
+    flex: Any, changes: dict[str, str | None], booking_id: str, aliases: tuple[str, ...]
+) -> None:
+    booking = flex.booking(**(CANCEL | changes))
+    assert (booking.booking_id, booking.aliases) == (booking_id, aliases)
+    counted = booking_id.startswith("ca:tr:")
+    assert booking.id_quality is (IdQuality.SYNTHETIC if counted else IdQuality.BROKER)
+
+
+def test_cancels_of_equal_trades_are_told_apart_by_what_they_take_back(flex: Any) -> None:
+    bare = CANCEL | {"transactionID": None, "origTransactionID": None}
+    one, other, nameless = (
+        flex.booking(**(bare | {"origTradeID": trade})) for trade in ("500100", "500101", "0")
+    )  # fmt: skip
+    assert len({one.booking_id, other.booking_id, nameless.booking_id}) == 3
+
+
 def test_a_correction_replaces_what_it_names(flex: Any) -> None:
     booking = flex.booking(
         transactionType="TradeCorrect", tradeID="500777", origTradeID="500100", origTransactionID="900100"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -33,12 +33,25 @@ def aims(chain: Sequence[KeptBooking], cancels: Iterable[KeptBooking]) -> list[A
     for cancel in sorted(cancels, key=_worth):
         tellings[_telling(cancel)].append(cancel)
     first: dict[int, KeptBooking] = {}
-    result = []
+    known: dict[str, Aim] = {}
+    result: list[Aim] = []
     for told in tellings.values():
-        for cancel, place in _placed(chain, told):
+        again = [Aim(cancel, aim.place, aim.by or aim.cancel) for cancel in told if (aim := _known_as(cancel, known))]
+        held = {aim.place: aim.cancel for aim in again if aim.place is not None}
+        new = [cancel for cancel in told if _known_as(cancel, known) is None]
+        aimed = []
+        for cancel, place in _placed(chain, new, held):
             by = cancel if place is None else first.setdefault(place, cancel)
-            result.append(Aim(cancel, place, None if _telling(by) == _telling(cancel) else by))
+            aimed.append(Aim(cancel, place, None if _telling(by) == _telling(cancel) else by))
+        for aim in aimed:
+            known |= dict.fromkeys(row_names(aim.cancel.booking), aim)
+        result += [*aimed, *again]
     return result
+
+
+def _known_as(cancel: KeptBooking, known: Mapping[str, Aim]) -> Aim | None:
+    """Where a better telling has led this cancel."""
+    return next((known[name] for name in sorted(row_names(cancel.booking)) if name in known), None)
 
 
 def row_names(row: TradeBooking) -> set[str]:
@@ -56,18 +69,23 @@ def _worth(cancel: KeptBooking) -> tuple[object, ...]:
     return (-cancel.precedence, poorer, booking.order, cancel.source, booking.booking_id)
 
 
-def _placed(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> list[tuple[KeptBooking, int | None]]:
-    places = {id(cancel): place for place, cancel in _void(chain, cancels).items()}
+def _placed(
+    chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking], held: Mapping[int, KeptBooking]
+) -> list[tuple[KeptBooking, int | None]]:
+    """Where cancels of one telling go, of which it holds some more at the places `held`."""
+    places = {id(cancel): place for place, cancel in _void(chain, cancels, held).items()}
     # one that names a row that is void already says nothing new
     return [(cancel, places.get(id(cancel), next(iter(_named(chain, cancel)), None))) for cancel in cancels]
 
 
-def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
+def _void(
+    chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking], held: Mapping[int, KeptBooking]
+) -> dict[int, KeptBooking]:
     """The places of the chain's rows that one telling makes void, each with its cancel.
 
     A cancel that the broker orders behind a replacement means the replacement, unless it names what was replaced.
     """
-    void = _taken(chain, cancels)
+    void = _taken(chain, cancels, held)
     last = len(chain) - 1
     if last in void:
         return void
@@ -76,7 +94,8 @@ def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[
     late = [
         cancel for cancel in cancels if since and cancel.booking.order > since and not _named(chain[:replaced], cancel)
     ]
-    meant = _taken(chain[replaced:], late) if replaced and late else {}
+    after = {place - replaced: cancel for place, cancel in held.items()}
+    meant = _taken(chain[replaced:], late, after) if replaced and late else {}
     if last - replaced not in meant:
         return void
     return {place: cancel for place, cancel in void.items() if cancel is not meant[last - replaced]} | {
@@ -84,9 +103,11 @@ def _void(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[
     }
 
 
-def _taken(chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> dict[int, KeptBooking]:
+def _taken(
+    chain: Sequence[KeptBooking], cancels: Sequence[KeptBooking], held: Mapping[int, KeptBooking]
+) -> dict[int, KeptBooking]:
     """Which rows these cancels void: each the row it names, else one whose key it names, else the first that stands."""
-    void: dict[int, KeptBooking] = {}
+    void = dict(held)
     unaimed = []
     for cancel in cancels:
         named = _named(chain, cancel)

@@ -136,7 +136,7 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
 def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) -> tuple[BrokerTrade, Sequence[str]]:
     """The group's trade, and the loose names of the row that gives its content."""
     told: list[tuple[KeptBooking, KeptBooking]] = []
-    cancels = _one_of_each_row([row for row in group if _is_cancel(row)], told)
+    cancels = _one_of_each_cancel([row for row in group if _is_cancel(row)], told)
     steps = _in_order(_one_of_each_row([row for row in group if not _is_cancel(row)], told), cancels)
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
     chain = [row for row in steps if row.booking.effect is not BookingEffect.AMEND] or [steps[-1]]
@@ -216,6 +216,16 @@ def _one_of_each_row(
             told = [attrs.evolve(told[0], booking=booking)]
         kept += told
     return sorted(kept, key=_rank)
+
+
+def _one_of_each_cancel(
+    group: Sequence[KeptBooking], told_better: list[tuple[KeptBooking, KeptBooking]]
+) -> list[KeptBooking]:
+    """The cancels as each rank of sources tells them: how many there are of a rank says how many rows are void."""
+    ranks: defaultdict[int, list[KeptBooking]] = defaultdict(list)
+    for row in group:
+        ranks[row.precedence].append(row)
+    return [row for rank in ranks.values() for row in _one_of_each_row(rank, told_better)]
 
 
 def _latest_of_each(rows: Iterable[KeptBooking]) -> dict[str, KeptBooking]:

@@ -50,6 +50,10 @@ class Content(NamedTuple):
         """A row of a trade where no id of its own tells it from the trade's other rows."""
         return f"tr:{trade}:{self.contract}:{plain(quantity)}:{plain(self.price)}"
 
+    def cancel_key(self, trade: str) -> str:
+        """A cancel of which nothing tells more than the trade that it takes back."""
+        return f"ca:tr:{trade}:{plain(self.quantity)}:{plain(self.price)}"
+
     def fraction_ref(self) -> str:
         """What a fraction's payment and its cancel have in common; they share no id."""
         told = (self.account_id, self.contract, self.at.isoformat(), plain(abs(self.quantity)), plain(self.price))
@@ -58,9 +62,13 @@ class Content(NamedTuple):
 
 def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
     """The ids of a row with the attributes of an Activity statement."""
+    return _ids_of_cancel(fields, kind, content) if kind.cancels else _ids_of_trade(fields, kind, content)
+
+
+def _ids_of_trade(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
     transaction, execution, trade = _id(fields, "transactionID"), _id(fields, "ibExecID"), _id(fields, "tradeID")
     # a row that is booked anew without an execution id comes behind the first of its trade, as its transaction id says
-    base, revision = split_execution_id(execution) if execution else (None, 0 if kind.cancels else 1)
+    base, revision = split_execution_id(execution) if execution else (None, 1)
     refs = _refs(fields, kind, base, trade)
     loose = (content.fraction_ref(),) if kind.of_fraction else ()
     row_of_trade = content.trade_row(trade, content.quantity) if trade else None
@@ -78,26 +86,40 @@ def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds
         booking_id = row_of_trade
     else:
         booking_id, quality = content.key(), IdQuality.SYNTHETIC
-    if row_of_trade and not kind.cancels:
+    if row_of_trade:
         # what tells the row from the trade's others is its own name only where it has no execution id
         if base:
             loose = (*loose, row_of_trade)
         elif transaction:
             aliases = (*aliases, row_of_trade)
-    original = _id(fields, "origTradeID") or trade
-    if kind.cancels and original:
-        # a cancel has a transaction id in Activity statements only, so the sources know it by what it takes back
-        aliases = (*aliases, "ca:" + content.trade_row(original, content.quantity))
-        refs = (*refs, content.trade_row(original, content.quantity.copy_negate()))
     return RowIds(
-        booking_id,
-        refs[0] if refs and not kind.cancels else booking_id,
-        aliases,
-        refs,
-        loose,
-        (revision, int(transaction) if transaction and transaction.isdecimal() else 0),
-        quality,
+        booking_id, refs[0] if refs else booking_id, aliases, refs, loose, _order(revision, transaction), quality
     )
+
+
+def _ids_of_cancel(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
+    """The ids of a cancel, which has one of its own in Activity statements only: else what it takes back names it."""
+    transaction, execution, trade = _id(fields, "transactionID"), _id(fields, "ibExecID"), _id(fields, "tradeID")
+    booked, original = _id(fields, "origTransactionID"), _id(fields, "origTradeID") or trade
+    base, revision = split_execution_id(execution) if execution else (None, 0)
+    refs = _refs(fields, kind, base, trade)
+    if original:
+        refs = (*refs, content.trade_row(original, content.quantity.copy_negate()))
+    loose = (content.fraction_ref(),) if kind.of_fraction else ()
+    if base and trade and "trade:" + trade not in refs:
+        loose = (*loose, "trade:" + trade)
+    # a cancel may repeat the execution id of what it takes back
+    told = (("tx:", transaction), ("ca:tx:", booked), ("ca:ex:", execution))
+    names = tuple(prefix + text for prefix, text in told if text)
+    quality = IdQuality.BROKER
+    if not names:
+        # a trade that was booked anew may be taken back again, so equal ones are counted
+        names, quality = (content.cancel_key(original) if original else content.key(),), IdQuality.SYNTHETIC
+    return RowIds(names[0], names[0], names[1:], refs, loose, _order(revision, transaction), quality)
+
+
+def _order(revision: int, transaction: str | None) -> tuple[int, ...]:
+    return revision, int(transaction) if transaction and transaction.isdecimal() else 0
 
 
 def named(fields: Mapping[str, str]) -> str | None:

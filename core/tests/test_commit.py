@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.events import Event, PageCommitted
 from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, SourceScope, SourceSpec
-from brokersync.records import OpenRequest, SpanState
+from brokersync.records import OpenRequest, Span, SpanState
 from brokersync.store import Store, TradeFilter
 from brokersync.sync.commit import PageWriter, Target, page_rules
 from brokersync.sync.plan import Ask
@@ -371,3 +372,13 @@ async def test_rows_that_a_plugin_says_nothing_of_are_a_problem_of_the_report(st
     assert "read 3 rows" in problem["message"]
     assert "says of 1" in problem["message"]
     assert (report.rows, report.dispositions) == (6, {"stored": 2, "not_an_execution": 2})
+
+
+async def test_of_two_connections_that_find_the_same_loss_at_once_one_is_told_it_is_new(store: Store) -> None:
+    desk, other = Desk(store), Desk(store)
+    lost = [(A, Span(window=TimeWindow(START, START + 2 * DAY), state=SpanState.LOST))]
+    answers = await asyncio.gather(*(one.writer.write_down(one.source, lost) for one in (desk, other)))
+    assert sorted(answers, key=len) == [[], lost]
+    longer = [(A, Span(window=TimeWindow(START, START + 3 * DAY), state=SpanState.LOST))]
+    rest = Span(window=TimeWindow(START + 2 * DAY, START + 3 * DAY), state=SpanState.LOST)
+    assert await desk.writer.write_down(desk.source, longer) == [(A, rest)]

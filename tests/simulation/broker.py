@@ -43,6 +43,10 @@ class ForgottenError(Exception):
     """The page's token or the report's ticket is not known."""
 
 
+class TooMuchError(Exception):
+    """A window over which the broker sits for longer than its own gateway waits."""
+
+
 class ExpiredError(Exception):
     """That part of the history is kept no longer."""
 
@@ -122,7 +126,7 @@ class Broker:
         token = _ASKED.set(asked)
         try:
             result = answer()
-        except (RefusedError, ForgottenError, ExpiredError) as error:
+        except (RefusedError, ForgottenError, ExpiredError, TooMuchError) as error:
             self._tell(f"broker: {asked.what}: {error!r}")
             self._later(_fail, answered, error)
             return
@@ -192,6 +196,7 @@ class Broker:
         """A page of an account's rows by day of execution, and the token of the next."""
         self.logins.check(access)
         self._still_kept(end)
+        self._digested(start, end)
         self._remembered(token)
         found = self._sorted(self._executed([account], start, end))
         first = int(token or 0) if self.shape.named else _behind(found, token)
@@ -208,6 +213,7 @@ class Broker:
         identity = self.logins.check(access)
         accounts = self._accounts(identity, environment) if account is None else [account]
         self._still_kept(end)
+        self._digested(start, end)
         ready = self.now() + self._chance.choice((timedelta(0), timedelta(seconds=3), timedelta(minutes=4)))
         name = f"ticket{len(self._tickets)}"
         rows = self._sorted(self._executed(accounts, start, end))
@@ -242,6 +248,10 @@ class Broker:
     def _still_kept(self, end: datetime) -> None:
         if end <= self.kept_from():
             raise ExpiredError
+
+    def _digested(self, start: datetime, end: datetime) -> None:
+        if self.shape.digests is not None and end - start > self.shape.digests:
+            raise TooMuchError
 
     def _remembered(self, token: str | None) -> None:
         if token is not None and not self.calm and self._chance.random() < self._weather.forgotten:

@@ -17,9 +17,11 @@ from brokersync import runner as broker_run
 from brokersync import settling
 from brokersync.auth import TokenKeeper
 from brokersync.converter import instant_text
+from brokersync.dispositions import Disposition
 from brokersync.errors import BrokerAuthError, BrokerRetryableError
 from brokersync.incidents import BrokerHealth, Probes
 from brokersync.login import OpenLogin
+from brokersync.manifest import Manifest
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
 from brokersync.renewal import Renewal
 from brokersync.secret import Secret
@@ -27,8 +29,8 @@ from brokersync.store import PageRules, booking, feed, page, pruning
 from brokersync.store.feed import NewChange
 from brokersync.store.sql import Fetch, Many, Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
-from brokersync.sync import engine, proof
-from brokersync.sync.commit import PageWriter
+from brokersync.sync import commit, engine, failures, halving, ledger, losses, proof
+from brokersync.sync.commit import PageWriter, page_rules
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import plan_source
@@ -229,6 +231,52 @@ def _lost_history_not_written_down() -> AbstractContextManager[object]:
         pass
 
     return mock.patch.object(LossWriter, "note", note)
+
+
+@_bug
+def _provisional_written_over_final() -> AbstractContextManager[object]:
+    return mock.patch.dict(ledger._STRENGTH, dict.fromkeys(SpanState, 0))
+
+
+@_bug
+def _precedence_of_sources_ignored() -> AbstractContextManager[object]:
+    def rules(manifest: Manifest) -> PageRules:
+        return attrs.evolve(page_rules(manifest), precedence=lambda source: 0)
+
+    return mock.patch.object(commit, "page_rules", rules)
+
+
+@_bug
+def _loss_told_by_each_source() -> AbstractContextManager[object]:
+    return mock.patch.object(losses, "given_by_none", lambda window, *others, **facts: [window])
+
+
+@_bug
+def _loss_not_told() -> AbstractContextManager[object]:
+    return mock.patch.object(losses, "given_by_none", return_value=[])
+
+
+@_bug
+def _known_row_without_a_disposition() -> AbstractContextManager[object]:
+    async def commit_page(self: SqlStore, page: PageCommit, rules: PageRules) -> PageOutcome:
+        outcome = await _commit_page(self, page, rules)
+        return attrs.evolve(outcome, fates=tuple(fate for fate in outcome.fates if fate is not Disposition.SAME))
+
+    return mock.patch.object(SqlStore, "commit_page", commit_page)
+
+
+@_bug
+def _failing_window_asked_for_as_a_whole() -> AbstractContextManager[object]:
+    return _both(mock.patch.object(halving, "ENOUGH", 10**6), mock.patch.object(failures, "ENOUGH", 0))
+
+
+@_bug
+def _deadline_of_a_session_forgotten() -> AbstractContextManager[object]:
+    def next_sync(*, synced_at: datetime | None, deadline: datetime | None, **facts: Any) -> datetime:
+        return next_sync_of(synced_at=synced_at, deadline=None, **facts)
+
+    next_sync_of = settling.next_sync
+    return mock.patch.object(settling, "next_sync", next_sync)
 
 
 @_bug

@@ -14,9 +14,9 @@ import attrs
 from brokersync import BrokerSync
 from brokersync.incidents import Incident
 from brokersync.manifest import Retention, SelectsBy, SourceSpec
-from brokersync.records import Connection, ConnectionState, Span, SpanState
+from brokersync.records import Connection, ConnectionState, Span, SpanState, SyncReport
 from brokersync.sync.days import day_floor, next_day
-from brokersync.sync.ledger import subtract
+from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerTrade, FeesState, TimeWindow, TradeStatus
 
 from .books import Facts, Row, Seen, standing
@@ -55,6 +55,7 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
     _check_incidents(world, await bs.incidents())
     if world.trespasses:
         raise Violation("one worker at a time writes to a connection", "; ".join(world.trespasses))
+    await _check_losses(world, bs)
     needless = world.broker.logins.needless
     if needless:
         raise Violation("one renewal per expiry", "; ".join(needless))
@@ -75,6 +76,33 @@ def _check_incidents(world: World, incidents: Sequence[Incident]) -> None:
                 raise Violation("one outage is one incident", f"{outage} is {len(here)} of {sorted(set(here))}")
 
 
+async def _check_losses(world: World, bs: BrokerSync) -> None:
+    """Nobody is told twice of what they have lost, and everybody once where no process crashed before it could tell."""
+    if world.losses.twice:
+        raise Violation("a loss is told once", "; ".join(world.losses.twice))
+    if world.losses.may_be_untold or len(world.manifest.sources) > 1:
+        return
+    for owner in {login.owner for login in world.logins}:
+        for (environment, account), spans in (await bs.coverage(owner, KEY, world.manifest.sources[0].name)).items():
+            lost = [span.window for span in spans if span.state is SpanState.LOST]
+            if untold := subtract(lost, world.losses.told[owner, environment, account]):
+                raise Violation("a loss is told", f"{untold} of {account}")
+
+
+def check_report(report: SyncReport, *, given: int, whole: bool) -> None:
+    """Each row that a run was given has one disposition; of one that was ended by others some may have none."""
+    if report.rows != sum(report.dispositions.values()) or report.rows > given or (whole and report.rows < given):
+        raise Violation("each row has one disposition", f"{report.dispositions} of {report.rows} rows, {given} given")
+
+
+def check_deadline(one: Connection, session_ends: datetime, now: datetime, margin: timedelta) -> None:
+    """What perishes with a session is due again before its end, but where it was read in the last moments of it."""
+    if one.deadline is None or one.next_at is None or one.deadline > session_ends:
+        raise Violation("what perishes has a deadline", f"{one.deadline} instead of {session_ends}")
+    if now < one.deadline - margin / 10 - SKEW and one.next_at >= one.deadline:
+        raise Violation("what perishes is due before it is gone", f"{one.next_at} is after {one.deadline}")
+
+
 def _check_states(world: World, connections: Iterable[Connection]) -> None:
     """Nobody has to do anything about a connection unless the broker has ended its login."""
     ended = {login.connection_id for login in world.logins if login.identity in world.broker.logins.ended}
@@ -88,12 +116,29 @@ async def check_ledger(world: World, bs: BrokerSync) -> None:
     _check_states(world, await bs.connections())
     for follower in world.followers:
         for source in world.manifest.sources:
+            before = {key: tuple(world.finals[key]) for key in world.finals}
             # read before the trades: what is committed in between only adds to them
             coverage = await bs.coverage(follower.owner, KEY, source.name)
+            _check_finals(world, follower.owner, source.name, before, coverage)
             trades = await trades_by_key(bs, follower.owner)
             stored = _by_group(world.shape, trades.values())
             for (_, account), spans in coverage.items():
                 _check_spans(world, source, account, spans, stored)
+
+
+def _check_finals(
+    world: World,
+    owner: str,
+    source: str,
+    before: Mapping[tuple[str, ...], Sequence[TimeWindow]],
+    coverage: Mapping[tuple[str, str], Sequence[Span]],
+) -> None:
+    """What was final at an earlier look is final now."""
+    for account, spans in coverage.items():
+        key, now = (owner, source, *account), [span.window for span in spans if span.state is SpanState.FINAL]
+        if gone := subtract(before.get(key, ()), now):
+            raise Violation("what is final stays final", f"{source} of {account}: {gone}")
+        world.finals[key] = union([*world.finals.get(key, ()), *now])
 
 
 async def _check_whole(world: World, bs: BrokerSync, logins: Sequence[Login]) -> None:
@@ -246,7 +291,7 @@ class _Expected:
                 Seen(row, with_fee) for with_fee in (True, False) if (source.name, Seen(row, with_fee)) in self._given
             }
             must = any((source.name, one) in self._kept for one in here) or self._still_given(source, row)
-            if source.name != "session" and self._read_whole(source, row):
+            if source.name != "daily" and self._read_whole(source, row):
                 here = {row.seen(self._now)}
             versions |= here
             sure = sure or must

@@ -45,7 +45,7 @@ from brokersync.plugin import (
 )
 
 from .books import Row, Seen
-from .broker import Broker, DownError, ExpiredError, ForgottenError, LimitedError
+from .broker import Broker, DownError, ExpiredError, ForgottenError, LimitedError, TooMuchError
 from .logins import Pair, RefusedError
 from .shape import KEY, STOCK
 
@@ -61,9 +61,10 @@ _EFFECTS: Mapping[str, BookingEffect] = {
 
 @attrs.define(eq=False)
 class Reading:
-    """What one run of a connection was given, by source."""
+    """What one run of a connection was given, by source, and how many rows that were with all that were repeated."""
 
     rows: set[tuple[str, Seen]] = attrs.field(factory=set)
+    count: int = 0
 
 
 READING: contextvars.ContextVar[Reading] = contextvars.ContextVar("reading")
@@ -93,7 +94,7 @@ class ModelProvider:
         self._context, self._broker, self._shape = context, broker, broker.shape
         self._environment = context.environment
         self._pages: Mapping[str, Callable[..., AsyncGenerator[TradePage, None]]] = {
-            "session": self._session,
+            "daily": self._session,
             "history": self._history,
             "reports": self._reports,
             "stream": self._stream,
@@ -267,6 +268,8 @@ class ModelProvider:
             raise
         except RefusedError:
             raise BrokerTokenExpiredError("The broker does not take this token.") from None
+        except TooMuchError:
+            raise BrokerUnavailableError("Too much to put together in time.") from None
         except DownError:
             raise BrokerUnavailableError("The broker is down.") from None
         except LimitedError as error:
@@ -277,7 +280,9 @@ class ModelProvider:
             raise BrokerDataUnavailableError("Kept no longer.", reason=DataUnavailableReason.EXPIRED) from None
 
     def _page(self, source: str, rows: Sequence[Seen], **facts: object) -> TradePage:
-        READING.get().rows.update((source, one) for one in rows)
+        reading = READING.get()
+        reading.rows.update((source, one) for one in rows)
+        reading.count += len(rows)
         return TradePage(bookings=tuple(self._booking(source, one) for one in rows), **facts)  # type: ignore[arg-type]  # each checks itself
 
     # how it reads
@@ -287,7 +292,7 @@ class ModelProvider:
         if not shape.named:
             trade = attrs.evolve(self._trade(seen, _content(row)), id_quality=IdQuality.SYNTHETIC, raw=_as_sent(row))
             return TradeBooking.of(trade)
-        other = shape.renames and source == "session"
+        other = shape.renames and source == "daily"
         trade = self._trade(seen, f"s-{row.execution}" if other else row.execution)
         refs = [row.execution]
         if row.target is not None:

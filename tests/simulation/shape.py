@@ -25,10 +25,11 @@ KEY: Final = "model"
 START: Final = datetime(2026, 3, 5, tzinfo=UTC)  # New York puts its clocks forward on the eighth
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
+LONGEST_DAY: Final = timedelta(hours=25)
 SINCE: Final = START - 2 * DAY
 STOCK: Final = AssetClass.STOCK
 
-_KINDS: Final = (("session", "reports"), ("session", "history"), ("history",), ("stream",), ("reports",), ("session",))
+_KINDS: Final = (("daily", "reports"), ("daily", "history"), ("history",), ("stream",), ("reports",), ("daily",))
 _CALENDARS: Final = (
     Calendar(),
     Calendar(zone="America/New_York", day_starts="17:00"),
@@ -45,6 +46,7 @@ class Shape:
     `parts`: each row's fee adds to the others'. `renames`: the session's list calls rows otherwise than the reports.
     `sort`: how a reading is ordered. `overlap`: rows that a page repeats from the one before. `refresh`: refresh tokens
     for one use, lasting ones that a renewal does not repeat, or none. `one_login`: a login serves two environments.
+    `digests`: of a longer window the broker never gets done.
     """
 
     sources: tuple[str, ...]
@@ -64,11 +66,12 @@ class Shape:
     token_lasts: timedelta
     refresh: str
     one_login: bool
+    digests: timedelta | None
 
     @classmethod
     def draw(cls, chance: random.Random) -> Self:
         sources = chance.choice(_KINDS)
-        named = "stream" in sources or "session" in sources or chance.random() < 0.4
+        named = "stream" in sources or "daily" in sources or chance.random() < 0.4
         return cls(
             sources=sources,
             calendar=chance.choice(_CALENDARS),
@@ -87,6 +90,7 @@ class Shape:
             token_lasts=chance.choice((HOUR, 5 * HOUR, 20 * HOUR)),
             refresh=chance.choice(("rotating", "rotating", "lasting", "none")),
             one_login=chance.random() < 0.4,
+            digests=chance.choice((None, None, None, LONGEST_DAY, 2 * DAY)),
         )
 
     @property
@@ -115,8 +119,8 @@ class Shape:
 
     def _source(self, name: str) -> SourceSpec:
         return {
-            "session": SourceSpec(
-                name="session",
+            "daily": SourceSpec(
+                name="daily",
                 precedence=1,
                 retention=Retention.SESSION,
                 scope=SourceScope.LOGIN,

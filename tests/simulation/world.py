@@ -12,18 +12,21 @@ import attrs
 from brokersync import BrokerSync, Settings
 from brokersync.config import KeepSettings
 from brokersync.errors import BrokerAuthError, BrokerRetryableError
-from brokersync.events import Event, SyncDeferred, SyncFailed, SyncFinished, SyncStarted
+from brokersync.events import Event, HistoryLost, SyncDeferred, SyncFailed, SyncFinished, SyncStarted
+from brokersync.manifest import Retention
 from brokersync.masterkeys import MasterKeys
 from brokersync.records import Connection, Deferred, Done
 from brokersync.registry import ProviderRegistry
 from brokersync.sync.days import day_floor, next_day
+from brokersync.types import TimeWindow
 
 from .books import Books, Seen
 from .broker import Broker
 from .follower import Follower
-from .invariants import SKEW, Violation, check, check_ledger
+from .invariants import SKEW, Violation, check, check_deadline, check_ledger, check_report
 from .logins import BY_THE_USER
 from .loop import Process, ProcessClock, VirtualLoop
+from .losses import Losses
 from .plugin import READING, ModelPlugin, Reading
 from .shape import DAY, HOUR, KEY, SINCE, START, Shape, Weather
 from .store import Database, WatchedStore
@@ -108,6 +111,8 @@ class World:
         self.processes: list[Process] = []
         self.crowds: list[str] = []
         self._probed_at: dict[str, datetime] = {}
+        self.losses = Losses()
+        self.finals: dict[tuple[str, ...], list[TimeWindow]] = {}
         self._running: dict[str, tuple[Process, datetime]] = {}
         self._workers: dict[str, Process] = {}
 
@@ -165,15 +170,21 @@ class World:
 
     def _crashed(self, process: Process, over: asyncio.Event) -> None:
         self.tell(f"{process.name} crashes")
+        self.losses.may_be_untold = True
         self.loop.call_soon(over.set, context=self.loop.context_of(None))
 
     def _hear(self, event: Event) -> None:
         self.tell(event)
+        if isinstance(event, HistoryLost):
+            self.losses.hear(event, self._owner_of(event.connection_id))
         if isinstance(event, SyncStarted):
             self._begins(event.connection_id)
             self._probes(event.connection_id)
         elif isinstance(event, SyncFinished | SyncDeferred | SyncFailed):
             self._ends(event.connection_id)
+
+    def _owner_of(self, connection_id: str | None) -> str:
+        return next(login.owner for login in self.logins if login.connection_id == connection_id)
 
     def _begins(self, connection_id: str) -> None:
         """A run begins; another may be under way only in a process that was thought to be dead."""
@@ -315,9 +326,19 @@ class World:
             outcome = await bs.run(login.connection_id)
         finally:
             READING.reset(token)
+        check_report(outcome.report, given=reading.count, whole=isinstance(outcome, Done))
         if isinstance(outcome, Done):
             login.kept |= reading.rows
+            await self._check_deadline(bs, login.connection_id)
         return outcome
+
+    async def _check_deadline(self, bs: BrokerSync, connection_id: str) -> None:
+        """What lives for a session only is read again before it ends."""
+        if all(source.retention is not Retention.SESSION for source in self.manifest.sources):
+            return
+        done = self.loop.now()
+        connection = await bs.connection(connection_id)
+        check_deadline(connection, next_day(done + SKEW, self.shape.calendar), done, self._settings.perishable_margin)
 
     async def _disturb(self) -> None:
         """What happens to machines and logins from outside."""

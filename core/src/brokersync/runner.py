@@ -204,7 +204,7 @@ class Run:
                     sources=_narrowed(self._options.sources, auth.sources),
                     again_from=self._options.again_from,
                     readable=auth.sources,
-                    counts_failures=not self._probes,
+                    probes=self._probes,
                     lease=lease,
                 ),
             )

@@ -69,7 +69,7 @@ class Bench:
         self.since: datetime | None = START
         self.connected_at = START
         self.readable: tuple[str, ...] | None = None
-        self.counts_failures = True
+        self.probes = False
         self.answer: Answer = lambda request: [page(request)]
         self.requests: list[TradeRequest] = []
         self.open_generators = 0
@@ -106,7 +106,7 @@ class Bench:
             events=self.events.append, report=report,
             options=SyncOptions(
                 long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable,
-                counts_failures=self.counts_failures,
+                probes=self.probes,
             ),
         )  # fmt: skip
         self.requests.clear()

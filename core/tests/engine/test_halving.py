@@ -77,11 +77,18 @@ async def test_what_is_not_the_windows_fault_is_not_held_against_it(bench: Bench
 
 
 async def test_nothing_is_held_against_a_window_while_the_whole_broker_is_away(bench: Bench) -> None:
-    fails_over(bench, DAY, BrokerUnavailableError("down"))
-    bench.counts_failures = False
+    fails_over(bench, timedelta(0), BrokerUnavailableError("down"))
+    bench.probes = True
     for _ in range(3):
-        assert await asked(bench) == [WHOLE]
+        assert await asked(bench) == [days(4, 5)]
     assert await failures(bench) == {}
+
+
+async def test_a_window_that_is_too_much_for_the_broker_does_not_make_it_seem_away_for_ever(bench: Bench) -> None:
+    fails_over(bench, DAY, BrokerUnavailableError("too much"))
+    bench.probes = True
+    assert await asked(bench) == [days(4, 5), days(0, 4)]
+    assert list((await failures(bench)).values()) == [1]
 
 
 async def test_a_day_that_always_fails_keeps_no_other_day_from_being_read(bench: Bench) -> None:

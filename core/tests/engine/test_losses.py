@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import combinations
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from brokersync.events import HistoryLost
 from brokersync.manifest import Retention, SourceScope, SourceSpec
 from brokersync.records import AccountKey, LostSpan, PageCommit, Span, SpanState
 from brokersync.sync.commit import page_rules
+from brokersync.sync.ledger import union
 from brokersync.types import Finality, TimeWindow, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, step
@@ -109,7 +111,7 @@ async def test_what_no_other_source_gives_by_itself_is_told(bench: Bench, other:
     bench.more_sources = (other,)
     bench.readable = ("fills", "reports")
     await lose_the_rest_of_a_session(bench)
-    (event,) = [event for event in bench.events if isinstance(event, HistoryLost) and event.source == "fills"]
+    (event,) = [event for event in bench.events if isinstance(event, HistoryLost)]
     assert event.window == TimeWindow(NOW, TODAY + DAY)
     assert event.repair.startswith("Download a statement" if other.files else "Nothing else of Paper")
     assert (event.provider, event.connection_id, event.environment) == ("paper", "c", "live")
@@ -140,7 +142,20 @@ async def test_the_last_source_that_could_have_given_it_tells(bench: Bench) -> N
     assert {event.source for event in bench.events if isinstance(event, HistoryLost)} == {"reports"}
     # the session's lists were read twice for twelve hours each
     unread = [(TODAY - 3 * DAY, TODAY), (NOW, TODAY + DAY), (NOW + DAY, TODAY + 2 * DAY)]
+    assert told(bench) == [("A", TimeWindow(*one)) for one in unread[:2]]
+    await bench.run()
     assert told(bench) == [("A", TimeWindow(*one)) for one in unread]
+
+
+async def test_what_two_sources_have_forgotten_by_the_same_sync_is_told_once(bench: Bench) -> None:
+    with_reports(bench, retention=Retention.LIMITED, look_back=3 * DAY)
+    await lose_the_rest_of_a_session(bench, sources=("fills",))
+    bench.clock.moment = NOW + 12 * DAY
+    await bench.run()
+    forgotten = [(NOW, TODAY + DAY), (NOW + DAY, TODAY + 9 * DAY)]
+    lost = [window for _, window in told(bench)]
+    assert union(lost)[-2:] == [TimeWindow(*one) for one in forgotten]
+    assert not [one for one, other in combinations(lost, 2) if one.overlap(other)]
 
 
 @pytest.mark.parametrize("reason", DataUnavailableReason)
@@ -197,6 +212,20 @@ async def test_a_report_that_was_ordered_in_time_is_waited_for(bench: Bench) -> 
     await bench.run()
     assert await bench.spans() == [(START, TODAY + DAY, SpanState.FINAL)]
     assert told(bench) == []
+
+
+async def test_what_a_report_that_was_ordered_in_time_may_still_bring_is_not_told_before_it_fails(bench: Bench) -> None:
+    with_reports(bench, retention=Retention.LIMITED, look_back=2 * DAY, open_day=False, finality_lag=timedelta(0))
+    await bench.run(sources=("fills",))
+    bench.clock.moment = NOW + DAY
+    bench.answer = lambda _: [step(cursor="ticket", resume_at=NOW + 9 * DAY)]
+    await bench.run(sources=("reports",))
+    bench.clock.moment = NOW + 4 * DAY
+    bench.answer = lambda request: [page(request, finality=Finality.PROVISIONAL)]
+    await bench.run()
+    lost = [window for _, window in told(bench)]
+    assert not [one for one, other in combinations(lost, 2) if one.overlap(other)]
+    assert TimeWindow(NOW, TODAY + 2 * DAY) in lost
 
 
 async def test_the_place_in_a_session_that_is_over_is_given_up(bench: Bench) -> None:

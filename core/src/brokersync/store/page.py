@@ -29,15 +29,15 @@ def commit_page(page: PageCommit, rules: PageRules) -> Script[PageOutcome]:
     numbers = yield from _account_numbers(page)
     booked = yield from book(page, rules, numbers)
     quarantined = yield from put_in_quarantine(page)
-    yield from _cover(page, rules, numbers)
+    covered_before = yield from _cover(page, rules, numbers)
     if page.connection_id is not None:
         yield from _keep_request(page, (page.connection_id, page.source, page.request_account))
     # last: from here on other writers of the feed wait for the end of this transaction
     yield from publish(page.owner, page.at, booked.changes)
-    return _outcome(booked, quarantined)
+    return _outcome(booked, quarantined, covered_before)
 
 
-def _outcome(booked: BookedPage, quarantined: int) -> PageOutcome:
+def _outcome(booked: BookedPage, quarantined: int, covered_before: Mapping[Names, tuple[Span, ...]]) -> PageOutcome:
     return PageOutcome(
         added=booked.count("added"),
         modified=booked.count("modified"),
@@ -47,6 +47,7 @@ def _outcome(booked: BookedPage, quarantined: int) -> PageOutcome:
         waiting=booked.waiting,
         dispositions=booked.dispositions,
         fates=booked.fates,
+        covered_before=covered_before,
     )
 
 
@@ -61,16 +62,18 @@ def _account_numbers(page: PageCommit) -> Script[dict[Names, int]]:
     return numbers
 
 
-def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[None]:
-    spans: dict[int, list[Span]] = {}
+def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[dict[Names, tuple[Span, ...]]]:
+    spans: dict[Names, list[Span]] = {}
     for key, span in page.spans:
-        spans.setdefault(numbers[key.environment, key.account_id], []).append(span)
-    for account, new in spans.items():
+        spans.setdefault((key.environment, key.account_id), []).append(span)
+    known: dict[Names, tuple[Span, ...]] = {}
+    for name, new in spans.items():
+        account = numbers[name]
         rows = yield Fetch(
             "SELECT starts, ends, state FROM coverage WHERE account = ? AND source = ? ORDER BY starts",
             (account, page.source),
         )
-        before = after = tuple(load_span(*row) for row in rows)
+        known[name] = before = after = tuple(load_span(*row) for row in rows)
         for span in new:
             after = rules.cover(after, span)
         if after == before:
@@ -89,6 +92,7 @@ def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> 
                 if span not in before
             ],
         )
+    return known
 
 
 def _keep_request(page: PageCommit, key: tuple[str, str, str]) -> Script[None]:

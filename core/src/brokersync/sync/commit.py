@@ -141,9 +141,7 @@ class PageWriter:
             self._kept = attrs.evolve(self._kept, attempts=self._kept.attempts + 1)
             await self._store.commit_page(attrs.evolve(self._frame(), next_request=self._kept), self._rules)
 
-    async def unavailable(
-        self, ask: Ask, error: BrokerDataUnavailableError
-    ) -> tuple[tuple[BrokerAccount, TimeWindow], ...]:
+    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> list[tuple[BrokerAccount, TimeWindow]]:
         """Write down that a window can not be had, where that is sure; else leave it open and report it.
 
         Answers with what is closed by it that was not before.
@@ -157,31 +155,28 @@ class PageWriter:
             self._report.problem(error, source=ask.source.name, window=ask.window)
         state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
         window = self._reading.provable(ask.window) if sure else None
-        known = await self._store.spans(self._target.owner, self._target.provider, ask.source.name)
-        await self._store.commit_page(
-            attrs.evolve(
-                self._frame(),
-                spans=tuple(
-                    (self._key(one.environment, one.account_id), Span(window=window, state=state))
-                    for one in ask.accounts
-                    if window is not None
-                ),
-                ends_request=True,
-                finished=ask.window,
-            ),
-            self._rules,
-        )
-        return tuple(
-            (one, part)
-            for one in ask.accounts
-            if window is not None
-            for part in subtract([window], (span.window for span in known.get((one.environment, one.account_id), ())))
-        )
+        spans = [] if window is None else [(one, Span(window=window, state=state)) for one in ask.accounts]
+        page = attrs.evolve(self._frame(), ends_request=True, finished=ask.window)
+        return [(account, span.window) for account, span in await self._put(page, spans)]
 
-    async def write_down(self, source: SourceSpec, spans: Sequence[tuple[AccountKey, Span]]) -> None:
-        """Write what is known of a source's history without having read it."""
+    async def write_down(
+        self, source: SourceSpec, spans: Sequence[tuple[BrokerAccount, Span]]
+    ) -> list[tuple[BrokerAccount, Span]]:
+        """Write what is known of a source's history without having read it; answers with what of it is new."""
         self._start(None, source, None)
-        await self._store.commit_page(attrs.evolve(self._frame(), cause=None, spans=tuple(spans)), self._rules)
+        return await self._put(attrs.evolve(self._frame(), cause=None), spans)
+
+    async def _put(
+        self, page: PageCommit, spans: Sequence[tuple[BrokerAccount, Span]]
+    ) -> list[tuple[BrokerAccount, Span]]:
+        """Lay these spans over the ledger; others that see the account may have done so meanwhile."""
+        keyed = tuple((self._key(account.environment, account.account_id), span) for account, span in spans)
+        before = (await self._store.commit_page(attrs.evolve(page, spans=keyed), self._rules)).covered_before
+        return [
+            (account, attrs.evolve(span, window=part))
+            for account, span in spans
+            for part in subtract([span.window], (one.window for one in before[account.environment, account.account_id]))
+        ]
 
     def _frame(self) -> PageCommit:
         return PageCommit(

@@ -29,7 +29,7 @@ from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.losses import LossWriter
-from brokersync.sync.plan import Ask, perishable_first, plan_source
+from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.window import Reader, Wait, WindowReader
 
@@ -44,16 +44,17 @@ _SESSION_STAYS_READ = timedelta(minutes=10)
 class SyncOptions:
     """What one sync may do: which sources, from when on it reads again, and the longest wait it sleeps.
 
-    `readable` are the sources that the login may read at all; all where that is not known. Without `counts_failures`,
-    while the whole broker is away, no failure is held against a window.
-    With a `lease` nothing is committed once another worker holds it.
+    `readable` are the sources that the login may read at all; all where that is not known. A sync that `probes` asks
+    whether a broker is back that was away for all: it asks for a day first, and until that is answered it asks for
+    nothing else and holds no failure against a window. With a `lease` nothing is committed once another worker holds
+    it.
     """
 
     long_wait: timedelta
     sources: tuple[str, ...] | None = None
     again_from: datetime | None = None
     readable: tuple[str, ...] | None = None
-    counts_failures: bool = True
+    probes: bool = False
     lease: Lease | None = None
 
 
@@ -116,7 +117,7 @@ class SyncEngine:
             store=store,
             clock=clock,
             lease=options.lease,
-            counts=options.counts_failures,
+            counts=not options.probes,
         )
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
         self._losses = LossWriter(
@@ -207,6 +208,7 @@ class SyncEngine:
             await self._failures.count(ask, error)
             outcome = _Outcome.FAILED
         self._unanswered = 0
+        self._failures.counts = True
         return outcome
 
     async def _read(self, ask: Ask, opened: OpenRequest | None) -> Wait | None:
@@ -227,7 +229,7 @@ class SyncEngine:
         self._report.problem(error, source=ask.source.name, window=ask.window)
         if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError):
             return _Outcome.REST
-        if not self._options.counts_failures:
+        if not self._failures.counts:
             return _Outcome.REST
         await self._writer.stuck()
         if not self._writer.moves_on:
@@ -257,11 +259,12 @@ class SyncEngine:
             now - _ROUND_LASTS,
             now - _SESSION_STAYS_READ if source.retention is Retention.SESSION else None,
         )
-        return [
-            (attrs.evolve(ask, window=piece), None)
+        asks = [
+            attrs.evolve(ask, window=piece)
             for ask in planned
             for piece in reversed(subtract([ask.window], finished.get((source.name, ask.account), ())))
         ]
+        return [(ask, None) for ask in (asks if self._failures.counts else a_day_first(asks))]
 
     def _announce(self, ask: Ask, done: int, total: int) -> None:
         self._events(

@@ -23,12 +23,12 @@ _NOT_READ_IN_TIME = "NotReadInTime"
 class FailureBook:
     """Counts the syncs in which a window failed; the planner halves those that fail again and again.
 
-    Without `counts`, because the whole broker is away, no failure is held against a window.
+    Without `counts`, because the whole broker may be away, no failure is held against a window.
     """
 
     def __init__(self, *, connection_id: str, store: Store, clock: Clock, lease: Lease | None, counts: bool) -> None:
         self._connection_id, self._store, self._clock = connection_id, store, clock
-        self._lease, self._counts = lease, counts
+        self._lease, self.counts = lease, counts
         self._counted: set[tuple[str, str, TimeWindow]] = set()
         # nobody else writes them while this sync holds the connection
         self._known: dict[str, dict[str, tuple[FailedWindow, ...]]] = {}
@@ -70,7 +70,7 @@ class FailureBook:
 
     async def _count(self, ask: Ask, reason: str) -> None:
         key = (ask.source.name, ask.account, ask.window)
-        if not self._counts or key in self._counted:
+        if not self.counts or key in self._counted:
             return
         self._counted.add(key)
         known = (await self.known(ask.source)).get(ask.account, ())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from brokersync.events import EventSink, HistoryLost
 from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import AccountKey, Connection, LostSpan, Span, SpanState
+from brokersync.records import Connection, LostSpan, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
-from brokersync.sync.ledger import union
+from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import request_name
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.retention import given_by_none, gone, repair
@@ -59,11 +59,10 @@ class LossWriter:
 
     async def note(self, source: SourceSpec) -> None:
         """Write the spans of the source that are gone by now; what is lost for good is told."""
-        found = await self._gone(source)
+        found = await self._gone(source, await self._store.accounts(self._connection.connection_id))
         if not found:
             return
-        await self._writer.write_down(source, [(self._key(account), span) for account, span in found])
-        for account, span in found:
+        for account, span in await self._writer.write_down(source, found):
             if span.state is SpanState.LOST:
                 await self._tell(source, account, span.window)
 
@@ -82,12 +81,14 @@ class LossWriter:
             for part in union(hoped):
                 await self._tell(source, account, part)
 
-    async def _gone(self, source: SourceSpec) -> list[tuple[BrokerAccount, Span]]:
+    async def _gone(
+        self, source: SourceSpec, accounts: Iterable[BrokerAccount], *, though_begun: bool = False
+    ) -> list[tuple[BrokerAccount, Span]]:
         one = self._connection
         spans = await self._store.spans(one.owner, one.provider, source.name)
-        requests = await self._store.open_requests(one.connection_id)
+        requests = () if though_begun else await self._store.open_requests(one.connection_id)
         found: list[tuple[BrokerAccount, Span]] = []
-        for account in await self._store.accounts(one.connection_id):
+        for account in accounts:
             name = request_name(source, (account,))
             lost = gone(
                 source,
@@ -103,7 +104,8 @@ class LossWriter:
 
     async def _tell(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> None:
         now, others = self._clock.now(), await self._others(source, account)
-        for part in given_by_none(window, account, others, self._is_read, now=now, since=self._connection.since):
+        lost = given_by_none(window, account, others, self._is_read, now=now, since=self._connection.since)
+        for part in subtract(lost, await self._still_to_be_lost(account, [other for other, _ in others])):
             facts = LostSpan(
                 source=source.name,
                 environment=account.environment,
@@ -133,13 +135,15 @@ class LossWriter:
             if other.name != source.name
         ]
 
+    async def _still_to_be_lost(self, account: BrokerAccount, others: Iterable[SourceSpec]) -> list[TimeWindow]:
+        """What others have forgotten, too, and will tell of when they write that down or what they have begun fails."""
+        return [
+            span.window
+            for other in others
+            if self._is_read(other)
+            for _, span in await self._gone(other, [account], though_begun=True)
+            if span.state is SpanState.LOST
+        ]
+
     def _is_read(self, source: SourceSpec) -> bool:
         return not source.files and (self._readable is None or source.name in self._readable)
-
-    def _key(self, account: BrokerAccount) -> AccountKey:
-        return AccountKey(
-            owner=self._connection.owner,
-            provider=self._connection.provider,
-            environment=account.environment,
-            account_id=account.account_id,
-        )

@@ -69,6 +69,16 @@ def plan_source(
     ]
 
 
+def a_day_first(asks: Sequence[Ask]) -> list[Ask]:
+    """The asks, the first of them in two: its last day alone, and the rest."""
+    if not asks or asks[0].source.calendar.unit is CalendarUnit.INSTANT:
+        return list(asks)
+    window, calendar = asks[0].window, asks[0].source.calendar
+    day = TimeWindow(max(window.start, day_floor(window.end - _INSTANT, calendar)), window.end)
+    pieces = [day, *subtract([window], [day])]
+    return [*(attrs.evolve(asks[0], window=piece) for piece in pieces), *asks[1:]]
+
+
 def request_name(source: SourceSpec, accounts: Sequence[BrokerAccount]) -> str:
     """What tells a request for these accounts from the others of its source: empty for the whole login."""
     if source.scope is SourceScope.LOGIN:

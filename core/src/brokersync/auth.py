@@ -76,6 +76,8 @@ class TokenKeeper:
         if end is None:
             return False
         if grant.made_at is not None:
+            if end <= grant.made_at:
+                return False  # our clock is ahead by more than it lives, and the broker will say when it is over
             # one that lives no longer than the margin would be renewed as soon as it is made, by each who uses it
             margin = min(margin, (end - grant.made_at) / 2)
         return end - self._clock.now() < margin

@@ -103,6 +103,18 @@ async def test_a_token_that_lives_shorter_than_the_margin_is_fresh_for_all_until
     assert len(desk.broker.asked) == renewals
 
 
+async def test_a_clock_that_is_ahead_by_more_than_a_token_lives_has_it_renewed_once(
+    desk: Desk,
+) -> None:
+    ahead = NOW + timedelta(hours=5)
+    made = login("hidden-access-1", expires_at=NOW + 60 * MINUTE)
+    desk.broker.refreshes = [made]
+    desk.clock.moment = ahead
+    for _ in range(3):
+        assert await desk.keeper(Underway()).current(login()) == made
+    assert len(desk.broker.asked) == 1
+
+
 async def test_a_token_without_an_end_is_not_renewed_by_the_clock(desk: Desk) -> None:
     await desk.connect(login(expires_at=None))
     desk.clock.moment = NOW + timedelta(days=900)

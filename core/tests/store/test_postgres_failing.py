@@ -57,7 +57,7 @@ def test_what_may_succeed_again_and_what_not() -> None:
     assert again >= {
         "SerializationError", "DeadlockDetectedError", "AdminShutdownError", "CrashShutdownError",
         "CannotConnectNowError", "ConnectionDoesNotExistError", "InvalidCachedStatementError",
-        "IdleInTransactionSessionTimeoutError", "ConnectionResetError",
+        "IdleInTransactionSessionTimeoutError", "ConnectionResetError", "InternalClientError",
     }  # fmt: skip
     assert not again & {
         "UniqueViolationError", "DiskFullError", "InsufficientPrivilegeError", "UndefinedTableError",

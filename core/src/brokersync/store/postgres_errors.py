@@ -47,7 +47,10 @@ def is_lost(error: BaseException) -> bool:
         return state in _LOST or state.startswith(_CONNECTION)
     if isinstance(error, TimeoutError):  # which is an OSError, and leaves the connection as it is
         return False
-    return isinstance(error, OSError) or (_is_asyncpg(error) and "clos" in str(error))
+    if not _is_asyncpg(error):
+        return isinstance(error, OSError)
+    # asyncpg no longer knows what the connection is at, as after a process stood still for long
+    return "clos" in str(error) or type(error).__name__ == "InternalClientError"
 
 
 def is_answer(error: BaseException) -> bool:

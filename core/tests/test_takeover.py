@@ -14,7 +14,7 @@ import pytest
 
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ProviderRegistry, Secret
 from brokersync.errors import BrokerAPIError, BrokerError, BrokerRetryableError, StoreError
-from brokersync.events import ConnectionNeedsUser, Event
+from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, Event
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
@@ -29,7 +29,7 @@ from brokersync.plugin import (
     TradeRequest,
     hookimpl,
 )
-from brokersync.records import Connection, ConnectionState
+from brokersync.records import Connection, ConnectionState, Grant
 from brokersync.sealing import Sealer
 from brokersync.store import SqlStore
 from brokersync.store.sql import Fetch, Script
@@ -377,6 +377,77 @@ async def test_tokens_that_were_taken_over_help_where_the_login_was_refused_sinc
         await desk.take_over("hidden-dead", "hidden-refresh-0")
     assert not any(what.startswith("refresh") for what in desk.broker.asked)
     assert (await desk.take_over(refresh="hidden-refresh-0")).state is ConnectionState.ACTIVE
+
+
+async def asking_since(desk: Desk) -> Connection:
+    """Renewed since it was taken over, and then doubted until its user was asked."""
+    connection = await renewed_since(desk)
+    asks = {"state": ConnectionState.NEEDS_USER, "reason": "refused", "next_at": NOW + 24 * HOUR}
+    await desk.bs._shared.store.change_connection(connection.connection_id, **asks)
+    return connection
+
+
+async def test_tokens_that_were_taken_over_never_replace_newer_ones_that_work_and_withdraw_the_question(
+    desk: Desk,
+) -> None:
+    connection = await asking_since(desk)
+    before, _ = await desk.vault.load(connection)
+    again = await desk.take_over(refresh="hidden-refresh-0")
+    assert (again.connection_id, again.state, again.next_at) == (
+        connection.connection_id, ConnectionState.ACTIVE, None,
+    )  # fmt: skip
+    assert (await desk.vault.load(connection))[0] == before
+    assert [type(event) for event in desk.events].count(ConnectionRecovered) == 1
+    assert desk.broker.asked == ["who with access-0", f"accounts with {shown(before)}"]
+
+
+async def test_newer_tokens_that_have_ended_are_renewed_before_those_of_before_are_thought_of(desk: Desk) -> None:
+    connection = await asking_since(desk)
+    before, _ = await desk.vault.load(connection)
+    desk.broker.faults["accounts"] = [BrokerTokenExpiredError("dead")]
+    assert (await desk.take_over(refresh="hidden-refresh-0")).state is ConnectionState.ACTIVE
+    after, _ = await desk.vault.load(connection)
+    assert after.generation == before.generation + 1
+    assert "refresh with refresh-0" not in desk.broker.asked
+
+
+async def test_tokens_of_before_that_work_replace_newer_ones_that_are_refused_and_can_not_be_renewed(
+    desk: Desk,
+) -> None:
+    connection = await asking_since(desk)
+    desk.broker.refreshes.clear()
+    desk.broker.faults["accounts"] = [BrokerTokenExpiredError("dead")]
+    assert (await desk.take_over(refresh="hidden-refresh-0")).state is ConnectionState.ACTIVE
+    grant, _ = await desk.vault.load(connection)
+    assert grant.auth.access_token == Secret("hidden-access-0")
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailableError("down"), BrokerAPIError("nonsense")], ids=repr)
+async def test_nothing_is_replaced_while_the_broker_does_not_say_whether_it_takes_what_is_stored(
+    desk: Desk, error: BrokerError
+) -> None:
+    connection = await asking_since(desk)
+    before, _ = await desk.vault.load(connection)
+    desk.broker.faults["accounts"] = [error] * 9
+    with pytest.raises(type(error)):
+        await desk.take_over(refresh="hidden-refresh-0")
+    assert (await desk.vault.load(connection))[0] == before
+    assert (await desk.bs.connection(connection.connection_id)).state is ConnectionState.NEEDS_USER
+
+
+async def test_the_question_is_withdrawn_of_all_that_live_by_the_login(store: SqlStore) -> None:
+    manifest = MANIFEST.replace('environments = ["live"]', 'environments = ["live", "demo"]\none_login = true')
+    async with open_desk(Broker(), store, manifest) as desk:
+        live = await asking_since(desk)
+        demo = await desk.take_over(refresh="hidden-refresh-0", environment="demo")
+        assert {one.state for one in await desk.bs.connections()} == {ConnectionState.ACTIVE}
+        assert (demo.environment, len(await desk.bs.connections())) == ("demo", 2)
+        assert (await desk.vault.load(demo))[0] == (await desk.vault.load(live))[0]
+
+
+def shown(grant: Grant) -> str:
+    assert grant.auth.access_token is not None
+    return grant.auth.access_token.reveal().removeprefix("hidden-")
 
 
 async def test_other_tokens_do_not_replace_those_that_the_broker_takes_still(desk: Desk) -> None:

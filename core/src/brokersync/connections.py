@@ -30,7 +30,7 @@ from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
 from brokersync.sync.losses import deadline_of
-from brokersync.takeover import TakeOver, connections_of, foreign_login, turn_of, unnamed_connection
+from brokersync.takeover import TakeOver, connections_of, foreign_login, turn_of, unnamed_connection, working_again
 from brokersync.types import AuthResult
 from brokersync.underway import until_closed
 from brokersync.upkeep import GrantUpkeep
@@ -158,7 +158,8 @@ class Connections(Journal):
         """Keep a login that another program made, without a new one; the same login again keeps its connection.
 
         Tokens that were taken over before change nothing, and no others replace those that the broker takes still: what
-        was renewed here since is newer. Log in again with `reauthenticate` where the connection asks its user to.
+        was renewed here since is newer. Where the connection asks its user, they show whether that is needed still, and
+        replace what is stored only if they work and that does not. Log in again with `reauthenticate` there.
 
         `tokens` are what that program holds: `access_token`, `refresh_token`, `expires_at`, `grant_expires_at`, and
         what else the plugin documents. From here on they are renewed here, so the other program must stop. `fields`,
@@ -188,16 +189,16 @@ class Connections(Journal):
         async with shared.login(loaded, unnamed.environment) as login:
             if known and not _asks_user(known):
                 return await self._joined(known[0], unnamed, loaded, login)
-            taking = TakeOver(shared, loaded, login, unnamed)
-            auth = await taking(foreign, fields, spent=bool(known))
+            taking = TakeOver(shared, loaded, login, unnamed, spent=bool(known))
+            auth = await taking(foreign, fields)
             connection = _named(unnamed, auth.identity)
             living = await connections_of(shared, connection)
             kept = await self._kept_fields(connection)
-            if living and not _asks_user(living):
-                stored, _ = await shared.vault.load(living[0])
-                if not await taking.gives_way_to(stored, kept, auth):
-                    return await self._joined(living[0], connection, loaded, login)
             before = await self._of_the_login(connection)
+            if living and (known or not _asks_user(living)) and not await taking.replaces(living[0], kept, auth):
+                working = await working_again(shared, living)
+                self._tell(before, await self._of_the_login(connection))
+                return await self._joined(working[0], connection, loaded, login)
             connection = _as_known(connection, _label(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
             connection = await shared.vault.add(
@@ -259,7 +260,7 @@ class Connections(Journal):
 
 
 def _asks_user(connections: Sequence[Connection]) -> bool:
-    """Whether the login that they live by was refused, so that any other one is as good."""
+    """Whether the login that they live by was refused, so that any newer one is as good."""
     return any(one.state is ConnectionState.NEEDS_USER for one in connections)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 
 import attrs
@@ -20,10 +21,11 @@ from brokersync.errors import (
 )
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
-from brokersync.records import Connection, Grant
+from brokersync.records import Connection, ConnectionState
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.shared import Shared
+from brokersync.states import Cause, moved
 from brokersync.types import AuthResult
 
 _TOKENS = ("access_token", "refresh_token")
@@ -82,23 +84,24 @@ class TakeOver:
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
     from it. `renewed` says afterwards whether the broker has just made the tokens.
+
+    Those that are `spent` were taken over before, and are not renewed: the broker may have given others for them since,
+    and may end the whole login when it sees them again.
     """
 
-    def __init__(self, shared: Shared, loaded: LoadedProvider, login: OpenLogin, of: Connection) -> None:
+    def __init__(
+        self, shared: Shared, loaded: LoadedProvider, login: OpenLogin, of: Connection, *, spent: bool
+    ) -> None:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
-        self._identity = of.identity
+        self._identity, self._spent = of.identity, spent
         self.renewed = False
 
-    async def __call__(self, auth: AuthResult, fields: Mapping[str, str], *, spent: bool) -> AuthResult:
-        """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept.
-
-        With `spent` they were taken over before, and are not renewed: the broker may have given others for them since,
-        and may end the whole login when it sees them again.
-        """
+    async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept."""
         try:
             return await self._login.adopt(auth)
         except BrokerTokenExpiredError as error:
-            if spent or (auth.refresh_token is None and not fields):
+            if self._spent or (auth.refresh_token is None and not fields):
                 raise as_auth_error(error) from error
         self.renewed = True
         for _ in range(_ATTEMPTS):
@@ -111,12 +114,15 @@ class TakeOver:
                 dead = error
         raise as_auth_error(dead)
 
-    async def gives_way_to(self, stored: Grant, fields: Mapping[str, str], auth: AuthResult) -> bool:
+    async def replaces(self, known: Connection, fields: Mapping[str, str], auth: AuthResult) -> bool:
         """Whether the tokens are better than those in the store, which a renewal here may have made since.
 
         They are where the broker has just made them, or takes those in the store no more; but above all those are
-        better that can be renewed.
+        better that can be renewed. Spent ones are only where those in the store can not be renewed either.
         """
+        stored, _ = await self._shared.vault.load(known)
+        if self._spent:
+            return not await self._works(known, stored.auth)
         renewable = stored.auth.refresh_token is not None
         if self.renewed or (auth.refresh_token is not None and not renewable and not fields):
             return True
@@ -129,6 +135,20 @@ class TakeOver:
         except BrokerAPIError:
             return False
         return False
+
+    async def _works(self, known: Connection, auth: AuthResult) -> bool:
+        """Whether the broker takes what is stored, renewed where it has ended; credentials are not sent for this."""
+        logins = partial(self._shared.login, self._loaded, known.environment)
+        keeper = self._shared.keeper(known, logins, logs_in=False)
+        try:
+            auth = await keeper.current(auth)
+            try:
+                await self._login.accounts(auth)
+            except BrokerTokenExpiredError:
+                await self._login.accounts(await keeper.renew(auth))
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            return False
+        return True
 
     async def _renewed(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         return await self._shared.underway.see_through(self._of.identity, lambda: self._renewing(auth, fields))
@@ -181,6 +201,19 @@ async def connections_of(shared: Shared, login: Connection, *, fingerprint: str 
                 if fingerprint in (await shared.vault.load(one))[0].taken_over:
                     found.append(one)
     return sorted(found, key=lambda one: one.environment != login.environment)
+
+
+async def working_again(shared: Shared, living: Sequence[Connection]) -> list[Connection]:
+    """Those that live by a login that has just worked; none of them asks its user any more, and who did is due."""
+    found = list[Connection]()
+    for one in living:
+        change = await shared.store.move_connection(one.connection_id, _worked)
+        found.append(one if change is None else change[1])
+    return found
+
+
+def _worked(known: Connection) -> Connection:
+    return known if known.state is not ConnectionState.NEEDS_USER else moved(known, Cause.WORKED, next_at=None)
 
 
 def turn_of(login: Connection) -> str:

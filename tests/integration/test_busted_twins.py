@@ -18,7 +18,7 @@ from brokersync import BrokerSync
 from brokersync.store import TradeFilter
 
 from .test_corrections_in_any_order import _CANCEL, _ORIGINAL, statement
-from .test_corrections_with_missing_columns import confirmations
+from .test_corrections_with_missing_columns import confirmations, without
 
 Row = dict[str, str]
 End = tuple[str, Decimal, Decimal, Decimal]
@@ -83,13 +83,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 _fills = st.lists(
     st.builds(Fill, st.lists(st.integers(10, 13), max_size=2).map(tuple), st.booleans()), min_size=1, max_size=3
 )
-COLUMNS = ("transactionID", "origTransactionID")
-
-
-def told(rows: Sequence[Row], left_out: Sequence[str], *, confirmed: bool) -> bytes:
-    if confirmed:
-        return confirmations(rows)
-    return statement([{name: text for name, text in row.items() if name not in left_out} for row in rows])
+# what a query may leave out, of both kinds; a cancel needs one of the two ids of its original
+LESS = [(), ("conid",), ("symbol",), ("ibExecID",), ("origTradeID",), ("origTransactionID",), ("conid", "ibExecID")]
+LESS_CONFIRMED = [(), ("conid",), ("symbol",)]
 
 
 @settings(deadline=None, max_examples=60)
@@ -98,14 +94,14 @@ def test_statements_of_any_part_in_any_order_end_as_one_that_tells_all(
     shop: Shop, fills: list[Fill], data: st.DataObject
 ) -> None:
     chains = [fill.rows(place) for place, fill in enumerate(fills)]
-    left_out = data.draw(st.sampled_from([(), ("transactionID",), COLUMNS]))
 
     def part(whole: bool) -> bytes:
         ends = [len(chain) if whole else data.draw(st.integers(0, len(chain))) for chain in chains]
         rows = [row for chain, end in zip(chains, ends, strict=True) for row in chain[:end]]
         order, confirmed = data.draw(st.permutations(rows)), data.draw(st.booleans())
+        left_out = data.draw(st.sampled_from(LESS_CONFIRMED if confirmed else LESS))
         note((ends, confirmed, left_out, [one["transactionID"] for one in order]))
-        return told(order, left_out, confirmed=confirmed)
+        return confirmations(order, *left_out) if confirmed else without(order, *left_out)
 
     files = [part(True), *(part(False) for _ in range(data.draw(st.integers(0, 2))))]
     order = data.draw(st.permutations([*files, data.draw(st.sampled_from(files))]))

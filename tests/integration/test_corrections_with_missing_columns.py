@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from brokersync import BrokerSync
+from brokersync import BrokerConfigError, BrokerSync
 from brokersync.store import TradeFilter
 
 from .test_corrections_in_any_order import _CANCEL, _ORIGINAL, _REBOOKED, statement
@@ -45,8 +45,8 @@ def confirmations(rows: Sequence[Mapping[str, str]], *left_out: str) -> bytes:
 CANCELLED_AND_REBOOKED = {
     "confirmations without conid": confirmations(_FULL[:2], "conid"),
     "all confirmations without conid": confirmations(_FULL, "conid"),
-    "activity without transactionID": without(_FULL, "transactionID"),
-    "activity without conid and ids of bookings": without(_FULL, "conid", "transactionID", "origTransactionID"),
+    "activity without ibExecID": without(_FULL, "ibExecID"),
+    "activity without conid and ids of bookings": without(_FULL, "conid", "origTransactionID"),
 }
 
 
@@ -70,18 +70,51 @@ async def test_a_cancel_told_by_two_files_leaves_the_rebooked_trade(tmp_path: Pa
     assert found == [("active", Decimal("10.4"), Decimal("1.25"))] * 2
 
 
-ONE_EXECUTION = {
-    "activity without ibExecID": (confirmations([_ORIGINAL]), without([_ORIGINAL], "ibExecID")),
-    "confirmations without execID": (confirmations([_ORIGINAL], "ibExecID"), statement([_ORIGINAL])),
-    "activity without ids but the trade's": (
-        without([_ORIGINAL], "ibExecID", "transactionID"), confirmations([_ORIGINAL]), statement([_ORIGINAL])
-    ),
-}  # fmt: skip
+REFUSED = {
+    "Trade ID": without(_FULL, "tradeID"),
+    "Transaction ID": without(_FULL, "transactionID"),
+    "Trade ID and Transaction ID": without(_FULL, "tradeID", "transactionID", "ibExecID"),
+    "Exec ID": confirmations(_FULL, "ibExecID"),
+    "Trade ID and Exec ID": confirmations(_FULL, "tradeID", "ibExecID"),
+}
 
 
-@pytest.mark.parametrize("files", ONE_EXECUTION.values(), ids=list(ONE_EXECUTION))
-async def test_the_commission_of_one_execution_counts_once(tmp_path: Path, files: tuple[bytes, ...]) -> None:
-    found = await ends(tmp_path / "s.db", *files)
+@pytest.mark.parametrize(("columns", "file"), REFUSED.items(), ids=list(REFUSED))
+async def test_a_file_without_the_ids_that_others_know_its_trades_by_is_refused_with_what_to_tick(
+    tmp_path: Path, columns: str, file: bytes
+) -> None:
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        with pytest.raises(BrokerConfigError) as refused:
+            await bs.import_statement("ibkr", io.BytesIO(file), owner="me")
+        assert [one async for one in bs.trades("me")] == []
+    assert f"tick {columns}, save it" in (refused.value.remedy or "")
+
+
+@pytest.mark.parametrize("kind", ["activity", "confirmations"])
+async def test_a_cancel_that_names_no_trade_is_quarantined_until_a_file_tells_it_in_full(
+    tmp_path: Path, kind: str
+) -> None:
+    less = ("origTradeID", "origTransactionID")
+    poorer = without(_FULL[:2], *less) if kind == "activity" else confirmations(_FULL[:2], *less)
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        report = await bs.import_statement("ibkr", io.BytesIO(poorer), owner="me")
+        assert (report.added, report.quarantined) == (1, 1)
+        await bs.import_statement("ibkr", io.BytesIO(statement(_FULL)), owner="me")
+        assert [(one.price, one.status.value) async for one in bs.trades("me")] == [(Decimal("10.4"), "active")]
+
+
+async def test_a_confirmation_that_repeats_an_execution_id_with_other_words_is_quarantined(tmp_path: Path) -> None:
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        report = await bs.import_statement("ibkr", io.BytesIO(confirmations(_FULL)), owner="me")
+        assert (report.added, report.quarantined) == (1, 1)
+        (kept,) = await bs.quarantined("me")
+        assert "execution id" in kept["reason"]
+        await bs.import_statement("ibkr", io.BytesIO(statement(_FULL)), owner="me")
+        assert [(one.price, one.status.value) async for one in bs.trades("me")] == [(Decimal("10.4"), "active")]
+
+
+async def test_the_commission_of_one_execution_counts_once(tmp_path: Path) -> None:
+    found = await ends(tmp_path / "s.db", confirmations([_ORIGINAL]), without([_ORIGINAL], "ibExecID"))
     assert set(found) == {("active", Decimal("10.5"), Decimal(1))}
 
 

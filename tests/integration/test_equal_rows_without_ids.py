@@ -1,4 +1,4 @@
-"""IBKR rows of a query without any id, in statements of any days: equal ones are neither doubled nor lost."""
+"""IBKR rows without any id, in statements of any days: equal ones are neither doubled nor lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brokersync import BrokerSync
 _ROW = {
     "accountId": "U7", "currency": "USD", "assetCategory": "STK", "symbol": "ACME", "conid": "11", "multiplier": "1",
     "transactionType": "ExchTrade", "buySell": "BUY", "quantity": "1", "ibCommission": "-1",
-    "ibCommissionCurrency": "USD",
+    "ibCommissionCurrency": "USD", "tradeID": "", "transactionID": "",
 }  # fmt: skip
 FIRST, END = 2, 8
 # the day of the trade, how many days later it was booked, and the price

@@ -50,7 +50,10 @@ COMMON = (
     [
         statement("AF", f'<Trade {COMMON} tradePrice="10" ibCommission="-1" transactionID="1" tradeID="7" />'),
         statement("TCF", f'<TradeConfirm {COMMON} price="10" commission="-1" execID="a.b.01.01" tradeID="7" />'),
-        statement("TCF", f'<TradeConfirm {COMMON} price="10" commission="-1" commissionCurrency="USD" tradeID="7" />'),
+        statement(
+            "TCF",
+            f'<TradeConfirm {COMMON} price="10" commission="-1" commissionCurrency="USD" execID="" tradeID="7" />',
+        ),
     ],
     ids=["no account and no commission's currency", "confirmation without a currency", "confirmation without ids"],
 )

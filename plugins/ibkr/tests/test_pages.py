@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from brokersync.plugin import BrokerAccount, BrokerConfigError, BrokerResponseError, Finality, TimeWindow
 from brokersync_ibkr.coverage import Days
+from brokersync_ibkr.pages import PAGE_SIZE
 from brokersync_ibkr.payloads import FlexSyntaxError
 
 INFORMATION = {
@@ -367,3 +368,21 @@ def test_dates_that_can_be_read_in_two_ways_stop_the_import_with_the_setting_to_
     with pytest.raises(BrokerConfigError) as caught:
         flex.pages(body)
     assert "yyyyMMdd" in caught.value.remedy
+
+
+@pytest.mark.parametrize("rows", [1, PAGE_SIZE + 1])
+def test_a_statement_without_a_column_of_ids_gives_no_page_and_says_what_to_tick(flex: Any, rows: int) -> None:
+    told = [flex.trade(number, tradeID=None, transactionID=None) for number in range(rows)]
+    with pytest.raises(BrokerConfigError) as refused:
+        next(flex.read(flex.document(flex.statement(told))))
+    assert "section Trades, tick Trade ID and Transaction ID" in (refused.value.remedy or "")
+    with pytest.raises(BrokerConfigError) as refused:
+        next(
+            flex.read(flex.document(flex.statement([flex.confirm(ibExecID=None)], section="TradeConfirms"), kind="TCF"))
+        )
+    assert "section Trade Confirmations, tick Exec ID" in (refused.value.remedy or "")
+
+
+def test_an_empty_column_of_ids_is_one(flex: Any) -> None:
+    [page] = flex.pages(flex.document(flex.statement([flex.trade(tradeID="", transactionID="")])))
+    assert len(page.bookings) == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from brokersync.plugin import BrokerConfigError, BrokerError, BrokerMaintenanceError, BrokerResponseError, Fault
 from brokersync_ibkr.codes import meaning_of
-from brokersync_ibkr.guidance import EXECUTIONS_REMEDY, REPORT_REMEDY, XML_REMEDY
+from brokersync_ibkr.guidance import EXECUTIONS_REMEDY, REPORT_REMEDY, XML_REMEDY, columns_remedy
 from brokersync_ibkr.payloads import BodyKind, FlexSyntaxError, kind_of, service_answer
 
 _AGAIN = "Run the Flex query again, save its XML output as a file and import that."
@@ -79,6 +81,16 @@ def no_trades_section() -> BrokerError:
     return BrokerConfigError(
         "The statement has no Trades section, so it can not tell whether there were trades.",
         remedy=EXECUTIONS_REMEDY,
+        fault=Fault.USER,
+    )
+
+
+def no_ids(missing: Sequence[str], *, confirmation: bool) -> BrokerError:
+    """The error for a query without the columns that tell one trade from another."""
+    columns = " and ".join(missing)
+    return BrokerConfigError(
+        f"The statement does not tell {columns}, so a trade that another statement tells too could count twice.",
+        remedy=columns_remedy("Trade Confirmations" if confirmation else "Trades", columns),
         fault=Fault.USER,
     )
 

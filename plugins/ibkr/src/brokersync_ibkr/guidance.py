@@ -24,3 +24,8 @@ QUERY_REMEDY: Final = (
     "that made the token, and to the accounts that were selected when it was made."
 )
 REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."
+
+
+def columns_remedy(section: str, columns: str) -> str:
+    """How columns are added to a query."""
+    return f"In {FLEX_QUERIES} open the query, click its section {section}, tick {columns}, save it and run it again."

@@ -47,8 +47,11 @@ class Content(NamedTuple):
         return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
 
     def trade_row(self, trade: str, quantity: Decimal) -> str:
-        """A row of a trade where no id of its own tells it from the trade's other rows."""
-        return f"tr:{trade}:{self.contract}:{plain(quantity)}:{plain(self.price)}"
+        """A row of a trade where no id of its own tells it from the trade's other rows.
+
+        Without the contract: one query names it by number, another one by symbol.
+        """
+        return f"tr:{trade}:{plain(quantity)}:{plain(self.price)}"
 
     def cancel_key(self, trade: str) -> str:
         """A cancel of which nothing tells more than the trade that it takes back."""

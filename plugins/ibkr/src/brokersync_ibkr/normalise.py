@@ -87,6 +87,8 @@ class Normaliser:
         quantity, price = _amount(fields, "quantity", kind), _amount(fields, "tradePrice", kind)
         content = Content(place.account_id, instrument.broker_id or instrument.symbol, moment.at, quantity, price)
         ids = ids_of(fields, kind, content)
+        if kind is RowKind.CANCEL and not ids.refs:
+            raise RowError("it does not say which trade it takes back: tick Orig Trade ID in the query")
         if ids.quality is IdQuality.SYNTHETIC and (late := self._booked_late(fields, moment)) is not None:
             ids = ids.booked_on(late)
         fees = _fees(fields, instrument.currency, place)

@@ -12,6 +12,7 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, Finality, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
+from brokersync_ibkr.confirmed import Confirmed
 from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved
 from brokersync_ibkr.dates import FlexDates, Moment, new_york_day
 from brokersync_ibkr.diagnosis import wrong_query
@@ -84,6 +85,7 @@ class _PageBuilder:
         self._undated = False
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
+        self._confirmed = Confirmed()
         self._account: str | None = None
         self._untold = 0
         self._names: list[str] = []
@@ -152,6 +154,8 @@ class _PageBuilder:
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
+        if self._ready or len(self._bookings) >= PAGE_SIZE:
+            self._facts.check_columns()
         while self._ready:
             yield self._ready.popleft()
         while len(self._bookings) >= PAGE_SIZE or len(self._quarantined) >= PAGE_SIZE:
@@ -191,6 +195,8 @@ class _PageBuilder:
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
         booking = read_row(self._normaliser, raw, place)
         remember(raw, place, self._dates.order)
+        if place.confirmation and isinstance(booking, TradeBooking):
+            booking = self._confirmed.checked(booking)
         if isinstance(booking, QuarantinedRow):
             self._quarantined.append(booking)
         else:
@@ -198,6 +204,7 @@ class _PageBuilder:
 
     def _learn(self, names: list[str]) -> None:
         self._names = names
+        self._facts.columns.update(names)
         self._unknown_names = tuple(name for name in names if name not in KNOWN_ATTRIBUTES)
         self._has_commission_currency = "ibCommissionCurrency" in names or "commissionCurrency" in names
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import attrs
@@ -10,10 +10,12 @@ import attrs
 from brokersync.plugin import BrokerResponseError
 from brokersync_ibkr.accounts import is_account_id
 from brokersync_ibkr.dayorder import DayOrder, DayOrderEvidence
-from brokersync_ibkr.diagnosis import no_executions, no_trades_section
+from brokersync_ibkr.diagnosis import no_executions, no_ids, no_trades_section
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.vocabulary import (
+    ACTIVITY_IDS,
     ACTIVITY_TYPE,
+    CONFIRMATION_IDS,
     CONFIRMATION_TYPE,
     DATE_ATTRIBUTES,
     FILL_ELEMENTS,
@@ -32,6 +34,7 @@ class DocumentFacts:
     fills: int = 0
     sums: int = 0
     sections: set[str] = attrs.Factory(set)
+    columns: set[str] = attrs.Factory(set)
 
     @property
     def confirmation(self) -> bool:
@@ -48,6 +51,14 @@ class DocumentFacts:
         # an account without any activity may give no more than its own description
         if not self.sections & TRADE_SECTIONS and self.sections - {"AccountInformation"}:
             raise no_trades_section()
+        self.check_columns()
+
+    def check_columns(self) -> None:
+        """Raise `BrokerConfigError` if the fills lack an id by which any other statement knows them, too."""
+        needed = CONFIRMATION_IDS if self.confirmation else ACTIVITY_IDS
+        missing = [told for told, names in needed.items() if not self.columns.intersection(names)]
+        if self.fills and missing:
+            raise no_ids(missing, confirmation=self.confirmation)
 
 
 def is_fill(element: str, level: str | None) -> bool:
@@ -65,7 +76,6 @@ class Survey:
 
     def __init__(self) -> None:
         self.facts = DocumentFacts()
-        self.columns: set[str] = set()
         self.aliases: set[str] = set()
         self.fills_without_account = 0
         self._evidence = DayOrderEvidence()
@@ -100,7 +110,7 @@ class Survey:
         attributes = dict(zip(names, values, strict=True))
         if is_fill(element, attributes.get("levelOfDetail")):
             self.facts.fills += 1
-            self.columns.update(names)
+            self.facts.columns.update(names)
             if not (attributes.get("accountId") or self._account):
                 self.fills_without_account += 1
         else:
@@ -135,7 +145,6 @@ _NEEDED = (
     (("dateTime", "tradeTime"), "the time of the execution"),
     (("ibCommission", "commission"), "the commission"),
     (("ibCommissionCurrency", "commissionCurrency"), "the commission's currency"),
-    (("transactionID", "ibExecID", "execID", "tradeID"), "an id"),
 )
 _REQUIRED = ((("quantity",), "the quantity"), (("tradePrice", "price"), "the price"))
 
@@ -154,7 +163,13 @@ def findings(survey: Survey) -> list[str]:
             *said,
             "There was no execution in the last days, so the query's columns are checked with the first one.",
         ]
-    for names, what in _REQUIRED + _NEEDED:
-        if not survey.columns.intersection(names):
+    for names, what in _needed(survey.facts):
+        if not survey.facts.columns.intersection(names):
             said.append(f"The query does not tell {what}: tick {' or '.join(names)} in its section Trades.")
     return said
+
+
+def _needed(facts: DocumentFacts) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield from _REQUIRED + _NEEDED
+    for told, names in (CONFIRMATION_IDS if facts.confirmation else ACTIVITY_IDS).items():
+        yield names, f"the {told}"

@@ -146,6 +146,15 @@ CONFIRMATION_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+# without these ids two statements may tell one trade and nobody could know; under the names of Client Portal. A book
+# entry has no execution id, and a confirmation no transaction id
+ACTIVITY_IDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"Trade ID": ("tradeID",), "Transaction ID": ("transactionID",)}
+)
+CONFIRMATION_IDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"Trade ID": ("tradeID",), "Exec ID": ("execID", "ibExecID")}
+)
+
 DATE_ATTRIBUTES: Final = (
     "dateTime",
     "tradeDate",

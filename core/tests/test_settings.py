@@ -17,6 +17,8 @@ from brokersync.errors import BrokerConfigError
         ('lease = "0s"', "lease must be longer than nothing"),
         ("retry.attempts = 0", "attempts must be at least 1"),
         ('http.connect = "0s"', "connect must be longer than nothing"),
+        ("queue.reserve = -1", "reserve must not be below 0"),
+        ('queue.hold = "0s"', "hold must be longer than nothing"),
         ("http.max_body_bytes = 0", "max_body_bytes must be at least 1"),
     ],
 )

@@ -18,6 +18,7 @@ from brokersync.config import (
     GrantSettings,
     HttpSettings,
     KeepSettings,
+    QueueSettings,
     RetrySettings,
     Settings,
 )
@@ -57,12 +58,13 @@ _NESTED = {
     "grants": GrantSettings,
     "keep": KeepSettings,
     "fleet": FleetSettings,
+    "queue": QueueSettings,
     "brokers.KEY": BrokerSettings,
 }
 
 
 def test_every_setting_is_in_the_reference() -> None:
-    plain = {field.name for field in attrs.fields(Settings)} - {"http", "retry", "grants", "keep", "fleet", "brokers"}
+    plain = {field.name for field in attrs.fields(Settings)} - {name.partition(".")[0] for name in _NESTED}
     nested = {f"{prefix}.{field.name}" for prefix, kind in _NESTED.items() for field in attrs.fields(kind)}
     names = {name for name in _first_cells("Settings") if not name.startswith("BROKERSYNC_")}
     assert names == plain | nested

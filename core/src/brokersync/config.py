@@ -32,6 +32,11 @@ def _at_least_one(_: object, field: attrs.Attribute[Any], value: int) -> None:
         raise ValueError(f"{field.name} must be at least 1")
 
 
+def _not_negative(_: object, field: attrs.Attribute[Any], value: int) -> None:
+    if value < 0:
+        raise ValueError(f"{field.name} must not be below 0")
+
+
 @attrs.frozen(kw_only=True)
 class HttpSettings:
     """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
@@ -98,6 +103,19 @@ class FleetSettings:
 
 
 @attrs.frozen(kw_only=True)
+class QueueSettings:
+    """How jobs are kept. Of a worker's places `reserve` are for jobs that somebody waits for.
+
+    A worker that was not heard of for `hold` has lost its jobs, and jobs of other processes are looked for every
+    `look_every`.
+    """
+
+    reserve: int = attrs.field(default=2, validator=_not_negative)
+    hold: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
+    look_every: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
+
+
+@attrs.frozen(kw_only=True)
 class BrokerSettings:
     """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
 
@@ -132,6 +150,7 @@ class Settings:
     grants: GrantSettings = GrantSettings()
     keep: KeepSettings = KeepSettings()
     fleet: FleetSettings = FleetSettings()
+    queue: QueueSettings = QueueSettings()
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from brokersync.config import KeepSettings
+from brokersync.jobs import Job
 from brokersync.records import Connection, FailedWindow, OpenRequest, PageCommit, Span, SpanState
 from brokersync.store import SealedGrant, SqlStore
 from brokersync.store.schema import TABLES
@@ -73,6 +74,8 @@ async def fill(store: SqlStore, owner: str) -> Connection:
     await store.put_failing(of.connection_id, "fills", "live/A", (failed,), lease=None)
     await store.log_sync(of.connection_id, {"owner": owner, "added": 2}, START)
     await store.log_sync(of.connection_id, {"owner": owner, "added": 1}, LATER)
+    job = Job(connection_id=of.connection_id, owner=owner, provider="paper", environment="live", at=LATER)
+    await store.jobs.submit([job])
     await store.cache_put("paper", "live", {f"SYM-{owner}": {"tick": "0.25"}})
     return of
 

@@ -3,6 +3,7 @@
 from brokersync.store.cache import StoreCache
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.exporting import EXPORTED
+from brokersync.store.jobs import JobTable
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.renormalising import KeptRow, Renewed, RenewedPage, TradeDifference
@@ -12,6 +13,7 @@ from brokersync.store.sqlite import SqliteStore
 __all__ = [
     "EXPORTED",
     "BookingSearch",
+    "JobTable",
     "KeptRow",
     "KeyReplacedError",
     "PageRules",

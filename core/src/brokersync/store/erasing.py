@@ -27,6 +27,7 @@ LOGINS: Final[Mapping[str, str]] = {
     "failing_windows": _OF_CONNECTIONS,
     "bookmarks": _OF_CONNECTIONS,
     "connection_accounts": _OF_CONNECTIONS,
+    "jobs": _OWN,
     "sync_log": _OWN,
     # it is read again when it is needed, and which instruments were looked up would tell who traded what
     "reference_data": "provider IN (SELECT provider FROM connections WHERE owner = ?"
@@ -48,7 +49,14 @@ HISTORY: Final[Mapping[str, str]] = {
 NOBODYS: Final = ("store_layout", "feed_head", "environment_health", "environment_incidents")
 
 # what a connection leaves behind when it ends, but for its accounts and its reports
-OF_CONNECTION: Final = ("open_requests", "finished_windows", "failing_windows", "bookmarks", "connection_accounts")
+OF_CONNECTION: Final = (
+    "open_requests",
+    "finished_windows",
+    "failing_windows",
+    "bookmarks",
+    "connection_accounts",
+    "jobs",
+)
 
 
 def shut_out(owner: str) -> Script[dict[str, int]]:

@@ -158,6 +158,7 @@ NOT_EXPORTED: Final[Mapping[str, str]] = {
     "reference_data": "is what brokers say of instruments, to everybody",
     "owner_keys": "opens the credentials, which do not leave",
     "leases": "says which worker is at work",
+    "jobs": "says which connections wait for a worker; when each is due stands with it",
     "feed_starts": "says how old the feed is; the changes themselves are there",
     "raw_rows": "stand with their bookings",
     "booking_names": "are made from the bookings",

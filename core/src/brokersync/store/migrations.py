@@ -120,4 +120,10 @@ _NEW_IN_3: Final = (
     ("connections", "doubted_since"),
 )
 
-_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3}
+
+def _to_4() -> Script[None]:
+    """Layout 3 had no queue of its own."""
+    yield Create("jobs")
+
+
+_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4}

@@ -32,6 +32,7 @@ from brokersync.records import (
     Span,
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
+from brokersync.store.jobs import JobTable
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class Store(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    @property
+    def jobs(self) -> JobTable: ...
 
     async def layout(self) -> int:
         """The version of its tables."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 # a release that knows this layout, or a later one, may go on working beside the newest
 COMPATIBLE_FROM: Final = 3
 
@@ -168,6 +168,15 @@ TABLES: Final = (
         "leases",
         {"name": "text", "owner": "text", "holder": "text", "fence": "int", "expires_at": "text"},
         ("name",),
+    ),
+    Table(
+        "jobs",
+        {
+            "connection_id": "text", "owner": "text", "provider": "text", "environment": "text", "at": "text",
+            "deadline": "text?", "asked": "int", "holder": "text", "held_until": "text?",
+        },
+        ("connection_id",),
+        indexes={"jobs_by_time": ("at",), "jobs_by_owner": ("owner",), "jobs_by_holder": ("holder",)},
     ),
 )  # fmt: skip
 

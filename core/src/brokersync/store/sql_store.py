@@ -48,6 +48,7 @@ from brokersync.store import (
     renormalising,
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
+from brokersync.store.jobs import JobTable, SqlJobs
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -88,6 +89,10 @@ class SqlStore(ABC):
     @abstractmethod
     async def _write(self, script: Callable[[], Script[R]]) -> R:
         """Run a script as one transaction; from its start again where the database asks for that."""
+
+    @property
+    def jobs(self) -> JobTable:
+        return SqlJobs(self._read, self._write)
 
     async def layout(self) -> int:
         return await self._read(migrations.layout)

@@ -1,0 +1,180 @@
+"""Which of the waiting jobs is next. Pure: no clock, no store."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import attrs
+
+from brokersync.jobs import Job
+
+# of the places that are free a lane takes so many times what it leaves, so that no broker ever has them all
+_TIMES_WHAT_IS_LEFT: Final = 3
+
+
+class Fair:
+    """Gives each free place to a job: fair across brokers and across owners.
+
+    Of all places, `reserve` are for jobs that somebody waits for. The others go to what would be lost first, and else
+    to the broker with the fewest jobs under way, and there to the owner who has waited longest for a turn; an owner's
+    own jobs that are waited for come before the owner's others. Each job that is given counts as under way until
+    `ended`.
+    """
+
+    def __init__(self, places: int, reserve: int) -> None:
+        self._places, self._reserve = places, min(reserve, places - 1)
+        self._running: dict[str, tuple[str, bool]] = {}
+        self._per_lane: Counter[str] = Counter()
+        self._turns = _Turns()
+        self._lanes: dict[str, _Lane] = {}
+
+    def load(self, waiting: Iterable[Job], is_urgent: Callable[[Job], bool]) -> None:
+        """These wait now, and no others. The order of turns goes on from before."""
+        lanes: dict[str, _Lane] = {}
+        for job in waiting:
+            if job.connection_id not in self._running:
+                if (lane := lanes.get(job.lane)) is None:
+                    lane = lanes[job.lane] = _Lane(job.lane, self._turns)
+                lane.add(job, urgent=is_urgent(job))
+        self._lanes = lanes
+        self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
+        for lane in lanes.values():
+            lane.begin()
+
+    @property
+    def under_way(self) -> set[str]:
+        """The connections of the jobs that were given and have not ended."""
+        return set(self._running)
+
+    def next(self) -> Job | None:
+        """The job that is to begin now, if there is a place for one."""
+        if len(self._running) >= self._places:
+            return None
+        reserved = sum(of_reserve for _, of_reserve in self._running.values())
+        if reserved < self._reserve and (job := self._pick(_Lane.next_asked)) is not None:
+            return self._begin(job, of_reserve=True)
+        if len(self._running) - reserved >= self._places - self._reserve:
+            return None
+        job = self._pick(_Lane.next_urgent) or self._pick(_Lane.next_in_turn)
+        return None if job is None else self._begin(job, of_reserve=False)
+
+    def ended(self, connection_id: str) -> None:
+        """The job is no longer under way here, or never was, since another worker has it."""
+        lane, _ = self._running.pop(connection_id)
+        self._per_lane[lane] -= 1
+        if not self._per_lane[lane]:
+            del self._per_lane[lane]
+
+    def _begin(self, job: Job, *, of_reserve: bool) -> Job:
+        self._running[job.connection_id] = (job.lane, of_reserve)
+        self._per_lane[job.lane] += 1
+        return job
+
+    def _pick(self, of: Callable[[_Lane], Job | None]) -> Job | None:
+        free = self._places - len(self._running)
+        open_lanes = [one for one in self._lanes.values() if self._per_lane[one.name] < _TIMES_WHAT_IS_LEFT * free]
+        for lane in sorted(open_lanes, key=lambda one: (self._per_lane[one.name], self._turns[one.name])):
+            if (job := of(lane)) is not None:
+                self._turns.served(lane.name)
+                return job
+        return None
+
+
+class _Turns:
+    """When each lane, and each owner in it, had its last turn, or came to wait for the first."""
+
+    def __init__(self) -> None:
+        self._last: dict[str | tuple[str, str, bool], int] = {}
+        self._count = 0
+
+    def __getitem__(self, key: str | tuple[str, str, bool]) -> int:
+        return self._last.setdefault(key, self._count)
+
+    def served(self, key: str | tuple[str, str, bool]) -> None:
+        self._count += 1
+        self._last[key] = self._count
+
+    def keep(self, keys: set[str | tuple[str, str, bool]]) -> None:
+        """Forget whoever waits no more."""
+        self._last = {key: turn for key, turn in self._last.items() if key in keys}
+
+
+@attrs.define
+class _Lane:
+    """The jobs that wait for one environment of a broker."""
+
+    name: str
+    _turns: _Turns
+    _waiting: set[str] = attrs.field(factory=set)
+    _urgent: list[Job] = attrs.field(factory=list)
+    _of_owner: dict[tuple[str, str, bool], list[Job]] = attrs.field(factory=dict)
+    _queues: dict[bool, _Queue] = attrs.field(factory=dict)
+
+    def add(self, job: Job, *, urgent: bool) -> None:
+        self._waiting.add(job.connection_id)
+        if urgent:
+            self._urgent.append(job)
+        self._of_owner.setdefault((self.name, job.owner, False), []).append(job)
+        if job.asked:
+            self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
+
+    def waiters(self) -> Iterable[str | tuple[str, str, bool]]:
+        return (self.name, *self._of_owner)
+
+    def begin(self) -> None:
+        """All are there."""
+        self._urgent.sort(key=lambda job: (job.deadline is None, job.deadline, job.at, job.connection_id), reverse=True)
+        for asked in (True, False):
+            owners = {key: jobs for key, jobs in self._of_owner.items() if key[2] is asked}
+            self._queues[asked] = _Queue(owners, self._turns)
+
+    def next_urgent(self) -> Job | None:
+        while self._urgent:
+            if (job := self._urgent.pop()).connection_id in self._waiting:
+                return self._given(job)
+        return None
+
+    def next_asked(self) -> Job | None:
+        return self._in_turn(self._queues[True])
+
+    def next_in_turn(self) -> Job | None:
+        return self._in_turn(self._queues[False])
+
+    def _in_turn(self, queue: _Queue) -> Job | None:
+        job = queue.next(self._waiting)
+        return None if job is None else self._given(job)
+
+    def _given(self, job: Job) -> Job:
+        self._waiting.discard(job.connection_id)
+        return job
+
+
+class _Queue:
+    """Owners in the order of their turns, each with its jobs: first what is waited for, then the oldest."""
+
+    def __init__(self, owners: dict[tuple[str, str, bool], list[Job]], turns: _Turns) -> None:
+        self._turns = turns
+        self._jobs = {
+            key: deque(sorted(jobs, key=lambda job: (not job.asked, job.at, job.connection_id)))
+            for key, jobs in owners.items()
+        }
+        self._order = [(turns[key], jobs[0].at, key) for key, jobs in self._jobs.items()]
+        heapq.heapify(self._order)
+
+    def next(self, waiting: set[str]) -> Job | None:
+        while self._order:
+            _, _, key = heapq.heappop(self._order)
+            jobs = self._jobs[key]
+            while jobs and jobs[0].connection_id not in waiting:
+                jobs.popleft()
+            if not jobs:
+                continue
+            job = jobs.popleft()
+            self._turns.served(key)
+            if jobs:
+                heapq.heappush(self._order, (self._turns[key], jobs[0].at, key))
+            return job
+        return None

@@ -1,0 +1,184 @@
+"""What is the embedded engine's own: holds, the store's truth, and lanes that rest."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from brokersync.errors import StoreError
+from brokersync.jobs import Job
+from brokersync.queue.engine import Defer
+from brokersync.store import JobTable
+
+from .benches import NOW, EmbeddedBench, Log, drain, ended
+
+
+@pytest.fixture
+def bench(stores: Any) -> EmbeddedBench:
+    return EmbeddedBench(stores)
+
+
+async def _held_by_a_dead_worker(bench: EmbeddedBench, name: str) -> JobTable:
+    """A worker took the job and was never heard of again."""
+    engine = await bench.engine()
+    await engine.submit(await bench.job(name))
+    assert bench.store is not None
+    taken = await bench.store.jobs.take([name], "dead", bench.now(), bench.now() + bench.queue.hold)
+    assert taken == {name}
+    return bench.store.jobs
+
+
+async def test_the_job_of_a_dead_worker_is_free_when_its_hold_ends(bench: EmbeddedBench) -> None:
+    await _held_by_a_dead_worker(bench, "a")
+    engine = await bench.engine()
+    assert (await engine.counts()).running == 1
+    assert await drain(engine) == []
+    await bench.pass_by(bench.queue.hold.total_seconds())
+    assert await drain(engine) == ["a"]
+
+
+async def test_a_worker_that_comes_back_too_late_ends_nothing_that_is_not_its_own(bench: EmbeddedBench) -> None:
+    table = await _held_by_a_dead_worker(bench, "a")
+    await bench.pass_by(bench.queue.hold.total_seconds())
+    engine = await bench.engine()
+
+    async def meanwhile(_: Job) -> None:
+        assert await table.hold(["a"], "dead", bench.now() + timedelta(hours=1)) == set()
+        await table.end("a", "dead")
+        await table.put_back("a", "dead", bench.now())
+        assert (await engine.counts()).running == 1
+
+    assert await drain(engine, Log(meanwhile)) == ["a"]
+
+
+async def test_a_job_that_takes_longer_than_a_hold_stays_its_workers(bench: EmbeddedBench) -> None:
+    bench.queue = attrs.evolve(bench.queue, hold=timedelta(milliseconds=30))
+    engine, other = await bench.engine(), await bench.engine()
+    await engine.submit(await bench.job("a"))
+
+    async def takes_long(_: Job) -> None:
+        for _ in range(5):
+            # the beats go by the loop's time, and the clock stands between them
+            await asyncio.sleep(0.02)
+            await bench.pass_by(0.02)
+        assert await drain(other) == []
+
+    bench.clock.time = NOW
+    assert await drain(engine, Log(takes_long)) == ["a"]
+
+
+async def test_the_job_of_a_worker_whose_loop_is_stuck_is_taken_by_another(tmp_path: Path, stores_in: Any) -> None:
+    bench = EmbeddedBench(stores_in(tmp_path, None))  # a file's store can be used from another loop
+    stuck, release = threading.Event(), threading.Event()
+    bench.queue = attrs.evolve(bench.queue, hold=timedelta(milliseconds=30))
+    engine, other = await bench.engine(), await bench.engine()
+    await engine.submit(await bench.job("a"))
+    runs: list[str] = []
+
+    def block() -> None:
+        async def never_ends(_: Job) -> None:
+            runs.append("stuck")
+            stuck.set()
+            release.wait()
+
+        asyncio.run(engine.run(never_ends, concurrency=1, until_empty=True))
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    await asyncio.to_thread(stuck.wait)
+    await bench.pass_by(0.05)
+    runs += await drain(other)
+    release.set()
+    await asyncio.to_thread(thread.join)
+    assert runs == ["stuck", "a"]
+
+
+async def test_nothing_is_kept_of_a_connection_that_is_not_there(bench: EmbeddedBench) -> None:
+    engine = await bench.engine()
+    job = attrs.evolve(await bench.job("a"), connection_id="gone")
+    assert await engine.submit(job) == 0
+    assert await drain(engine) == []
+
+
+async def test_a_lane_that_rests_is_left_alone_and_the_others_are_not(bench: EmbeddedBench) -> None:
+    engine = await bench.engine()
+    await engine.submit(*[await bench.job(f"slow {n}", provider="slow") for n in range(5)])
+    await engine.submit(*[await bench.job(f"quick {n}", provider="quick") for n in range(5)])
+
+    def limited(job: Job) -> None:
+        if job.provider == "slow":
+            raise Defer(bench.now() + timedelta(minutes=1), lane=True)
+
+    begun = await drain(engine, Log(limited), concurrency=1)
+    assert len([name for name in begun if name.startswith("slow")]) == 1
+    assert len([name for name in begun if name.startswith("quick")]) == 5
+
+
+async def test_a_job_that_is_for_another_worker_is_not_taken_at_once_by_the_same(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    await engine.submit(await bench.job("a"))
+    back = asyncio.Event()
+    put_back = type(engine._table).put_back
+
+    async def told(*what: Any) -> None:
+        await put_back(*what)
+        back.set()
+
+    monkeypatch.setattr(type(engine._table), "put_back", told)
+
+    def elsewhere(_: Job) -> None:
+        raise Defer(bench.now(), elsewhere=True)
+
+    handler = Log(elsewhere)
+    running = asyncio.create_task(engine.run(handler, concurrency=1))
+    await asyncio.wait_for(back.wait(), 30)
+    await asyncio.sleep(0.02)  # the worker looks for jobs several times meanwhile
+    assert await drain(other) == ["a"]
+    await ended(running)
+    assert handler.names == ["a"]
+
+
+async def test_a_store_that_is_away_for_a_while_ends_no_worker(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    begun, failures = asyncio.Event(), 0
+    ready = type(engine._table).ready
+
+    async def away(self: Any, now: Any) -> Any:
+        nonlocal failures
+        if self == engine._table and failures < 3:
+            failures += 1
+            raise StoreError("The store is away.")
+        return await ready(self, now)
+
+    monkeypatch.setattr(type(engine._table), "ready", away)
+    running = asyncio.create_task(engine.run(Log(lambda _: begun.set()), concurrency=1))
+    await other.submit(await bench.job("a"))
+    await asyncio.wait_for(begun.wait(), 30)
+    assert failures == 3
+    await ended(running)
+
+
+async def test_an_end_that_the_store_did_not_hear_of_costs_a_hold_and_no_job(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await bench.engine()
+    await engine.submit(await bench.job("a"))
+
+    async def away(*_: Any) -> None:
+        raise StoreError("The store is away.")
+
+    monkeypatch.setattr(type(engine._table), "end", away)
+    assert await drain(engine) == ["a"]
+    monkeypatch.undo()
+    await bench.pass_by(bench.queue.hold.total_seconds())
+    assert await drain(engine) == ["a"]

@@ -1,0 +1,185 @@
+"""Whose job is next: laws that hold for any waiting jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.jobs import Job
+from brokersync.queue.fair import Fair
+
+from .benches import NOW
+
+HOUR = timedelta(hours=1)
+
+owners = st.sampled_from("abcd")
+jobs = st.lists(
+    st.builds(
+        lambda owner, broker, age, asked, deadline: {
+            "owner": owner,
+            "provider": broker,
+            "at": NOW - timedelta(minutes=age),
+            "asked": asked,
+            "deadline": None if deadline is None else NOW + timedelta(minutes=deadline),
+        },
+        owners,
+        st.sampled_from(["x", "y", "z"]),
+        st.integers(0, 500),
+        st.booleans(),
+        st.none() | st.integers(0, 120),
+    ),
+    max_size=40,
+).map(lambda all_: [Job(connection_id=f"{n:03}", environment="live", **facts) for n, facts in enumerate(all_)])
+places = st.integers(1, 12)
+reserves = st.integers(0, 12)
+
+
+def is_urgent(job: Job) -> bool:
+    return job.deadline is not None and job.deadline <= NOW + HOUR
+
+
+def loaded(jobs: list[Job], places: int, reserve: int = 0) -> Fair:
+    fair = Fair(places, reserve)
+    fair.load(jobs, is_urgent)
+    return fair
+
+
+def given_now(fair: Fair) -> list[Job]:
+    found = []
+    while (job := fair.next()) is not None:
+        found.append(job)
+    return found
+
+
+def one_by_one(fair: Fair) -> list[Job]:
+    """In the order in which one place after the other becomes free."""
+    found = []
+    while (job := fair.next()) is not None:
+        found.append(job)
+        fair.ended(job.connection_id)
+    return found
+
+
+def job(name: str, owner: str = "a", broker: str = "x", **facts: object) -> Job:
+    values: dict[str, object] = {"at": NOW, "environment": "live"}
+    return Job(connection_id=name, owner=owner, provider=broker, **(values | facts))  # type: ignore[arg-type]  # by name
+
+
+@given(jobs, places, reserves)
+def test_each_job_is_given_once_and_none_is_forgotten(jobs: list[Job], places: int, reserve: int) -> None:
+    order = one_by_one(loaded(jobs, places, reserve))
+    assert sorted(one.connection_id for one in order) == [one.connection_id for one in jobs]
+
+
+@given(jobs, places, reserves)
+def test_never_are_more_given_than_there_are_places(jobs: list[Job], places: int, reserve: int) -> None:
+    fair = loaded(jobs, places, reserve)
+    begun = given_now(fair)
+    assert len(begun) <= places
+    assert sum(not one.asked for one in begun) <= max(places - reserve, 1)
+
+
+@given(jobs, places, reserves)
+def test_no_place_is_left_empty_while_some_broker_has_less_than_its_part(
+    jobs: list[Job], places: int, reserve: int
+) -> None:
+    begun = given_now(loaded(jobs, places, reserve))
+    per_lane, waiting = Counter(one.lane for one in begun), [one for one in jobs if one not in begun]
+    free = places - len(begun)
+    routine_is_full = len(begun) >= max(places - reserve, 1)
+    for one in waiting:
+        assert not free or routine_is_full or per_lane[one.lane] >= 3 * free
+
+
+@given(jobs, places)
+def test_no_broker_has_all_places_where_there_are_four_or_more(jobs: list[Job], places: int) -> None:
+    per_lane = Counter(one.lane for one in given_now(loaded(jobs, places)))
+    assert max(per_lane.values(), default=0) <= max(3 * places // 4, min(places, 3))
+
+
+@given(jobs, places, st.integers(1, 4))
+def test_what_somebody_waits_for_begins_before_any_routine_as_long_as_the_reserve_lasts(
+    jobs: list[Job], places: int, reserve: int
+) -> None:
+    reserve = min(reserve, places - 1)
+    asked = [one for one in jobs if one.asked]
+    begun = given_now(loaded(jobs, places, reserve))
+    assert all(one.asked for one in begun[: min(reserve, len(asked))])
+
+
+@given(jobs)
+def test_what_would_be_lost_comes_before_the_rest_and_the_soonest_first(jobs: list[Job]) -> None:
+    jobs = [one for one in jobs if one.provider == "x"]
+    order = one_by_one(loaded(jobs, 1))
+    urgent = [one.deadline for one in order if is_urgent(one)]
+    assert urgent == sorted(urgent, key=str)
+    assert all(map(is_urgent, order[: len(urgent)]))
+
+
+@given(jobs)
+def test_owners_take_turns_whoever_has_more_to_do(jobs: list[Job]) -> None:
+    jobs = [one for one in jobs if one.provider == "x" and not is_urgent(one)]
+    order = one_by_one(loaded(jobs, 1))
+    left = Counter(one.owner for one in jobs)
+    taken: Counter[str] = Counter()
+    for one in order:
+        taken[one.owner] += 1
+        left[one.owner] -= 1
+        waiting = [owner for owner, count in left.items() if count]
+        assert all(taken[owner] >= taken[one.owner] - 1 for owner in waiting)
+
+
+@given(jobs, st.data())
+def test_an_owner_waits_for_one_turn_of_each_other_whatever_comes_meanwhile(
+    jobs: list[Job], data: st.DataObject
+) -> None:
+    fair = Fair(1, 0)
+    mine = job("mine", owner="me")
+    number = 0
+    others = {"a", "b", "c"}
+    for turn in range(len(others) + 1):
+        fresh = [
+            job(f"{number + n}", owner=owner)
+            for n, owner in enumerate(data.draw(st.lists(st.sampled_from(sorted(others)))))
+        ]
+        number += len(fresh)
+        fair.load([*fresh, mine], lambda _: False)
+        begun = fair.next()
+        assert begun is not None
+        fair.ended(begun.connection_id)
+        if begun is mine:
+            return
+        assert turn < len(others)
+    raise AssertionError("its turn never came")
+
+
+@given(jobs)
+def test_an_owners_own_jobs_that_are_waited_for_come_before_its_others(jobs: list[Job]) -> None:
+    order = one_by_one(loaded([one for one in jobs if one.owner == "a" and not is_urgent(one)], 1))
+    for lane in {one.lane for one in order}:
+        asked = [one.asked for one in order if one.lane == lane]
+        assert asked == sorted(asked, reverse=True)
+
+
+@given(jobs, places)
+def test_brokers_have_equal_parts_as_long_as_each_has_work(jobs: list[Job], places: int) -> None:
+    jobs = [one for one in jobs if not is_urgent(one)]
+    begun = given_now(loaded(jobs, places))
+    per_lane = Counter(one.lane for one in begun)
+    waiting = {one.lane for one in jobs if one not in begun}
+    most = max(per_lane.values(), default=0)
+    assert all(per_lane[lane] >= most - 1 for lane in waiting)
+
+
+def test_a_broker_that_is_slow_leaves_places_for_the_others() -> None:
+    fair = loaded([job(f"slow {n}", broker="slow") for n in range(50)], 8)
+    assert len(given_now(fair)) == 6
+    fair.load([job(f"slow {n}", broker="slow") for n in range(6, 50)] + [job("quick", broker="quick")], is_urgent)
+    assert [one.connection_id for one in given_now(fair)] == ["quick"]
+
+
+def test_where_there_is_one_place_it_is_for_everything() -> None:
+    assert [one.connection_id for one in one_by_one(loaded([job("a")], 1, reserve=2))] == ["a"]

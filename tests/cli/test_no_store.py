@@ -87,3 +87,12 @@ def test_a_schema_without_a_store_is_an_error_and_stays_empty(brokersync: Run, s
     assert brokersync("migrate", "--store", mine.place(name)).code == Exit.DONE
     assert brokersync("status", "--store", mine.place(name)).code == Exit.DONE
     asyncio.run(mine.drop())
+
+
+def test_a_wrong_configuration_is_told_whole_before_anything_is_made(brokersync: Run, rows: Path) -> None:
+    (rows / "brokersync.toml").write_text('long_wait = "soon"\nrefusals = 0\n')
+    for command in ("status", "migrate", "sync"):
+        answer = brokersync(command, "--config", "brokersync.toml", "--store", "new.db")
+        assert answer.code == Exit.CONFIG
+        assert "brokersync.toml has 2 mistakes:\n  long_wait: 'soon' is no duration" in answer.err
+    assert not (rows / "new.db").exists()

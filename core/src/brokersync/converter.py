@@ -13,10 +13,10 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
-from cattrs.v import format_exception
 
 from brokersync.decimals import check_length
 from brokersync.errors import BrokerConfigError
+from brokersync.mistakes import mistakes_in
 from brokersync.secret import Secret
 
 T = TypeVar("T")
@@ -203,37 +203,11 @@ def structure_config(data: Any, kind: type[T], where: str) -> T:
     try:
         return CONFIG.structure(data, kind)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        mistakes = "; ".join(_mistakes(error, "")) or str(error)
-        raise BrokerConfigError(f"{where}: {mistakes}.", remedy="Correct it and try again.") from None
-
-
-def _mistakes(error: BaseException, path: str) -> list[str]:
-    if not isinstance(error, cattrs.BaseValidationError):
-        return [f"{path or 'the whole'}: {_reason(error)}"]
-    found: list[str] = []
-    for inner in error.exceptions:
-        found += _mistakes(inner, path if isinstance(inner, KeyError) else _step(inner, path))
-    return found
-
-
-def _step(error: BaseException, path: str) -> str:
-    for note in getattr(error, "__notes__", ()):
-        name, index = getattr(note, "name", None), getattr(note, "index", None)
-        if name is not None:
-            return f"{path}.{name}" if path else str(name)
-        if index is not None:
-            return f"{path}[{index}]"
-    return path
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyError):
-        return f"{error.args[0]!r} is missing"
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return "unknown " + ", ".join(sorted(repr(name) for name in error.extra_fields))
-    if isinstance(error, ValueError | TypeError):
-        return str(error)
-    return format_exception(error, None)
+        found = mistakes_in(data, kind, CONFIG.structure) or [str(error)]
+        message = f"{where}: {found[0]}."
+        if len(found) > 1:
+            message = "\n  ".join((f"{where} has {len(found)} mistakes:", *found))
+        raise BrokerConfigError(message, remedy="Correct it and try again.") from None
 
 
 def loads_exact(text: str | bytes) -> Any:

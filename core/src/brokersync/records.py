@@ -359,7 +359,7 @@ class PageOutcome:
     and `fates` what became of it.
 
     `waiting` counts the cancels that wait for their target since this page, less those that waited and wait no more.
-    `covered_before` is what the source had said of the accounts that the page speaks of, by environment and account id.
+    `covered_before` is what the source had said of the accounts that the page speaks of, by environment/id.
     """
 
     added: int = 0
@@ -370,4 +370,4 @@ class PageOutcome:
     waiting: int = 0
     dispositions: tuple[str, ...] = ()
     fates: tuple[Disposition, ...] = ()
-    covered_before: Mapping[tuple[str, str], tuple[Span, ...]] = MappingProxyType({})
+    covered_before: Mapping[str, tuple[Span, ...]] = MappingProxyType({})

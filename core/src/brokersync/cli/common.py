@@ -131,10 +131,14 @@ def say(text: str) -> None:
 
 def _write(text: str, stream: TextIO) -> None:
     if stream.isatty():
-        indent = " " * (len(text) - len(text.lstrip()))
         width = shutil.get_terminal_size().columns
-        text = textwrap.fill(text, width, subsequent_indent=indent + "  ", break_on_hyphens=False)
+        text = "\n".join(_filled(line, width) for line in text.splitlines())
     stream.write(text + "\n")
+
+
+def _filled(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(line, width, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def check_accounts(owner: str, wanted: Iterable[str], counts: Iterable[Mapping[str, Any]]) -> None:

@@ -37,7 +37,7 @@ def commit_page(page: PageCommit, rules: PageRules) -> Script[PageOutcome]:
     return _outcome(booked, quarantined, covered_before)
 
 
-def _outcome(booked: BookedPage, quarantined: int, covered_before: Mapping[Names, tuple[Span, ...]]) -> PageOutcome:
+def _outcome(booked: BookedPage, quarantined: int, covered_before: Mapping[str, tuple[Span, ...]]) -> PageOutcome:
     return PageOutcome(
         added=booked.count("added"),
         modified=booked.count("modified"),
@@ -62,18 +62,18 @@ def _account_numbers(page: PageCommit) -> Script[dict[Names, int]]:
     return numbers
 
 
-def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[dict[Names, tuple[Span, ...]]]:
+def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[dict[str, tuple[Span, ...]]]:
     spans: dict[Names, list[Span]] = {}
     for key, span in page.spans:
         spans.setdefault((key.environment, key.account_id), []).append(span)
-    known: dict[Names, tuple[Span, ...]] = {}
+    known: dict[str, tuple[Span, ...]] = {}
     for name, new in spans.items():
         account = numbers[name]
         rows = yield Fetch(
             "SELECT starts, ends, state FROM coverage WHERE account = ? AND source = ? ORDER BY starts",
             (account, page.source),
         )
-        known[name] = before = after = tuple(load_span(*row) for row in rows)
+        known["/".join(name)] = before = after = tuple(load_span(*row) for row in rows)
         for span in new:
             after = rules.cover(after, span)
         if after == before:

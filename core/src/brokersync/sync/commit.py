@@ -175,7 +175,9 @@ class PageWriter:
         return [
             (account, attrs.evolve(span, window=part))
             for account, span in spans
-            for part in subtract([span.window], (one.window for one in before[account.environment, account.account_id]))
+            for part in subtract(
+                [span.window], (one.window for one in before[f"{account.environment}/{account.account_id}"])
+            )
         ]
 
     def _frame(self) -> PageCommit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, Incident
 from brokersync.plugin import AuthResult, BrokerAuthError, BrokerError, BrokerTokenExpiredError, BrokerUnavailableError
 from brokersync.records import ConnectionState, Done
 
-from .broker import Desk, open_desk
+from .broker import MANIFEST, Broker, Desk, VirtualClock, open_desk
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 USERS = [f"user {number}" for number in range(50)]
@@ -296,3 +297,97 @@ async def test_a_connection_that_is_resumed_after_a_login_is_due_at_once(stores:
         await desk.bs.reauthenticate(user, {"user": "ann"})
         await desk.bs.resume(user)
         assert [one.connection_id for one in await desk.bs.due()] == [user]
+
+
+ONE_LOGIN = MANIFEST.replace('environments = ["live"]', 'environments = ["live", "demo", "sim"]\none_login = true')
+
+
+@pytest.mark.parametrize(("certain", "times"), [(True, 1), (False, 4)])
+async def test_a_refused_password_is_sent_as_often_as_one_login_bears_however_many_connections_and_workers(
+    stores: Any, certain: bool, times: int
+) -> None:
+    clock, broker = VirtualClock(), Broker(trades=0)
+
+    def no(_: Any) -> Any:
+        raise BrokerAuthError("no", certain=certain, status=401)
+
+    def expired(_: AuthResult) -> AuthResult:
+        raise BrokerTokenExpiredError("The token has run out.")
+
+    desk, other = (open_desk(stores.place, broker, clock, manifest=ONE_LOGIN) for _ in range(2))
+    async with desk.bs, other.bs:
+        names = [(await desk.connect("ann", environment=one))[0] for one in ("live", "demo", "sim")]
+        await desk.bs.run_due()
+        clock.advance(hours=7)
+        sound, broker.login, broker.renewal, broker.failing = broker.login, no, expired, dead_token
+        broker.logins.clear()
+        for _ in range(40):
+            await asyncio.gather(desk.bs.run_due(), other.bs.run_due())
+            clock.advance(hours=1)
+        for name in names:
+            for one in (desk, other):
+                with pytest.raises(BrokerAuthError):
+                    await one.bs.run(name)
+        assert len(broker.logins) == times
+        assert {one.state for one in await desk.bs.connections()} == {ConnectionState.NEEDS_USER}
+        # the user gives a new one, which ends as well, and is refused as often as the first
+        broker.login, broker.failing = sound, well
+        await desk.bs.reauthenticate(names[1], {"user": "ann"})
+        assert all(isinstance(end, Done) for end in (await other.bs.run_due()).values())
+        broker.login, broker.failing = no, dead_token
+        broker.logins.clear()
+        for _ in range(40):
+            clock.advance(hours=1)
+            await asyncio.gather(desk.bs.run_due(), other.bs.run_due())
+        assert len(broker.logins) == times
+
+
+async def test_the_connections_of_one_login_do_not_use_up_its_password_faster_than_one_does(stores: Any) -> None:
+    broker = Broker(trades=0)
+    desk = open_desk(stores.place, broker, manifest=ONE_LOGIN)
+
+    def no(_: Any) -> Any:
+        raise BrokerAuthError("HTTP 401", certain=False)
+
+    def expired(_: AuthResult) -> AuthResult:
+        raise BrokerTokenExpiredError("The token has run out.")
+
+    async with desk.bs:
+        for environment in ("live", "demo", "sim"):
+            await desk.connect("ann", environment=environment)
+        await desk.bs.run_due()
+        desk.clock.advance(hours=7)
+        sound, broker.login, broker.renewal, broker.failing = broker.login, no, expired, dead_token
+        broker.logins.clear()
+        await live(desk, 20 * MINUTE)
+        assert len(broker.logins) == 2
+        assert desk.heard(ConnectionNeedsUser) == []
+        broker.login, broker.failing = sound, well
+        await live(desk, 10 * MINUTE)
+        assert {(one.state, one.logins_refused) for one in await desk.bs.connections()} == {(ConnectionState.ACTIVE, 0)}
+
+
+async def test_a_password_that_is_refused_to_everybody_is_not_used_up_for_a_login_of_several_connections(
+    stores: Any,
+) -> None:
+    broker = Broker(trades=0)
+    desk = open_desk(stores.place, broker, manifest=ONE_LOGIN)
+
+    def no(_: Any) -> Any:
+        raise BrokerAuthError("HTTP 401", certain=False)
+
+    def expired(_: AuthResult) -> AuthResult:
+        raise BrokerTokenExpiredError("The token has run out.")
+
+    async with desk.bs:
+        for user in USERS[:6]:
+            for environment in ("live", "demo"):
+                await desk.connect(user, environment=environment)
+        await desk.bs.run_due()
+        desk.clock.advance(hours=7)
+        sound, broker.login, broker.renewal, broker.failing = broker.login, no, expired, dead_token
+        await live(desk, 12 * HOUR, 5 * MINUTE)
+        broker.login, broker.failing = sound, well
+        await live(desk, HOUR, 5 * MINUTE)
+        assert {one.state for one in await desk.bs.connections()} == {ConnectionState.ACTIVE}
+        assert {one.logins_refused for one in await desk.bs.connections()} == {0}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from brokersync.config import Settings
-from brokersync.errors import BrokerNotReadyError, StoreError
+from brokersync.doubts import counted, may_log_in
+from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerTokenExpiredError, StoreError
 from brokersync.events import EventSink, TokenRefreshed
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
@@ -29,7 +31,7 @@ class TokenKeeper:
     A new token is in the store before anybody uses it. `underway` is shared by the keepers of this process; between
     processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
     of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
-    to whoever needs it.
+    to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
     """
 
     def __init__(
@@ -96,7 +98,8 @@ class TokenKeeper:
                 await self._vault.store.release_lease(held)
 
     async def _renewed(self, stale: AuthResult) -> Grant:
-        # read again under the lease: another worker may have renewed it just before it was ours
+        # read again under the lease: another worker may have renewed it just before it was ours, or been refused
+        known = await self._vault.store.connection(self._connection.connection_id)
         grant, fields = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
             return grant
@@ -109,9 +112,16 @@ class TokenKeeper:
                 login=login,
                 clock=self._clock,
                 settings=self._settings,
-                logs_in=self._logs_in,
+                logs_in=self._logs_in and (known is None or may_log_in(known, now=self._clock.now())),
             )
-            new = await renewal()
+            try:
+                new = await renewal()
+            except (BrokerTokenExpiredError, BrokerAuthError) as error:
+                if renewal.sent_in_vain and known is not None:
+                    now, settings = self._clock.now(), self._settings
+                    rule = partial(counted, error=error, by=known, now=now, settings=settings)
+                    await self._vault.store.move_login(known, rule)
+                raise
         if renewal.how is not None:
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
             self._events(TokenRefreshed(**names, how=renewal.how))

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from brokersync.config import Settings
-from brokersync.errors import BrokerAuthError
+from brokersync.errors import BrokerAuthError, BrokerError
 from brokersync.records import Connection, ConnectionState
 from brokersync.states import Cause, moved
 
@@ -27,14 +27,38 @@ def grown(first: timedelta, factor: int, times: int, longest: timedelta) -> time
     return min(longest, wait)
 
 
-def may_log_in(connection: Connection) -> bool:
+def may_log_in(connection: Connection, *, now: datetime) -> bool:
     """Whether its stored credentials may be sent once more; else only its token is tried."""
-    return connection.logins_refused < _CREDENTIALS_ARE_SENT
+    held_back = connection.logs_in_from is not None and now < connection.logs_in_from
+    return connection.logins_refused == 0 or not (held_back or _used_up(connection))
+
+
+def _used_up(known: Connection) -> bool:
+    return known.logins_refused >= _CREDENTIALS_ARE_SENT
 
 
 def meant(known: Connection) -> bool:
     """Whether the broker has refused its credentials in its own words, be it in an earlier run."""
     return known.logins_refused >= _NEVER_AGAIN
+
+
+def counted(known: Connection, error: BrokerError, *, by: Connection, now: datetime, settings: Settings) -> Connection:
+    """After the credentials were refused that it shares with all connections of its login.
+
+    Where they were sent `by` another one, it leaves the next attempt to that one, as long as that waits: all at once
+    would use up in a minute what is to outlast an outage of half an hour.
+    """
+    if isinstance(error, BrokerAuthError) and error.certain:
+        return attrs.evolve(known, logins_refused=_NEVER_AGAIN)
+    wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, known.logins_refused, settings.sync_every)
+    begins = None if known.connection_id == by.connection_id else now + wait
+    return attrs.evolve(known, logins_refused=known.logins_refused + 1, logs_in_from=begins)
+
+
+def uncounted(known: Connection) -> Connection:
+    """They were refused to everybody, so that it does not count: they must not run out in an outage."""
+    sent = known.logins_refused
+    return known if meant(known) else attrs.evolve(known, logins_refused=max(sent - 1, 0))
 
 
 def noted(known: Connection, error: BrokerAuthError, *, now: datetime) -> Connection:
@@ -55,15 +79,12 @@ def let_off(known: Connection, *, now: datetime) -> Connection:
     return attrs.evolve(known, logins_refused=sent, next_at=now)
 
 
-def refused(known: Connection, error: BrokerAuthError, *, sent: bool, now: datetime, settings: Settings) -> Connection:
+def refused(known: Connection, error: BrokerAuthError, *, now: datetime, settings: Settings) -> Connection:
     """After a refusal that is the login's own: a doubt at first, and a question to its user when it is none any more.
 
-    `sent` is whether its stored credentials were refused, which counts only here: they must not run out while everybody
-    is refused. Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works
-    again.
+    Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works again.
     """
-    known = attrs.evolve(known, logins_refused=known.logins_refused + sent)
-    certain = error.certain or not may_log_in(known)
+    certain = error.certain or _used_up(known)
     if known.state is ConnectionState.NEEDS_USER and not error.certain:
         return moved(known, Cause.DOUBTED, next_at=now + _PROBE_OF_A_LOGIN)
     if not certain:

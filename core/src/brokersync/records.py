@@ -63,9 +63,10 @@ class Connection:
 
     `reason` says why it is in its `state`, and `remedy` what may be done. `next_at` is when it is to be synced next,
     and `deadline` until when, before history that vanishes is lost. `refusals` counts the doubtful refusals in a row
-    since `doubted_since`, `logins_refused` those of the stored credentials since the login last worked, `failures`
-    the syncs in a row since `failing_since` that got no answer, `logins` how often its user logged in again. With
-    `one_login` the grant serves the broker's other environments too.
+    since `doubted_since`, `logins_refused` those of the stored credentials since the login last worked, by whichever
+    connection of the login they were sent, `failures` the syncs in a row since `failing_since` that got no answer,
+    `logins` how often its user logged in again. Until `logs_in_from` another connection of the login tries it first.
+    With `one_login` the grant serves the broker's other environments too.
     """
 
     connection_id: str
@@ -85,6 +86,7 @@ class Connection:
     refusals: int = 0
     doubted_since: datetime | None = None
     logins_refused: int = 0
+    logs_in_from: datetime | None = None
     failures: int = 0
     failing_since: datetime | None = None
     one_login: bool = False

@@ -67,6 +67,7 @@ class Renewal:
         self._settings, self._logs_in = settings, logs_in
         self._doubt = grant.renewing_since
         self.how: str | None = None
+        self.sent_in_vain = False
 
     async def __call__(self) -> Grant:
         """The new grant, or that of another worker who was first. Raises the broker's errors."""
@@ -107,10 +108,13 @@ class Renewal:
             if isinstance(refusal, BrokerAuthError):
                 raise refusal
         if not self._logs_in:
-            raise refusal
+            if self._doubt is None:
+                raise refusal
+            raise _interrupted(refusal, self._doubt) from refusal
         try:
             auth = await self._bounded(self._login.log_in(self._fields))
         except (BrokerTokenExpiredError, BrokerAuthError) as error:
+            self.sent_in_vain = True
             winner = await self._winner()
             if winner is not None:
                 return winner
@@ -182,7 +186,7 @@ def _completed(answer: AuthResult, held: AuthResult) -> AuthResult:
 def _interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
     message = (
         f"A renewal of this login was interrupted on {since:%Y-%m-%d at %H:%M} UTC, and the broker may have replaced "
-        f"the token without its answer reaching us. It refuses the old one, and logging in with what is stored did not "
+        f"the token without its answer reaching us. It refuses the old one, and what is stored to log in with does not "
         f"help: {error.message}"
     )
     facts = {"provider": error.provider, "operation": error.operation, "status": error.status, "code": error.code}

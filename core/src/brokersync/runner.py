@@ -10,7 +10,6 @@ from functools import partial
 
 import attrs
 
-from brokersync.doubts import may_log_in
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -67,7 +66,6 @@ class Run:
         self._sink = all_of(self._report, events, shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink)
         self._stopping = self._probes = False
-        self._logs_in = True
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
@@ -143,7 +141,6 @@ class Run:
             raise BrokerConfigError(
                 f"The connection {self._connection.connection_id} has just ended.", remedy="Connect again to go on."
             )
-        self._logs_in = may_log_in(present)
 
     async def _synced_meanwhile(self) -> datetime | None:
         """When it is due next, where that is not now: between being found due and being leased, others may have it."""
@@ -175,7 +172,7 @@ class Run:
         self._settler.manifest = loaded.manifest
         grant, _ = await shared.vault.load(connection)
         logins = partial(self._login, shared, loaded)
-        keeper = shared.keeper(connection, logins, events=self._sink, logs_in=self._logs_in)
+        keeper = shared.keeper(connection, logins, events=self._sink)
         async with open_provider(
             loaded,
             environment=connection.environment,

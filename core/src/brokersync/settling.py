@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import to_json
-from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused
+from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused, uncounted
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
 from brokersync.events import (
     ConnectionNeedsOperator,
@@ -168,9 +168,11 @@ class Settler:
         doubted = await self._move_this_login(lambda known: noted(known, error, now=now))
         certain = error.certain or (doubted is not None and meant(doubted))
         if (incident := await self._refused_for_all(error, now, certain=certain)) is not None:
+            if sent:
+                await self._shared.store.move_login(self._connection, uncounted)
             spread = share(self._connection.connection_id)
             return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
-        after = await self._move_this_login(lambda known: refused(known, error, sent=sent, now=now, settings=settings))
+        after = await self._move_this_login(lambda known: refused(known, error, now=now, settings=settings))
         if after is not None and not self._is_this_login(after):
             return await self._later(now, "The user has logged in again meanwhile.")
         if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:

@@ -73,13 +73,9 @@ def log_in_again(connection: Connection, grant: SealedGrant) -> Script[tuple[Con
 
 def _logged_in(grant: SealedGrant, *, but_not: str | None = None) -> Script[list[tuple[Connection, Connection]]]:
     """The connections that a login serves which its user has just made, before and after: none asks any more."""
-    rows = yield Fetch(
-        "SELECT data FROM connections WHERE owner = ? AND provider = ? AND identity = ? ORDER BY connection_id",
-        (grant.owner, grant.provider, grant.identity),
-    )
     served = []
-    for before in (_connection(row[0]) for row in rows):
-        if before.grant_environment != grant.environment or before.connection_id == but_not:
+    for before in (yield from _living_by(grant.owner, grant.provider, grant.environment, grant.identity)):
+        if before.connection_id == but_not:
             continue
         one = attrs.evolve(before, logins=before.logins + 1, refusals=0, doubted_since=None, logins_refused=0)
         if one.state in _ASKING:
@@ -87,6 +83,25 @@ def _logged_in(grant: SealedGrant, *, but_not: str | None = None) -> Script[list
         yield from _store(one)
         served.append((before, one))
     return served
+
+
+def move_login(of: Connection, rule: Callable[[Connection], Connection]) -> Script[None]:
+    """Each connection that shares the grant of this one after `rule`; none where its user has logged in again since."""
+    served = yield from _living_by(of.owner, of.provider, of.grant_environment, of.identity)
+    if any((one.connection_id, one.logins) == (of.connection_id, of.logins) for one in served):
+        for before in served:
+            if (after := rule(before)) != before:
+                yield from _store(after)
+
+
+def _living_by(owner: str, provider: str, grant_environment: str, identity: str) -> Script[list[Connection]]:
+    """The connections that a grant serves."""
+    rows = yield Fetch(
+        "SELECT data FROM connections WHERE owner = ? AND provider = ? AND identity = ?"
+        " ORDER BY connection_id {for_update}",
+        (owner, provider, identity),
+    )
+    return [one for one in (_connection(row[0]) for row in rows) if one.grant_environment == grant_environment]
 
 
 def _drop_own_grant(known: Connection, now: Connection) -> Script[None]:

@@ -164,6 +164,12 @@ class Store(Protocol):
     ) -> tuple[Connection, Connection] | None:
         """The connection before and after a pure rule; `None` when there is none of this id."""
 
+    async def move_login(self, of: Connection, rule: Callable[[Connection], Connection]) -> None:
+        """Apply a pure rule to each connection that shares the grant of this one.
+
+        Nothing is changed where there is no such connection, or its user has logged in again since it was read.
+        """
+
     async def due_connections(
         self, owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]] = ()
     ) -> tuple[Connection, ...]:

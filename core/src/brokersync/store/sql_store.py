@@ -144,6 +144,9 @@ class SqlStore(ABC):
     ) -> tuple[Connection, Connection] | None:
         return await self._write(lambda: connections.move_connection(connection_id, rule))
 
+    async def move_login(self, of: Connection, rule: Callable[[Connection], Connection]) -> None:
+        await self._write(lambda: connections.move_login(of, rule))
+
     async def due_connections(
         self, owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]] = ()
     ) -> tuple[Connection, ...]:

@@ -59,7 +59,10 @@ class PageCommitted(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryLost(Event):
-    """A source has forgotten a window that no other one will give; `repair` says how it can be had all the same."""
+    """A source has forgotten a window that no other one will give; `repair` says how it can be had all the same.
+
+    It is told once by each connection that sees the account, and of one source by one of them.
+    """
 
     source: str
     environment: str

@@ -29,7 +29,7 @@ _READING: dict[str, tuple[str, ...]] = {
     "rotate-key": (),
 }
 _MAKING = {"connect", "import", "migrate", "demo"}
-_WITHOUT_A_STORE = {"providers", "sandbox"}
+_WITHOUT_A_STORE = {"limits", "providers", "sandbox"}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from brokersync.cli import (
     custody,
     demo,
     explain,
+    limits,
     match,
     migrate,
     providers,
@@ -58,6 +59,7 @@ def build() -> cyclopts.App:
     app.command(match.match)
     app.command(status.status)
     app.command(coverage.coverage)
+    app.command(limits.limits)
     app.command(explain.explain)
     app.command(renormalise.renormalise)
     app.command(migrate.migrate)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, final
 
 import attrs
@@ -16,12 +14,12 @@ from brokersync.limits import RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import applying, too_long
 from brokersync.ratelimit.frost import CHANNEL, Frost
+from brokersync.ratelimit.keys import began_key, digest, freeze_key, meter_keys, queue_key
 from brokersync.ratelimit.scripts import Script, Word
 
 _TAKE, _GIVE_BACK, _SPEND, _FREEZE = map(Script, ("take", "give_back", "spend", "freeze"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
-_KEYS_KNOWN = 4096
 
 
 @attrs.frozen
@@ -48,8 +46,7 @@ class _Call:
 
     @property
     def keys(self) -> list[str]:
-        head = f"brokersync:{{{self.provider}}}:"
-        return [f"{head}queue", f"{head}began", *self.freezes, *self.meters]
+        return [queue_key(self.provider), began_key(self.provider), *self.freezes, *self.meters]
 
     @property
     def longest_period(self) -> timedelta:
@@ -117,7 +114,7 @@ class RedisLimiter:
         """See `Limiter`."""
         micros = (until - self._clock.now()) // _MICRO
         if micros > 0:
-            frozen = _freeze_key(provider, scope, key)
+            frozen = freeze_key(provider, scope, key)
             self._frost.add(frozen, micros)
             words = [self._server_time(), micros, reason, CHANNEL, f"{micros} {frozen}"]
             await _FREEZE.run(self._redis, [frozen], words)
@@ -140,7 +137,7 @@ class RedisLimiter:
 
     def thaws_in(self, provider: str, scopes: Mapping[LimitScope, str]) -> timedelta:
         """For how long the scopes are frozen, as far as it was heard here."""
-        return self._frost.thaws_in(_freeze_key(provider, scope, key) for scope, key in scopes.items())
+        return self._frost.thaws_in(freeze_key(provider, scope, key) for scope, key in scopes.items())
 
     async def aclose(self) -> None:
         """Leave nothing of it running or open."""
@@ -196,16 +193,16 @@ class RedisLimiter:
     ) -> _Call:
         who, number = self._numbers
         self._numbers = who, number + 1
-        counted = {_meter_keys(provider, limit, scopes.get(limit.scope, "")): limit for limit in limits}
+        counted = {meter_keys(provider, limit, scopes.get(limit.scope, "")): limit for limit in limits}
         meters = [key for keys in counted for key in keys]
         return _Call(
             name=f"{who}.{number}",
-            waiter=_digest(waiter, operation, str(weight), *meters),  # what is promised under other limits is void
+            waiter=digest(waiter, operation, str(weight), *meters),  # what is promised under other limits is void
             weight=weight,
             scopes=list(scopes),
             limits=list(counted.values()),
             provider=provider,
-            freezes=[_freeze_key(provider, scope, key) for scope, key in scopes.items()],
+            freezes=[freeze_key(provider, scope, key) for scope, key in scopes.items()],
             meters=meters,
         )
 
@@ -215,21 +212,3 @@ class RedisLimiter:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode()
-
-
-@lru_cache(maxsize=_KEYS_KNOWN)
-def _freeze_key(provider: str, scope: LimitScope, key: str) -> str:
-    return f"brokersync:{{{provider}}}:freeze:{scope.value}:{_digest(key)}"
-
-
-@lru_cache(maxsize=_KEYS_KNOWN)
-def _meter_keys(provider: str, limit: RateLimit, key: str) -> tuple[str, ...]:
-    counted = _digest(limit.kind.value, str(limit.amount), str(limit.period // _MICRO), *sorted(limit.operations))
-    meter = f"brokersync:{{{provider}}}:{limit.scope.value}:{counted}:{_digest(key)}"
-    return tuple(f"{meter}:{part}" for part in ("log", "promises", "state"))
-
-
-@lru_cache(maxsize=_KEYS_KNOWN)
-def _digest(*words: str) -> str:
-    """What stands in a key for what may be told to nobody: an account's number, a login."""
-    return hashlib.blake2b("\0".join(words).encode(), digest_size=9).hexdigest()

@@ -1,0 +1,136 @@
+"""`brokersync limits`: what is in force, what of it is used, and who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from brokersync.cli.common import Common, finish, note, print_json, say
+from brokersync.cli.exits import Exit
+from brokersync.errors import BrokerError, StoreError
+
+if TYPE_CHECKING:
+    from brokersync.config import Settings
+    from brokersync.limits import RateLimit
+    from brokersync.ratelimit.usage import Usage, Used
+    from brokersync.registry import ProviderRegistry
+
+_UNSHARED = "Each process counts for itself. Name a Redis as `fleet.redis` to share the limits and to see what is used."
+_NO_SOURCE = "no known source"
+_COLUMNS = ("limit", "counted", "calls", "where the number comes from")
+
+
+def limits(key: str | None = None, /, *, common: Common = Common()) -> int:
+    """Show the limits of the installed brokers: what is in force, what of it is used, and who waits.
+
+    Parameters
+    ----------
+    key
+        The broker to show; all of them by default.
+    """
+    return finish(_limits(key, common), common)
+
+
+async def _limits(key: str | None, common: Common) -> int:
+    from brokersync.registry import ProviderRegistry
+
+    settings = common.settings()
+    registry = ProviderRegistry.installed(settings)
+    keys = [key] if key is not None else sorted(row.key for row in registry.listing() if row.key and not row.reason)
+    brokers = [_Broker(one, registry, settings) for one in keys]
+    usage = await _usage(brokers, settings)
+    if common.json:
+        print_json({"shared": usage is not None, "brokers": [one.facts(usage) for one in brokers]})
+        return Exit.DONE
+    for one in brokers:
+        one.show(usage)
+    if not usage:
+        note(_UNSHARED)
+    return Exit.DONE
+
+
+class _Broker:
+    def __init__(self, key: str, registry: ProviderRegistry, settings: Settings) -> None:
+        self.manifest = registry.manifest(key)
+        self.own = settings.broker(key).limits
+        self.limits: Sequence[RateLimit] = self.manifest.limits if self.own is None else self.own
+
+    @property
+    def set_by(self) -> str:
+        return "plugin" if self.own is None else "configuration"
+
+    def facts(self, usage: Mapping[str, Usage] | None) -> dict[str, Any]:
+        from brokersync.converter import to_json
+
+        key = self.manifest.key
+        facts = {"broker": key, "set_by": self.set_by, "limits": to_json(self.limits)}
+        return facts if usage is None else facts | {"usage": to_json(usage[key])}
+
+    def show(self, usage: Mapping[str, Usage] | None) -> None:
+        from brokersync.cli.tables import console, show_table
+
+        manifest = self.manifest
+        console().print(
+            f"{manifest.display_name} ({manifest.key}), set by the {self.set_by}", style="bold", markup=False
+        )
+        if not self.limits:
+            say("No limit: calls go as they come.")
+            return
+        if usage is None:
+            show_table(_COLUMNS, [_row(one) for one in self.limits], whole=("limit",))
+            return
+        found = usage[manifest.key]
+        rows = [(*_row(one.limit), _used(one)) for one in found.used]
+        show_table((*_COLUMNS, "used"), rows, whole=("limit",))
+        _show_waits(found)
+
+
+def _row(one: RateLimit) -> tuple[str, ...]:
+    counted, calls = f"{one.scope.value}, {one.kind.value}", ", ".join(one.operations) or "all"
+    return f"{one.amount} in {_period(one.period)}", counted, calls, one.source or _NO_SOURCE
+
+
+def _period(period: timedelta) -> str:
+    seconds = period.total_seconds()
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds % length == 0:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _used(one: Used) -> str:
+    return f"{one.most} by the fullest of {one.holders}" if one.holders > 1 else str(one.most)
+
+
+def _show_waits(usage: Usage) -> None:
+    from brokersync.cli.tables import duration_text
+
+    if usage.waiting:
+        say(f"{usage.waiting} wait for their place.")
+    for one in usage.frozen:
+        say(f"No calls of one {one.scope} for {duration_text(one.thaws_in)}: {one.reason}")
+
+
+async def _usage(brokers: Sequence[_Broker], settings: Settings) -> dict[str, Usage] | None:
+    if settings.fleet.redis is None:
+        return None
+    from redis.exceptions import RedisError
+
+    from brokersync.ratelimit.opening import open_redis
+    from brokersync.ratelimit.usage import usage_of
+
+    redis = open_redis(settings.fleet.redis)
+    try:
+        return {one.manifest.key: await usage_of(redis, one.manifest.key, one.limits) for one in brokers}
+    except (RedisError, OSError) as error:
+        raise _away(error) from None
+    finally:
+        await redis.aclose()
+
+
+def _away(error: Exception) -> BrokerError:
+    return StoreError(
+        f"The Redis that holds the shared limits does not answer ({type(error).__name__}).",
+        remedy="Start it, or correct `fleet.redis`. Workers go on with their share of each limit for a while.",
+    )

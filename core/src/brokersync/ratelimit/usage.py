@@ -1,0 +1,80 @@
+"""What of a broker's limits the processes that share a Redis have used, who waits, and what is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit.keys import freeze_prefix, meter_prefix, queue_key
+
+_MICRO = timedelta(microseconds=1)
+_AT_ONCE = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Used:
+    """How much of a limit is used now: by so many `holders`, such as accounts, `most` of it by the fullest of them."""
+
+    limit: RateLimit
+    holders: int
+    most: int
+
+
+@attrs.frozen(kw_only=True)
+class Frozen:
+    """Something that makes no call for so long, and why."""
+
+    scope: str
+    thaws_in: timedelta
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """One broker as its fleet sees it; `waiting` counts the connections that were sent away to come back later."""
+
+    used: tuple[Used, ...]
+    waiting: int
+    frozen: tuple[Frozen, ...]
+
+
+async def usage_of(redis: Any, provider: str, limits: Sequence[RateLimit]) -> Usage:
+    """What stands in Redis of one broker, by the server's clock. Looks at every key of it, so it is for people."""
+    seconds, micros = await redis.time()
+    now = int(seconds) * 1_000_000 + int(micros)
+    return Usage(
+        used=tuple([await _used(redis, provider, limit, now) for limit in limits]),
+        waiting=await redis.zcard(queue_key(provider)),
+        frozen=tuple([one async for one in _frozen(redis, provider, now)]),
+    )
+
+
+async def _used(redis: Any, provider: str, limit: RateLimit, now: int) -> Used:
+    period = limit.period // _MICRO
+    prefix = meter_prefix(provider, limit)
+    if limit.kind is LimitKind.WINDOW:
+        logs = redis.scan_iter(f"{prefix}*:log", count=_AT_ONCE)
+        counts = [await redis.zcount(key, f"({now - period}", now) async for key in logs]
+    else:
+        states = redis.scan_iter(f"{prefix}*:state", count=_AT_ONCE)
+        levels = [await redis.hmget(key, "level", "since") async for key in states]
+        leaked = [(float(level or 0), (now - float(since or now)) * limit.amount / period) for level, since in levels]
+        counts = [round(max(level - gone, 0)) for level, gone in leaked]
+    taken = [count for count in counts if count]
+    return Used(limit=limit, holders=len(taken), most=max(taken, default=0))
+
+
+async def _frozen(redis: Any, provider: str, now: int) -> Any:
+    prefix = freeze_prefix(provider)
+    async for key in redis.scan_iter(f"{prefix}*", count=_AT_ONCE):
+        value = await redis.get(key)
+        if value is None:
+            continue
+        instant, _, reason = value.decode().split(" ", 2)
+        if int(instant) > now:
+            scope = key.decode().removeprefix(prefix).partition(":")[0]
+            yield Frozen(scope=scope, thaws_in=(int(instant) - now) * _MICRO, reason=reason)

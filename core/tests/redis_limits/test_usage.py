@@ -1,0 +1,61 @@
+"""What people are shown of a fleet's limits."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from brokersync.clock import SystemClock
+from brokersync.errors import BrokerRateLimitError, LimitScope
+from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit.redis_limiter import RedisLimiter
+from brokersync.ratelimit.usage import usage_of
+
+HOUR = timedelta(hours=1)
+WINDOW = RateLimit(scope=LimitScope.CREDENTIAL, amount=3, period=HOUR)
+BUCKET = RateLimit(scope=LimitScope.APP, amount=10, period=HOUR, kind=LimitKind.BUCKET)
+NEVER = RateLimit(scope=LimitScope.ACCOUNT, amount=1, period=HOUR, operations=("other",))
+LIMITS = (WINDOW, BUCKET, NEVER)
+
+
+@pytest.fixture
+def provider() -> str:
+    return f"paper-{secrets.token_hex(4)}"
+
+
+async def call(limiter: RedisLimiter, provider: str, credential: str) -> None:
+    scopes = {LimitScope.CREDENTIAL: credential, LimitScope.APP: "app"}
+    await limiter.acquire(
+        provider, LIMITS, "trades", scopes, waiter=credential, longest=timedelta(0), on_wait=lambda *_: None
+    )
+
+
+async def test_what_is_used_is_counted_for_each_limit_and_so_are_those_who_wait(redis: Any, provider: str) -> None:
+    limiter = RedisLimiter(redis, SystemClock())
+    for credential in ("ann", "ann", "ann", "ben"):
+        await call(limiter, provider, credential)
+    with pytest.raises(BrokerRateLimitError):
+        await call(limiter, provider, "ann")
+    found = await usage_of(redis, provider, LIMITS)
+    assert [(one.limit, one.holders, one.most) for one in found.used] == [(WINDOW, 2, 3), (BUCKET, 1, 4), (NEVER, 0, 0)]
+    assert found.waiting == 1
+    assert found.frozen == ()
+
+
+async def test_what_is_frozen_is_shown_with_its_end_and_its_reason(redis: Any, provider: str) -> None:
+    limiter, clock = RedisLimiter(redis, SystemClock()), SystemClock()
+    await limiter.freeze(
+        provider, LimitScope.EGRESS, "10.0.0.1", clock.now() + HOUR, "Too many requests, says the broker."
+    )
+    [one] = (await usage_of(redis, provider, LIMITS)).frozen
+    assert (one.scope, one.reason) == ("egress", "Too many requests, says the broker.")
+    assert HOUR - timedelta(minutes=1) < one.thaws_in <= HOUR
+
+
+async def test_a_broker_that_nobody_has_called_is_shown_as_unused(redis: Any, provider: str) -> None:
+    found = await usage_of(redis, provider, LIMITS)
+    assert [(one.holders, one.most) for one in found.used] == [(0, 0)] * 3
+    assert (found.waiting, found.frozen) == (0, ())

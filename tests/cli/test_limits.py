@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.cli.exits import Exit
+from brokersync.clock import SystemClock
+from brokersync.errors import LimitScope
+from brokersync.ratelimit.opening import open_redis
+from brokersync.ratelimit.redis_limiter import RedisLimiter
+from brokersync.registry import ProviderRegistry
+from brokersync.testing.redis_server import NoRedisError, scratch_redis
+
+Run = Callable[..., Any]
+
+OWN = """
+[[brokers.ibkr.limits]]
+scope = "credential"
+amount = 4
+period = "2m"
+"""
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    try:
+        with scratch_redis() as running:
+            yield running.url
+    except NoRedisError as error:
+        pytest.skip(f"No Redis here: {error}")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "brokersync.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_limits_in_force_are_shown_with_where_their_numbers_come_from(brokersync: Run) -> None:
+    answer = brokersync("limits", "ibkr")
+    assert answer.code == Exit.DONE
+    assert "Interactive Brokers (ibkr), set by the plugin" in answer.out
+    assert "10 in 1 min" in answer.out
+    assert "IBKR's Flex Web Service guide" in answer.out
+    assert "Each process counts for itself" in answer.err
+    assert {one["broker"] for one in brokersync("limits", "--json").document["brokers"]} >= {"ibkr", "tradovate"}
+
+
+def test_the_operators_limits_are_shown_in_place_of_the_plugins(brokersync: Run, config: Callable[[str], Path]) -> None:
+    answer = brokersync("limits", "ibkr", "--config", config(OWN))
+    assert "set by the configuration" in answer.out
+    assert "4 in 2 min" in answer.out
+    assert "no known source" in answer.out
+    assert "10 in 1 min" not in answer.out
+
+
+def test_a_fleet_sees_what_is_used_and_what_is_frozen(
+    brokersync: Run, config: Callable[[str], Path], redis_url: str
+) -> None:
+    asyncio.run(_use(redis_url))
+    path = config(f'[fleet]\nredis = "{redis_url}"\n')
+    answer = brokersync("limits", "ibkr", "--config", path)
+    assert answer.code == Exit.DONE
+    assert "2 by the fullest of 2" in answer.out
+    assert "No calls of one credential for" in answer.out
+    assert "The broker says so." in answer.out
+    usage = brokersync("limits", "ibkr", "--config", path, "--json").document["brokers"][0]["usage"]
+    assert [(one["holders"], one["most"]) for one in usage["used"] if one["limit"]["amount"] == 10] == [(2, 2)]
+    assert "token" not in answer.out.replace("per token", "")
+
+
+def test_a_redis_that_is_away_is_said_to_be(brokersync: Run, config: Callable[[str], Path]) -> None:
+    path = config('[fleet]\nredis = "redis://me:hidden@127.0.0.1:1/0"\n')
+    answer = brokersync("limits", "ibkr", "--config", path)
+    assert answer.code == Exit.STORE
+    assert "does not answer" in answer.err
+    assert "hidden" not in answer.err + answer.out
+
+
+async def _use(url: str) -> None:
+    clock = SystemClock()
+    limiter = RedisLimiter(open_redis(url), clock)
+    limits = [one for one in ProviderRegistry.installed().manifest("ibkr").limits if one.amount == 10]
+    for credential in ("a", "a", "b"):
+        await limiter.acquire(
+            "ibkr", limits, "flex", {LimitScope.CREDENTIAL: f"token {credential}"},
+            waiter="x", longest=timedelta(0), on_wait=lambda *_: None,
+        )  # fmt: skip
+    until = clock.now() + timedelta(minutes=3)
+    await limiter.freeze("ibkr", LimitScope.CREDENTIAL, "token c", until, "The broker says so.")
+    await limiter.aclose()

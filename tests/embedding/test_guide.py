@@ -159,3 +159,17 @@ async def test_an_incident_can_be_shown(guide: dict[str, Any]) -> None:
         await desk.bs.run_due()
         (line,) = await guide["notice"](desk.bs)
         assert line.startswith("toy (live) does not answer since 2030-03-01")
+
+
+async def test_the_worker_syncs_what_a_user_asks_for_and_stops(guide: dict[str, Any], tmp_path: Path) -> None:
+    stopping = asyncio.Event()
+    desk = open_desk(tmp_path / "other", guide["broker"])
+    async with desk.bs:
+        (name,) = await desk.connect("ann", owner="user-1")
+        await guide["on_button"](desk.bs, name, "user-1")
+        running = asyncio.create_task(guide["work"](desk.bs, stopping))
+        async with asyncio.timeout(30):
+            async for _ in desk.bs.follow("user-1", since=0):
+                break
+        stopping.set()
+        await running

@@ -37,6 +37,11 @@ def _not_negative(_: object, field: attrs.Attribute[Any], value: int) -> None:
         raise ValueError(f"{field.name} must not be below 0")
 
 
+def _not_before_now(_: object, field: attrs.Attribute[Any], value: timedelta) -> None:
+    if value < timedelta(0):
+        raise ValueError(f"{field.name} must not be below 0")
+
+
 @attrs.frozen(kw_only=True)
 class HttpSettings:
     """Bounds of one request: `total` covers connecting, waiting and reading the whole body."""
@@ -104,14 +109,21 @@ class FleetSettings:
 
 @attrs.frozen(kw_only=True)
 class QueueSettings:
-    """How jobs are kept. Of a worker's places `reserve` are for jobs that somebody waits for.
+    """How jobs are kept and run. A worker runs `concurrency` at a time, of them `reserve` for who waits for a sync.
 
-    A worker that was not heard of for `hold` has lost its jobs, and jobs of other processes are looked for every
-    `look_every`.
+    One that was not heard of for `hold` has lost its jobs, and a job that shows no sign for `stuck_after` is ended and
+    left to another worker. A worker that is to stop waits `stop_within` for its jobs. What is due is looked for every
+    `plan_every`, and begun within `spread`, unless it was never synced or would be lost; jobs of other processes are
+    looked for every `look_every`.
     """
 
+    concurrency: int = attrs.field(default=16, validator=_at_least_one)
     reserve: int = attrs.field(default=2, validator=_not_negative)
     hold: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
+    stuck_after: timedelta = attrs.field(default=timedelta(minutes=15), validator=_above_zero)
+    stop_within: timedelta = attrs.field(default=timedelta(seconds=30), validator=_not_before_now)
+    plan_every: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)
+    spread: timedelta = attrs.field(default=timedelta(minutes=10), validator=_not_before_now)
     look_every: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
 
 

@@ -163,7 +163,12 @@ class BrokerRetryableError(BrokerError):
 
 
 class BrokerRateLimitError(BrokerRetryableError):
-    """The broker, or our own limiter on its behalf, refuses further requests for a while."""
+    """The broker, or our own limiter on its behalf, refuses further requests for a while.
+
+    `scope` is that of the limit that a call of ours was not let through by.
+    """
+
+    scope: LimitScope | None = None
 
 
 class BrokerTimeoutError(BrokerRetryableError):

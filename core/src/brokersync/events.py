@@ -95,6 +95,13 @@ class SyncFailed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class JobStuck(Event):
+    """A worker ended a sync that showed no sign for so long, and left it to another worker."""
+
+    silent_for: timedelta
+
+
+@attrs.frozen(kw_only=True)
 class SyncRecorded(Event):
     """The one record of a sync, at its very end; `outcome` is `done`, `deferred`, `failed` or `cancelled`.
 

@@ -241,10 +241,10 @@ def with_probe(health: BrokerHealth, *, now: datetime, probes: Probes) -> Broker
     return attrs.evolve(health, incident=attrs.evolve(health.open, probes=count, probe_at=now + probes.wait(count)))
 
 
-def share(connection_id: str) -> timedelta:
-    """A connection's own part of the minute over which those that have waited are spread."""
+def share(connection_id: str, of: timedelta = _SPREAD) -> timedelta:
+    """A connection's own part of a time over which connections are spread: the minute after an incident."""
     part: float = int(_mark(connection_id), 16) / 16**_MARK
-    return _SPREAD * part
+    return of * part
 
 
 def _mark(connection_id: str) -> str:

@@ -274,11 +274,15 @@ class Done:
 
 @attrs.frozen(kw_only=True)
 class Deferred:
-    """The sync stopped without holding a worker: go on `until` then. What was read is committed."""
+    """The sync stopped without holding a worker: go on `until` then. What was read is committed.
+
+    With `for_all` no other connection of this process gets further at the broker before then.
+    """
 
     until: datetime
     reason: str
     report: SyncReport
+    for_all: bool = False
 
 
 @attrs.frozen(kw_only=True)

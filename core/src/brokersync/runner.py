@@ -65,7 +65,7 @@ class Run:
         )
         self._sink = all_of(self._report, events, shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink)
-        self._stopping = self._probes = False
+        self._stopping = self._goes_on = self._probes = False
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
@@ -76,6 +76,7 @@ class Run:
             self._record("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", reason)
             raise
         if isinstance(outcome, Deferred):
+            outcome = attrs.evolve(outcome, for_all=self._report.limited_for_all)
             self._sink(SyncDeferred(**self._names, until=outcome.until, reason=outcome.reason))
             self._record("deferred", outcome.reason)
         else:
@@ -88,9 +89,9 @@ class Run:
         """Whose connection is run."""
         return self._connection.owner
 
-    def stop(self) -> None:
-        """Have the run end at the next page; what was read is kept."""
-        self._stopping = True
+    def stop(self, *, go_on: bool = False) -> None:
+        """Have the run end at the next page; what was read is kept. With `go_on` it is due again at once."""
+        self._stopping, self._goes_on = True, go_on
 
     async def _run(self) -> Done | Deferred:
         store, now = self._shared.store, self._shared.clock.now()
@@ -127,7 +128,7 @@ class Run:
             self._sink(SyncFailed(**self._names, error=type(error).__name__, message=error.message))
             raise error from (None if error is raised else raised)
         if self._stopping and isinstance(outcome, Deferred):
-            return await self._settler.stopped()
+            return await self._settler.stopped(go_on=self._goes_on)
         return await self._settler.finished(outcome)
 
     async def _note_overdue(self, lease: Lease | None = None) -> None:

@@ -99,13 +99,18 @@ class Scheduling(Connections):
             for connection in ready:
                 if connection.connection_id not in self._shared.runs:
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
+        await self._look_after(owner, events)
+        return ends
+
+    async def _look_after(self, owner: str | None, events: EventSink) -> None:
+        """What has to be done now and then beside the syncs."""
+        underway = self._shared.underway
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
         with suppress(StoreError):
             await underway.until_closed(self._note_overdue(owner, all_of(events, self._shared.events)))
         with suppress(StoreError):  # what is left is pruned the next time
             await underway.until_closed(self._prune_now_and_then())
-        return ends
 
     async def _note_overdue(self, owner: str | None, events: EventSink) -> None:
         """What no run could read in time is lost all the same, and its user is told."""
@@ -115,11 +120,15 @@ class Scheduling(Connections):
                 await note_overdue(shared, one, events)
 
     async def _prune_now_and_then(self) -> None:
+        if await self._is_this_ones("prune", _PRUNED_EVERY):
+            await self._store.prune(self._shared.clock.now(), self._shared.settings.keep)
+
+    async def _is_this_ones(self, what: str, every: timedelta) -> bool:
+        """Whether it is for this process to do something now that one of all is to do every so often."""
         now, holder = self._shared.clock.now(), secrets.token_hex(8)
-        # nobody gives this lease back, so of all processes one an hour gets it
-        lease = await self._store.take_lease("prune", owner="", holder=holder, now=now, until=now + _PRUNED_EVERY)
-        if lease.holder == holder:
-            await self._store.prune(now, self._shared.settings.keep)
+        # nobody gives this lease back
+        lease = await self._store.take_lease(what, owner="", holder=holder, now=now, until=now + every)
+        return lease.holder == holder
 
     @checked
     async def pause(self, connection_id: str, *, owner: str | None = None) -> Connection:

@@ -20,12 +20,12 @@ from brokersync.following import Following
 from brokersync.holding import begin_in_era
 from brokersync.masterkeys import KeyFile
 from brokersync.provider import Clock
+from brokersync.queue.working import Working
 from brokersync.ratelimit import open_limiter
 from brokersync.records import Era, SyncReport
 from brokersync.registry import ProviderRegistry
 from brokersync.renewal import STORING_TAKES_AT_MOST
 from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
-from brokersync.scheduling import Scheduling
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import News, Shared, all_of
 from brokersync.store import Store
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import loguru
 
 
-class BrokerSync(Scheduling, Following, Custody):
+class BrokerSync(Working, Following, Custody):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
     `events` hears every event of every sync, and `logger`, of loguru or of the standard library, gets a record of each.

@@ -104,9 +104,12 @@ class Settler:
         await self._log(outcome.report, synced=self._answered or isinstance(outcome, Done))
         return outcome
 
-    async def stopped(self) -> Deferred:
-        """The run was cancelled by `cancel`; what it has read is kept."""
+    async def stopped(self, *, go_on: bool) -> Deferred:
+        """The run was stopped; what it has read is kept."""
         next_at, deadline = await self._times()
+        if go_on:
+            await self._move(_waiting(next_at := self._shared.clock.now(), deadline))
+            return await self._later(next_at, "The worker stops; another one goes on.")
         await self._move(_waiting(next_at, deadline))
         return await self._later(next_at, "The sync was cancelled.")
 

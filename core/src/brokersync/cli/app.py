@@ -24,6 +24,7 @@ from brokersync.cli import (
     status,
     sync,
     trades,
+    worker,
 )
 from brokersync.cli.exits import Exit
 from brokersync.version import VERSION
@@ -62,6 +63,7 @@ def build() -> cyclopts.App:
     app.command(limits.limits)
     app.command(explain.explain)
     app.command(renormalise.renormalise)
+    app.command(worker.worker)
     app.command(migrate.migrate)
     app.command(sandbox.sandbox)
     app.command(custody.disconnect)

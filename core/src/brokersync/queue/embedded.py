@@ -180,7 +180,7 @@ class _Shift:
             await self._handler(job)
         except Defer as later:
             if later.lane:
-                self._resting[job.lane] = max(later.until, self._resting.get(job.lane, later.until))
+                self._resting.setdefault(job.lane, later.until)
                 self.look()
             if later.elsewhere:
                 self._resting[job.connection_id] = later.until + self._queue.hold
@@ -200,8 +200,10 @@ class _Shift:
         if self._next_at is not None:
             wait = min(wait, max(self._next_at - self._clock.now(), timedelta(0)))
         with suppress(TimeoutError):
-            # the loop's time, not the clock's: it goes on whatever a test's clock does
-            await asyncio.wait_for(self._news.wait(), wait.total_seconds())
+            # the loop's time, not the clock's: it goes on whatever a test's clock does. And no `wait_for`, which in
+            # Python 3.11 loses a cancellation that comes together with the event
+            async with asyncio.timeout(wait.total_seconds()):
+                await self._news.wait()
 
     async def _beat(self) -> None:
         """Say that this worker is alive; a loop that is blocked says nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from brokersync.errors import BrokerConfigError, BrokerRateLimitError
+from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 
 
@@ -23,12 +23,16 @@ def applying(provider: str, limits: Sequence[RateLimit], operation: str, weight:
     return applied
 
 
-def too_long(provider: str, operation: str, wait: timedelta, reasons: Sequence[str]) -> BrokerRateLimitError:
+def too_long(
+    provider: str, operation: str, wait: timedelta, reasons: Sequence[str], scope: LimitScope | None = None
+) -> BrokerRateLimitError:
     """The refusal of a call that would have to wait for longer than its caller will."""
     why = f" ({'; '.join(reasons)})" if reasons else ""
-    return BrokerRateLimitError(
+    error = BrokerRateLimitError(
         f"The limits of {provider} let {operation} go in {wait.total_seconds():.1f} seconds{why}.",
         retry_after=wait,
         provider=provider,
         operation=operation,
     )
+    error.scope = scope
+    return error

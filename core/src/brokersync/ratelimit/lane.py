@@ -257,7 +257,7 @@ class Lane:
 
     def _refusal(self, call: Call, now: float) -> BrokerRateLimitError:
         reasons = [reason for _, until, reason in self._frozen(call.scopes) if until > now]
-        return too_long(self._provider, call.operation, timedelta(seconds=call.at - now), reasons)
+        return too_long(self._provider, call.operation, timedelta(seconds=call.at - now), reasons, call.scope)
 
     def _sweep(self, now: float) -> None:
         if len(self._meters) + len(self._freezes) < self._sweep_at:

@@ -14,14 +14,17 @@ from brokersync.errors import (
     BrokerConfigError,
     BrokerError,
     BrokerMaintenanceError,
+    BrokerRateLimitError,
     BrokerTimeoutError,
     BrokerUnavailableError,
+    LimitScope,
 )
 from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
 from brokersync.records import LostSpan, PageOutcome, SpanReport, SyncReport
 from brokersync.sync.ledger import union
 from brokersync.types import TimeWindow, TradePage
 
+_OF_ALL = (LimitScope.APP, LimitScope.EGRESS)
 _AWAY = (BrokerUnavailableError, BrokerTimeoutError, BrokerMaintenanceError)
 
 
@@ -94,6 +97,12 @@ class ReportBuilder:
         """The error of a sync in which the broker answered nothing and failed on its side; `None` for all others."""
         gone = [error for error in self._errors if isinstance(error, _AWAY)]
         return gone[0] if gone and len(gone) == len(self._errors) and not self._numbers["pages"] else None
+
+    @property
+    def limited_for_all(self) -> bool:
+        """Whether a limit that all connections share let a call of this sync not go."""
+        scopes = [error.scope for error in self._errors if isinstance(error, BrokerRateLimitError)]
+        return any(scope in _OF_ALL for scope in scopes)
 
     @property
     def broken(self) -> BrokerConfigError | None:

@@ -1,0 +1,99 @@
+"""What a worker does with a job: it looks at the connection again, runs it, and says when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+import attrs
+
+from brokersync.errors import BrokerError
+from brokersync.events import Event, EventSink, JobStuck, SyncRecorded
+from brokersync.jobs import Job
+from brokersync.queue.engine import Defer
+from brokersync.records import Connection, ConnectionState, Deferred, Done
+from brokersync.shared import Shared
+
+_AFTER_A_BUG: Final = timedelta(hours=1)
+
+RunConnection: TypeAlias = Callable[[Connection, Job, EventSink], Awaitable[Done | Deferred]]
+
+
+class JobHandler:
+    """The handler of a worker's engine. The connection's row decides what a job is worth when its turn has come."""
+
+    def __init__(self, shared: Shared, run: RunConnection, events: EventSink) -> None:
+        self._shared, self._run, self._events = shared, run, events
+        self._under_way: set[str] = set()
+        self.outcomes: Counter[str] = Counter()
+
+    def hand_over(self) -> None:
+        """Have the syncs that it runs end at their next page, to be gone on with by another worker."""
+        for name in self._under_way:
+            if (run := self._shared.runs.get(name)) is not None:
+                run.stop(go_on=True)
+
+    async def __call__(self, job: Job) -> None:
+        """Raises `Defer` where the job is to come back."""
+        connection = await self._shared.store.connection(job.connection_id)
+        if connection is None or connection.state is ConnectionState.PAUSED:
+            return
+        now = self._shared.clock.now()
+        if not job.asked and not _is_due(connection, now):
+            if connection.next_at is None:
+                return
+            raise Defer(connection.next_at)
+        self._under_way.add(job.connection_id)
+        try:
+            outcome = await self._watched(connection, job)
+        except BrokerError:
+            return  # the row says what comes next
+        except Exception:
+            await self._after_a_bug(connection)
+            raise
+        finally:
+            self._under_way.discard(job.connection_id)
+        if outcome is None:
+            raise Defer(self._shared.clock.now(), elsewhere=True)
+        if isinstance(outcome, Deferred):
+            # the limits of a Redis promise each caller an instant of its own; the process's own tell all the same
+            raise Defer(outcome.until, lane=outcome.for_all and self._shared.settings.fleet.redis is None)
+
+    async def _watched(self, connection: Connection, job: Job) -> Done | Deferred | None:
+        """Run it as long as there is any sign of life; `None` where there was none for too long."""
+        silence = self._shared.settings.queue.stuck_after
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(silence.total_seconds())
+
+        def sign(event: Event) -> None:
+            if isinstance(event, SyncRecorded):
+                self.outcomes[event.outcome] += 1
+            elif not limit.expired():
+                limit.reschedule(loop.time() + silence.total_seconds())
+            self._events(event)
+
+        try:
+            async with limit:
+                return await self._run(connection, job, sign)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        names = {"provider": connection.provider, "connection_id": connection.connection_id}
+        self._shared.events(JobStuck(**names, silent_for=silence))
+        return None
+
+    async def _after_a_bug(self, connection: Connection) -> None:
+        """It would be met again at once, and at each attempt."""
+        again = self._shared.clock.now() + _AFTER_A_BUG
+        await self._shared.store.move_connection(
+            connection.connection_id, lambda known: attrs.evolve(known, next_at=again)
+        )
+
+
+def _is_due(connection: Connection, now: datetime) -> bool:
+    if connection.next_at is None:
+        return connection.state is ConnectionState.ACTIVE
+    return connection.next_at <= now

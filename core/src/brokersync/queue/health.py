@@ -1,0 +1,41 @@
+"""Whether a worker lives and is ready, over HTTP, for what starts and stops it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from brokersync.errors import BrokerConfigError
+from brokersync.queue.worker import Worker
+
+
+@asynccontextmanager
+async def serving_health(worker: Worker, host: str, port: int) -> AsyncIterator[str]:
+    """`/healthz` answers as long as the worker's loop does, `/readyz` with 200 while it works and the store answers.
+
+    Yields where it listens; port 0 takes a free one.
+    """
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        trouble = await worker.trouble()
+        return web.json_response({"ready": trouble is None, "reason": trouble}, status=200 if trouble is None else 503)
+
+    application = web.Application()
+    application.add_routes([web.get("/healthz", alive), web.get("/readyz", ready)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise BrokerConfigError(
+                f"{host}:{port} can not be listened at: {error.strerror}.", remedy="Name another with --health."
+            ) from None
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

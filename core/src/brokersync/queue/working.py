@@ -1,0 +1,94 @@
+"""Jobs of a `BrokerSync`: submitting them, and working them off."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+import attrs
+
+from brokersync.arguments import checked
+from brokersync.errors import BrokerConfigError
+from brokersync.events import EventSink, no_events
+from brokersync.jobs import Job, JobCounts
+from brokersync.queue.embedded import EmbeddedEngine
+from brokersync.queue.engine import JobEngine
+from brokersync.queue.handling import JobHandler
+from brokersync.queue.planner import job_of, planned_at
+from brokersync.queue.worker import Worker
+from brokersync.records import Connection, ConnectionState, Deferred, Done
+from brokersync.runner import RunOptions
+from brokersync.scheduling import Scheduling
+from brokersync.shared import Shared
+from brokersync.underway import until_closed
+
+
+class Working(Scheduling):
+    """Has connections synced by workers, in this process or in any other."""
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._engine: JobEngine = EmbeddedEngine(shared.store.jobs, shared.clock, shared.settings, shared.worker)
+
+    @until_closed
+    @checked
+    async def sync_now(self, connection_id: str, *, owner: str | None = None) -> None:
+        """Have a worker sync a connection as soon as it can, whether it is due or not.
+
+        It has a place before what is merely due. Asking again for what waits or is under way adds nothing. Raises
+        `BrokerConfigError` for a connection that is paused.
+        """
+        connection = await self.connection(connection_id, owner)
+        if connection.state is ConnectionState.PAUSED:
+            raise BrokerConfigError(
+                f"The connection {connection_id} is paused by its owner.", remedy="Resume it to have it synced."
+            )
+        await self._engine.submit(job_of(connection, self._shared.clock.now(), asked=True))
+
+    @until_closed
+    @checked
+    async def job_counts(self) -> JobCounts:
+        """How many jobs wait and run, of all owners and workers."""
+        return await self._engine.counts()
+
+    def worker(
+        self,
+        *,
+        concurrency: int | None = None,
+        stop_within: timedelta | None = None,
+        events: EventSink = no_events,
+    ) -> Worker:
+        """A worker of this process, which syncs what is due and what is asked for; see `Worker.run`.
+
+        What is not given is as the settings have it. Any number of processes may have one.
+        """
+        queue = self._shared.settings.queue
+        return Worker(
+            self._shared,
+            self._engine,
+            JobHandler(self._shared, self._run_job, events),
+            plan=self._plan,
+            look_after=partial(self._look_after, None, events),
+            concurrency=queue.concurrency if concurrency is None else concurrency,
+            stop_within=queue.stop_within if stop_within is None else stop_within,
+        )
+
+    async def _run_job(self, connection: Connection, job: Job, events: EventSink) -> Done | Deferred:
+        async with self._shared.locks[f"sync|{connection.connection_id}"]:
+            return await self._tracked(connection, RunOptions(only_due=not job.asked), events)
+
+    async def _plan(self) -> None:
+        """Submit what is due; of all workers one does it at a time."""
+        shared, now = self._shared, self._shared.clock.now()
+        if not await self._is_this_ones("plan", shared.settings.queue.plan_every):
+            return
+        troubled = {(one.provider, one.environment) for one in await self._store.broker_healths() if one.incident}
+        await self._engine.submit(
+            *(
+                attrs.evolve(
+                    job_of(one, now),
+                    at=now if (one.provider, one.environment) in troubled else planned_at(one, now, shared.settings),
+                )
+                for one in await self.due()
+            )
+        )

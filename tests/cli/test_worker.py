@@ -1,0 +1,49 @@
+"""`brokersync worker`: what it refuses before it begins."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--concurrency", 0), "--concurrency must be at least 1"),
+        (("--stop-within", -1), "--stop-within must not be below 0"),
+        (("--health", "localhost"), "no place to listen at"),
+        (("--health", "localhost:99999"), "no place to listen at"),
+        (("--health", "127.0.0.1:http"), "no place to listen at"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    brokersync: Run, empty_store: Path, words: tuple[object, ...], said: str
+) -> None:
+    answer = brokersync("worker", *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.out == ""
+
+
+def test_a_place_without_a_store_is_not_made_one(brokersync: Run, tmp_path: Path) -> None:
+    assert brokersync("worker").code == 7
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_a_port_that_is_taken_is_told_and_nothing_begins(brokersync: Run, empty_store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = brokersync("worker", "--health", taken.getsockname()[1])
+    assert answer.code == 3
+    assert "can not be listened at" in answer.err
+    assert "started" not in answer.err
+
+
+def test_an_error_is_the_one_document_of_json(brokersync: Run, empty_store: Path) -> None:
+    answer = brokersync("worker", "--health", "nonsense", "--json")
+    assert answer.document["error"]["error"] == "UsageError"

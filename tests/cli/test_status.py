@@ -51,3 +51,17 @@ def test_a_paused_connection_says_that_nothing_comes_by_itself(
     answer = brokersync("status")
     assert "paused" in answer.out
     assert "Its owner has paused it. Resume it" in answer.out
+
+
+def test_a_connection_that_waits_for_a_worker_says_where_it_stands(
+    brokersync: Run, connection_id: str, tmp_path: Path
+) -> None:
+    async def ask() -> None:
+        async with BrokerSync.open(tmp_path / "store.db") as bs:
+            await bs.sync_now(connection_id)
+
+    assert brokersync("status", "--json").document["connections"][0]["job"] is None
+    asyncio.run(ask())
+    assert f"{connection_id}: waits for a worker, next in line" in brokersync("status").out
+    (facts,) = brokersync("status", "--json").document["connections"]
+    assert (facts["job"]["asked"], facts["job"]["running"], facts["job"]["position"]) == (True, False, 1)

@@ -293,3 +293,45 @@ async def test_several_workers_sync_each_connection_once(stores: Any) -> None:
             await idle(desk.bs)
         assert recorded(desk) + recorded(other) == ["done"] * len(names)
         assert sorted(desk.broker.asked) == [f"user {number:02}" for number in range(12)]
+
+
+async def test_a_job_tells_its_position_and_when_it_is_expected(stores: Any) -> None:
+    desk = open_it(stores)
+    async with desk.bs:
+        mine, other = await desk.connect("ann", "ben")
+        await desk.connect("cid", owner="bob")
+        await desk.bs.run_due()
+        desk.clock.advance(minutes=1)
+        await desk.bs.sync_now(mine)
+        desk.clock.advance(seconds=1)
+        await desk.bs.sync_now(other)
+        places = {one.job.connection_id: one for one in await desk.bs.job_places("alice")}
+        assert (places[mine].position, places[other].position) == (1, 2)
+        # three syncs have ended in the last ten minutes
+        assert places[other].expected_at == desk.clock.now() + 2 * timedelta(minutes=10) / 3
+        assert places[mine].job.asked
+        assert await desk.bs.job_places("bob") == ()
+
+
+async def test_a_job_that_waits_or_runs_tells_so(stores: Any) -> None:
+    desk = open_it(stores)
+    hanging = asyncio.Event()
+
+    async def hang(_: int) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    async with desk.bs:
+        await desk.connect("ann")
+        desk.broker.failing = lambda _: BrokerNotReadyError("Not yet.", retry_after=MINUTE)
+        async with working(desk, stop_within=timedelta(0)):
+            await until(lambda: recorded(desk))
+            await idle(desk.bs)
+            (place,) = await desk.bs.job_places("alice")
+            assert (place.position, place.expected_at) == (0, desk.clock.now() + MINUTE)
+            desk.broker.failing = lambda _: None
+            desk.broker.on_page = hang
+            desk.clock.advance(minutes=1)
+            await hanging.wait()
+            (place,) = await desk.bs.job_places("alice")
+            assert (place.running, place.expected_at) == (True, None)

@@ -20,6 +20,8 @@ from brokersync import BrokerSync
 
 from .stand import Stand, kept
 
+# these tests run at any time of day, and the workers by this machine's clock
+_OPEN = "\n[brokers.tradovate]\nmaintenance = []\n"
 _QUEUE = '\n[queue]\nhold = "2s"\nplan_every = "500ms"\nlook_every = "100ms"\n'
 
 
@@ -28,7 +30,7 @@ async def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setenv("BROKERSYNC_KEY", base64.b64encode(bytes(32)).decode())
     made = Stand("tradovate", tmp_path)
     async with made.serving():
-        made.config.write_text(made.config.read_text() + _QUEUE)
+        made.config.write_text(made.config.read_text() + _OPEN + _QUEUE)
         yield made
 
 

@@ -15,6 +15,7 @@ import attrs
 from brokersync.converter import structure_config
 from brokersync.errors import BrokerConfigError
 from brokersync.limits import RateLimit
+from brokersync.maintenance import MaintenanceWindow
 
 CONFIG_VARIABLE = "BROKERSYNC_CONFIG"
 STORE_VARIABLE = "BROKERSYNC_STORE"
@@ -129,11 +130,13 @@ class QueueSettings:
 
 @attrs.frozen(kw_only=True)
 class BrokerSettings:
-    """What the operator says of one broker: a pinned distribution, other hosts, other limits, the operator's fields."""
+    """What the operator says of one broker: a pinned distribution, other hosts, limits or maintenance, the operator's
+    fields."""
 
     distribution: str | None = None
     hosts: Mapping[str, str] = _NONE
     limits: tuple[RateLimit, ...] | None = None
+    maintenance: tuple[MaintenanceWindow, ...] | None = None
     settings: Mapping[str, str] = attrs.field(default=_NONE, repr=False)
 
 

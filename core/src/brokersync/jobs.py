@@ -29,6 +29,19 @@ class Job:
 
 
 @attrs.frozen(kw_only=True)
+class JobPlace:
+    """Where a job stands. `position` counts from 1 those of its lane that may begin, and is 0 where it may not yet.
+
+    `expected_at` is when it will begin, by how many syncs of the lane have ended lately; `None` where none has.
+    """
+
+    job: Job
+    running: bool = False
+    position: int = 0
+    expected_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
 class JobCounts:
     """How many jobs may begin, how many wait for their time, and how many are under way.
 

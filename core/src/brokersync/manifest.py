@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from brokersync.limits import RateLimit
+from brokersync.maintenance import MaintenanceWindow
 
 _KEY = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -151,6 +152,7 @@ class SourceSpec:
 class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
     `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
+    `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
     `one_login`: one login of a user serves all environments, and its tokens are shared by them."""
 
     key: str
@@ -167,6 +169,7 @@ class Manifest:
     hosts: Mapping[str, str] = _NONE
     host_patterns: Mapping[str, tuple[str, ...]] = _NONE
     limits: tuple[RateLimit, ...] = ()
+    maintenance: tuple[MaintenanceWindow, ...] = ()
     capabilities: tuple[str, ...] = ()
     transport: str = "http"
     sandbox: str | None = None

@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 import pytest
 
-from brokersync.config import FleetSettings, QueueSettings, Settings
-from brokersync.errors import BrokerAPIError
+from brokersync.config import BrokerSettings, FleetSettings, QueueSettings, Settings
+from brokersync.errors import BrokerAPIError, BrokerNotInstalledError
 from brokersync.events import EventSink, JobStuck, SyncStarted, no_events
 from brokersync.jobs import Job
+from brokersync.maintenance import MaintenanceWindow
 from brokersync.queue.engine import Defer
 from brokersync.queue.handling import JobHandler
 from brokersync.queue.planner import job_of
@@ -35,11 +36,22 @@ class Stage:
     def __init__(self, connection: Connection | None = ONE, **settings: Any) -> None:
         self.connection, self.heard, self.runs = connection, list[Any](), 0
         self.outcome: Any = Done(report=REPORT)
+        self.maintenance: tuple[MaintenanceWindow, ...] | None = ()
         store = SimpleNamespace(connection=self._connection, move_connection=self._move)
         shared: Any = SimpleNamespace(
-            store=store, clock=TestClock(), settings=Settings(**settings), events=self.heard.append, runs={}
+            store=store,
+            clock=TestClock(),
+            settings=Settings(**settings),
+            registry=SimpleNamespace(manifest=self._manifest),
+            events=self.heard.append,
+            runs={},
         )
         self.handler = JobHandler(shared, self._run, no_events)
+
+    def _manifest(self, _: str) -> Any:
+        if self.maintenance is None:
+            raise BrokerNotInstalledError("It is not installed.")
+        return SimpleNamespace(maintenance=self.maintenance)
 
     async def _connection(self, _: str) -> Connection | None:
         return self.connection
@@ -145,3 +157,31 @@ async def test_a_time_limit_of_the_syncs_own_is_no_sign_of_being_stuck() -> None
     with pytest.raises(TimeoutError):
         await stage.handler(ROUTINE)
     assert stage.heard == []
+
+
+CLOSED = MaintenanceWindow(start="08:00", end="11:00")  # it is nine
+
+
+@pytest.mark.parametrize("job", [ASKED, ROUTINE])
+async def test_a_broker_that_is_closed_for_maintenance_is_asked_when_it_opens(job: Job) -> None:
+    stage = Stage()
+    stage.maintenance = (CLOSED,)
+    until = (await stage.deferred(job)).until
+    assert NOW + 2 * HOUR <= until < NOW + 2 * HOUR + timedelta(minutes=1)
+    assert stage.runs == 0
+
+
+async def test_the_operators_word_on_maintenance_is_above_the_plugins() -> None:
+    never, always = BrokerSettings(maintenance=()), BrokerSettings(maintenance=(CLOSED,))
+    stage = Stage(brokers={"paper": never})
+    stage.maintenance = (CLOSED,)
+    await stage.handler(ROUTINE)
+    assert stage.runs == 1
+    await Stage(brokers={"paper": always}).deferred()
+
+
+async def test_a_plugin_that_is_missing_is_for_the_sync_to_tell() -> None:
+    stage = Stage()
+    stage.maintenance = None
+    await stage.handler(ROUTINE)
+    assert stage.runs == 1

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from brokersync.config import Settings
+from brokersync.maintenance import MaintenanceWindow
 from brokersync.queue.planner import planned_at
 from brokersync.records import Connection
 
@@ -52,3 +53,23 @@ def test_what_was_never_synced_or_has_failed_or_would_be_lost_begins_now() -> No
 def test_the_spread_is_a_tenth_of_the_time_between_two_syncs_at_most() -> None:
     often = Settings(sync_every=10 * MINUTE)
     assert max(at(connection_id=f"c{number}", settings=often) for number in range(200)) <= MINUTE
+
+
+CLOSED = [MaintenanceWindow(start="08:00", end="11:00")]  # it is nine
+
+
+def test_nothing_begins_in_a_brokers_maintenance_and_not_all_at_once_after_it() -> None:
+    at_once = [
+        planned_at(attrs.evolve(ONE, connection_id=f"c{number}", last_synced_at=None), NOW, DAILY, CLOSED)
+        for number in range(50)
+    ]
+    opens = NOW + 2 * HOUR
+    assert all(opens <= one < opens + MINUTE for one in at_once)
+    assert len(set(at_once)) == 50
+
+
+def test_what_would_be_lost_before_the_broker_opens_again_is_tried_all_the_same() -> None:
+    perishing = attrs.evolve(ONE, deadline=NOW + HOUR)
+    assert planned_at(perishing, NOW, DAILY, CLOSED) == NOW
+    later = attrs.evolve(ONE, deadline=NOW + 3 * HOUR)
+    assert planned_at(later, NOW, DAILY, CLOSED) >= NOW + 2 * HOUR

@@ -97,6 +97,14 @@ def _show(manifest: Manifest, common: Common) -> int:
             for limit in manifest.limits
         ],
     )
+    if manifest.maintenance:
+        show_table(
+            ("closed for maintenance", "on", "where this comes from"),
+            [
+                (f"{one.start} to {one.end} {one.zone}", ", ".join(one.days) or "every day", one.source or "not said")
+                for one in manifest.maintenance
+            ],
+        )
     return Exit.DONE
 
 

@@ -13,6 +13,7 @@ from brokersync.errors import BrokerConfigError
 
 if TYPE_CHECKING:
     from brokersync.explaining import Outlook
+    from brokersync.jobs import JobPlace
     from brokersync.service import BrokerSync
 
 
@@ -24,9 +25,10 @@ def status(*, common: Common = Common()) -> int:
 async def _status(common: Common) -> int:
     async with common.open() as bs:
         found = await bs.outlook(common.owner)
+        jobs = {one.job.connection_id: one for one in await bs.job_places(common.owner)}
         facts = {
             "owner": common.owner,
-            "connections": [await _connection(bs, one) for one in found],
+            "connections": [await _connection(bs, one, jobs) for one in found],
             "incidents": await _incidents(bs, {(one.connection.provider, one.connection.environment) for one in found}),
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
@@ -39,12 +41,23 @@ async def _status(common: Common) -> int:
     return Exit.DONE
 
 
-async def _connection(bs: BrokerSync, outlook: Outlook) -> dict[str, Any]:
+async def _connection(bs: BrokerSync, outlook: Outlook, jobs: Mapping[str, JobPlace]) -> dict[str, Any]:
     from brokersync.converter import to_json
 
     facts = to_json(outlook)
     last = await bs.last_report(outlook.connection.connection_id, outlook.connection.owner)
-    return {**facts["connection"], "last_report": last, "obstacles": facts["obstacles"], "sources": facts["sources"]}
+    place = jobs.get(outlook.connection.connection_id)
+    return {
+        **facts["connection"],
+        "job": None if place is None else _job(to_json(place)),
+        "last_report": last,
+        "obstacles": facts["obstacles"],
+        "sources": facts["sources"],
+    }
+
+
+def _job(place: Mapping[str, Any]) -> dict[str, Any]:
+    return {"asked": place["job"]["asked"], **{name: place[name] for name in ("running", "position", "expected_at")}}
 
 
 async def _incidents(bs: BrokerSync, mine: set[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -122,9 +135,22 @@ def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf)
         name = one["connection_id"]
         for obstacle in one["obstacles"]:
             say(f"  {name}: {obstacle}")
+        if one["job"]:
+            say(f"  {name}: {_place_text(one['job'])}")
         if one["deadline"]:
             say(f"  {name}: history vanishes; read it before {_minute(one['deadline'])} UTC")
     sys.stdout.write("\n")
+
+
+def _place_text(job: Mapping[str, Any]) -> str:
+    if job["running"]:
+        return "a worker is syncing it"
+    expected = _minute(job["expected_at"])
+    if not job["position"]:
+        return f"a worker takes it up at {expected} UTC"
+    ahead = job["position"] - 1
+    waits = f"waits for a worker, {ahead} before it" if ahead else "waits for a worker, next in line"
+    return f"{waits}, expected at about {expected} UTC" if expected else waits
 
 
 def _show_history(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:

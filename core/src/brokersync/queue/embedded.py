@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from brokersync.config import Settings
 from brokersync.errors import StoreError
-from brokersync.jobs import Job, JobCounts
+from brokersync.jobs import Job, JobCounts, JobPlace
 from brokersync.provider import Clock
 from brokersync.queue.engine import Defer, Handler
-from brokersync.queue.fair import Fair
+from brokersync.queue.fair import Fair, in_order
 from brokersync.store import JobTable
 
 _AT_ONCE = 500
@@ -65,8 +67,35 @@ class EmbeddedEngine:
         """See `JobEngine`."""
         return await self._table.counts(self._clock.now())
 
+    async def places(self, owner: str) -> tuple[JobPlace, ...]:
+        """See `JobEngine`."""
+        now = self._clock.now()
+        own = await self._table.of_owner(owner, now)
+        places: Mapping[str, int] = {}
+        if any(not held and job.at <= now for job, held in own):
+            places = positions(await self._table.ready(now), now, self._settings)
+        return tuple(
+            JobPlace(job=job, running=held, position=0 if held else places.get(job.connection_id, 0))
+            for job, held in own
+        )
+
     async def aclose(self) -> None:
         """See `JobEngine`."""
+
+
+def would_be_lost(now: datetime, margin: timedelta) -> Callable[[Job], bool]:
+    """Of which jobs the deadline is near; what is past it can not be saved by hurrying."""
+    return lambda job: job.deadline is not None and now <= job.deadline <= now + margin
+
+
+def positions(ready: Iterable[Job], now: datetime, settings: Settings) -> Mapping[str, int]:
+    """Of each connection, the how manieth it is in its lane."""
+    counts: Counter[str] = Counter()
+    found = {}
+    for job in in_order(ready, would_be_lost(now, settings.perishable_margin)):
+        counts[job.lane] += 1
+        found[job.connection_id] = counts[job.lane]
+    return found
 
 
 class _Shift:
@@ -140,7 +169,7 @@ class _Shift:
         soon = [*self._resting.values(), *filter(None, [await self._table.next_at(now)])]
         self._next_at = min(soon, default=None)
         waiting = [job for job in ready if not self._resting.keys() & {job.lane, job.connection_id}]
-        self._fair.load(waiting, lambda job: job.deadline is not None and now <= job.deadline <= now + self._margin)
+        self._fair.load(waiting, would_be_lost(now, self._margin))
         return True
 
     def _chosen(self) -> list[Job]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from brokersync.jobs import Job, JobCounts
+from brokersync.jobs import Job, JobCounts, JobPlace
 
 Handler: TypeAlias = Callable[[Job], Awaitable[None]]
 """Does a job. Whatever it raises but `Defer`, the job is done: what is due again, the store's connections say."""
@@ -46,5 +46,8 @@ class JobEngine(Protocol):
         """Let `run` begin nothing more, and return when what it runs has ended."""
 
     async def counts(self) -> JobCounts: ...
+
+    async def places(self, owner: str) -> tuple[JobPlace, ...]:
+        """Where the owner's jobs stand; when they are expected is not known here."""
 
     async def aclose(self) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -81,6 +81,15 @@ class Fair:
                 self._turns.served(lane.name)
                 return job
         return None
+
+
+def in_order(waiting: Iterable[Job], is_urgent: Callable[[Job], bool]) -> Iterator[Job]:
+    """All of them, as a single place would be given to them from now on."""
+    fair = Fair(1, 0)
+    fair.load(waiting, is_urgent)
+    while (job := fair.next()) is not None:
+        yield job
+        fair.ended(job.connection_id)
 
 
 class _Turns:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from brokersync.config import Settings
 from brokersync.incidents import share
 from brokersync.jobs import Job
+from brokersync.maintenance import MaintenanceWindow, closed_until
 from brokersync.records import Connection
 from brokersync.sync.deadline import Urgency, urgency
 
@@ -27,12 +29,32 @@ def job_of(connection: Connection, now: datetime, *, asked: bool = False) -> Job
     )
 
 
-def planned_at(connection: Connection, now: datetime, settings: Settings) -> datetime:
+def planned_at(
+    connection: Connection, now: datetime, settings: Settings, maintenance: Sequence[MaintenanceWindow] = ()
+) -> datetime:
     """When the sync of a connection that is due is to begin.
 
     A sync that is routine is put off by the connection's own part of `queue.spread`, so that those which became due
-    together drift apart. What was never synced, has failed, or would be lost begins now.
+    together drift apart. What was never synced, has failed, or would be lost begins now, unless the broker is closed.
     """
+    at = _spread(connection, now, settings)
+    return kept_out_until(connection, at, maintenance) or at
+
+
+def kept_out_until(
+    connection: Connection, moment: datetime, maintenance: Sequence[MaintenanceWindow]
+) -> datetime | None:
+    """When a sync may begin that is to begin in a broker's maintenance; those that wait are spread over a minute.
+
+    One whose history is lost before the broker opens again is not kept out: it may be let in all the same.
+    """
+    opens = closed_until(maintenance, moment)
+    if opens is None or (connection.deadline is not None and moment <= connection.deadline <= opens):
+        return None
+    return opens + share(connection.connection_id)
+
+
+def _spread(connection: Connection, now: datetime, settings: Settings) -> datetime:
     routine = connection.last_synced_at is not None and connection.next_at is not None
     troubled = connection.failing_since is not None or connection.doubted_since is not None
     urgent = urgency(

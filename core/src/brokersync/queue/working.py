@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 import attrs
 
 from brokersync.arguments import checked
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
-from brokersync.jobs import Job, JobCounts
+from brokersync.jobs import Job, JobCounts, JobPlace
 from brokersync.queue.embedded import EmbeddedEngine
 from brokersync.queue.engine import JobEngine
-from brokersync.queue.handling import JobHandler
+from brokersync.queue.handling import JobHandler, maintenance_of
 from brokersync.queue.planner import job_of, planned_at
 from brokersync.queue.worker import Worker
 from brokersync.records import Connection, ConnectionState, Deferred, Done
@@ -21,6 +22,8 @@ from brokersync.runner import RunOptions
 from brokersync.scheduling import Scheduling
 from brokersync.shared import Shared
 from brokersync.underway import until_closed
+
+_LATELY: Final = timedelta(minutes=10)
 
 
 class Working(Scheduling):
@@ -50,6 +53,19 @@ class Working(Scheduling):
     async def job_counts(self) -> JobCounts:
         """How many jobs wait and run, of all owners and workers."""
         return await self._engine.counts()
+
+    @until_closed
+    @checked
+    async def job_places(self, owner: str) -> tuple[JobPlace, ...]:
+        """Of each of the owner's jobs: whether it is under way, else where it stands and when it is expected."""
+        now, places = self._shared.clock.now(), []
+        for place in await self._engine.places(owner):
+            expected: datetime | None = place.job.at
+            if place.position:
+                ended = await self._store.jobs.ended(place.job.provider, place.job.environment, now - _LATELY)
+                expected = now + _LATELY * place.position / ended if ended else None
+            places.append(attrs.evolve(place, expected_at=None if place.running else expected))
+        return tuple(places)
 
     def worker(
         self,
@@ -83,12 +99,9 @@ class Working(Scheduling):
         if not await self._is_this_ones("plan", shared.settings.queue.plan_every):
             return
         troubled = {(one.provider, one.environment) for one in await self._store.broker_healths() if one.incident}
-        await self._engine.submit(
-            *(
-                attrs.evolve(
-                    job_of(one, now),
-                    at=now if (one.provider, one.environment) in troubled else planned_at(one, now, shared.settings),
-                )
-                for one in await self.due()
-            )
-        )
+        jobs = []
+        for one in await self.due():
+            probes = (one.provider, one.environment) in troubled
+            at = now if probes else planned_at(one, now, shared.settings, maintenance_of(shared, one.provider))
+            jobs.append(attrs.evolve(job_of(one, now), at=at))
+        await self._engine.submit(*jobs)

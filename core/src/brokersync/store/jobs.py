@@ -53,6 +53,12 @@ class JobTable(Protocol):
 
     async def counts(self, now: datetime) -> JobCounts: ...
 
+    async def of_owner(self, owner: str, now: datetime) -> tuple[tuple[Job, bool], ...]:
+        """The owner's jobs, each with whether it is held."""
+
+    async def ended(self, provider: str, environment: str, since: datetime) -> int:
+        """How many syncs at a broker's environment have ended since then."""
+
 
 class Runs(Protocol):
     """Runs a script."""
@@ -93,6 +99,12 @@ class SqlJobs:
 
     async def counts(self, now: datetime) -> JobCounts:
         return await self._read(lambda: _counts(now))
+
+    async def of_owner(self, owner: str, now: datetime) -> tuple[tuple[Job, bool], ...]:
+        return await self._read(lambda: _of_owner(owner, now))
+
+    async def ended(self, provider: str, environment: str, since: datetime) -> int:
+        return await self._read(lambda: _ended(provider, environment, since))
 
 
 def _submit(jobs: Sequence[Job]) -> Script[int]:
@@ -175,6 +187,24 @@ def _counts(now: datetime) -> Script[JobCounts]:
     (later,) = yield from fetch_one("SELECT count(*) FROM jobs WHERE at > ? AND holder = ''", moment)
     (running,) = yield from fetch_one("SELECT count(*) FROM jobs WHERE holder <> '' AND held_until > ?", moment)
     return JobCounts(ready=int(ready), later=int(later), running=int(running), oldest=optional_moment(oldest))
+
+
+def _of_owner(owner: str, now: datetime) -> Script[tuple[tuple[Job, bool], ...]]:
+    rows = yield Fetch(
+        f"SELECT {', '.join(_JOB)}, CASE WHEN {_FREE} THEN 0 ELSE 1 END FROM jobs WHERE owner = ?"
+        " ORDER BY at, connection_id",
+        (sortable(now), owner),
+    )
+    return tuple((_job(row[:-1]), bool(row[-1])) for row in rows)
+
+
+def _ended(provider: str, environment: str, since: datetime) -> Script[int]:
+    row = yield from fetch_one(
+        "SELECT count(*) FROM sync_log JOIN connections ON connections.connection_id = sync_log.connection_id"
+        " WHERE sync_log.at >= ? AND connections.provider = ? AND connections.environment = ?",
+        *(sortable(since), provider, environment),
+    )
+    return int(row[0])
 
 
 def _values(job: Job) -> tuple[Any, ...]:

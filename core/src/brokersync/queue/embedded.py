@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from math import inf
 
 from brokersync.config import Settings
 from brokersync.errors import StoreError
@@ -19,6 +20,7 @@ from brokersync.store import JobTable
 
 _AT_ONCE = 500
 _BEATS_PER_HOLD = 3
+_RESTS_PER_LOOK = 20
 
 
 class EmbeddedEngine:
@@ -162,14 +164,19 @@ class _Shift:
         return due or asyncio.get_running_loop().time() >= self._look_at
 
     async def _look_again(self) -> bool:
-        now = self._clock.now()
-        self._look_at = asyncio.get_running_loop().time() + self._queue.look_every.total_seconds()
+        now, began = self._clock.now(), asyncio.get_running_loop().time()
+        self._look_at = inf
+        self._fair.drop()  # else what was seen before would stand in memory beside what is seen now
         self._resting = {name: until for name, until in self._resting.items() if until > now}
         ready = await self._table.ready(now)
         soon = [*self._resting.values(), *filter(None, [await self._table.next_at(now)])]
         self._next_at = min(soon, default=None)
         waiting = [job for job in ready if not self._resting.keys() & {job.lane, job.connection_id}]
         self._fair.load(waiting, would_be_lost(now, self._margin))
+        ended = asyncio.get_running_loop().time()
+        rest = max(self._queue.look_every.total_seconds(), _RESTS_PER_LOOK * (ended - began))
+        # somebody may have said meanwhile that there is more
+        self._look_at = min(self._look_at, ended + rest)
         return True
 
     def _chosen(self) -> list[Job]:

@@ -44,6 +44,10 @@ class Fair:
         for lane in lanes.values():
             lane.begin()
 
+    def drop(self) -> None:
+        """Nothing waits until the next `load`; whose turn it is stays known."""
+        self._lanes = {}
+
     @property
     def under_way(self) -> set[str]:
         """The connections of the jobs that were given and have not ended."""

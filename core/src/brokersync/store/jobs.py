@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from sys import intern
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
-from brokersync.converter import from_json
 from brokersync.jobs import Job, JobCounts
 from brokersync.store.rows import optional_moment, optional_text, sortable
 from brokersync.store.sql import Fetch, Many, Put, Row, Script, execute, fetch_one
@@ -218,10 +218,11 @@ def _job(row: Row) -> Job:
     connection_id, owner, provider, environment, at, deadline, asked = row
     return Job(
         connection_id=connection_id,
-        owner=owner,
-        provider=provider,
-        environment=environment,
-        at=from_json(at, datetime),
+        # thousands of them are read at a time, and say the same
+        owner=intern(owner),
+        provider=intern(provider),
+        environment=intern(environment),
+        at=datetime.fromisoformat(at),
         deadline=optional_moment(deadline),
         asked=bool(asked),
     )

@@ -185,3 +185,28 @@ async def test_a_plugin_that_is_missing_is_for_the_sync_to_tell() -> None:
     stage.maintenance = None
     await stage.handler(ROUTINE)
     assert stage.runs == 1
+
+
+async def test_what_was_about_to_begin_when_the_worker_was_stopped_ends_with_its_first_sign_of_life() -> None:
+    stage = Stage()
+    stops: list[bool] = []
+    run = SimpleNamespace(stop=lambda *, go_on: stops.append(go_on))
+
+    async def begins(events: EventSink) -> Done:
+        stage.handler.hand_over()
+        assert stops == []
+        stage.handler._shared.runs["c"] = run
+        events(SyncStarted(provider="paper", connection_id="c", owner="me"))
+        return Done(report=REPORT)
+
+    stage.outcome = begins
+    await stage.handler(ROUTINE)
+    assert stops == [True]
+
+
+async def test_stopping_a_worker_leaves_syncs_alone_that_it_does_not_run() -> None:
+    stage = Stage()
+    stops: list[bool] = []
+    stage.handler._shared.runs["another"] = SimpleNamespace(stop=lambda *, go_on: stops.append(go_on))  # type: ignore[assignment]  # enough of a run
+    stage.handler.hand_over()
+    assert stops == []

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from brokersync.queue.planner import job_of
 from brokersync.store import PostgresStore, SqlStore, migrations, sqlite_schema
 from brokersync.store.schema import SCHEMA_VERSION
 from brokersync.store.sql import Script, execute
@@ -151,6 +152,40 @@ async def test_what_a_sync_has_to_report_is_not_written_while_its_owner_is_forgo
     slow._given.go_on.set()
     await asyncio.gather(ending, told)
     assert "gone" not in str(await tables(other))
+
+
+@pytest.mark.parametrize("end", ["forget", "disconnect"])
+async def test_no_job_is_kept_of_a_connection_that_ends_meanwhile(slow: Any, other: PostgresStore, end: str) -> None:
+    of = connection("gone")
+    await connect(other, of, "A")
+    slow._given.at = "DELETE FROM connections"
+    ending = asyncio.create_task(slow.forget("gone") if end == "forget" else slow.disconnect(of, erase=True, at=START))
+    await slow._given.reached.wait()
+    submitted = asyncio.create_task(other.jobs.submit([job_of(of, START)]))
+    await somebody_waits(other, "SELECT connection_id FROM connections")
+    slow._given.go_on.set()
+    await ending
+    assert await submitted == 0
+    assert (await tables(other))["jobs"] == []
+
+
+@pytest.mark.parametrize("end", ["forget", "disconnect"])
+async def test_a_connection_that_ends_takes_the_job_along_that_is_being_submitted(
+    slow: Any, other: PostgresStore, end: str
+) -> None:
+    of = connection("gone")
+    await connect(other, of, "A")
+    slow._given.at = "INSERT INTO jobs"
+    submitted = asyncio.create_task(slow.jobs.submit([job_of(of, START)]))
+    await slow._given.reached.wait()
+    ending = asyncio.create_task(
+        other.forget("gone") if end == "forget" else other.disconnect(of, erase=True, at=START)
+    )
+    await somebody_waits(other, "SELECT")
+    slow._given.go_on.set()
+    assert await submitted == 1
+    await ending
+    assert (await tables(other))["jobs"] == []
 
 
 async def test_others_commit_while_somebody_rehearses(slow: Any, other: PostgresStore) -> None:

@@ -30,13 +30,21 @@ class JobHandler:
     def __init__(self, shared: Shared, run: RunConnection, events: EventSink) -> None:
         self._shared, self._run, self._events = shared, run, events
         self._under_way: set[str] = set()
+        self._handing_over = False
         self.outcomes: Counter[str] = Counter()
 
     def hand_over(self) -> None:
-        """Have the syncs that it runs end at their next page, to be gone on with by another worker."""
+        """Have the syncs that it runs end at their next page, to be gone on with by another worker.
+
+        One that is only about to begin ends with its first sign of life.
+        """
+        self._handing_over = True
         for name in self._under_way:
-            if (run := self._shared.runs.get(name)) is not None:
-                run.stop(go_on=True)
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        if (run := self._shared.runs.get(name)) is not None:
+            run.stop(go_on=True)
 
     async def __call__(self, job: Job) -> None:
         """Raises `Defer` where the job is to come back."""
@@ -77,6 +85,8 @@ class JobHandler:
                 self.outcomes[event.outcome] += 1
             elif not limit.expired():
                 limit.reschedule(loop.time() + silence.total_seconds())
+            if self._handing_over:
+                self._stop(job.connection_id)
             self._events(event)
 
         try:

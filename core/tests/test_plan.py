@@ -224,6 +224,20 @@ def test_history_of_an_account_of_unknown_age_begins_as_far_back_as_the_source_l
     assert planned(source()) == [days(TODAY - 365 * DAY, TODAY + DAY)]
 
 
+def test_what_was_left_unread_does_not_move_out_of_sight_with_time() -> None:
+    begins = TODAY - 40 * DAY
+    connected = begin(begins + 10 * DAY)
+    spec = source(look_back=10 * DAY)
+    assert planned(spec, connected_at=connected) == [days(begins, TODAY + DAY)]
+    read = [
+        Span(window=days(begins, begins + 3 * DAY), state=FINAL),
+        Span(window=days(TODAY, TODAY + DAY), state=FINAL),
+    ]
+    assert planned(spec, *read, connected_at=connected) == [days(begins + 3 * DAY, TODAY)]
+    # the ledger outlives the connection
+    assert planned(spec, *read, connected_at=NOW) == [days(begins + 3 * DAY, TODAY)]
+
+
 def test_a_source_that_forgets_is_not_asked_for_what_it_has_forgotten() -> None:
     spec = source(retention=Retention.LIMITED, look_back=30 * DAY)
     assert planned(spec, opened=begin(TODAY - 900 * DAY)) == [days(TODAY - 30 * DAY, TODAY + DAY)]

@@ -34,6 +34,21 @@ async def test_a_new_connection_is_due_and_a_synced_one_after_the_time_that_is_s
         assert await due(desk) == ["ann"]
 
 
+async def test_a_connection_that_was_synced_by_a_clock_that_was_ahead_is_due_when_it_is_right_again(
+    stores: Any,
+) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        [name] = await desk.connect("ann")
+        await desk.bs.run_due()
+        desk.clock.advance(days=20)
+        await desk.bs.run_due()
+        desk.clock.advance(days=-20)
+        assert [one.connection_id for one in await desk.bs.due()] == [name]
+        await desk.bs.run_due()
+        assert await desk.bs.due() == ()
+
+
 async def test_a_deferred_sync_is_due_when_the_broker_said(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:

@@ -79,20 +79,21 @@ async def _histories(bs: BrokerSync, owner: str, wanted: Sequence[str], now: dat
     return found
 
 
-_Connected = Mapping[tuple[str, str, str], tuple["BrokerAccount", datetime | None]]
+_Connected = Mapping[tuple[str, str, str], tuple["BrokerAccount", datetime | None, datetime]]
 
 
 async def _connected(bs: BrokerSync, owner: str) -> _Connected:
     """The accounts that a connection reads, and from when on: the connection that reads furthest back counts."""
-    found: dict[tuple[str, str, str], tuple[BrokerAccount, datetime | None]] = {}
+    found: dict[tuple[str, str, str], tuple[BrokerAccount, datetime | None, datetime]] = {}
     for connection in await bs.connections(owner):
         for account in await bs.accounts(connection.connection_id, owner):
             key = (connection.provider, account.environment, account.account_id)
-            since = connection.since
+            since, made_at = connection.since, connection.created_at
             if key in found:
-                before = found[key][1]
+                _, before, first = found[key]
                 since = None if since is None or before is None else min(since, before)
-            found[key] = (account, since)
+                made_at = min(made_at, first)
+            found[key] = (account, since, made_at)
     return found
 
 
@@ -105,12 +106,12 @@ async def _history(
     spans = {
         source.name: (await bs.coverage(owner, manifest.key, source.name)).get(key, ()) for source in manifest.sources
     }
-    account, since = connected.get((manifest.key, *key), (None, None))
+    account, since, made_at = connected.get((manifest.key, *key), (None, None, None))
     return AccountHistory(
         environment=key[0],
         account_id=key[1],
         manifest=manifest,
-        sources=source_histories(manifest, account, spans, now=now, since=since),
+        sources=source_histories(manifest, account, spans, now=now, since=since, connected_at=made_at),
     )
 
 

@@ -96,7 +96,15 @@ class _Source:
         spans = await store.spans(connection.owner, manifest.key, source.name)
         failing = await store.failing(name, source.name)
         begun = [one for one in await store.open_requests(name) if one.source == source.name]
-        planned = plan_source(source, accounts, spans, now=shared.clock.now(), since=connection.since, failing=failing)
+        planned = plan_source(
+            source,
+            accounts,
+            spans,
+            now=shared.clock.now(),
+            since=connection.since,
+            connected_at=connection.created_at,
+            failing=failing,
+        )
         known = cls(source, spans, failing, begun, planned)
         return [known.of(account) for account in accounts]
 

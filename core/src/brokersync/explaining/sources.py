@@ -106,8 +106,9 @@ def _again(known: Known, source: SourceSpec, window: TimeWindow) -> str:
 
 def _due(known: Known, source: SourceSpec, window: TimeWindow) -> bool:
     for login in _readers(known, source):
+        one = login.connection
         histories = source_histories(
-            known.manifest, login.account, known.spans, now=known.now, since=login.connection.since
+            known.manifest, login.account, known.spans, now=known.now, since=one.since, connected_at=one.created_at
         )
         mine = next(one for one in histories if one.source == source.name)
         if any(due.overlap(window) for due in mine.due):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -20,6 +20,9 @@ from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _MOMENTS = ("next_at", "deadline", "last_synced_at", "doubted_since")
 _CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", *_MOMENTS)
+
+# of the machines that share a store, none by more
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 _ASKING = (ConnectionState.NEEDS_USER, ConnectionState.NEEDS_OPERATOR)
 
@@ -160,13 +163,20 @@ def due_again(provider: str, environment: str, doubted_since: datetime, now: dat
 def due_connections(
     owner: str | None, now: datetime, but_not: Sequence[tuple[str, str]]
 ) -> Script[tuple[Connection, ...]]:
-    """Those whose time has come; one that waits for nobody to help it and was never synced is due at once."""
+    """Those whose time has come; one that waits for nobody to help it and was never synced is due at once.
+
+    So is one that was synced by a clock that was ahead, whose next time may be far off.
+    """
     where, params = ("", ()) if owner is None else (" AND owner = ?", (owner,))
     without = [f"{provider}|{environment}" for provider, environment in but_not]
     rows = yield Fetch(
-        "SELECT data FROM connections WHERE (state = ? AND next_at IS NULL OR state <> ? AND next_at <= ?)"
+        "SELECT data FROM connections WHERE (state = ? AND next_at IS NULL OR state <> ? AND next_at <= ?"
+        " OR state = ? AND last_synced_at > ? AND next_at > last_synced_at)"
         f" AND provider || '|' || environment NOT IN (??){where} ORDER BY created_at, connection_id",
-        (ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now), without, *params),
+        (
+            *(ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now)),
+            *(ConnectionState.ACTIVE.value, sortable(now + _CLOCKS_DIFFER), without, *params),
+        ),
     )
     return tuple(_connection(row[0]) for row in rows)
 

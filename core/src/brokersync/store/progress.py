@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from brokersync.converter import from_json
-from brokersync.records import OpenRequest, Span
+from brokersync.records import Connection, Lease, OpenRequest, Span
+from brokersync.store.leases import check_lease
 from brokersync.store.rows import load_span, sortable
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 from brokersync.types import TimeWindow
@@ -26,6 +27,29 @@ def spans(owner: str, provider: str, source: str) -> Script[Mapping[tuple[str, s
     for environment, account_id, starts, ends, state in rows:
         found.setdefault((environment, account_id), []).append(load_span(starts, ends, state))
     return {key: tuple(value) for key, value in found.items()}
+
+
+def take_back(connection: Connection, source: str, after: datetime, to: datetime, lease: Lease | None) -> Script[None]:
+    if lease is not None:
+        yield from check_lease(lease)
+    rows = yield Fetch(
+        "SELECT account FROM accounts WHERE owner = ? AND provider = ? ORDER BY account {for_update}",
+        (connection.owner, connection.provider),
+    )
+    accounts = [row[0] for row in rows]
+    spans = yield Fetch(
+        "SELECT account, starts, ends FROM coverage WHERE source = ? AND ends > ? AND account IN (??)",
+        (source, sortable(after), accounts),
+    )
+    for account, starts, _ in spans:
+        key = (account, source, starts)
+        if starts >= sortable(to):
+            yield from execute("DELETE FROM coverage WHERE account = ? AND source = ? AND starts = ?", *key)
+        else:
+            yield from execute(
+                "UPDATE coverage SET ends = ? WHERE account = ? AND source = ? AND starts = ?", sortable(to), *key
+            )
+    yield from end_round(connection.connection_id)
 
 
 def open_requests(connection_id: str) -> Script[tuple[OpenRequest, ...]]:

@@ -286,6 +286,14 @@ class Store(Protocol):
         A round in which no window has ended since `since` is over. One that ended before `each_since` is left out.
         """
 
+    async def take_back(
+        self, connection: Connection, source: str, *, after: datetime, to: datetime, lease: Lease | None
+    ) -> None:
+        """Cut what the ledger says of the owner's accounts at a broker `to` a moment, where it ends `after` another.
+
+        The connection's round ends with it. Raises `LeaseLostError`.
+        """
+
     async def end_round(self, connection_id: str) -> None:
         """The next sync begins a new round, in which everything that is due is read again."""
 

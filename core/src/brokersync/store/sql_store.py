@@ -262,6 +262,11 @@ class SqlStore(ABC):
     ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
         return await self._read(lambda: progress.finished(connection_id, since, each_since))
 
+    async def take_back(
+        self, connection: Connection, source: str, *, after: datetime, to: datetime, lease: Lease | None
+    ) -> None:
+        await self._write(lambda: progress.take_back(connection, source, after, to, lease))
+
     async def end_round(self, connection_id: str) -> None:
         await self._write(lambda: progress.end_round(connection_id))
 

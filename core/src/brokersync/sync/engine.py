@@ -36,6 +36,8 @@ from brokersync.sync.window import Reader, Wait, WindowReader
 _FIRST_PAUSE = timedelta(seconds=30)
 _FAILURES_IN_A_ROW = 3
 _ROUND_LASTS = timedelta(hours=1)
+# of the machines that share a store, none by more
+_CLOCKS_DIFFER = timedelta(minutes=1)
 # what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
 _SESSION_STAYS_READ = timedelta(minutes=10)
 
@@ -163,6 +165,7 @@ class SyncEngine:
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
+        await self._take_back_the_future(source)
         begun = await self._begun.of(source)
         await self._losses.note(source)
         # what was begun is finished before the rest is planned, so that nothing is asked twice
@@ -174,6 +177,14 @@ class SyncEngine:
             # a page told of an account that nobody had asked for: what was finished was finished without it
             await self._store.end_round(self._connection.connection_id)
             await self._work_off(await self._planned(source), waiting)
+
+    async def _take_back_the_future(self, source: SourceSpec) -> None:
+        """What a clock that was ahead has closed is open again, back to where the source is not yet final."""
+        one, now = self._connection, self._clock.now()
+        spans = await self._store.spans(one.owner, one.provider, source.name)
+        if any(span.window.end > now + _CLOCKS_DIFFER for each in spans.values() for span in each):
+            to, lease = now - source.finality_lag, self._options.lease
+            await self._store.take_back(one, source.name, after=now + _CLOCKS_DIFFER, to=to, lease=lease)
 
     async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
         """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""
@@ -248,6 +259,7 @@ class SyncEngine:
             await self._store.spans(self._connection.owner, self._connection.provider, source.name),
             now=self._clock.now(),
             since=self._connection.since,
+            connected_at=self._connection.created_at,
             again_from=self._options.again_from,
             failing=await self._failures.known(source),
         )

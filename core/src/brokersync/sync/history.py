@@ -49,19 +49,20 @@ def source_histories(
     *,
     now: datetime,
     since: datetime | None = None,
+    connected_at: datetime | None = None,
 ) -> tuple[SourceHistory, ...]:
     """What each of the manifest's sources knows of an account up to `now`; without an `account` none is asked again."""
-    return tuple(
-        _of_source(source, account, _until(spans.get(source.name, ()), now), now, since) for source in manifest.sources
-    )
+    found = []
+    for source in manifest.sources:
+        known = _until(spans.get(source.name, ()), now)
+        due: list[TimeWindow] = []
+        if account is not None and not source.files:
+            due = _past(still_open(source, account, known, now=now, since=since, connected_at=connected_at), now)
+        found.append(_of_source(source, known, due))
+    return tuple(found)
 
 
-def _of_source(
-    source: SourceSpec, account: BrokerAccount | None, spans: Sequence[Span], now: datetime, since: datetime | None
-) -> SourceHistory:
-    due: list[TimeWindow] = []
-    if account is not None and not source.files:
-        due = _past(still_open(source, account, spans, now=now, since=since), now)
+def _of_source(source: SourceSpec, spans: Sequence[Span], due: Sequence[TimeWindow]) -> SourceHistory:
     unread = subtract(due, [span.window for span in spans])
     return SourceHistory(source=source.name, spans=tuple(spans), unread=tuple(unread), due=tuple(due))
 

@@ -104,7 +104,10 @@ class LossWriter:
 
     async def _tell(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> None:
         now, others = self._clock.now(), await self._others(source, account)
-        lost = given_by_none(window, account, others, self._is_read, now=now, since=self._connection.since)
+        one = self._connection
+        lost = given_by_none(
+            window, account, others, self._is_read, now=now, since=one.since, connected_at=one.created_at
+        )
         for part in subtract(lost, await self._still_to_be_lost(account, [other for other, _ in others])):
             facts = LostSpan(
                 source=source.name,

@@ -47,16 +47,18 @@ def plan_source(
     *,
     now: datetime,
     since: datetime | None = None,
+    connected_at: datetime | None = None,
     again_from: datetime | None = None,
     failing: Mapping[str, Sequence[FailedWindow]] = _NONE,
 ) -> list[Ask]:
     """What is due of one source, newest window first and those that keep failing last, in halves.
 
     `spans` are known per (environment, account id). History begins where the account was opened, but not before
-    `since`; where neither is known, as far back as the source looks. What is final is asked again from `again_from` on
+    `since`; where neither is known, as far back as the source looked when the login was `connected_at`, or where the
+    ledger begins, so that nothing moves out of sight unread. What is final is asked again from `again_from` on
     and within the source's `reread`. `failing` windows are known per `Ask.account`.
     """
-    bound = _Bounds(source, now, since, again_from)
+    bound = _Bounds(source, now, since, connected_at, again_from)
     if source.scope is SourceScope.LOGIN:
         gaps = union(gap for account in accounts for gap in bound.gaps(account, _of(spans, account)))
         targets = [(tuple(accounts), gaps if accounts else bound.gaps(None, ()))]
@@ -92,10 +94,17 @@ def _pieces(windows: Iterable[TimeWindow], source: SourceSpec, failing: Sequence
 
 
 def still_open(
-    source: SourceSpec, account: BrokerAccount, spans: Sequence[Span], *, now: datetime, since: datetime | None = None
+    source: SourceSpec,
+    account: BrokerAccount,
+    spans: Sequence[Span],
+    *,
+    now: datetime,
+    since: datetime | None = None,
+    connected_at: datetime | None = None,
 ) -> list[TimeWindow]:
     """What is not settled of an account and can be had: never read, or provisional."""
-    return _Bounds(attrs.evolve(source, reread=timedelta(0)), now, since, None).gaps(account, spans)
+    bound = _Bounds(attrs.evolve(source, reread=timedelta(0)), now, since, connected_at, None)
+    return bound.gaps(account, spans)
 
 
 def may_give(
@@ -106,9 +115,11 @@ def may_give(
     *,
     now: datetime,
     since: datetime | None = None,
+    connected_at: datetime | None = None,
 ) -> list[TimeWindow]:
     """What of a window a source will give when it is asked, now or later; what it has given is not among it."""
-    within = window.overlap(TimeWindow(_Bounds(source, now, since, None).start(account), _EVER))
+    begins = _Bounds(source, now, since, connected_at, None).start(account, spans)
+    within = window.overlap(TimeWindow(begins, _EVER))
     closed = (span.window for span in spans if span.state is not SpanState.PROVISIONAL)
     return [] if within is None else subtract([within], closed)
 
@@ -160,10 +171,11 @@ class _Bounds:
     source: SourceSpec
     now: datetime
     since: datetime | None
+    connected_at: datetime | None
     again_from: datetime | None
 
     def gaps(self, account: BrokerAccount | None, spans: Sequence[Span]) -> list[TimeWindow]:
-        start, end = self.start(account), self._end()
+        start, end = self.start(account, spans), self._end()
         if start >= end:
             return []
         settled = end - self.source.reread
@@ -177,14 +189,19 @@ class _Bounds:
         start, end = ceiling(window.start, self.source.calendar), self._floor(min(window.end, settled))
         return TimeWindow(start, end) if start < end else None
 
-    def start(self, account: BrokerAccount | None) -> datetime:
+    def start(self, account: BrokerAccount | None, spans: Sequence[Span]) -> datetime:
         """Where history begins that the source can be asked for."""
         farthest = reach(self.source, self.now)
         if self.source.retention is Retention.SESSION and farthest is not None:
             return farthest
         known = [moment for moment in (self.since, account.opened_at if account else None) if moment]
-        wanted = self._floor(max(known, default=self.now - (self.source.look_back or _DEFAULT_LOOK_BACK)))
+        wanted = self._floor(max(known) if known else self._looks_back_to(spans))
         return max(wanted, farthest) if farthest else wanted
+
+    def _looks_back_to(self, spans: Sequence[Span]) -> datetime:
+        """Where it began to look, not where it would begin today: what is left behind is not read by itself."""
+        first = (self.connected_at or self.now) - (self.source.look_back or _DEFAULT_LOOK_BACK)
+        return min([first, *(span.window.start for span in spans)])
 
     def _end(self) -> datetime:
         if self.source.calendar.unit is CalendarUnit.INSTANT:

@@ -61,6 +61,7 @@ def given_by_none(
     *,
     now: datetime,
     since: datetime | None = None,
+    connected_at: datetime | None = None,
 ) -> list[TimeWindow]:
     """What of a window is lost for good: no other source has given it, and none that is read by itself will.
 
@@ -70,7 +71,7 @@ def given_by_none(
     for source, spans in others:
         given += read_windows(spans)
         if is_read(source):
-            given += may_give(source, account, spans, window, now=now, since=since)
+            given += may_give(source, account, spans, window, now=now, since=since, connected_at=connected_at)
     return subtract([window], given)
 
 

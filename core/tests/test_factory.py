@@ -198,6 +198,10 @@ VERBS: Mapping[str, Callable[[ManagedProvider], Awaitable[Any]]] = {
 }
 
 
+class Panic(BaseException):
+    """What a library written in Rust raises where it is broken."""
+
+
 def failing(verb: str, error: BaseException) -> Provider:
     return Provider(pages=[error]) if verb == "get_trades" else Provider(**{verb: error})
 
@@ -232,7 +236,15 @@ async def test_what_the_plugin_said_of_an_error_is_kept() -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
-    "foreign", [KeyError("hidden-value"), NotImplementedError("hidden-value"), SystemExit("hidden-value")]
+    "foreign",
+    [
+        KeyError("hidden-value"),
+        NotImplementedError("hidden-value"),
+        SystemExit("hidden-value"),
+        GeneratorExit("hidden-value"),
+        asyncio.CancelledError("hidden-value"),
+        Panic("hidden-value"),
+    ],
 )
 async def test_a_foreign_exception_becomes_the_plugins_error_without_its_text(
     verb: str, foreign: BaseException
@@ -248,11 +260,54 @@ async def test_a_foreign_exception_becomes_the_plugins_error_without_its_text(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("passing", [asyncio.CancelledError(), KeyboardInterrupt()])
-async def test_cancellation_and_interrupts_pass(verb: str, passing: BaseException) -> None:
-    with pytest.raises(type(passing)) as caught:
+async def test_an_interrupt_passes(verb: str) -> None:
+    passing = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt) as caught:
         await VERBS[verb](managed(failing(verb, passing)))
     assert caught.value is passing
+
+
+class Hanging(Provider):
+    """A provider whose every answer is waited for in vain."""
+
+    async def authenticate(self, credentials: Credentials) -> Any:
+        await asyncio.Event().wait()
+
+    async def refresh_token(self, auth: AuthResult) -> Any:
+        await asyncio.Event().wait()
+
+    async def get_accounts(self, auth: AuthResult) -> Any:
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+    async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[Any, None]:
+        await asyncio.Event().wait()
+        yield PAGE
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_cancellation_that_was_asked_for_passes(verb: str) -> None:
+    calling = asyncio.ensure_future(VERBS[verb](managed(Hanging())))
+    await asyncio.sleep(0)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await VERBS[verb](managed(Hanging()))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_a_call_that_is_thrown_away_unfinished_ends_without_a_word(verb: str) -> None:
+    call: Any = VERBS[verb](managed(Hanging()))
+
+    async def begin() -> None:
+        call.send(None)
+
+    await asyncio.create_task(begin())
+    call.close()
 
 
 @pytest.mark.parametrize(

@@ -171,9 +171,16 @@ class _Reader:
         return self._pages()
 
 
-async def test_a_reader_that_fails_before_its_first_page_is_the_plugins_fault_too(desk: Desk) -> None:
+class Panic(BaseException):
+    """What a library written in Rust raises where it is broken."""
+
+
+@pytest.mark.parametrize("error", [KeyError, Panic])
+async def test_a_reader_that_fails_before_its_first_page_is_the_plugins_fault_too(
+    desk: Desk, error: type[BaseException]
+) -> None:
     def pages() -> Iterator[TradePage]:
-        raise KeyError("price of A-1")
+        raise error("price of A-1")
 
     with pytest.raises(BrokerPluginError) as caught:
         await desk.with_reader(_Reader(pages)).import_file("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -268,6 +269,38 @@ async def test_a_missing_plugin_asks_the_operator_and_recovers_when_it_is_there(
         await bs.run_due()
         assert (await bs.connection(name)).state is ACTIVE
     assert len([event for event in heard if type(event) is ConnectionRecovered]) == 1
+
+
+class Panic(BaseException):
+    """What a library written in Rust raises where it is broken."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, Panic])
+@pytest.mark.parametrize("where", ["trades", "renewal", "login"])
+async def test_whatever_a_plugin_raises_is_its_own_failure_and_harms_no_other_connection(
+    stores: Any, error: type[BaseException], where: str
+) -> None:
+    desk = open_desk(stores.place)
+    expired = BrokerTokenExpiredError("Expired.")
+
+    def broken(of: object) -> Any:
+        raise error
+
+    def renewal(auth: AuthResult) -> AuthResult:
+        raise error if where == "renewal" else expired
+
+    async with desk.bs:
+        bad, good = await desk.connect("bad", "good")
+        desk.broker.failing = lambda user: None if user == "good" else broken(user) if where == "trades" else expired
+        desk.broker.renewal, desk.broker.login = renewal, broken
+        ends = await desk.bs.run_due(concurrency=1)
+        assert {name: type(end) for name, end in ends.items()} == {bad: Done, good: Done}
+        assert await state(desk, bad) is OPERATOR
+        for _ in range(30):
+            desk.clock.advance(minutes=1)
+            assert bad not in await desk.bs.run_due()
+        assert desk.broker.asked.count("bad") == 1
+        assert len(desk.broker.logins) == 2 + (where == "login")
 
 
 async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(stores: Any) -> None:

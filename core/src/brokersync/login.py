@@ -93,9 +93,7 @@ class OpenLogin:
 
     async def diagnose(self, auth: AuthResult) -> Sequence[str]:
         """What the user should change at the broker, by the plugin's own look at the login."""
-        if self._provider.spec.diagnose is None:
-            return ()
-        return await self._provider.spec.diagnose(self._provider.context, auth)
+        return await self._provider.diagnose(auth)
 
     async def revoke(self, auth: AuthResult) -> bool:
         """Have the broker end this login; `False` where the plugin knows no way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ _END = object()
 class ManagedProvider:
     """A plugin's provider, held to the contract.
 
-    Everything it raises is a `BrokerError` that names provider and operation; a foreign exception or an answer of the
-    wrong kind is a `BrokerPluginError` that shows no text of the plugin's. Closing it closes what it opened.
+    Everything it raises is a `BrokerError` that names provider and operation; a foreign exception, also one that is no
+    `Exception`, or an answer of the wrong kind is a `BrokerPluginError` that shows no text of the plugin's. A
+    cancellation passes where somebody asked for it. Closing it closes what it opened.
     """
 
     def __init__(
@@ -109,6 +111,13 @@ class ManagedProvider:
             with self._border("get_trades"):
                 await pages.aclose()
 
+    async def diagnose(self, auth: AuthResult) -> Sequence[str]:
+        """See `ProviderSpec.diagnose`; nothing where the plugin does not look."""
+        if self.spec.diagnose is None:
+            return ()
+        with self._border("diagnose"):
+            return await self.spec.diagnose(self.context, auth)
+
     async def revoke(self, auth: AuthResult) -> bool:
         """Have the broker end a login; `False` where the plugin knows no way."""
         if self.spec.consent is None:
@@ -152,6 +161,7 @@ class ManagedProvider:
 
     @contextmanager
     def _border(self, verb: str) -> Iterator[None]:
+        task = _current_task()
         try:
             yield
         except BrokerError as error:
@@ -160,7 +170,9 @@ class ManagedProvider:
             if error.fault is Fault.PLUGIN:
                 error.report_to = error.report_to or self.manifest.support
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if _ends_the_call(error, task):
+                raise
             raise self._broken(verb, f"it raised {type(error).__name__}") from error
 
     def _broken(self, verb: str, what: str) -> BrokerPluginError:
@@ -228,6 +240,23 @@ class ManagedProvider:
             (trade.provider, trade.environment, trade.account_id)
             == (self.manifest.key, booking.environment, booking.account_id)
         )
+
+
+def _ends_the_call(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Whether it comes from those who called; libraries raise the same of themselves, or worse, as a panic of Rust."""
+    if isinstance(error, asyncio.CancelledError):
+        return task is not None and task.cancelling() > 0
+    if isinstance(error, GeneratorExit):
+        # a call that is thrown away unfinished is closed from outside of its task
+        return _current_task() is not task
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop is running
+        return None
 
 
 def _kind(value: object) -> str:

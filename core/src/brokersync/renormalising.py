@@ -271,9 +271,9 @@ class _Pages:
             if self._pages is None:
                 self._pages = iter(self._start())
             page: object = next(self._pages, None)
-        except BrokerError:
+        except (BrokerError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise _broken(self._manifest, f"it raised {type(error).__name__}") from error
         if page is not None and not isinstance(page, TradePage):
             raise _broken(self._manifest, "it gave something else than a TradePage")

@@ -137,7 +137,7 @@ class _Border:
         if isinstance(error, BrokerError):
             error.provider = error.provider or self._manifest.key
             error.operation = error.operation or "import"
-        elif isinstance(error, Exception) and not isinstance(error, OSError):
+        elif error is not None and not isinstance(error, OSError | KeyboardInterrupt):
             raise BrokerPluginError(
                 f"The plugin for {self._manifest.display_name} failed on this file ({type(error).__name__}).",
                 provider=self._manifest.key,

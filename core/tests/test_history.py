@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from brokersync.cli.bars import cells
 from brokersync.manifest import AuthKind, Manifest, Retention, SourceSpec
 from brokersync.records import Span, SpanState
-from brokersync.sync.history import SourceHistory, Stretch, source_histories, stretches
+from brokersync.sync.history import SourceHistory, Stretch, readable_until, source_histories, stretches, with_holes
 from brokersync.types import BrokerAccount, TimeWindow
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -27,6 +27,10 @@ A = BrokerAccount(account_id="A", environment="live", opened_at=START)
 SESSION = SourceSpec(name="session", precedence=3, retention=Retention.SESSION)
 REPORTS = SourceSpec(name="reports", precedence=2, open_day=False)
 FILE = SourceSpec(name="file", precedence=1, files=True)
+MANIFEST = Manifest(
+    key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+    sources=(SESSION, REPORTS, FILE), licence="", docs="", support="",
+)  # fmt: skip
 
 
 def window(start: float, end: float) -> TimeWindow:
@@ -38,11 +42,7 @@ def span(start: float, end: float, state: SpanState = FINAL) -> Span:
 
 
 def known(account: BrokerAccount | None = A, **spans: Sequence[Span]) -> tuple[SourceHistory, ...]:
-    manifest = Manifest(
-        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
-        sources=(SESSION, REPORTS, FILE), licence="", docs="", support="",
-    )  # fmt: skip
-    return source_histories(manifest, account, spans, now=NOW)
+    return source_histories(MANIFEST, account, spans, now=NOW)
 
 
 def said(histories: Iterable[SourceHistory]) -> list[tuple[TimeWindow, SpanState | None, tuple[str, ...], bool]]:
@@ -92,6 +92,44 @@ def test_nothing_is_said_of_the_future() -> None:
 def test_an_account_that_no_connection_reads_is_due_for_nothing() -> None:
     assert known(None) == tuple(SourceHistory(source=name, spans=()) for name in ("session", "reports", "file"))
     assert stretches(known(None)) == ()
+
+
+def holes(histories: Iterable[SourceHistory], **facts: datetime) -> list[tuple[TimeWindow, bool]]:
+    found = with_holes(histories, **facts)
+    assert all(one.window.end == two.window.start for one, two in pairwise(found))
+    assert tuple(one for one in found if one.sources) == stretches(histories)
+    return [(one.window, one.due) for one in found if not one.sources and one.state is None]
+
+
+def test_what_nobody_speaks_of_between_two_files_is_not_read_yet() -> None:
+    assert holes(known(None, file=[span(0, 2), span(5, 7)])) == [(window(2, 5), False)]
+
+
+def test_what_nobody_speaks_of_reaches_from_where_history_begins_to_what_can_be_known() -> None:
+    files = known(None, file=[span(1, 2)])
+    assert holes(files, begins=START, until=START + 9 * DAY) == [(window(0, 1), False), (window(2, 9), False)]
+    assert holes(files, begins=START + DAY, until=START + 2 * DAY) == []
+    assert holes(known(None), begins=START, until=NOW) == [(window(0, 10.5), False)]
+    assert with_holes(known(None), until=NOW) == ()
+
+
+def test_days_without_a_connection_to_a_broker_that_keeps_a_session_are_not_read() -> None:
+    manifest = attrs.evolve(MANIFEST, sources=(SESSION,))
+    spans = {"session": [span(1, 2), span(2, 3, PROVISIONAL), span(9, 10, LOST)]}
+    assert holes(source_histories(manifest, A, spans, now=NOW)) == [(window(3, 9), False)]
+
+
+def test_what_a_later_sync_reads_is_due_before_it_can_be_asked_for() -> None:
+    late = attrs.evolve(REPORTS, finality_lag=DAY)
+    manifest = attrs.evolve(MANIFEST, sources=(SESSION, late))
+    spans = {"session": [span(9, 9.5, PROVISIONAL)], "reports": [span(0, 9)]}
+    assert holes(source_histories(manifest, A, spans, now=NOW)) == [(window(9.5, 10), True)]
+
+
+def test_the_running_day_and_what_no_source_can_tell_yet_are_no_holes() -> None:
+    assert readable_until(MANIFEST, NOW) == START + 10 * DAY
+    late = attrs.evolve(FILE, finality_lag=DAY)
+    assert readable_until(attrs.evolve(MANIFEST, sources=(SESSION, late)), NOW) == START + 9 * DAY
 
 
 states = st.sampled_from(SpanState)

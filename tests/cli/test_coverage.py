@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -120,7 +121,66 @@ def test_the_document_has_every_span_and_the_best_of_all_sources(brokersync: Run
     assert [(one["state"], one["sources"], one["due"]) for one in account["history"]] == [
         ("final", ["reports"], False),
         ("provisional", ["session"], False),
+        ("unread", [], False),
     ]
+
+
+_STATEMENT = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">
+<FlexStatement accountId="U9000001" fromDate="{first}" toDate="{last}" period="" whenGenerated="{made}">
+<Trades /></FlexStatement></FlexStatements></FlexQueryResponse>
+"""
+
+
+def test_a_hole_between_two_statements_is_told_until_a_third_one_fills_it(brokersync: Run, tmp_path: Path) -> None:
+    new_york = datetime.now(ZoneInfo("America/New_York"))
+
+    def day(before: int) -> str:
+        return str((new_york - before * DAY).date())
+
+    def read(name: str, first: int, last: int) -> None:
+        made = min(new_york, new_york - (last - 2) * DAY)
+        days = {"first": day(first).replace("-", ""), "last": day(last).replace("-", "")}
+        (tmp_path / name).write_text(_STATEMENT.format(**days, made=f"{made:%Y%m%d;%H%M%S}"))
+        assert brokersync("import", "ibkr", tmp_path / name).code == 0
+
+    def unread() -> list[str]:
+        (account,) = brokersync("coverage", "--json").document["accounts"]
+        holes = [one for one in account["history"] if one["state"] == "unread"]
+        assert all((one["sources"], one["due"]) == ([], False) for one in holes)
+        return [one["window"]["start"][:10] for one in holes]
+
+    read("jan.xml", 100, 80)
+    read("mar.xml", 49, 30)
+    out = brokersync("coverage").out
+    words = " ".join(out.split())
+    assert "complete" not in out
+    assert "# final ? not read yet" in words
+    assert f"{day(79)} to {day(50)}: nobody has read it yet. Download a statement of these days" in words
+    assert "and import it: brokersync import ibkr FILE." in words
+    assert f"{day(29)} to " in words, "the days since the last statement"
+    assert unread() == [day(79), day(29)]
+    read("feb.xml", 79, 50)
+    assert unread() == [day(29)]
+    read("now.xml", 29, 1)
+    assert unread() == []
+    assert "nobody" not in brokersync("coverage").out
+
+
+def test_a_hole_that_only_a_connection_can_fill_asks_for_one(brokersync: Run, know: Any) -> None:
+    know("tradovate", "reports", span(20, 10, FINAL), span(4, 1, FINAL))
+    know("tradovate", "session", span(12, 10, FINAL), span(4, 3, FINAL))
+    out = brokersync("coverage").out
+    assert "complete" not in out
+    words = f"{ago(10).date()} to {ago(5).date()}: nobody has read it yet. No connection reads this account: connect it"
+    assert words in " ".join(out.split())
+
+
+def test_a_hole_of_one_source_says_where_it_was_read(brokersync: Run, know: Any) -> None:
+    know("tradovate", "reports", span(20, 1, FINAL))
+    know("tradovate", "session", span(12, 10, FINAL), span(4, 1, FINAL))
+    assert "complete" in brokersync("coverage").out
+    by_source = " ".join(brokersync("coverage", "--by-source").out.split())
+    assert "not read from here. Read from reports." in by_source
 
 
 def test_an_owner_sees_only_what_is_the_owners(brokersync: Run, know: Any) -> None:

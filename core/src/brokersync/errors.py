@@ -247,14 +247,15 @@ class LeaseLostError(StoreError):
 
 
 class ErasedError(StoreError):
-    """What is kept of the owner was erased meanwhile; nothing that was begun before is committed any more."""
+    """History of the owner at the broker, of whichever account, was erased meanwhile; nothing more is written."""
 
     fault = Fault.USER
 
     def __init__(self, provider: str) -> None:
         super().__init__(
-            "What is kept of the owner was erased while this was written, so nothing more of it is.",
-            remedy="Begin again where it is wanted still.",
+            "History of this owner at this broker was erased while this was written, so it was broken off. What it had"
+            " written of accounts that were not erased stays.",
+            remedy="Repeat it where it is wanted still; what is there already stays as it is.",
             provider=provider,
         )
 

@@ -171,7 +171,7 @@ class BrokerSync(Working, Following, Custody):
         """Import a statement the user has downloaded, with or without a connection; again it changes nothing.
 
         With `dry_run` nothing is kept. `on_row` is told what became, or would become, of each row. Raises `ErasedError`
-        where the owner is forgotten meanwhile, or a connection to the broker ends with `erase`.
+        where the owner is forgotten meanwhile, or a connection to the broker ends with `erase`, of whichever account.
         """
         loaded = self.registry.load(provider)
         if loaded.spec.statements is None:

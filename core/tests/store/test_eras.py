@@ -196,6 +196,25 @@ async def test_who_erases_elsewhere_or_only_ends_a_connection_disturbs_no_file(s
     assert await whole(store)
 
 
+async def test_a_file_broken_off_since_another_account_was_erased_says_what_stays_and_is_whole_when_repeated(
+    store: SqlStore,
+) -> None:
+    twin = connection("gone", 2)
+    await connect(store, OF, "A")
+    await connect(store, twin, "B")
+
+    async def end(_: Any) -> None:
+        await store.disconnect(twin, erase=True, at=SystemClock().now())
+
+    with pytest.raises(ErasedError) as raised:
+        await imported(Interrupting(store, 4, end))
+    assert "of accounts that were not erased stays" in raised.value.message
+    assert raised.value.remedy.startswith("Repeat it")
+    assert len((await tables(store))["trades"]) == 1
+    await imported(store)
+    assert await whole(store)
+
+
 async def test_a_dry_run_begins_nothing(store: SqlStore) -> None:
     await imported(store, dry_run=True)
     found = await tables(store)

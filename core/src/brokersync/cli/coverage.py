@@ -17,22 +17,41 @@ from brokersync.errors import BrokerConfigError
 if TYPE_CHECKING:
     from brokersync.manifest import Manifest
     from brokersync.service import BrokerSync
-    from brokersync.sync.history import SourceHistory
+    from brokersync.sync.history import SourceHistory, Stretch
     from brokersync.types import BrokerAccount
 
 
 @attrs.frozen(kw_only=True)
 class AccountHistory:
-    """One account and what each of its sources knows."""
+    """One account and what each of its sources knows.
+
+    History begins with the first that is known, or earlier where it is known that it `begins` before. Of an account
+    that no connection reads something can be known `until` then; of others, as far as its sources are asked.
+    """
 
     environment: str
     account_id: str
     manifest: Manifest
     sources: tuple[SourceHistory, ...]
+    connected: bool
+    begins: datetime | None
+    until: datetime | None
 
     @property
     def name(self) -> str:
         return f"{self.manifest.key} {self.environment} {self.account_id}"
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The best that is known of each stretch, and what nobody has read."""
+        from brokersync.sync.history import with_holes
+
+        return with_holes(self.sources, begins=self.begins, until=self.until)
+
+    def stretches_of(self, source: SourceHistory) -> tuple[Stretch, ...]:
+        """The same by one of its sources, from the first that this one knows."""
+        from brokersync.sync.history import with_holes
+
+        return with_holes([source], until=self.until)
 
 
 def coverage(
@@ -100,18 +119,22 @@ async def _connected(bs: BrokerSync, owner: str) -> _Connected:
 async def _history(
     bs: BrokerSync, owner: str, manifest: Manifest, one: Mapping[str, Any], connected: _Connected, now: datetime
 ) -> AccountHistory:
-    from brokersync.sync.history import source_histories
+    from brokersync.sync.history import readable_until, source_histories
 
     key = (one["environment"], one["account_id"])
     spans = {
         source.name: (await bs.coverage(owner, manifest.key, source.name)).get(key, ()) for source in manifest.sources
     }
     account, since, made_at = connected.get((manifest.key, *key), (None, None, None))
+    begins = [moment for moment in (since, account.opened_at if account else None) if moment]
     return AccountHistory(
         environment=key[0],
         account_id=key[1],
         manifest=manifest,
         sources=source_histories(manifest, account, spans, now=now, since=since, connected_at=made_at),
+        connected=account is not None,
+        begins=max(begins, default=None),
+        until=None if account else readable_until(manifest, now),
     )
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.bars import UNREAD, state_name
 from brokersync.converter import to_json
-from brokersync.sync.history import stretches
 
 if TYPE_CHECKING:
     from brokersync.cli.coverage import AccountHistory
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def document(one: AccountHistory) -> dict[str, Any]:
-    """An account with the best that is known of each stretch, and every span of every source."""
+    """An account with the best that is known of each stretch, what nobody has read, and every span of every source."""
     return {
         "provider": one.manifest.key,
         "environment": one.environment,
@@ -26,7 +25,7 @@ def document(one: AccountHistory) -> dict[str, Any]:
                 "sources": list(stretch.sources),
                 "due": stretch.due,
             }
-            for stretch in stretches(one.sources)
+            for stretch in one.stretches()
         ],
         "spans": [span for source in one.sources for span in _spans(one, source)],
     }

@@ -16,9 +16,9 @@ from brokersync.cli.spans import stretch_text
 from brokersync.cli.tables import console
 from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
-from brokersync.sync.history import Stretch, stretches
+from brokersync.sync.history import Stretch
 from brokersync.sync.plan import reach
-from brokersync.sync.retention import repair
+from brokersync.sync.retention import repair, way_to_read
 from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:
@@ -36,19 +36,19 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
     out, width = console(), bar_width()
     shown: set[str] = set()
     for one in accounts:
-        known = _without_tail(stretches(one.sources), sync_every)
+        known = _without_tail(one.stretches(), sync_every)
         out.print(Text(one.name, "bold"))
         if not known:
             out.print("  nothing is known yet\n")
             continue
         whole = TimeWindow(known[0].window.start, known[-1].window.end)
-        _axis(out, whole, _zone(one.manifest, known[0]), width)
+        _axis(out, whole, _zones(one.manifest, known)[0], width)
         shown |= _bar(out, known, whole, width)
         _words(out, one, known, now, width)
         for source in telling(one.sources):
             spec = one.manifest.source(source.source)
             if by_source:
-                part = _without_tail(stretches([source]), sync_every)
+                part = _without_tail(one.stretches_of(source), sync_every)
                 out.print(Text(f"{source.source}, by {_days_of(spec)}", "dim"))
                 shown |= _bar(out, part, whole, width)
                 _words(out, one, part, now, width, best=known)
@@ -60,10 +60,14 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
 
 
 def _without_tail(known: Sequence[Stretch], sync_every: timedelta) -> Sequence[Stretch]:
-    *before, last = known or (None,)
-    if last is None or not before or last.state is not None or last.window.length > sync_every:
-        return known
-    return before
+    kept = list(known)
+    while len(kept) > 1 and _is_new(kept[-1], known[-1].window.end - sync_every):
+        kept.pop()
+    return kept
+
+
+def _is_new(stretch: Stretch, since: datetime) -> bool:
+    return stretch.state is None and stretch.due and stretch.window.start >= since
 
 
 def _axis(out: Console, whole: TimeWindow, zone: str, width: int) -> None:
@@ -86,7 +90,7 @@ def _words(
     width: int,
     best: Sequence[Stretch] = (),
 ) -> None:
-    lines = _lines(one.manifest, known, now, best)
+    lines = _lines(one, known, now, best)
     if not lines:
         out.print("  complete")
     if len(lines) > _MOST_GAPS:
@@ -97,14 +101,14 @@ def _words(
 
 
 def _lines(
-    manifest: Manifest, known: Iterable[Stretch], now: datetime, best: Sequence[Stretch]
+    one: AccountHistory, known: Sequence[Stretch], now: datetime, best: Sequence[Stretch]
 ) -> list[tuple[TimeWindow, str, str]]:
     """The gaps, in the zone of their source, and what is to be said of each; the same is said once."""
     lines: list[tuple[TimeWindow, str, str]] = []
-    for gap in known:
+    for gap, zone in zip(known, _zones(one.manifest, known), strict=True):
         if gap.state is SpanState.FINAL:
             continue
-        window, zone, words = gap.window, _zone(manifest, gap), _meaning(manifest, gap, now, best)
+        window, words = gap.window, _meaning(one, gap, now, best)
         if lines and lines[-1][0].end == window.start and lines[-1][2] == words:
             before, zone, _ = lines.pop()
             window = TimeWindow(before.start, window.end)
@@ -112,23 +116,29 @@ def _lines(
     return lines
 
 
-def _meaning(manifest: Manifest, gap: Stretch, now: datetime, best: Sequence[Stretch]) -> str:
+def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[Stretch]) -> str:
+    manifest = one.manifest
     if gap.state is SpanState.LOST:
         source = manifest.source(gap.sources[0])
-        return f"lost, {_keeps(manifest, source, gap.window, now)}. {_help(manifest, source, gap, now, best)}"
+        return f"lost, {_keeps(manifest, source, gap.window, now)}. " + (
+            _read_elsewhere(gap, best) or repair(manifest, source, gap.window, now)
+        )
     if gap.state is SpanState.PROVISIONAL:
         return "provisional, read again at the next sync" if gap.due else "provisional, and can not be read again"
     if gap.state is SpanState.UNAVAILABLE:
         return f"never available from {manifest.display_name}"
-    return "not read yet"
+    if gap.due:
+        return "not read yet; the next sync reads it" if gap.sources else "not read yet; a later sync reads it"
+    to_do = _read_elsewhere(gap, best) or way_to_read(manifest, gap.window, now, connected=one.connected)
+    return f"not read from here. {to_do}" if best else f"nobody has read it yet. {to_do}"
 
 
-def _help(manifest: Manifest, source: SourceSpec, gap: Stretch, now: datetime, best: Sequence[Stretch]) -> str:
-    """Where the gap of one source was read all the same, else how it can be had."""
+def _read_elsewhere(gap: Stretch, best: Sequence[Stretch]) -> str | None:
+    """Where the gap of one source was read all the same."""
     over = [one for one in best if one.window.overlap(gap.window)]
     if over and all(one.state in (SpanState.FINAL, SpanState.PROVISIONAL) for one in over):
         return f"Read from {' and '.join(sorted({name for one in over for name in one.sources}))}."
-    return repair(manifest, source, gap.window, now)
+    return None
 
 
 def _keeps(manifest: Manifest, source: SourceSpec, window: TimeWindow, now: datetime) -> str:
@@ -149,5 +159,8 @@ def _days_of(source: SourceSpec) -> str:
     return "day of booking" if source.selects_by is SelectsBy.BOOKED else "time of execution"
 
 
-def _zone(manifest: Manifest, stretch: Stretch) -> str:
-    return manifest.source(stretch.sources[0]).calendar.zone
+def _zones(manifest: Manifest, known: Iterable[Stretch]) -> list[str]:
+    """The zone of each stretch; one that nobody speaks of has that of what lies beside it."""
+    named = [manifest.source(one.sources[0]).calendar.zone if one.sources else None for one in known]
+    zone = next((one for one in named if one), manifest.sources[0].calendar.zone)
+    return [zone := one or zone for one in named]

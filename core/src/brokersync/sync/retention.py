@@ -107,11 +107,24 @@ def repair(
     if readers:
         return f"It is still in {' and '.join(readers)}, read at each sync."
     if any(one.files for one in others):
-        return (
-            f"Download a statement of these days from {manifest.display_name} and import it: "
-            f"brokersync import {manifest.key} FILE."
-        )
+        return _import(manifest)
     return f"Nothing else of {manifest.display_name} reaches back so far."
+
+
+def way_to_read(manifest: Manifest, window: TimeWindow, now: datetime, *, connected: bool) -> str:
+    """How a window that nobody has read and no sync will ask for can be had, as a sentence."""
+    if any(one.files for one in manifest.sources):
+        return _import(manifest)
+    if not connected and any(_reaches(one, window, now) for one in manifest.sources):
+        return "No connection reads this account: connect it to go on."
+    return f"Nothing of {manifest.display_name} that is read reaches these days."
+
+
+def _import(manifest: Manifest) -> str:
+    return (
+        f"Download a statement of these days from {manifest.display_name} and import it: "
+        f"brokersync import {manifest.key} FILE."
+    )
 
 
 def _reaches(source: SourceSpec, window: TimeWindow, now: datetime) -> bool:

@@ -291,6 +291,24 @@ async def test_a_store_that_fails_on_the_way_costs_a_repetition_and_no_token(des
     assert (connection.identity, await desk.grants()) == ("mira", ["mira"])
 
 
+async def test_what_was_renewed_and_not_stored_is_gone_on_from_with_the_same_tokens(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(_: object) -> bool:
+        raise StoreError("The disk is full.")
+
+    async def no_wait(clock: Clock, seconds: float) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "replace_grant", gone)
+        patch.setattr(Clock, "sleep", no_wait)
+        with pytest.raises(StoreError):
+            await desk.take_over("hidden-dead", "hidden-refresh-0")
+    connection = await desk.take_over("hidden-dead", "hidden-refresh-0")
+    assert [what for what in desk.broker.asked if what.startswith("refresh")] == ["refresh with refresh-0"]
+    assert (connection.identity, await desk.grants()) == ("mira", ["mira"])
+
+
 async def test_what_was_renewed_before_a_failure_and_has_died_is_renewed_again(desk: Desk) -> None:
     desk.broker.faults["who"] = [BrokerTokenExpiredError("dead"), BrokerUnavailableError("down")]
     with pytest.raises(BrokerRetryableError):

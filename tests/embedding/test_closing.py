@@ -153,6 +153,59 @@ def test_a_loop_that_is_broken_off_brings_its_renewal_to_the_store(tmp_path: Pat
     assert asyncio.run(kept(open_desk(tmp_path))) == "hidden-refresh-1"
 
 
+async def gone(_: object) -> bool:
+    raise StoreError("The disk is full.")
+
+
+async def hanging(_: object) -> bool:
+    return await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("away", [gone, hanging])
+async def test_a_store_that_takes_no_token_holds_closing_up_for_seconds_and_the_token_is_stored_when_it_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: Callable[[object], Awaitable[bool]]
+) -> None:
+    rotation = Rotation()
+    rotation.answers.set()
+    desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
+    tasks = asyncio.all_tasks()
+    with monkeypatch.context() as patch:
+        patch.setattr("brokersync.renewal.STORING_TAKES_AT_MOST", timedelta(seconds=0.2))
+        await desk.bs.__aenter__()
+        await connect(desk)
+        patch.setattr(desk.bs._store, "replace_grant", gone)
+        with pytest.raises(StoreError, match="disk is full"):
+            await run(desk.bs)
+        patch.setattr(desk.bs._store, "replace_grant", away)
+        began = desk.clock.now()
+        with pytest.raises(StoreError, match="Only this process holds it") as caught:
+            await asyncio.wait_for(desk.bs.close(), 10)
+        assert caught.value.remedy
+        assert desk.clock.now() - began < timedelta(seconds=10)
+    assert asyncio.all_tasks() == tasks
+    with pytest.raises(StoreError):
+        await desk.bs.connections()
+    async with desk.bs as bs:
+        await run(bs)
+    assert await kept(desk) == "hidden-refresh-1"
+    assert desk.broker.renewals == 1
+
+
+async def test_a_store_that_is_back_when_it_is_closed_has_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotation = Rotation()
+    rotation.answers.set()
+    desk = open_desk(tmp_path, Broker(login=ending, renewal=rotation))
+    async with desk.bs:
+        await connect(desk)
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.bs._store, "replace_grant", gone)
+            with pytest.raises(StoreError):
+                await run(desk.bs)
+    assert await kept(open_desk(tmp_path)) == "hidden-refresh-1"
+
+
 CALLS: dict[str, Callable[[BrokerSync, str], Awaitable[object]]] = {
     "connect": lambda bs, name: bs.connect("toy", owner="bob", fields={"user": "bob"}),
     "take_over": lambda bs, name: bs.take_over("toy", owner="bob", tokens={"access_token": "hidden"}),

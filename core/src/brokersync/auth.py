@@ -28,7 +28,8 @@ _LONGEST_LOOK: Final = timedelta(seconds=2)
 class TokenKeeper:
     """The current login of one connection, renewed once for all who ask at the same time.
 
-    A new token is in the store before anybody uses it. `underway` is shared by the keepers of this process; between
+    A new token is in the store before anybody uses it; where the store is away, it is held and stored by whoever wants
+    the login next. `underway` is shared by the keepers of this process; between
     processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
     of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
     to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
@@ -53,14 +54,15 @@ class TokenKeeper:
         self._name = (
             f"grant|{connection.owner}|{connection.provider}|{connection.grant_environment}|{connection.identity}"
         )
-        self._holder = f"{worker}-{id(self):x}"
+        # of one process none but one is at it, and a lease that it could not give back is its own still
+        self._holder = worker
         self._held: Grant | None = None
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
         if self._held is None or self._held.identity != auth.identity:
             self._held, _ = await self._vault.load(self._connection)
-        if self._expires_soon(self._held):
+        if self._expires_soon(self._held) or self._vault.holds_newer(self._held):
             return await self.renew(self._held.auth)
         return self._held.auth
 
@@ -92,10 +94,13 @@ class TokenKeeper:
         if isinstance(held, Grant):
             return held
         try:
+            await self._vault.catch_up(grant)
             return await self._renewed(stale)
         finally:
-            with suppress(StoreError):  # it ends by itself
-                await self._vault.store.release_lease(held)
+            # with what is held here only, nobody else may send what it replaces; the lease ends by itself
+            if not self._vault.holds_newer(grant):
+                with suppress(StoreError):
+                    await self._vault.store.release_lease(held)
 
     async def _renewed(self, stale: AuthResult) -> Grant:
         # read again under the lease: another worker may have renewed it just before it was ours, or been refused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
@@ -30,7 +30,7 @@ from brokersync.vault import GrantVault
 R = TypeVar("R")
 
 _ATTEMPTS: Final = 3
-# what only this worker holds is lost with it, so the store is asked more than once
+# what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
@@ -154,19 +154,39 @@ class Renewal:
                 remedy="Connect the new login.",
             )
         made_at = self._clock.now()
-        if not await self._replaced(auth, made_at):
+        if not await _patiently(
+            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at), self._clock
+        ):
             return await self._vault.reload(self._grant)
         self.how = how
         following = self._grant.generation + 1
         return attrs.evolve(self._grant, auth=auth, generation=following, renewing_since=None, made_at=made_at)
 
-    async def _replaced(self, auth: AuthResult, made_at: datetime) -> bool:
-        for wait in _WAITS_FOR_THE_STORE:
-            try:
-                return await self._vault.replace(self._grant, auth, self._fields, made_at=made_at)
-            except StoreError:
-                await self._clock.sleep(wait)
-        return await self._vault.replace(self._grant, auth, self._fields, made_at=made_at)
+
+async def store_what_is_held(vault: GrantVault, clock: Clock) -> None:
+    """At the end of a process, which alone has it. Raises `StoreError` when it has to be given up.
+
+    No lease is waited for: who has it may be refused what this replaces, and finds it then.
+    """
+    try:
+        async with asyncio.timeout(STORING_TAKES_AT_MOST.total_seconds()):
+            await _patiently(vault.catch_up_all, clock)
+    except (StoreError, TimeoutError) as error:
+        raise StoreError(
+            "A broker has renewed a login, and the store did not take the new token until brokersync was closed. Only "
+            "this process holds it.",
+            remedy="When the store is back, open this BrokerSync again and sync, which stores it. Once the process has "
+            "ended, the user may have to log in again.",
+        ) from error
+
+
+async def _patiently(storing: Callable[[], Awaitable[R]], clock: Clock) -> R:
+    for wait in _WAITS_FOR_THE_STORE:
+        try:
+            return await storing()
+        except StoreError:
+            await clock.sleep(wait)
+    return await storing()
 
 
 def _completed(answer: AuthResult, held: AuthResult) -> AuthResult:

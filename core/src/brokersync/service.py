@@ -24,7 +24,7 @@ from brokersync.queue.working import Working
 from brokersync.ratelimit import open_limiter
 from brokersync.records import Era, SyncReport
 from brokersync.registry import ProviderRegistry
-from brokersync.renewal import STORING_TAKES_AT_MOST
+from brokersync.renewal import STORING_TAKES_AT_MOST, store_what_is_held
 from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import News, Shared, all_of
@@ -133,7 +133,8 @@ class BrokerSync(Working, Following, Custody):
         A sync that is ended has kept all it committed, and its caller is told that it is `Deferred`; who waits for
         anything else that takes long gets `ClosedError`. A renewal of a
         login that was sent is waited for, as long as `grants.longest_renewal` and a moment to store its answer. Closing
-        itself goes on when its caller is cancelled.
+        itself goes on when its caller is cancelled. Raises `StoreError` when all is closed and the store has not
+        taken what a renewal brought.
         """
         await self._shared.underway.close(self._close)
 
@@ -141,9 +142,12 @@ class BrokerSync(Working, Following, Custody):
         # first, so that who waits for one that is ended begins nothing more
         await self._shared.news.end()
         await self._shared.underway.end(self.settings.grants.longest_renewal + STORING_TAKES_AT_MOST)
-        await self._shared.limiter.aclose()
-        self._shared.vault.close()
-        await self._store.close()
+        try:
+            await store_what_is_held(self._shared.vault, self._shared.clock)
+        finally:
+            await self._shared.limiter.aclose()
+            self._shared.vault.close()
+            await self._store.close()
 
     @property
     def registry(self) -> ProviderRegistry:

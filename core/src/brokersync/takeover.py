@@ -160,7 +160,8 @@ class TakeOver:
             return await shared.keeper(of, self._opened).renew(auth)
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else
-            await shared.store.drop_grant(grant)
+            if not shared.vault.holds_newer(grant):
+                await shared.store.drop_grant(grant)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[_Unnamed, None]:

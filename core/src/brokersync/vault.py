@@ -24,14 +24,27 @@ _FIRST_GENERATION: Final = 48
 _KNOWN: Final = "brokersync"
 
 
+@attrs.frozen
+class _Unstored:
+    """What a broker gave in place of a grant, and the store has not taken yet."""
+
+    grant: Grant
+    auth: AuthResult
+    fields: Mapping[str, str] = attrs.field(repr=False)
+    made_at: datetime
+
+
 class GrantVault:
     """Grants and credentials in the store, sealed for their owner.
 
-    What is sealed while the owner's data key is replaced is sealed again, so that what is kept always opens.
+    What is sealed while the owner's data key is replaced is sealed again, so that what is kept always opens. What the
+    store does not take of a renewal exists nowhere else, so it is held here until the store takes it, or has a newer
+    one.
     """
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self.store, self._sealer = store, sealer
+        self._unstored: dict[tuple[str, ...], _Unstored] = {}
 
     async def add(
         self,
@@ -143,7 +156,46 @@ class GrantVault:
         return grant, json.loads(fields)
 
     async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime) -> bool:
-        """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten."""
+        """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten.
+
+        Whatever it raises, `auth` is held until `catch_up`.
+        """
+        unstored = _Unstored(grant, auth, fields, made_at)
+        self._unstored[_login(grant)] = unstored
+        return await self._stored(unstored)
+
+    def holds_newer(self, grant: Grant | SealedGrant) -> bool:
+        """Whether what replaces this grant is held here only, for want of a store that takes it."""
+        unstored = self._unstored.get(_login(grant))
+        return unstored is not None and unstored.grant.generation == grant.generation
+
+    async def catch_up(self, grant: Grant) -> None:
+        """Store what is held of this login, unless the store has a newer one. Raises `StoreError` when it still fails.
+
+        To be called before anything is sent with what is stored.
+        """
+        if (unstored := self._unstored.get(_login(grant))) is not None:
+            await self._stored(unstored)
+
+    async def catch_up_all(self) -> None:
+        """Store all that is held; one that fails keeps no other from it."""
+        failed: BrokerError | None = None
+        for unstored in tuple(self._unstored.values()):
+            try:
+                await self._stored(unstored)
+            except BrokerError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    async def _stored(self, unstored: _Unstored) -> bool:
+        done, name = await self._replace(unstored), _login(unstored.grant)
+        if self._unstored.get(name) is unstored:
+            del self._unstored[name]
+        return done
+
+    async def _replace(self, new: _Unstored) -> bool:
+        grant = new.grant
         while (wrapped := await self.store.wrapped_key(grant.owner)) is not None:
             with suppress(KeyReplacedError):
                 return await self.store.replace_grant(
@@ -151,11 +203,11 @@ class GrantVault:
                         owner=grant.owner,
                         provider=grant.provider,
                         environment=grant.environment,
-                        auth=auth,
-                        fields=fields,
+                        auth=new.auth,
+                        fields=new.fields,
                         generation=grant.generation + 1,
                         taken_over=grant.taken_over,
-                        made_at=made_at,
+                        made_at=new.made_at,
                         wrapped=wrapped,
                     )
                 )
@@ -192,6 +244,10 @@ class GrantVault:
             made_at=made_at,
             wrapped=wrapped,
         )
+
+
+def _login(grant: Grant | SealedGrant) -> tuple[str, ...]:
+    return grant.owner, grant.provider, grant.environment, grant.identity
 
 
 def resealed(grant: SealedGrant, old: DataKey, new: DataKey) -> SealedGrant:

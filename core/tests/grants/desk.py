@@ -121,9 +121,11 @@ class Desk:
 
     def keeper(self, underway: Underway | None = None, **facts: Any) -> TokenKeeper:
         """A keeper of this process; one of another process has renewals of its own under way."""
+        underway = underway or self.underway
+        vault = self.vault if underway is self.underway else GrantVault(self.store, Sealer(MasterKeys(bytes(32))))
         return TokenKeeper(
-            connection=CONNECTION, vault=self.vault, logins=lambda: nullcontext(self.broker), clock=self.clock,
-            settings=self.settings, events=self.events.append, underway=underway or self.underway, worker="worker",
+            connection=CONNECTION, vault=vault, logins=lambda: nullcontext(self.broker), clock=self.clock,
+            settings=self.settings, events=self.events.append, underway=underway, worker=f"worker-{id(underway):x}",
             **facts,
         )  # fmt: skip
 

@@ -164,7 +164,8 @@ class Connections(Journal):
         `tokens` are what that program holds: `access_token`, `refresh_token`, `expires_at`, `grant_expires_at`, and
         what else the plugin documents. From here on they are renewed here, so the other program must stop. `fields`,
         where given, are kept for a later login. Raises `BrokerConfigError` for a plugin that takes no tokens over, and
-        `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are.
+        `BrokerAuthError` for tokens the broker refuses; then nothing is kept, unless it had told before whose they are,
+        and repeating the call sends tokens and fields again.
         """
         shared = self._shared
         loaded = shared.registry.load(provider)

@@ -179,12 +179,17 @@ def _cancel(account: str, trade_id: str) -> TradeBooking:
     )
 
 
-def registry_of(broker: Broker, retention: str = "unlimited", manifest: str = MANIFEST) -> ProviderRegistry:
+def registry_of(
+    broker: Broker,
+    retention: str = "unlimited",
+    manifest: str = MANIFEST,
+    credentials: type[Credentials] = Credentials,
+) -> ProviderRegistry:
     module = types.ModuleType("brokersync_toy")
 
     @hookimpl
     def brokersync_provider(broker: str) -> ProviderSpec | None:
-        return ProviderSpec(credentials=Credentials, create=lambda context: Provider(toy, context))
+        return ProviderSpec(credentials=credentials, create=lambda context: Provider(toy, context))
 
     toy = broker
     module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
@@ -219,6 +224,7 @@ def open_desk(
     retention: str = "unlimited",
     *,
     manifest: str = MANIFEST,
+    credentials: type[Credentials] = Credentials,
     **settings: Any,
 ) -> Desk:
     """A desk over the store at a place, or over a file in a folder; enter its `bs`."""
@@ -227,7 +233,7 @@ def open_desk(
         place / "store.db" if isinstance(place, Path) else place,
         keys=KEYS,
         settings=Settings(**settings),
-        registry=registry_of(broker, retention, manifest),
+        registry=registry_of(broker, retention, manifest, credentials),
         clock=clock,
         events=events.append,
     )

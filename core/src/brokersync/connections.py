@@ -187,7 +187,7 @@ class Connections(Journal):
     ) -> Connection:
         shared = self._shared
         known = await connections_of(shared, unnamed, fingerprint=foreign.identity)
-        async with shared.login(loaded, unnamed.environment) as login:
+        async with shared.login(loaded, unnamed.environment, fields=fields) as login:
             if known and not _asks_user(known):
                 return await self._joined(known[0], unnamed, loaded, login)
             taking = TakeOver(shared, loaded, login, unnamed, spent=bool(known))
@@ -255,8 +255,8 @@ class Connections(Journal):
         shared = self._shared
         connection = await self.connection(connection_id, owner)
         loaded = shared.registry.load(connection.provider)
-        grant, _ = await shared.vault.load(connection)
-        async with shared.login(loaded, connection.environment) as login:
+        grant, fields = await shared.vault.load(connection)
+        async with shared.login(loaded, connection.environment, fields=fields) as login:
             return await login.diagnose(grant.auth)
 
 

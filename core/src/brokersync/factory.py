@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
+from brokersync.concealing import KnownSecrets, secrets_in, secrets_of
 from brokersync.config import Settings, load_settings
 from brokersync.errors import BrokerConfigError, Fault
 from brokersync.events import EventSink, no_events
@@ -14,7 +18,7 @@ from brokersync.manifest import Manifest
 from brokersync.provider import Cache, Clock, Guard, Hosts, Http, ProviderContext
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.secret import Secret
-from brokersync.types import BrokerCredentials
+from brokersync.types import AuthResult, BrokerCredentials
 
 if TYPE_CHECKING:
     import aiohttp
@@ -30,6 +34,9 @@ __all__ = [
     "make_credentials",
     "open_provider",
 ]
+
+
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
 class GuardedHttp(Http, Protocol):
@@ -75,11 +82,14 @@ def open_provider(
     tokens: TokenSource | None = None,
     session: aiohttp.ClientSession | None = None,
     connection_id: str = "",
+    fields: Mapping[str, str] = _NO_FIELDS,
+    held: AuthResult | None = None,
 ) -> ManagedProvider:
     """A loaded broker's provider over HTTP of its own, which `aclose()` ends; a `session` that is given stays open.
 
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
-    the login they are given. Raises `BrokerConfigError`.
+    the login they are given. No error shows a secret of `fields` and `held`, which are of the login where it is known.
+    Raises `BrokerConfigError`.
     """
     from brokersync.clock import SystemClock  # the HTTP stack costs 150 ms that nobody pays before a provider opens
     from brokersync.hosts import HostMap
@@ -87,6 +97,8 @@ def open_provider(
     from brokersync.ratelimit import LocalLimiter
 
     manifest = loaded.manifest
+    known = KnownSecrets()
+    known.learn((*secrets_in(manifest.user_fields, fields), *secrets_of(held)))
     own = settings.broker(manifest.key)
     clock = clock or SystemClock()
     hosts = HostMap(manifest, own.hosts)
@@ -100,7 +112,7 @@ def open_provider(
         settings=settings.http,
         retry=settings.retry,
         long_wait=settings.long_wait,
-        tokens=tokens,
+        tokens=None if tokens is None else _Learning(tokens, known),
         session=session,
         connection_id=connection_id,
         egress=settings.fleet.egress,
@@ -108,7 +120,7 @@ def open_provider(
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache
     )
-    return ManagedProvider(loaded, context, on_close=http.aclose)
+    return ManagedProvider(loaded, context, on_close=http.aclose, known=known)
 
 
 def make_context(
@@ -164,6 +176,24 @@ def make_credentials(loaded: LoadedProvider, fields: Mapping[str, str | Secret])
             provider=manifest.key,
             fault=Fault.USER,
         ) from None  # the plugin's own text may hold a value
+
+
+@attrs.frozen
+class _Learning:
+    """A source of tokens that makes each of them known as a secret: a request may use those its caller never saw."""
+
+    _tokens: TokenSource
+    _known: KnownSecrets
+
+    async def current(self, auth: AuthResult) -> AuthResult:
+        return self._learned(await self._tokens.current(auth))
+
+    async def renew(self, stale: AuthResult) -> AuthResult:
+        return self._learned(await self._tokens.renew(stale))
+
+    def _learned(self, auth: AuthResult) -> AuthResult:
+        self._known.learn(secrets_of(auth))
+        return auth
 
 
 class _MemoryCache:

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
+from brokersync.concealing import secrets_of
 from brokersync.errors import (
     BrokerAPIError,
     BrokerError,
@@ -77,7 +78,7 @@ class HttpCall:
                 remedy="Report it to the plugin's authors.",
                 report_to=self.manifest.support,
             )
-        self.url = redact_url(draft.url, _secrets_of(draft.auth), params=draft.params)
+        self.url = redact_url(draft.url, [secret.reveal() for secret in secrets_of(draft.auth)], params=draft.params)
         self._draft = draft
 
     async def send(self) -> HttpResponse:
@@ -186,10 +187,3 @@ class GuardedCall(Generic[R]):
             return False
         self.auth = await self.tokens.renew(self.auth)
         return True
-
-
-def _secrets_of(auth: AuthResult | None) -> list[str]:
-    if auth is None:
-        return []
-    values = (auth.access_token, auth.refresh_token, *auth.secrets.values())
-    return [value.reveal() for value in values if value]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from brokersync.concealing import KnownSecrets, secrets_in, secrets_of
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.manifest import Manifest
 from brokersync.provider import BrokerProvider, ProviderContext, ProviderSpec
 from brokersync.registry import LoadedProvider
+from brokersync.secret import Secret
 from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, TradeBooking, TradePage, TradeRequest
 
 _END = object()
@@ -23,7 +25,8 @@ class ManagedProvider:
 
     Everything it raises is a `BrokerError` that names provider and operation; a foreign exception, also one that is no
     `Exception`, or an answer of the wrong kind is a `BrokerPluginError` that shows no text of the plugin's. A
-    cancellation passes where somebody asked for it. Closing it closes what it opened.
+    cancellation passes where somebody asked for it. Nothing that it raises, nor what led to it, shows a secret that the
+    plugin was given or gave; `known` are those that no call gives it. Closing it closes what it opened.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ManagedProvider:
         context: ProviderContext,
         *,
         on_close: Callable[[], Awaitable[None]] | None = None,
+        known: KnownSecrets | None = None,
     ) -> None:
         self.manifest: Manifest = loaded.manifest
         self.spec: ProviderSpec = loaded.spec
@@ -39,6 +43,7 @@ class ManagedProvider:
         self._plugin = f"{loaded.distribution} {loaded.version}".rstrip()
         self._on_close = on_close
         self._closed = False
+        self._known = known or KnownSecrets()
         self._provider = self._create()
 
     async def authenticate(self, credentials: BrokerCredentials) -> AuthResult:
@@ -50,13 +55,14 @@ class ManagedProvider:
                 provider=self.manifest.key,
                 operation="authenticate",
             )
-        with self._border("authenticate"):
+        given = [getattr(credentials, field.name, None) for field in self.manifest.user_fields if field.secret]
+        with self._border("authenticate", given):
             auth = await self._provider.authenticate(credentials)
         return self._checked_auth("authenticate", auth)
 
     async def refresh_token(self, auth: AuthResult, *, named: bool = True) -> AuthResult:
         """See `BrokerProvider`; the answer is of the same login, unless its name is made up and not yet `named`."""
-        with self._border("refresh_token"):
+        with self._border("refresh_token", secrets_of(auth)):
             fresh = await self._provider.refresh_token(auth)
         self._checked_auth("refresh_token", fresh)
         if named and fresh.identity != auth.identity:
@@ -73,7 +79,7 @@ class ManagedProvider:
                 provider=self.manifest.key,
                 operation="adopt",
             )
-        with self._border("adopt"):
+        with self._border("adopt", secrets_of(auth)):
             adopted = await self.spec.adopt(self.context, auth)
         self._checked_auth("adopt", adopted)
         if adopted.identity == auth.identity:
@@ -82,7 +88,7 @@ class ManagedProvider:
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         """See `BrokerProvider`."""
-        with self._border("get_accounts"):
+        with self._border("get_accounts", secrets_of(auth)):
             answer: object = await self._provider.get_accounts(auth)
         if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
             raise self._broken("get_accounts", f"it answered with {_kind(answer)} instead of a sequence of accounts")
@@ -94,7 +100,8 @@ class ManagedProvider:
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
         """See `BrokerProvider`. Raises `BrokerConfigError` for a source that the manifest does not declare."""
         self._check_source(request.source)
-        with self._border("get_trades"):
+        secrets = secrets_of(auth)
+        with self._border("get_trades", secrets):
             pages: object = self._provider.get_trades(auth, request)
         if not isinstance(pages, AsyncGenerator):
             if inspect.iscoroutine(pages):
@@ -102,27 +109,28 @@ class ManagedProvider:
             raise self._broken("get_trades", f"it answered with {_kind(pages)} instead of an async generator")
         try:
             while True:
-                with self._border("get_trades"):
+                with self._border("get_trades", secrets):
                     page = await anext(pages, _END)
                 if page is _END:
                     return
                 yield self._checked_page(page)
         finally:
-            with self._border("get_trades"):
+            with self._border("get_trades", secrets):
                 await pages.aclose()
 
     async def diagnose(self, auth: AuthResult) -> Sequence[str]:
         """See `ProviderSpec.diagnose`; nothing where the plugin does not look."""
         if self.spec.diagnose is None:
             return ()
-        with self._border("diagnose"):
-            return await self.spec.diagnose(self.context, auth)
+        with self._border("diagnose", secrets_of(auth)):
+            said = await self.spec.diagnose(self.context, auth)
+        return tuple(map(self._known.shown, said))
 
     async def revoke(self, auth: AuthResult) -> bool:
         """Have the broker end a login; `False` where the plugin knows no way."""
         if self.spec.consent is None:
             return False
-        with self._border("revoke"):
+        with self._border("revoke", secrets_of(auth)):
             await self.spec.consent(self.context).revoke(auth)
         return True
 
@@ -153,18 +161,20 @@ class ManagedProvider:
                 remedy="Import a file that you downloaded from the broker.",
                 provider=self.manifest.key,
             )
-        with self._border("create"):
+        with self._border("create", secrets_in(self.manifest.operator_fields, self.context.settings)):
             provider: object = self.spec.create(self.context)
         if not isinstance(provider, BrokerProvider):
             raise self._broken("create", f"it answered with {_kind(provider)}, which lacks methods of BrokerProvider")
         return provider
 
     @contextmanager
-    def _border(self, verb: str) -> Iterator[None]:
-        task = _current_task()
+    def _border(self, verb: str, secrets: Iterable[Secret | str | None] = ()) -> Iterator[None]:
+        self._known.learn(secrets)
+        task, broken = _current_task(), None
         try:
             yield
         except BrokerError as error:
+            self._known.conceal(error, secrets)
             error.provider = error.provider or self.manifest.key
             error.operation = error.operation or verb
             if error.fault is Fault.PLUGIN:
@@ -172,12 +182,18 @@ class ManagedProvider:
             raise
         except BaseException as error:
             if _ends_the_call(error, task):
+                self._known.conceal(error, secrets)
                 raise
-            raise self._broken(verb, f"it raised {type(error).__name__}") from error
+            broken = self._broken(verb, f"it raised {type(error).__name__}")
+            raise broken from error
+        finally:
+            if broken is not None:
+                self._known.conceal_what_led_to(broken, secrets)
 
     def _broken(self, verb: str, what: str) -> BrokerPluginError:
         return BrokerPluginError(
-            f"The plugin {self._plugin} for {self.manifest.key!r} broke the contract in {verb}: {what}.",
+            f"The plugin {self._plugin} for {self.manifest.key!r} broke the contract in {verb}: "
+            f"{self._known.shown(what)}.",
             remedy="Report it to the plugin's authors.",
             provider=self.manifest.key,
             operation=verb,
@@ -187,6 +203,7 @@ class ManagedProvider:
     def _checked_auth(self, verb: str, auth: object) -> AuthResult:
         if not isinstance(auth, AuthResult):
             raise self._broken(verb, f"it answered with {_kind(auth)} instead of an AuthResult")
+        self._known.learn(secrets_of(auth))
         strange = set(auth.sources or ()) - {source.name for source in self.manifest.sources}
         if strange:
             raise self._broken(verb, f"its manifest has no source {', '.join(sorted(strange))}")
@@ -220,7 +237,7 @@ class ManagedProvider:
         fault = self._accounts_fault(page.accounts) or self._content_fault(page)
         if fault:
             raise self._broken("get_trades", fault)
-        return page
+        return self._known.shown_page(page)
 
     def _content_fault(self, page: TradePage) -> str:
         if page.resume_at is not None and page.cursor is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -171,8 +171,8 @@ class Run:
         shared, connection = _sparing(self._shared) if self._probes else self._shared, self._connection
         loaded = shared.registry.load(connection.provider)
         self._settler.manifest = loaded.manifest
-        grant, _ = await shared.vault.load(connection)
-        logins = partial(self._login, shared, loaded)
+        grant, fields = await shared.vault.load(connection)
+        logins = partial(self._login, shared, loaded, fields)
         keeper = shared.keeper(connection, logins, events=self._sink)
         async with open_provider(
             loaded,
@@ -185,6 +185,8 @@ class Run:
             tokens=keeper,
             session=shared.session,
             connection_id=connection.connection_id,
+            fields=fields,
+            held=grant.auth,
         ) as provider:
             auth = await keeper.current(grant.auth)
             self._settler.readable = auth.sources
@@ -208,9 +210,9 @@ class Run:
             )
             return await engine.run()
 
-    def _login(self, shared: Shared, loaded: LoadedProvider) -> OpenLogin:
+    def _login(self, shared: Shared, loaded: LoadedProvider, fields: Mapping[str, str]) -> OpenLogin:
         one = self._connection
-        login = shared.login(loaded, one.environment, events=self._sink, connection_id=one.connection_id)
+        login = shared.login(loaded, one.environment, events=self._sink, connection_id=one.connection_id, fields=fields)
         self._settler.login = login
         return login
 

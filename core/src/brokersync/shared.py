@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -29,6 +30,9 @@ from brokersync.vault import GrantVault
 
 if TYPE_CHECKING:
     import aiohttp
+
+
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
 class News:
@@ -122,9 +126,15 @@ class Shared:
         return Probes(self.settings.first_probe, self.settings.longest_probe)
 
     def login(
-        self, loaded: LoadedProvider, environment: str, *, events: EventSink | None = None, connection_id: str = ""
+        self,
+        loaded: LoadedProvider,
+        environment: str,
+        *,
+        events: EventSink | None = None,
+        connection_id: str = "",
+        fields: Mapping[str, str] = _NO_FIELDS,
     ) -> OpenLogin:
-        """A provider to log in with, outside of any keeper of tokens."""
+        """A provider to log in with, outside of any keeper of tokens; of `fields` see `open_provider`."""
         provider = open_provider(
             loaded,
             environment=environment,
@@ -135,6 +145,7 @@ class Shared:
             events=events or self.events,
             session=self.session,
             connection_id=connection_id,
+            fields=fields,
         )
         return OpenLogin(loaded, provider, self.clock)
 

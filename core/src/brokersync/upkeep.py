@@ -67,9 +67,11 @@ class GrantUpkeep:
 
     async def _renew(self, connection: Connection) -> None:
         shared = self._shared
-        grant, _ = await shared.vault.load(connection)
+        grant, fields = await shared.vault.load(connection)
         loaded = shared.registry.load(connection.provider)
-        logins = partial(shared.login, loaded, connection.environment, connection_id=connection.connection_id)
+        logins = partial(
+            shared.login, loaded, connection.environment, connection_id=connection.connection_id, fields=fields
+        )
         try:
             await shared.keeper(connection, logins, logs_in=False).renew(grant.auth)
         except (BrokerTokenExpiredError, BrokerAuthError):

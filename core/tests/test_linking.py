@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from brokersync.journal import Journal
-from brokersync.matching import ExistingTrade, MatchRule, Verdict
+from brokersync.matching import Doubt, ExistingTrade, MatchRule, Verdict
 from brokersync.records import PageCommit
 from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
@@ -68,14 +68,14 @@ async def test_a_name_of_any_booking_of_a_trade_is_the_same(store: Store) -> Non
     )
     await keep(store, first, corrected)
     for kept in ("exec:1", "1", "tx:70", "70", "71"):
-        (match,) = await Journal(store).match("me", [row(trade_ids=(kept,))])
+        (match,) = await Journal(store).match("me", [row(trade_ids=(kept,), price=Decimal(11))])
         assert (match.verdict, [key.trade_id for key in match.trades]) == (Verdict.SAME, ["exec:1"]), kept
 
 
 async def test_an_id_is_found_however_wrong_the_time_of_the_row_is(store: Store) -> None:
     await keep(store, TradeBooking.of(trade("fill:1")))
     (match,) = await Journal(store).match("me", [row(trade_ids=("1",), executed_at=date(1999, 1, 1))])
-    assert match.verdict is Verdict.SAME
+    assert ([key.trade_id for key in match.trades], match.doubts) == (["fill:1"], (Doubt.DAY,))
 
 
 @pytest.mark.parametrize("at", [AT, AT - timedelta(hours=5), date(2026, 3, 4), AT.replace(second=0)])

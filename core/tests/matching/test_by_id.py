@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from brokersync.matching import Doubt, Match, MatchRule, TradeKey, Verdict
+from brokersync.matching import Doubt, Match, MatchRule, NamedTrade, TradeKey, Verdict
 from brokersync.types import TradeStatus
 
-from .given import SELL, answers, at, candidates, future, ids, only, row, trade
+from .given import AT, SELL, answers, at, candidates, future, ids, only, row, trade
 
 
 @pytest.mark.parametrize("kept", ["fill:1", "1", "exec:0a.1", "0a.1", "tx:77", "77"])
 def test_an_id_of_the_trade_or_of_a_booking_is_the_same(kept: str) -> None:
-    match = only(row(trade_ids=(kept,), quantity="9", price="1"), trade(names=("exec:0a.1", "tx:77")))
+    match = only(row(trade_ids=(kept,)), trade(names=("exec:0a.1", "tx:77")))
     assert (match.verdict, match.rule, match.doubts) == (Verdict.SAME, MatchRule.BROKER_ID, ())
     assert match.trades == (TradeKey("acme", "live", "A1", "fill:1"),)
 
@@ -111,6 +112,89 @@ def test_a_rest_of_an_order_that_two_rows_could_have_goes_to_neither() -> None:
 def test_a_quantity_that_is_no_sum_of_the_order_leaves_the_other_fills_alone() -> None:
     fills = [trade(f"fill:{n}", order_id="9", quantity=str(n)) for n in (1, 2)]
     assert ids(only(row(trade_ids=("1",), quantity="7"), *fills)) == ["fill:1"]
+
+
+def _doubts(*trades: NamedTrade, kept: tuple[str, ...] = ("1",), **facts: object) -> Match:
+    match = only(row(trade_ids=kept, **facts), *trades)
+    assert (match.verdict, match.rule) == (Verdict.LIKELY, MatchRule.BROKER_ID)
+    return match
+
+
+@pytest.mark.parametrize("quantity", ["0.1", "3"])
+def test_another_quantity_than_that_of_its_id_is_said(quantity: str) -> None:
+    match = _doubts(trade("fill:1"), quantity=quantity)
+    assert (ids(match), match.doubts, match.candidates) == (["fill:1"], (Doubt.QUANTITY,), ())
+    assert f"says quantity {quantity} where the broker says 2" in match.reason
+
+
+def test_another_price_than_that_of_its_id_is_said_but_for_rounding() -> None:
+    match = _doubts(trade("fill:1"), price="99")
+    assert (ids(match), match.doubts) == (["fill:1"], (Doubt.PRICE,))
+    assert "says price 99 where the broker says 5012.25" in match.reason
+    assert only(row(trade_ids=("1",), price="5012.3"), trade("fill:1")).verdict is Verdict.SAME
+
+
+def test_another_day_than_that_of_its_id_is_said_but_for_time_zones() -> None:
+    match = _doubts(trade("fill:1"), executed_at=at("2025-05-08T15:30:12"))
+    assert (ids(match), match.doubts) == (["fill:1"], (Doubt.DAY,))
+    assert "says 2025-05-08 where the broker says 2026-03-04" in match.reason
+    assert only(row(trade_ids=("1",), executed_at=at("2026-03-05T05:00:00")), trade("fill:1")).verdict is Verdict.SAME
+
+
+def test_ids_that_do_not_add_up_to_the_quantity_are_said() -> None:
+    match = _doubts(trade("fill:1"), trade("fill:2"), kept=("1", "2"), quantity="5")
+    assert (ids(match), match.doubts) == (["fill:1", "fill:2"], (Doubt.QUANTITY, Doubt.SUM))
+
+
+def test_of_several_ids_one_of_another_side_is_said() -> None:
+    match = _doubts(trade("fill:1"), trade("fill:2", side=SELL), kept=("1", "2"), quantity="4")
+    assert match.doubts == (Doubt.SIDE, Doubt.SUM)
+    assert "says buy where the broker says sell" in match.reason
+
+
+def _filled(*seconds: int, **facts: object) -> list[NamedTrade]:
+    return [trade(f"fill:{n}", executed_at=AT + timedelta(seconds=s), **facts) for n, s in enumerate(seconds, 1)]
+
+
+def test_a_row_with_one_id_and_the_quantity_of_several_fills_looks_like_a_sum() -> None:
+    match = _doubts(*_filled(0, 60, 120), quantity="6")
+    assert (ids(match), match.doubts) == (["fill:1"], (Doubt.QUANTITY, Doubt.SUM))
+    assert candidates(match) == ["fill:2", "fill:3"]
+    assert "looks like a sum" in match.reason
+
+
+def test_what_looks_like_a_sum_may_begin_before_the_fill_whose_id_is_kept() -> None:
+    assert candidates(_doubts(*_filled(0, 60, -5), quantity="4")) == ["fill:3"]
+
+
+def test_fills_of_its_order_look_like_its_sum_before_nearer_ones() -> None:
+    fills = [
+        trade("fill:1", order_id="9"),
+        trade("fill:2", executed_at=at("15:30:13")),
+        trade("fill:3", order_id="9", executed_at=at("15:31:00")),
+        trade("fill:4", order_id="9", executed_at=at("15:50:00")),
+    ]
+    assert candidates(_doubts(*fills, quantity="4")) == ["fill:3"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"side": SELL},
+        {"instrument": future("CLF7")},
+        {"account_id": "A2"},
+        {"status": TradeStatus.CANCELLED},
+        {"executed_at": at("2026-03-06T15:30:12")},
+    ],
+)
+def test_what_is_of_something_else_looks_like_no_sum(other: dict[str, object]) -> None:
+    match = _doubts(trade("fill:1"), trade("fill:2", **other), quantity="4")
+    assert (match.doubts, match.candidates) == ((Doubt.QUANTITY,), ())
+
+
+def test_a_fill_that_another_row_has_looks_like_no_part_of_a_sum() -> None:
+    found = answers([row("a", trade_ids=("1",), quantity="4"), row("b", executed_at=at("15:30:17"))], _filled(0, 5))
+    assert (ids(found["b"]), found["a"].doubts, found["a"].candidates) == (["fill:2"], (Doubt.QUANTITY,), ())
 
 
 ORDER = [

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync.matching import ExistingTrade, NamedTrade, Verdict, match_rows
+from brokersync.matching import Doubt, ExistingTrade, NamedTrade, Verdict, match_rows
 
 from .given import AT, BUY, SELL, row, trade
 
@@ -98,6 +98,19 @@ def test_a_trade_is_linked_to_one_row_at_most(rows: list[ExistingTrade], trades:
             assert not match.trades
 
 
+@given(rows=_rows(), trades=_trades())
+@settings(deadline=None, max_examples=300)
+def test_a_row_of_another_quantity_than_what_it_is_linked_to_has_a_doubt(
+    rows: list[ExistingTrade], trades: list[NamedTrade]
+) -> None:
+    quantities = {named.trade.trade_id: named.trade.quantity for named in trades}
+    for one, match in zip(rows, match_rows(rows, trades), strict=True):
+        linked = sum(quantities[key.trade_id] for key in match.trades)
+        if match.trades and one.exit_price is None and linked != one.quantity:
+            assert Doubt.QUANTITY in match.doubts
+            assert match.verdict is Verdict.LIKELY
+
+
 @given(trades=_trades())
 @settings(deadline=None)
 def test_a_faithful_copy_with_its_ids_is_the_same_throughout(trades: list[NamedTrade]) -> None:
@@ -146,6 +159,11 @@ def _calls(work: Callable[[], object]) -> int:
             "one minute, a day apart",
             lambda n: trade(f"fill:{n}", executed_at=AT + timedelta(days=n)),
             lambda n: row(f"r{n}", executed_at=(AT + timedelta(days=n)).replace(second=0)),
+        ),
+        (
+            "one id of several fills",
+            lambda n: trade(f"fill:{n}", executed_at=AT + timedelta(seconds=n)),
+            lambda n: row(f"r{n}", trade_ids=(f"fill:{3 * n}",), quantity="6"),
         ),
         (
             "nothing fits",

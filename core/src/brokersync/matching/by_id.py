@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, digits, rounded, sum_of
+from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, differences, has_price, sum_of
 from brokersync.matching.values import Doubt, MatchRule, Verdict
 from brokersync.matching.words import differs, id_reason, order_reason
 
@@ -128,12 +128,15 @@ def _winner(fill: Fill, claimants: Sequence[Leg]) -> Leg | None:
 
 
 def _answer(leg: Leg, own: list[Fill], lost: list[Fill], unsure: list[Fill], rest: list[Fill]) -> Answer:
-    doubts = list(contradictions(leg, own[0])) if len(own) == 1 else []
     reason = id_reason(own, unsure, lost, rest)
-    if doubts:
-        reason += " " + differs(leg, own[0], doubts)
-    clear = bool(own) and not doubts and not unsure
     own = own + rest
+    odd = [fill for fill in own if contradictions(leg, fill)]
+    doubts = [doubt for fill in odd[:1] for doubt in contradictions(leg, fill)]
+    if own:
+        whole = sum_of([*odd, *(fill for fill in own if fill not in odd)], "")
+        doubts += differences(leg, whole)
+        reason += differs(leg, whole, doubts)
+    clear = bool(own) and not doubts and not unsure
     if len(own) > 1:
         doubts.append(Doubt.SUM)
     if lost or unsure:
@@ -167,8 +170,7 @@ def by_order_id(legs: Iterable[Leg], fills: Sequence[Fill]) -> None:
 def _settle(legs: list[Leg], fills: list[Fill]) -> None:
     whole = sum_of(fills, "")
     if len(legs) == 1 and legs[0].quantity == whole.quantity and len({fill.trade.side for fill in fills}) == 1:
-        fits = legs[0].price in {whole.price, *rounded(whole.price, digits(legs[0].price))}
-        _link(legs[0], fills, [] if fits else [Doubt.PRICE])
+        _link(legs[0], fills, [] if has_price(legs[0], whole) else [Doubt.PRICE])
         return
     equal: defaultdict[tuple[object, ...], tuple[list[Leg], list[Fill]]] = defaultdict(lambda: ([], []))
     for leg in legs:

@@ -18,7 +18,7 @@ from brokersync.types import BrokerTrade
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST_ZONE, _LATEST_ZONE = timedelta(hours=-12), timedelta(hours=14)
-_PRECISE = Context(prec=200)
+PRECISE = Context(prec=200)
 _ROUNDINGS = (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_DOWN)
 _USUAL_DIGITS = 2
 
@@ -175,14 +175,14 @@ def sum_of(fills: Sequence[Fill], what: str) -> Target:
     first = target_of(fills[0])
     quantity, worth = Decimal(0), Decimal(0)
     for fill in fills:
-        quantity = _PRECISE.add(quantity, fill.trade.quantity)
-        worth = _PRECISE.add(worth, _PRECISE.multiply(fill.trade.quantity, fill.trade.price))
+        quantity = PRECISE.add(quantity, fill.trade.quantity)
+        worth = PRECISE.add(worth, PRECISE.multiply(fill.trade.quantity, fill.trade.price))
     moments = {fill.moment for fill in fills}
     return attrs.evolve(
         first,
         fills=tuple(fills),
         quantity=quantity,
-        price=_PRECISE.divide(worth, quantity),
+        price=PRECISE.divide(worth, quantity),
         moments=tuple(sorted({min(moments), max(moments)})),
         what=what,
     )
@@ -207,18 +207,33 @@ def contradictions(leg: Leg, fill: Fill) -> tuple[Doubt, ...]:
     return tuple(found if ours & theirs else [*found, Doubt.SYMBOL])
 
 
+def differences(leg: Leg, whole: Target) -> tuple[Doubt, ...]:
+    """In which of quantity, price and day a row and what its ids name differ, beyond rounding and time zones."""
+    found = {
+        Doubt.QUANTITY: leg.quantity != whole.quantity,
+        Doubt.PRICE: not has_price(leg, whole),
+        Doubt.DAY: leg.day not in whole.days(),
+    }
+    return tuple(doubt for doubt, holds in found.items() if holds)
+
+
+def has_price(leg: Leg, whole: Target) -> bool:
+    """Whether the row tells the price of these fills, as it is or rounded to its own digits."""
+    return leg.price in {whole.price, *rounded(whole.price, digits(leg.price))}
+
+
 def digits(price: Decimal) -> int:
     """How many decimals a price was written with; zeros that fill a column's width are not among them."""
     written = max(-int(price.as_tuple().exponent), 0)
     if written <= _USUAL_DIGITS:
         return written
-    return max(-int(price.normalize(_PRECISE).as_tuple().exponent), _USUAL_DIGITS)
+    return max(-int(price.normalize(PRECISE).as_tuple().exponent), _USUAL_DIGITS)
 
 
 def rounded(price: Decimal, to: int) -> set[Decimal]:
     """What `price` may have become with `to` decimals, as programs round: to even, half up, or by cutting off."""
     unit = Decimal(1).scaleb(-to)
-    return {price.quantize(unit, rounding=how, context=_PRECISE) for how in _ROUNDINGS}
+    return {price.quantize(unit, rounding=how, context=PRECISE) for how in _ROUNDINGS}
 
 
 def _moment(at: datetime) -> int:

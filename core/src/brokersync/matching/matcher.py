@@ -21,6 +21,7 @@ from brokersync.matching.items import (
     to_the_second,
 )
 from brokersync.matching.minutes import learn_minutes
+from brokersync.matching.sums import say_what_looks_like_a_sum
 from brokersync.matching.times import SECOND, Precision
 from brokersync.matching.values import Doubt, ExistingTrade, Match, MatchRule, NamedTrade, TradeKey, Verdict
 from brokersync.matching.words import (
@@ -49,6 +50,7 @@ def match_rows(rows: Iterable[ExistingTrade], trades: Iterable[NamedTrade]) -> t
     by_broker_id(legs, fills)
     by_order_id(legs, fills)
     _by_content(legs, fills)
+    say_what_looks_like_a_sum(legs, fills)
     return tuple(_match(row, ordered[row.row_id]) for row in rows)
 
 

@@ -44,6 +44,8 @@ class Doubt(StrEnum):
     DATE_ONLY = "date_only"
     ROUNDED = "rounded"
     PRICE = "price"
+    QUANTITY = "quantity"
+    DAY = "day"
     SYMBOL = "symbol"
     SIDE = "side"
     SUM = "sum"
@@ -155,7 +157,8 @@ class Match:
     """What became of one row.
 
     `trades` are linked to this row and to no other: one, or several where the row stands for several fills. Where more
-    than one answer is possible, none is given, and `candidates` are those it is between.
+    than one answer is possible, none is given, and `candidates` are those it is between. Beside a trade that is linked
+    by its id and has a smaller quantity than the row, they are those that the row may stand for as well.
     """
 
     row_id: str

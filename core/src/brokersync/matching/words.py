@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 from brokersync.converter import decimal_text
 from brokersync.matching.items import Fill, Leg, Target
@@ -31,13 +32,26 @@ def id_reason(own: Sequence[Fill], unsure: Sequence[Fill], lost: Sequence[Fill],
     return " ".join(said)
 
 
-def differs(leg: Leg, fill: Fill, doubts: Iterable[Doubt]) -> str:
-    """In what a row contradicts the trade whose id it carries."""
+def differs(leg: Leg, whole: Target, doubts: Sequence[Doubt]) -> str:
+    """In what a row contradicts the trades whose ids it carries; nothing where it does not."""
+    first = whole.fills[0].trade
     said = {
-        Doubt.SIDE: f"says {leg.side.value} where the broker says {fill.trade.side.value}",
-        Doubt.SYMBOL: f"says {leg.row.symbol} where the broker says {fill.trade.instrument.symbol}",
+        Doubt.SIDE: (leg.side.value, first.side.value),
+        Doubt.SYMBOL: (leg.row.symbol, first.instrument.symbol),
+        Doubt.QUANTITY: (f"quantity {decimal_text(leg.quantity)}", decimal_text(whole.quantity)),
+        Doubt.PRICE: (f"price {decimal_text(leg.price)}", _short(whole.price)),
+        Doubt.DAY: (date.fromordinal(leg.day).isoformat(), first.executed_at.date().isoformat()),
     }
-    return f"But it {' and '.join(said[doubt] for doubt in doubts)}."
+    told = [f"says {said[doubt][0]} where the broker says {said[doubt][1]}" for doubt in doubts]
+    return f" But it {' and '.join(told)}." if told else ""
+
+
+def sum_reason(rest: Sequence[Fill]) -> str:
+    """Why a row may stand for more than the trades whose ids it carries."""
+    return (
+        f" It looks like a sum: with {_ids(rest)}, to which no row is linked, they add up to its quantity. "
+        "If it is, these must not be imported beside it."
+    )
 
 
 def order_reason(leg: Leg, fills: Sequence[Fill], *, price_differs: bool) -> str:

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from brokersync import BrokerPluginError, ProviderRegistry
+from brokersync.errors import StoreError
 from brokersync.events import LoginEnding
 from brokersync.plugin import (
     AuthResult,
@@ -101,6 +102,34 @@ async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(stores: Any
         assert "ends on 2030-03-31 at 09:00 UTC" in told.reason
         assert desk.broker.renewals <= 8, "once a day, for seven days"
         assert "hidden" not in repr(desk.events)
+
+
+@pytest.mark.parametrize("end", ["paused", "disconnected"])
+async def test_what_the_store_did_not_take_of_an_idle_login_is_stored_as_soon_as_it_does(
+    stores: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    async def gone(_: object) -> bool:
+        raise StoreError("The disk is full.")
+
+    desk = open_desk(stores.place, Broker(login=ending(DAY)), sync_every=NEVER)
+    desk.broker.renewal = sliding(desk, 30 * DAY)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.bs._store, "replace_grant", gone)
+            for _ in range(3):
+                with pytest.raises(StoreError):
+                    await desk.bs.renew_grants()
+        vault = desk.bs._shared.vault
+        assert vault.held("alice")
+        await (desk.bs.pause(name) if end == "paused" else desk.bs.disconnect(name))
+        assert await desk.bs.renew_grants() == ()
+        assert vault.held(None) == ()
+        assert desk.broker.renewals == 1
+        if end == "paused":
+            grant, _ = await vault.load(await desk.bs.connection(name))
+            assert grant.auth.grant_expires_at is not None
+            assert grant.auth.grant_expires_at - NOW >= 30 * DAY
 
 
 async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(stores: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+from brokersync.auth import TokenKeeper
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerTokenExpiredError, StoreError
 from brokersync.events import LoginEnding
-from brokersync.records import Connection, ConnectionState
+from brokersync.records import Connection, ConnectionState, Grant
 from brokersync.shared import Shared
 from brokersync.store import SealedGrant
 
@@ -27,6 +29,13 @@ class GrantUpkeep:
         A failure changes nothing: the grant stays as it is, and whoever needs it says what is wrong with it.
         """
         shared, problems = self._shared, list[BrokerError]()
+        for held in shared.vault.held(owner):
+            try:
+                await self._store(held)
+            except StoreError:
+                raise
+            except BrokerError as error:
+                problems.append(error)
         now, settings = shared.clock.now(), shared.settings.grants
         horizon = now + max(settings.renew_idle_before, settings.warn_before_login)
         for grant in await shared.store.ending_grants(owner, now, horizon):
@@ -37,6 +46,16 @@ class GrantUpkeep:
             except BrokerError as error:
                 problems.append(error)
         return tuple(problems)
+
+    async def _store(self, held: Grant) -> None:
+        """What replaces it, before another process sends it; whatever the state of those who live by it."""
+        vault = self._shared.vault
+        for connection in await self._living_by(held):
+            grant, fields = await vault.load(connection)
+            if vault.holds_newer(grant):
+                await self._keeper(connection, fields).renew(grant.auth)
+                return
+        await vault.catch_up(held)  # nothing is left that it could replace
 
     async def _look_after(self, grant: SealedGrant) -> None:
         store, now, end = self._shared.store, self._shared.clock.now(), grant.grant_expires_at
@@ -66,16 +85,19 @@ class GrantUpkeep:
         return again or isinstance(error, BrokerConfigError)
 
     async def _renew(self, connection: Connection) -> None:
+        grant, fields = await self._shared.vault.load(connection)
+        try:
+            await self._keeper(connection, fields).renew(grant.auth)
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            return  # no renewal moves its end; a login that is refused already is told of by who needs it
+
+    def _keeper(self, connection: Connection, fields: Mapping[str, str]) -> TokenKeeper:
         shared = self._shared
-        grant, fields = await shared.vault.load(connection)
         loaded = shared.registry.load(connection.provider)
         logins = partial(
             shared.login, loaded, connection.environment, connection_id=connection.connection_id, fields=fields
         )
-        try:
-            await shared.keeper(connection, logins, logs_in=False).renew(grant.auth)
-        except (BrokerTokenExpiredError, BrokerAuthError):
-            return  # no renewal moves its end; a login that is refused already is told of by who needs it
+        return shared.keeper(connection, logins, logs_in=False)
 
     async def _warn(self, grant: SealedGrant, end: datetime, connection: Connection, why: str) -> None:
         shared = self._shared
@@ -97,16 +119,19 @@ class GrantUpkeep:
 
         One that is paused or waits for the operator is not synced, and its login lives on all the same.
         """
-        login = (grant.provider, grant.environment, grant.identity)
-        living = [
-            one
-            for one in await self._shared.store.connections(grant.owner)
-            if (one.provider, one.grant_environment, one.identity) == login
-        ]
+        living = await self._living_by(grant)
         states = [one.state for one in living]
         if ConnectionState.ACTIVE in states:
             return living[states.index(ConnectionState.ACTIVE)]
         return living[0] if living and ConnectionState.NEEDS_USER not in states else None
+
+    async def _living_by(self, grant: Grant | SealedGrant) -> list[Connection]:
+        login = (grant.provider, grant.environment, grant.identity)
+        return [
+            one
+            for one in await self._shared.store.connections(grant.owner)
+            if (one.provider, one.grant_environment, one.identity) == login
+        ]
 
 
 def _is_due(grant: SealedGrant, end: datetime, now: datetime) -> bool:

@@ -169,6 +169,10 @@ class GrantVault:
         unstored = self._unstored.get(_login(grant))
         return unstored is not None and unstored.grant.generation == grant.generation
 
+    def held(self, owner: str | None) -> tuple[Grant, ...]:
+        """The grants of an owner, or of all, whose replacement is held here only."""
+        return tuple(one.grant for one in self._unstored.values() if owner in (None, one.grant.owner))
+
     async def catch_up(self, grant: Grant) -> None:
         """Store what is held of this login, unless the store has a newer one. Raises `StoreError` when it still fails.
 

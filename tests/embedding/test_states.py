@@ -312,6 +312,23 @@ async def test_a_wrong_source_is_the_callers_mistake_and_changes_no_state(stores
         assert await state(desk, name) is ACTIVE
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["not given", "given meanwhile"])
+async def test_a_pause_gives_nobody_what_its_user_was_asked_for(stores: Any, given: bool) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        [name] = await desk.connect("ann")
+        desk.broker.failing = lambda _: BrokerAuthError("Wrong password.", remedy="Give the right one.")
+        await desk.bs.run_due()
+        await desk.bs.pause(name)
+        desk.broker.failing = lambda _: None
+        if given:
+            await desk.bs.reauthenticate(name, {"user": "ann"})
+        resumed = await desk.bs.resume(name)
+        expected = (ACTIVE, None, None) if given else (USER, "Wrong password.", "Give the right one.")
+        assert (resumed.state, resumed.reason, resumed.remedy) == expected
+        assert len(desk.heard(ConnectionRecovered)) == int(given)
+
+
 async def test_a_paused_connection_is_left_alone_until_it_is_resumed(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:

@@ -66,7 +66,8 @@ class Connection:
     since `doubted_since`, `logins_refused` those of the stored credentials since the login last worked, by whichever
     connection of the login they were sent, `failures` the syncs in a row since `failing_since` that got no answer,
     `logins` how often its user logged in again. Until `logs_in_from` another connection of the login tries it first.
-    With `one_login` the grant serves the broker's other environments too.
+    With `one_login` the grant serves the other environments too. `asked_before` are the reason and the remedy of
+    a question to its user that was open when it was paused.
     """
 
     connection_id: str
@@ -91,6 +92,7 @@ class Connection:
     failing_since: datetime | None = None
     one_login: bool = False
     logins: int = 0
+    asked_before: tuple[str, str] | None = None
 
     @property
     def grant_environment(self) -> str:

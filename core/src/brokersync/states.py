@@ -64,6 +64,12 @@ def moved(
     state = TRANSITIONS[connection.state][cause]
     if state is _PAUSED and cause is not Cause.PAUSED:
         return connection
+    if cause is Cause.PAUSED and connection.state is _USER:
+        facts["asked_before"] = (connection.reason or "", connection.remedy or "")
+    if cause is Cause.RESUMED and connection.asked_before is not None:
+        # what its user was asked for is not given by a pause
+        why, help_ = connection.asked_before
+        return attrs.evolve(connection, state=_USER, reason=why, remedy=help_, asked_before=None)
     if state is _ACTIVE:
         reason = remedy = None
     elif cause in (Cause.DOUBTED, Cause.RESUMED):

@@ -15,7 +15,7 @@ from brokersync.errors import (
     BrokerUnavailableError,
 )
 from brokersync.manifest import SourceScope
-from brokersync.records import SpanState
+from brokersync.records import Deferred, SpanState
 from brokersync.types import TimeWindow, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, step
@@ -167,3 +167,16 @@ async def test_each_account_has_its_own_failing_windows_and_a_login_has_one_set(
     bench.answer = lambda request: [BrokerAPIError("no")]
     await bench.run()
     assert await failures(bench, "") == {WHOLE: 1}
+
+
+async def test_a_window_that_keeps_failing_is_left_alone_for_longer_each_time(bench: Bench) -> None:
+    fails_over(bench, timedelta(0), BrokerUnavailableError("busy"))
+    bench.since = TODAY - DAY
+    waits = []
+    for _ in range(9):
+        outcome = await bench.run()
+        assert isinstance(outcome, Deferred)
+        waits.append((outcome.until - bench.clock.moment).total_seconds())
+    assert waits[:3] == [30, 60, 120]
+    assert waits == sorted(waits)
+    assert waits[-1] == 900

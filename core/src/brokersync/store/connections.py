@@ -80,7 +80,14 @@ def _logged_in(grant: SealedGrant, *, but_not: str | None = None) -> Script[list
     for before in (yield from _living_by(grant.owner, grant.provider, grant.environment, grant.identity)):
         if before.connection_id == but_not:
             continue
-        one = attrs.evolve(before, logins=before.logins + 1, refusals=0, doubted_since=None, logins_refused=0)
+        one = attrs.evolve(
+            before,
+            logins=before.logins + 1,
+            refusals=0,
+            doubted_since=None,
+            logins_refused=0,
+            asked_before=None,
+        )
         if one.state in _ASKING:
             one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)
         yield from _store(one)

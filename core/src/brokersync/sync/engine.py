@@ -33,7 +33,6 @@ from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.window import Reader, Wait, WindowReader
 
-_FIRST_PAUSE = timedelta(seconds=30)
 _FAILURES_IN_A_ROW = 3
 _ROUND_LASTS = timedelta(hours=1)
 # of the machines that share a store, none by more
@@ -232,7 +231,8 @@ class SyncEngine:
         return wait
 
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
-        self._postpone(self._clock.now() + (error.retry_after or _FIRST_PAUSE), error.message)
+        pause = error.retry_after or await self._failures.pause(ask)
+        self._postpone(self._clock.now() + pause, error.message)
         # another window of the account would take the place of the one that was begun
         outcome = _Outcome.WAITS if self._writer.keeps_place else _Outcome.FAILED
         if isinstance(error, BrokerNotReadyError):

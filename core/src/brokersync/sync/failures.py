@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import attrs
 
@@ -15,6 +16,8 @@ from brokersync.sync.halving import ENOUGH, failed, forgotten
 from brokersync.sync.plan import Ask, reach
 from brokersync.types import TimeWindow
 
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(minutes=15)
 _NEVER_READY = "NeverReady"
 _REFUSED = "Refused"
 _NOT_READ_IN_TIME = "NotReadInTime"
@@ -38,6 +41,12 @@ class FailureBook:
         if source.name not in self._known:
             self._known[source.name] = dict(await self._store.failing(self._connection_id, source.name))
         return self._known[source.name]
+
+    async def pause(self, ask: Ask) -> timedelta:
+        """How long to leave a window alone that fails: twice as long with each sync in which it has failed."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        times = max((one.failures for one in known if one.window.overlap(ask.window)), default=0)
+        return min(_FIRST_PAUSE * (1 << min(times, 12)), _LONGEST_PAUSE)
 
     async def count(self, ask: Ask, error: BrokerError) -> None:
         """Hold a failure against its window, once in a sync."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync import config, limits, manifest, records
+from brokersync import config, limits, maintenance, manifest, records
 from brokersync import types as contract
 from brokersync.converter import (
     CONFIG,
@@ -125,6 +125,12 @@ def _sources() -> st.SearchStrategy[manifest.SourceSpec]:
     return _built(manifest.SourceSpec, look_back=_DURATION)
 
 
+def _maintenance() -> st.SearchStrategy[maintenance.MaintenanceWindow]:
+    times = st.sampled_from(["00:00", "17:00", "23:59"])
+    zones = st.sampled_from(["UTC", "America/Chicago"])
+    return _built(maintenance.MaintenanceWindow, start=times, end=times, zone=zones)
+
+
 def _calendars() -> st.SearchStrategy[manifest.Calendar]:
     zones = st.sampled_from(["UTC", "America/Chicago"])
     return _built(manifest.Calendar, zone=zones, day_starts=st.sampled_from(["00:00", "17:00"]))
@@ -146,6 +152,7 @@ _SPECIAL: dict[Any, Any] = {
     contract.TradeBooking: _bookings,
     contract.BrokerTrade: lambda: _built(contract.BrokerTrade, quantity=_POSITIVE),
     manifest.Calendar: _calendars,
+    maintenance.MaintenanceWindow: _maintenance,
     manifest.Field: _fields,
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,

@@ -27,6 +27,7 @@ _READING: dict[str, tuple[str, ...]] = {
     "export": (),
     "forget": ("--yes",),
     "rotate-key": (),
+    "worker": (),
 }
 _MAKING = {"connect", "import", "migrate", "demo"}
 _WITHOUT_A_STORE = {"limits", "providers", "sandbox"}

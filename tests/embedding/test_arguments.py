@@ -7,7 +7,7 @@ import inspect
 import io
 import itertools
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,6 +27,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "str": (None, "", " ", *TEXTS),
     "str | None": TEXTS,
     "int": (None, -1, "1", 1.0, True, 10**30),
+    "int | None": (-1, "1", 1.0, True, 10**30),
+    "timedelta | None": (5, "5s", 1.5, timedelta(seconds=-1)),
     "bool": (None, "no", 0, 1),
     "datetime | None": (NAIVE, "2030-01-01", date(2030, 1, 1), 0),
     "date | None": ("2030-01-01", NOW, 7),
@@ -48,6 +50,7 @@ MAY_BE_EMPTY = {"label", "symbol", "trade_id"}
 MORE = {
     ("changes", "limit"): (0,),
     ("run_due", "concurrency"): (0,),
+    ("worker", "concurrency"): (0,),
     ("run", "sources"): ([],),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial, wraps
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar, cast
@@ -83,6 +83,13 @@ def _check_day(name: str, value: object) -> None:
         _refuse(name, value, "a date", "Give a datetime.date, such as date(2026, 1, 31).")
 
 
+def _check_span(name: str, value: object) -> None:
+    if not isinstance(value, timedelta):
+        _refuse(name, value, "a timedelta", "Give one, such as timedelta(seconds=30).")
+    if value < timedelta(0):
+        raise BrokerConfigError(f"{name} is below nothing.", remedy="Give a timedelta from zero on.")
+
+
 def _check_number(name: str, value: object) -> None:
     least = 0 if name in _MAY_BE_ZERO else 1
     if not isinstance(value, int) or isinstance(value, bool):
@@ -148,6 +155,7 @@ _CHECKS: Final[Mapping[str, _Check]] = MappingProxyType(
         "bool": check_flag,
         "datetime": check_moment,
         "date": _check_day,
+        "timedelta": _check_span,
         "Sequence[str]": _check_texts,
         "Mapping[str, str | Secret]": _check_fields,
         # what each token may be is known to who takes them over

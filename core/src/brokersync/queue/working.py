@@ -67,6 +67,7 @@ class Working(Scheduling):
             places.append(attrs.evolve(place, expected_at=None if place.running else expected))
         return tuple(places)
 
+    @checked
     def worker(
         self,
         *,

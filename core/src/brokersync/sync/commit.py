@@ -176,7 +176,7 @@ class PageWriter:
             (account, attrs.evolve(span, window=part))
             for account, span in spans
             for part in subtract(
-                [span.window], (one.window for one in before[f"{account.environment}/{account.account_id}"])
+                [span.window], (one.window for one in before.get(f"{account.environment}/{account.account_id}", ()))
             )
         ]
 

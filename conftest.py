@@ -119,6 +119,22 @@ def own_postgres() -> Callable[..., AbstractContextManager[Any]]:
 
 
 @pytest.fixture(scope="session")
+def own_redis() -> Callable[..., AbstractContextManager[Any]]:
+    """`scratch_redis`; where there is none, the test is skipped."""
+    from brokersync.testing.redis_server import NoRedisError, scratch_redis
+
+    @contextmanager
+    def started(**facts: bool) -> Iterator[Any]:
+        try:
+            with scratch_redis(**facts) as running:
+                yield running
+        except NoRedisError as error:
+            pytest.skip(f"No Redis here: {error}")
+
+    return started
+
+
+@pytest.fixture(scope="session")
 def postgres_url(own_postgres: Callable[..., AbstractContextManager[Any]]) -> Iterator[str]:
     """The URL of a server that may hold schemas of ours: `DATABASE_URL`, else one that runs as long as the tests."""
     if given := os.environ.get("DATABASE_URL"):

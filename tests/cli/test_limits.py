@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from brokersync.errors import LimitScope
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.registry import ProviderRegistry
-from brokersync.testing.redis_server import NoRedisError, scratch_redis
+from brokersync.testing.redis_server import ScratchRedis
 
 Run = Callable[..., Any]
 
@@ -27,12 +28,9 @@ period = "2m"
 
 
 @pytest.fixture
-def redis_url() -> Iterator[str]:
-    try:
-        with scratch_redis() as running:
-            yield running.url
-    except NoRedisError as error:
-        pytest.skip(f"No Redis here: {error}")
+def redis_url(own_redis: Callable[..., AbstractContextManager[ScratchRedis]]) -> Iterator[str]:
+    with own_redis() as running:
+        yield running.url
 
 
 @pytest.fixture

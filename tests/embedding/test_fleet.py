@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from brokersync.config import FleetSettings
 from brokersync.errors import BrokerConfigError
 from brokersync.events import SharedLimitsLost
 from brokersync.records import Deferred, Done
-from brokersync.testing.redis_server import NoRedisError, ScratchRedis, scratch_redis
+from brokersync.testing.redis_server import ScratchRedis
 
 from .broker import MANIFEST, open_desk
 
@@ -22,12 +23,9 @@ _LIMITED = MANIFEST.replace("[[sources]]", f"{_ONE_AN_HOUR}\n[[sources]]")
 
 
 @pytest.fixture
-def server() -> Iterator[ScratchRedis]:
-    try:
-        with scratch_redis() as running:
-            yield running
-    except NoRedisError as error:
-        pytest.skip(f"No Redis here: {error}")
+def server(own_redis: Callable[..., AbstractContextManager[ScratchRedis]]) -> Iterator[ScratchRedis]:
+    with own_redis() as running:
+        yield running
 
 
 async def test_two_backends_keep_one_limit_together_and_leave_nothing_behind(

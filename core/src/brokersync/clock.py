@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
-from typing import final
+from datetime import UTC, datetime, timedelta
+from typing import Final, final
+
+# those of machines that share a store, by no more
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
 
 
 @final

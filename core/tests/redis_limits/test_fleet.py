@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from brokersync.ratelimit.fleet import FleetLimiter
 from brokersync.ratelimit.frost import CHANNEL, Frost
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
-from brokersync.testing.redis_server import NoRedisError, ScratchRedis, scratch_redis
+from brokersync.testing.redis_server import ScratchRedis
 
 from .board import Board, bucket, window
 
@@ -28,13 +29,12 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(params=[False, True], ids=["forgets", "remembers"])
-def server(request: pytest.FixtureRequest) -> Iterator[ScratchRedis]:
+def server(
+    request: pytest.FixtureRequest, own_redis: Callable[..., AbstractContextManager[ScratchRedis]]
+) -> Iterator[ScratchRedis]:
     """A server of our own that may be killed; it comes back empty, or with all it knew."""
-    try:
-        with scratch_redis(durable=request.param) as running:
-            yield running
-    except NoRedisError as error:
-        pytest.skip(f"No Redis here: {error}")
+    with own_redis(durable=request.param) as running:
+        yield running
 
 
 @pytest.fixture

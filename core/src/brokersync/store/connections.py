@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
 
+from brokersync.clock import CLOCKS_DIFFER
 from brokersync.converter import from_json
 from brokersync.doubts import let_off
 from brokersync.records import Connection, ConnectionState
@@ -20,9 +21,6 @@ from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _MOMENTS = ("next_at", "deadline", "last_synced_at", "doubted_since")
 _CONNECTION = ("connection_id", *LOGIN, "data", "state", "created_at", *_MOMENTS)
-
-# of the machines that share a store, none by more
-_CLOCKS_DIFFER = timedelta(minutes=1)
 
 _ASKING = (ConnectionState.NEEDS_USER, ConnectionState.NEEDS_OPERATOR)
 
@@ -182,7 +180,7 @@ def due_connections(
         f" AND provider || '|' || environment NOT IN (??){where} ORDER BY created_at, connection_id",
         (
             *(ConnectionState.ACTIVE.value, ConnectionState.PAUSED.value, sortable(now)),
-            *(ConnectionState.ACTIVE.value, sortable(now + _CLOCKS_DIFFER), without, *params),
+            *(ConnectionState.ACTIVE.value, sortable(now + CLOCKS_DIFFER), without, *params),
         ),
     )
     return tuple(_connection(row[0]) for row in rows)

@@ -9,6 +9,7 @@ from enum import Enum
 
 import attrs
 
+from brokersync.clock import CLOCKS_DIFFER
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -35,8 +36,6 @@ from brokersync.sync.window import Reader, Wait, WindowReader
 
 _FAILURES_IN_A_ROW = 3
 _ROUND_LASTS = timedelta(hours=1)
-# of the machines that share a store, none by more
-_CLOCKS_DIFFER = timedelta(minutes=1)
 # what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
 _SESSION_STAYS_READ = timedelta(minutes=10)
 
@@ -181,9 +180,9 @@ class SyncEngine:
         """What a clock that was ahead has closed is open again, back to where the source is not yet final."""
         one, now = self._connection, self._clock.now()
         spans = await self._store.spans(one.owner, one.provider, source.name)
-        if any(span.window.end > now + _CLOCKS_DIFFER for each in spans.values() for span in each):
+        if any(span.window.end > now + CLOCKS_DIFFER for each in spans.values() for span in each):
             to, lease = now - source.finality_lag, self._options.lease
-            await self._store.take_back(one, source.name, after=now + _CLOCKS_DIFFER, to=to, lease=lease)
+            await self._store.take_back(one, source.name, after=now + CLOCKS_DIFFER, to=to, lease=lease)
 
     async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
         """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""

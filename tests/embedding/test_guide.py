@@ -134,12 +134,12 @@ async def test_the_user_is_shown_the_reason_and_asked_no_more_when_it_works(guid
         assert guide["banner"](one) is None
         guide["broker"].failing = refused
         with pytest.raises(BrokerAuthError):
-            await guide["sync_now"](bs, one.connection_id)
+            await guide["run_at_once"](bs, one.connection_id)
         asking = await bs.connection(one.connection_id)
         assert asking.state is ConnectionState.NEEDS_USER
         assert guide["banner"](asking) == "Toy (live): The password was changed. Give the new one."
         guide["broker"].failing = lambda _: None
-        assert isinstance(await guide["sync_now"](bs, one.connection_id), Done)
+        assert isinstance(await guide["run_at_once"](bs, one.connection_id), Done)
     assert told == [
         ("progress", 0, 1),
         ("notify", one.connection_id, "The password was changed.", "Give the new one."),

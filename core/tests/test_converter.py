@@ -157,9 +157,16 @@ _SPECIAL: dict[Any, Any] = {
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,
     limits.RateLimit: lambda: _built(limits.RateLimit, period=_DURATION.filter(bool)),
-    config.FleetSettings: lambda: _built(config.FleetSettings, share=st.integers(1, 100)),
+    config.FleetSettings: lambda: _built(
+        config.FleetSettings,
+        share=st.integers(1, 100),
+        redis=st.sampled_from([None, "redis://host:1/2", "unix:///run"]),
+    ),
     config.Settings: lambda: _built(
-        config.Settings, sync_every=_DURATION.filter(bool), perishable_margin=_DURATION.filter(bool)
+        config.Settings,
+        sync_every=_DURATION.filter(bool),
+        perishable_margin=_DURATION.filter(bool),
+        first_probe=st.just(timedelta(microseconds=1)),
     ),
 }
 

@@ -19,6 +19,15 @@ from brokersync.errors import BrokerConfigError
         ('http.connect = "0s"', "connect must be longer than nothing"),
         ("queue.reserve = -1", "reserve must not be below 0"),
         ('queue.hold = "0s"', "hold must be longer than nothing"),
+        (
+            'first_probe = "1h"',
+            "longest_probe, which is 0:15:00, must not be shorter than first_probe, which is 1:00:00",
+        ),
+        ('fleet.redis = "http://me:hidden@host"', "fleet.redis: redis is not the URL of a Redis"),
+        ('fleet.redis = "redis://me:hidden@host:port"', "write it like redis://user:password@host:6379/0"),
+        ('fleet.redis = "redis://"', "fleet.redis"),
+        ('fleet.redis = "unix://"', "fleet.redis"),
+        ('fleet.redis = "redis://host/one"', "fleet.redis"),
         ("http.max_body_bytes = 0", "max_body_bytes must be at least 1"),
     ],
 )
@@ -26,6 +35,28 @@ def test_a_setting_that_can_not_work_is_refused_by_its_name(text: str, said: str
     with pytest.raises(BrokerConfigError) as refused:
         parse_settings(text)
     assert said in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://me:pw@host:6379/0", "rediss://host", "redis://[::1]:7/", "unix:///run/redis"])
+def test_a_url_that_redis_understands_is_taken(url: str) -> None:
+    assert parse_settings(f'fleet.redis = "{url}"').fleet.redis == url
+
+
+def test_a_mistake_between_two_settings_is_told_beside_all_others() -> None:
+    with pytest.raises(BrokerConfigError) as refused:
+        parse_settings('first_probe = "1h"\nlongest_probe = "2m"\nrefusals = 0\nlease = "soon"')
+    assert [line.split()[0] for line in refused.value.message.splitlines()[1:]] == [
+        "longest_probe:",
+        "refusals:",
+        "lease:",
+    ]
+
+
+def test_what_is_wrong_itself_makes_nothing_beside_it_wrong() -> None:
+    with pytest.raises(BrokerConfigError) as refused:
+        parse_settings('first_probe = "soon"\nlongest_probe = "1ms"')
+    assert "longest_probe" not in refused.value.message
 
 
 def test_the_longest_duration_is_a_century() -> None:

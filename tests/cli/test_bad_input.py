@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from brokersync import BrokerConfigError
+from brokersync import BrokerConfigError, BrokerSync, Settings
+from brokersync.cli.exits import Exit
+from brokersync.config import BrokerSettings
 
 Run = Callable[..., Any]
 
@@ -257,3 +259,53 @@ def test_a_full_disk_under_the_output_is_said(empty_store: Path, command: str) -
     assert "The output can not be written: No space left on device." in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+_WRONG_IN_EIGHT_WAYS = """
+long_wait = "soon"
+first_probe = "1h"
+feed_pol = "1s"
+[fleet]
+redis = "http://me:hidden@host"
+share = 250
+[brokers.tradovat]
+[brokers.ibkr]
+hosts = { flx = "https://example.com" }
+settings = { client_id = "hidden" }
+"""
+_LIKE_THIS = "write it like redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path/to/socket"
+
+
+@pytest.mark.parametrize("command", ["worker", "migrate", "providers"])
+def test_a_configuration_that_is_wrong_in_eight_ways_is_told_so_at_once_and_nothing_is_started(
+    brokersync: Run, tmp_path: Path, command: str
+) -> None:
+    path = tmp_path / "brokersync.toml"
+    path.write_text(_WRONG_IN_EIGHT_WAYS)
+    answer = brokersync(command, "--config", path)
+    assert answer.code == Exit.CONFIG
+    assert answer.out == ""
+    first, *mistakes, _ = answer.err.splitlines()
+    assert first == f"Error: {path} has 8 mistakes:"
+    assert [one.strip() for one in mistakes] == [
+        "long_wait: 'soon' is no duration; write it like 500ms, 30s, 5m, 6h or 365d",
+        "the whole: unknown 'feed_pol'; did you mean 'feed_poll'?",
+        f"fleet.redis: redis is not the URL of a Redis; {_LIKE_THIS}",
+        "fleet.share: share is in percent, from 1 to 100",
+        "longest_probe: longest_probe, which is 0:15:00, must not be shorter than first_probe, which is 1:00:00",
+        "brokers: unknown 'tradovat'; did you mean 'tradovate'?",
+        "brokers[ibkr].hosts[flx]: Interactive Brokers has no host for 'flx'. Its roles are: flex",
+        "brokers[ibkr].settings.client_id: is unknown",
+    ]
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_program_is_told_of_a_mistaken_broker_before_its_store_is_made(tmp_path: Path) -> None:
+    async def start() -> None:
+        settings = Settings(brokers={"tradovat": BrokerSettings()})
+        async with BrokerSync.open(tmp_path / "store.db", settings=settings):
+            pass
+
+    with pytest.raises(BrokerConfigError, match="did you mean 'tradovate'"):
+        asyncio.run(start())
+    assert [*tmp_path.iterdir()] == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -21,6 +23,13 @@ CONFIG_VARIABLE = "BROKERSYNC_CONFIG"
 STORE_VARIABLE = "BROKERSYNC_STORE"
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+_Also: TypeAlias = Callable[[Mapping[str, Any]], Iterable[str]]
+
+
+def _nothing_else(_: Mapping[str, Any]) -> Iterable[str]:
+    return ()
 
 
 def _above_zero(_: object, field: attrs.Attribute[Any], value: timedelta) -> None:
@@ -94,6 +103,23 @@ def _percent(_: object, field: attrs.Attribute[Any], value: int) -> None:
         raise ValueError(f"{field.name} is in percent, from 1 to 100")
 
 
+def _redis_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
+    """The value is not shown: it may hold a password."""
+    if value is None:
+        return
+    try:
+        url = urlsplit(value)
+        host, _port = url.hostname, url.port
+    except ValueError:
+        url, host = urlsplit(""), None
+    on_a_host = url.scheme in ("redis", "rediss") and host and re.fullmatch(r"/?[0-9]*", url.path)
+    if not on_a_host and not (url.scheme == "unix" and url.path):
+        raise ValueError(
+            f"{field.name} is not the URL of a Redis; write it like redis://user:password@host:6379/0, "
+            "rediss:// for TLS, or unix:///path/to/socket"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class FleetSettings:
     """What processes on one or more machines share. `redis` is the URL of a Redis or Valkey that holds the limits.
@@ -102,7 +128,7 @@ class FleetSettings:
     `egress` names the address that the broker sees this process come from, where there are several.
     """
 
-    redis: str | None = attrs.field(default=None, repr=False)  # a URL may hold a password
+    redis: str | None = attrs.field(default=None, repr=False, validator=_redis_url)  # a URL may hold a password
     share: int = attrs.field(default=10, validator=_percent)
     alone: timedelta = timedelta(minutes=10)
     egress: str = ""
@@ -140,6 +166,14 @@ class BrokerSettings:
     settings: Mapping[str, str] = attrs.field(default=_NONE, repr=False)
 
 
+def _no_shorter_than_the_first(instance: Any, field: attrs.Attribute[Any], value: timedelta) -> None:
+    _above_zero(instance, field, value)
+    # there is none while a configuration is read in which it is wrong itself
+    first = getattr(instance, "first_probe", value)
+    if value < first:
+        raise ValueError(f"{field.name}, which is {value}, must not be shorter than first_probe, which is {first}")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync.
@@ -158,7 +192,7 @@ class Settings:
     lease: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)
     refusals: int = attrs.field(default=3, validator=_at_least_one)
     first_probe: timedelta = attrs.field(default=timedelta(minutes=1), validator=_above_zero)
-    longest_probe: timedelta = attrs.field(default=timedelta(minutes=15), validator=_above_zero)
+    longest_probe: timedelta = attrs.field(default=timedelta(minutes=15), validator=_no_shorter_than_the_first)
     feed_poll: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
     http: HttpSettings = HttpSettings()
     retry: RetrySettings = RetrySettings()
@@ -173,25 +207,27 @@ class Settings:
         return self.brokers.get(key) or BrokerSettings()
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, also: _Also = _nothing_else
+) -> Settings:
     """Settings from `path`, else from the file `BROKERSYNC_CONFIG` names, else the defaults.
 
-    Raises `BrokerConfigError` that names the file and every mistaken key.
+    `also` finds further mistakes in the file's data. Raises `BrokerConfigError` that names the file and every mistake.
     """
     environ = os.environ if environ is None else environ
     named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     if named is None:
         return Settings()
-    return parse_settings(_read(named), str(named))
+    return parse_settings(_read(named), str(named), also)
 
 
-def parse_settings(text: str, where: str = "configuration") -> Settings:
+def parse_settings(text: str, where: str = "configuration", also: _Also = _nothing_else) -> Settings:
     """Settings from TOML text; see `load_settings`."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BrokerConfigError(f"{where} is not TOML: {error}.", remedy="Correct the line and try again.") from None
-    return structure_config(data, Settings, where)
+    return structure_config(data, Settings, where, also)
 
 
 def _read(path: Path) -> str:

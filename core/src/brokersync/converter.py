@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from types import GenericAlias, MappingProxyType
@@ -198,16 +198,25 @@ def from_json(data: Any, kind: type[T]) -> T:
     return PUBLIC.structure(data, kind)
 
 
-def structure_config(data: Any, kind: type[T], where: str) -> T:
-    """Checked configuration; every mistake is named with its path in one `BrokerConfigError`."""
+def structure_config(data: Any, kind: type[T], where: str, also: Callable[[Any], Iterable[str]] = lambda _: ()) -> T:
+    """Checked configuration; every mistake, and what `also` finds in the data, is named with its path in one error."""
+    made, found = None, []
     try:
-        return CONFIG.structure(data, kind)
+        made = CONFIG.structure(data, kind)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         found = mistakes_in(data, kind, CONFIG.structure) or [str(error)]
-        message = f"{where}: {found[0]}."
-        if len(found) > 1:
-            message = "\n  ".join((f"{where} has {len(found)} mistakes:", *found))
-        raise BrokerConfigError(message, remedy="Correct it and try again.") from None
+    found += also(data)
+    if made is not None and not found:
+        return made
+    raise mistaken(where, found)
+
+
+def mistaken(where: str, found: Sequence[str]) -> BrokerConfigError:
+    """The error that names all mistakes of a configuration."""
+    message = f"{where}: {found[0]}."
+    if len(found) > 1:
+        message = "\n  ".join((f"{where} has {len(found)} mistakes:", *found))
+    return BrokerConfigError(message, remedy="Correct it and try again.")
 
 
 def loads_exact(text: str | bytes) -> Any:

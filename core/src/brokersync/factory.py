@@ -153,6 +153,7 @@ def make_context(
             settings.broker(manifest.key).settings,
             provider=manifest.key,
             fault=Fault.OPERATOR,
+            path=f"brokers[{manifest.key}].settings.",
         ),
     )
 

@@ -12,31 +12,31 @@ from brokersync.secret import Secret
 
 
 def read_fields(
-    fields: Sequence[Field], given: Mapping[str, str | Secret], *, provider: str, fault: Fault
+    fields: Sequence[Field], given: Mapping[str, str | Secret], *, provider: str, fault: Fault, path: str = ""
 ) -> dict[str, str]:
     """The values by name, defaults filled in; an optional field left blank and without default is left out.
 
     Text loses the blanks around it, secrets do not. Patterns are searched for, as JSON Schema does. Raises one
-    `BrokerConfigError` that names every mistake and shows no value.
+    `BrokerConfigError` that names every mistake, each field behind `path`, and shows no value.
     """
-    known = [field.name for field in fields]
-    mistakes = [f"{name} is unknown" for name in given if name not in known]
-    values: dict[str, str] = {}
-    for field in fields:
-        value = _plain(given.get(field.name), field)
-        mistake = _mistake(field, value)
-        if mistake:
-            mistakes.append(f"{field.name} {mistake}")
-        elif value is not None:
-            values[field.name] = value
+    mistakes = field_mistakes(fields, given)
     if mistakes:
         raise BrokerConfigError(
-            f"The fields for {provider!r} are not right: {'; '.join(mistakes)}.",
-            remedy=f"Its fields are: {', '.join(known) or 'none'}.",
+            f"The fields for {provider!r} are not right: {'; '.join(path + one for one in mistakes)}.",
+            remedy=f"Its fields are: {', '.join(field.name for field in fields) or 'none'}.",
             provider=provider,
             fault=fault,
         )
-    return values
+    values = {field.name: _plain(given.get(field.name), field) for field in fields}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def field_mistakes(fields: Sequence[Field], given: Mapping[str, str | Secret]) -> list[str]:
+    """A sentence for each mistake, which begins with the field's name and shows no value."""
+    known = {field.name for field in fields}
+    found = [f"{name} is unknown" for name in given if name not in known]
+    told = ((field.name, _mistake(field, _plain(given.get(field.name), field))) for field in fields)
+    return found + [f"{name} {mistake}" for name, mistake in told if mistake]
 
 
 def _plain(value: str | Secret | None, field: Field) -> str | None:

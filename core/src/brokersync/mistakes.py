@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import Enum
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -40,31 +40,29 @@ class _Reader:
         if not isinstance(value, Mapping):
             yield path, "must be a table"
             return
-        kinds, fields, wrong = get_type_hints(kind), attrs.fields_dict(kind), False
-        for name, item in value.items():
-            found = (
-                [(path, _unknown(name, fields))]
-                if name not in fields
-                else [*self._in_field(item, fields[name], kinds[name], f"{path}.{name}" if path else name)]
-            )
-            wrong = wrong or bool(found)
-            yield from found
-        for name, field in fields.items():
-            if name not in value and field.default is attrs.NOTHING:
-                wrong = True
-                yield path, f"{name!r} is missing"
+        kinds, fields = get_type_hints(kind), attrs.fields_dict(kind)
+        within = {
+            name: [*self.mistakes(item, kinds[name], f"{path}.{name}" if path else name)]
+            for name, item in value.items()
+            if name in fields
+        }
+        sound = SimpleNamespace(**{name: field.default for name, field in fields.items() if _has_default(field)})
+        for name, found in within.items():
+            vars(sound).pop(name, None)
+            if not found:
+                setattr(sound, name, self._structure(value[name], kinds[name]))
+        wrong = False
+        for name in (*value, *(one for one in fields if one not in value)):
+            if name not in fields:
+                told = [(path, unknown(name, fields))]
+            elif name in value or _has_default(fields[name]):
+                told = within.get(name) or [*_refused(sound, fields[name], f"{path}.{name}" if path else name)]
+            else:
+                told = [(path, f"{name!r} is missing")] if fields[name].default is attrs.NOTHING else []
+            wrong = wrong or bool(told)
+            yield from told
         if not wrong:
             yield from self._alone(value, kind, path)
-
-    def _in_field(self, value: Any, field: attrs.Attribute[Any], kind: Any, path: str) -> Iterator[tuple[str, str]]:
-        found = [*self.mistakes(value, kind, path)]
-        yield from found
-        if found or field.validator is None:
-            return
-        try:
-            field.validator(None, field, self._structure(value, kind))
-        except (ValueError, TypeError) as error:
-            yield path, str(error)
 
     def _in_list(self, value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
         if not isinstance(value, list | tuple):
@@ -92,13 +90,29 @@ class _Reader:
             yield path, _reason(error)
 
 
+def _has_default(field: attrs.Attribute[Any]) -> bool:
+    return field.default is not attrs.NOTHING and not isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]  # a class, whatever its stub says
+
+
+def _refused(sound: SimpleNamespace, field: attrs.Attribute[Any], path: str) -> Iterator[tuple[str, str]]:
+    """What a field's validator says; it finds in `sound` whatever beside it is right."""
+    if field.validator is None:
+        return
+    try:
+        field.validator(sound, field, getattr(sound, field.name))
+    except (ValueError, TypeError) as error:
+        yield path, str(error)
+
+
 def _reason(error: BaseException) -> str:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return str(error)
 
 
-def _unknown(name: object, fields: Mapping[str, object]) -> str:
+def unknown(name: object, fields: Iterable[str]) -> str:
+    """That a name is none of those that may stand there, and which one may have been meant."""
+    fields = [*fields]
     close = get_close_matches(str(name), fields, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(fields)}"
     return f"unknown {name!r}; {hint}"

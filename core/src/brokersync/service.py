@@ -19,6 +19,7 @@ from brokersync.explaining import Explainer, Explanation, Outlook, Question, fil
 from brokersync.following import Following
 from brokersync.holding import begin_in_era
 from brokersync.masterkeys import KeyFile
+from brokersync.overruling import check_brokers
 from brokersync.provider import Clock
 from brokersync.queue.working import Working
 from brokersync.ratelimit import open_limiter
@@ -115,6 +116,8 @@ class BrokerSync(Working, Following, Custody):
         )
 
     async def __aenter__(self) -> Self:
+        # brokers of this process may be registered until now
+        check_brokers(self._shared.settings, self._shared.registry)
         await self._shared.underway.open()
         await self._store.open()
         self._shared.news.begin()

@@ -52,8 +52,9 @@ class Common:
 
     def settings(self) -> Settings:
         from brokersync.config import load_settings
+        from brokersync.overruling import mistakes_of_brokers
 
-        return load_settings(self.config)
+        return load_settings(self.config, also=mistakes_of_brokers)
 
     def place(self, settings: Settings) -> str | Path:
         """Where the store is."""

@@ -53,6 +53,8 @@ async def check(world: World, bs: BrokerSync, *, read_again: bool = False) -> No
         if connection.state is not ConnectionState.ACTIVE:
             raise Violation("what works again asks nobody", f"{connection.connection_id} is {connection.state}")
     _check_incidents(world, await bs.incidents())
+    if world.undone_proofs:
+        raise Violation("what is final stays final", "; ".join(world.undone_proofs))
     if world.trespasses:
         raise Violation("one worker at a time writes to a connection", "; ".join(world.trespasses))
     await _check_losses(world, bs)

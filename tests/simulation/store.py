@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextvars
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from brokersync.converter import from_json
 from brokersync.incidents import BrokerHealth, Incident
-from brokersync.records import PageCommit, PageOutcome
+from brokersync.records import PageCommit, PageOutcome, SpanState
 from brokersync.store import PageRules, SqliteStore
+from brokersync.store.rows import load_span
 from brokersync.store.sql import Script
+from brokersync.sync.ledger import subtract
+from brokersync.types import TimeWindow
 
 R = TypeVar("R")
 
@@ -43,11 +46,13 @@ class Database:
 
 
 class WatchedStore(SqliteStore):
-    """Tells `on_trespass` of each page that was committed by a worker that no longer holds its connection."""
+    """Tells of each page that was committed by a worker that no longer holds its connection, or that undid a proof."""
 
-    def __init__(self, database: Database, on_trespass: Callable[[str], None]) -> None:
+    def __init__(
+        self, database: Database, *, on_trespass: Callable[[str], None], on_undone: Callable[[str], None]
+    ) -> None:
         super().__init__(Path(":memory:"))
-        self._database, self._on_trespass = database, on_trespass
+        self._database, self._on_trespass, self._on_undone = database, on_trespass, on_undone
 
     def _connect(self) -> sqlite3.Connection:
         if self._database.connection is None:
@@ -65,10 +70,17 @@ class WatchedStore(SqliteStore):
             _PAGE.reset(token)
 
     def _in_transaction(self, db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
-        result = super()._in_transaction(db, script)
         page = _PAGE.get()
-        if page is not None:
-            self._look_at_the_lease(db, page)
+        if page is None:
+            return super()._in_transaction(db, script)
+        before = _finals(db, page.source)
+        result = super()._in_transaction(db, script)
+        self._look_at_the_lease(db, page)
+        after = _finals(db, page.source)
+        for account, spans in before.items():
+            left = after.get(account, [])
+            if spans != left and (gone := subtract(_windows(spans), _windows(left))):
+                self._on_undone(f"{page.source} of account {account}: {gone}")
         return result
 
     def _look_at_the_lease(self, db: sqlite3.Connection, page: PageCommit) -> None:
@@ -76,3 +88,16 @@ class WatchedStore(SqliteStore):
         row = db.execute("SELECT holder, fence FROM leases WHERE name = ?", (name,)).fetchone()
         if page.lease is None or row != (page.lease.holder, page.lease.fence):
             self._on_trespass(f"{name} is held by {row}, and written to with {page.lease}")
+
+
+def _finals(db: sqlite3.Connection, source: str) -> dict[int, list[tuple[str, str]]]:
+    """From when to when each account is final in the store."""
+    final: dict[int, list[tuple[str, str]]] = {}
+    rows = db.execute("SELECT account, starts, ends FROM coverage WHERE source = ? AND state = 'final'", (source,))
+    for account, starts, ends in rows:
+        final.setdefault(account, []).append((starts, ends))
+    return final
+
+
+def _windows(spans: Iterable[tuple[str, str]]) -> list[TimeWindow]:
+    return [load_span(starts, ends, SpanState.FINAL.value).window for starts, ends in spans]

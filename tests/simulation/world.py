@@ -108,6 +108,7 @@ class World:
         self._crashes = self.weather.crashes
         self._number = self._stops = 0
         self.trespasses: list[str] = []
+        self.undone_proofs: list[str] = []
         self.processes: list[Process] = []
         self.crowds: list[str] = []
         self._probed_at: dict[str, datetime] = {}
@@ -160,7 +161,7 @@ class World:
 
     def _open(self, process: Process) -> BrokerSync:
         return BrokerSync(
-            store=WatchedStore(self.database, self.trespasses.append),
+            store=WatchedStore(self.database, on_trespass=self.trespasses.append, on_undone=self.undone_proofs.append),
             registry=self.registry,
             keys=_KEYS,
             settings=self._settings,

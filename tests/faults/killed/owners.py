@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from brokersync.config import KeepSettings
+from brokersync.jobs import Job
 from brokersync.masterkeys import KeyFile
 from brokersync.records import AccountKey, Connection, FailedWindow, OpenRequest, PageCommit, Span, SpanState
 from brokersync.sealing import Sealer
@@ -58,6 +59,8 @@ async def fill(store: Any, key: Path, owner: str) -> None:
     failed = FailedWindow(window=_WEEK, failures=2, reason=f"r-{owner}", at=_START)
     await store.put_failing(of.connection_id, "fills", f"live/a-{owner}", (failed,), lease=None)
     await store.log_sync(of.connection_id, {"owner": owner}, _START)
+    job = Job(connection_id=of.connection_id, owner=owner, provider=of.provider, environment=of.environment, at=now)
+    await store.jobs.submit([job])
     await store.cache_put("paper", "live", {f"s-{owner}": {"tick": "0.25"}})
 
 

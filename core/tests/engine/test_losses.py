@@ -177,6 +177,40 @@ async def test_a_refusal_by_the_last_source_that_could_have_given_it_tells_once(
         assert told(bench) == ([] if nothing else [("A", TimeWindow(NOW, TODAY + DAY))])
 
 
+async def test_a_session_of_which_the_broker_says_itself_that_it_is_over_is_told_once(bench: Bench) -> None:
+    session(bench)
+    await bench.run()
+
+    def over() -> None:
+        bench.clock.moment = TODAY + DAY + HOUR
+
+    expired = BrokerDataUnavailableError("That session is over.", reason=DataUnavailableReason.EXPIRED)
+    bench.clock.moment = TODAY + DAY - HOUR
+    bench.answer = lambda request: [over, expired]
+    rest = TimeWindow(NOW, TODAY + DAY)
+    report = (await bench.run()).report
+    assert (await bench.spans())[1] == (rest.start, rest.end, LOST)
+    assert [one.window for one in report.lost] == [rest]
+    assert told(bench) == [("A", rest)]
+    bench.answer = lambda request: [page(request, finality=Finality.PROVISIONAL)]
+    await bench.run()
+    assert told(bench) == [("A", rest)]
+
+
+@pytest.mark.parametrize("reason", [DataUnavailableReason.EXPIRED, DataUnavailableReason.BEFORE_ACCOUNT])
+async def test_of_what_a_broker_refuses_only_that_is_told_which_could_be_had_since_it_was_connected(
+    bench: Bench, reason: DataUnavailableReason
+) -> None:
+    bench.connected_at, border = START + 2 * DAY, START + 4 * DAY
+    bench.answer = lambda request: [
+        BrokerDataUnavailableError("gone", reason=reason) if request.window.start < border else page(request)
+    ]
+    await bench.run()
+    assert (await bench.spans())[0][:2] == (START, border)
+    expired = reason is DataUnavailableReason.EXPIRED
+    assert told(bench) == ([("A", TimeWindow(bench.connected_at, border))] if expired else [])
+
+
 async def test_what_was_never_available_is_written_without_an_event(bench: Bench) -> None:
     bench.source_is(retention=Retention.LIMITED, look_back=3 * DAY)
     bench.since = None

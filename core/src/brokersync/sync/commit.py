@@ -35,7 +35,7 @@ from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
 from brokersync.sync.report import ReportBuilder
-from brokersync.types import BrokerAccount, CoveredSpan, TimeWindow, TradePage
+from brokersync.types import BrokerAccount, CoveredSpan, TradePage
 
 # a broker that has nothing for days this old will not have it later either
 _SETTLED = timedelta(days=10)
@@ -141,7 +141,7 @@ class PageWriter:
             self._kept = attrs.evolve(self._kept, attempts=self._kept.attempts + 1)
             await self._store.commit_page(attrs.evolve(self._frame(), next_request=self._kept), self._rules)
 
-    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> list[tuple[BrokerAccount, TimeWindow]]:
+    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> list[tuple[BrokerAccount, Span]]:
         """Write down that a window can not be had, where that is sure; else leave it open and report it.
 
         Answers with what is closed by it that was not before.
@@ -157,7 +157,7 @@ class PageWriter:
         window = self._reading.provable(ask.window) if sure else None
         spans = [] if window is None else [(one, Span(window=window, state=state)) for one in ask.accounts]
         page = attrs.evolve(self._frame(), ends_request=True, finished=ask.window)
-        return [(account, span.window) for account, span in await self._put(page, spans)]
+        return await self._put(page, spans)
 
     async def write_down(
         self, source: SourceSpec, spans: Sequence[tuple[BrokerAccount, Span]]

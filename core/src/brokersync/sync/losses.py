@@ -13,7 +13,7 @@ from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
 from brokersync.sync.ledger import subtract, union
-from brokersync.sync.plan import request_name
+from brokersync.sync.plan import reach, request_name
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.retention import given_by_none, gone, repair
 from brokersync.types import BrokerAccount, TimeWindow
@@ -66,20 +66,30 @@ class LossWriter:
             if span.state is SpanState.LOST:
                 await self._tell(source, account, span.window)
 
-    async def refused(self, source: SourceSpec, closed: Sequence[tuple[BrokerAccount, TimeWindow]]) -> None:
-        """The broker will not give these windows of the source: what others have lost to it is lost for good now.
+    async def refused(self, source: SourceSpec, closed: Sequence[tuple[BrokerAccount, Span]]) -> None:
+        """The broker will not give these spans of the source.
 
-        Of a refusal alone nobody is told: where a broker's history begins is no loss.
+        Lost for good is what others have lost to it, and what it has had since it was connected and has no longer.
+        Beyond that nobody is told: where a broker's history begins is no loss.
         """
-        for account, window in closed:
-            hoped = [
-                part
-                for other, spans in await self._others(source, account)
-                for span in spans
-                if span.state is SpanState.LOST and (part := span.window.overlap(window)) is not None
-            ]
-            for part in union(hoped):
+        for account, span in closed:
+            for part in union([*self._had(source, span), *await self._hoped_for(source, account, span.window)]):
                 await self._tell(source, account, part)
+
+    def _had(self, source: SourceSpec, span: Span) -> list[TimeWindow]:
+        """What of a span that is lost could be read when the connection was made, or has happened since."""
+        connected_at = self._connection.created_at
+        start = max(reach(source, connected_at) or connected_at, span.window.start)
+        return [TimeWindow(start, span.window.end)] if span.state is SpanState.LOST and start < span.window.end else []
+
+    async def _hoped_for(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> list[TimeWindow]:
+        """What of a window others have lost, of which nobody was told because this source might give it."""
+        return [
+            part
+            for _, spans in await self._others(source, account)
+            for span in spans
+            if span.state is SpanState.LOST and (part := span.window.overlap(window)) is not None
+        ]
 
     async def _gone(
         self, source: SourceSpec, accounts: Iterable[BrokerAccount], *, though_begun: bool = False

@@ -29,6 +29,12 @@ class Answer:
         return json.loads(self.out)
 
 
+@pytest.fixture(autouse=True)
+def _no_pause_before_a_statement_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox has it at once; the plugin would give the service its five seconds."""
+    monkeypatch.setattr("brokersync_ibkr.orders._WAITS", (0,))
+
+
 @pytest.fixture
 def brokersync(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

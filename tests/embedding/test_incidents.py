@@ -309,6 +309,7 @@ async def test_what_was_begun_keeps_its_place_through_an_incident(stores: Any, *
         assert len([trade async for trade in desk.bs.trades("alice")]) == 6
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize("down", ["demo", "live"])
 async def test_one_environment_that_is_away_stops_no_other(stores: Any, down: str) -> None:
     manifest = MANIFEST.replace('["live"]', '["live", "demo"]')

@@ -66,6 +66,7 @@ async def asked_now(desk: Desk) -> set[str]:
     return {one.identity for one in await desk.bs.connections() if one.state is ConnectionState.NEEDS_USER}
 
 
+@pytest.mark.long_on_postgres
 async def test_an_outage_that_shows_as_401_for_everybody_asks_nobody_and_is_one_incident(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:
@@ -91,6 +92,7 @@ async def test_an_outage_that_shows_as_401_for_everybody_asks_nobody_and_is_one_
         assert desk.heard(ConnectionNeedsUser) == []
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize("refusal", [bare_status, wrong_password])
 async def test_refusals_of_any_kind_of_most_logins_are_one_incident(stores: Any, refusal: Any) -> None:
     desk = open_desk(stores.place)
@@ -149,6 +151,7 @@ async def test_one_revoked_login_of_fifty_is_asked_for_as_promptly_as_ever(store
         )
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize("number", [4, 12])
 async def test_a_few_revoked_logins_keep_nobody_waiting_and_are_asked_for(stores: Any, number: int) -> None:
     desk = open_desk(stores.place)
@@ -181,6 +184,7 @@ async def test_in_a_fleet_that_is_read_one_by_one_hardly_anybody_is_asked_and_al
         assert len(desk.heard(ConnectionRecovered)) == len(asked)
 
 
+@pytest.mark.long_on_postgres
 async def test_who_was_asked_before_it_was_known_is_let_off_as_soon_as_it_works_again(stores: Any) -> None:
     desk = open_desk(stores.place, refusals=1)
     async with desk.bs:
@@ -196,6 +200,7 @@ async def test_who_was_asked_before_it_was_known_is_let_off_as_soon_as_it_works_
         assert len(desk.heard(ConnectionRecovered)) == len(desk.heard(ConnectionNeedsUser)) == len(asked)
 
 
+@pytest.mark.long_on_postgres
 async def test_a_broker_that_refuses_everybody_for_a_day_means_it(stores: Any) -> None:
     desk = open_desk(stores.place)
     async with desk.bs:
@@ -213,6 +218,7 @@ async def test_a_broker_that_refuses_everybody_for_a_day_means_it(stores: Any) -
         assert await asked_now(desk) == set()
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize("lasts", [HOUR / 2, 12 * HOUR])
 async def test_an_outage_in_which_no_login_is_taken_leaves_nobody_unable_to_log_in(
     stores: Any, lasts: timedelta
@@ -302,6 +308,7 @@ async def test_a_connection_that_is_resumed_after_a_login_is_due_at_once(stores:
 ONE_LOGIN = MANIFEST.replace('environments = ["live"]', 'environments = ["live", "demo", "sim"]\none_login = true')
 
 
+@pytest.mark.long_on_postgres
 @pytest.mark.parametrize(("certain", "times"), [(True, 1), (False, 4)])
 async def test_a_refused_password_is_sent_as_often_as_one_login_bears_however_many_connections_and_workers(
     stores: Any, certain: bool, times: int
@@ -367,6 +374,7 @@ async def test_the_connections_of_one_login_do_not_use_up_its_password_faster_th
         assert {(one.state, one.logins_refused) for one in await desk.bs.connections()} == {(ConnectionState.ACTIVE, 0)}
 
 
+@pytest.mark.long_on_postgres
 async def test_a_password_that_is_refused_to_everybody_is_not_used_up_for_a_login_of_several_connections(
     stores: Any,
 ) -> None:

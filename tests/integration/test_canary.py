@@ -68,6 +68,11 @@ def found(secrets: set[str], where: bytes) -> set[str]:
     return {secret for secret in secrets if any(form in where for form in forms(secret))}
 
 
+@pytest.fixture(autouse=True)
+def _no_pause_before_a_statement_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brokersync_ibkr.orders._WAITS", (0,))
+
+
 class Broker:
     """A sandbox that notes each secret on the wire, and fails when told to, with what was sent in its answer."""
 
@@ -186,33 +191,6 @@ def check(secrets: set[str], shown: dict[str, bytes]) -> None:
     assert {where: seen for where, text in shown.items() if (seen := found(secrets, text))} == {}
 
 
-@every_broker
-async def test_no_command_shows_or_keeps_a_secret_whatever_the_broker_answers(key: str, tmp_path: Path) -> None:
-    broker = Broker(key, tmp_path)
-    assert broker.secret_fields
-    async with broker.serving() as config:
-        terminal = Terminal(tmp_path, config)
-        good = write(tmp_path / "good.json", dict(broker.login.fields))
-        wrong = write(tmp_path / "wrong.json", {**broker.login.fields, **dict.fromkeys(broker.secret_fields, _WRONG)})
-        connecting = ("connect", key, "--environment", broker.login.environment, "--fields-from")
-        assert await terminal.run(*connecting, wrong) != 0
-        assert await terminal.run(*connecting, wrong, "--json") != 0
-        assert await terminal.run(*connecting, good) == 0
-        assert await terminal.run("sync", "--json") == 0
-        for status in (500, 401, 403):
-            broker.failing = status
-            for words in ((), ("--json",)):
-                await terminal.run("sync", "--again-from", "2020-01-01", "--wait", "0", *words)
-        assert broker.failed >= 3
-        assert await terminal.run(*connecting, good) != 0
-        broker.failing = None
-        for words in (("status",), ("status", "--json"), ("export",), ("rotate-key", "--data-keys", "--json")):
-            assert await terminal.run(*words) == 0
-        assert len(broker.secrets) >= 2
-        check(broker.secrets, terminal.shown)
-        check(broker.secrets, kept_in(tmp_path))
-
-
 @attrs.define
 class Here:
     """Commands in this process, and everything they showed; `place` is the store."""
@@ -237,6 +215,37 @@ class Here:
         out, err = self.capture.readouterr()
         self.shown[f"{len(self.shown)} {' '.join(command)}"] = (out + err).encode()
         return int(code), out
+
+
+@every_broker
+async def test_no_command_shows_or_keeps_a_secret_whatever_the_broker_answers(
+    key: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    broker = Broker(key, tmp_path)
+    assert broker.secret_fields
+    async with broker.serving() as config:
+        terminal, here = Terminal(tmp_path, config), Here(str(tmp_path / "store.db"), config, capfd)
+        good = write(tmp_path / "good.json", dict(broker.login.fields))
+        wrong = write(tmp_path / "wrong.json", {**broker.login.fields, **dict.fromkeys(broker.secret_fields, _WRONG)})
+        connecting = ("connect", key, "--environment", broker.login.environment, "--fields-from")
+        assert await terminal.run(*connecting, wrong) != 0
+        assert (await here.end(*connecting, wrong, "--json"))[0] != 0
+        assert await terminal.run(*connecting, good) == 0
+        await here.run("sync", "--json")
+        for status in (500, 401, 403):
+            broker.failing = status
+            for words in ((), ("--json",)):
+                await here.end("sync", "--again-from", "2020-01-01", "--wait", "0", *words)
+        assert broker.failed >= 3
+        assert await terminal.run("sync", "--again-from", "2020-01-01", "--wait", "0") != 0
+        assert (await here.end(*connecting, good))[0] != 0
+        broker.failing = None
+        for words in (("status",), ("status", "--json"), ("export",), ("rotate-key", "--data-keys", "--json")):
+            await here.run(*words)
+        assert len(broker.secrets) >= 2
+        check(broker.secrets, {**terminal.shown, **here.shown})
+        check(broker.secrets, kept_in(tmp_path))
 
 
 def commands(trade: dict[str, Any], connection_id: str, folder: Path) -> list[tuple[object, ...]]:

@@ -15,6 +15,8 @@ from .bugs import BUGS
 from .runner import command, run_seed, seeds_until_caught
 
 _MOST = 1500
+# what few seeds meet is looked for where it was met last: where the model has changed since, the search begins at zero
+_MET_LAST = {"provisional written over final": 293, "a resumed reading counts as a new one": 184}
 # fresh seeds of every day, for so long at least
 _SECONDS = 240
 
@@ -66,7 +68,10 @@ def test_a_failing_seed_says_how_to_replay_it(pytestconfig: pytest.Config) -> No
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str, told: Callable[[str], None]) -> None:
-    caught = seeds_until_caught(bug, _MOST)
-    assert caught is not None, f"{bug}: not found in {_MOST} seeds"
+    caught = run_seed(_MET_LAST.get(bug, 0), bug)
+    if caught.finding is None:
+        found = seeds_until_caught(bug, _MOST)
+        assert found is not None, f"{bug}: not found in {_MOST} seeds"
+        caught = found
     assert caught.promise is not None, f"{bug}: does not fit the code any more: {caught.finding}"
-    told(f"planted bug caught after {caught.seed + 1} seeds: {bug} ({caught.promise})")
+    told(f"planted bug caught by seed {caught.seed}: {bug} ({caught.promise})")

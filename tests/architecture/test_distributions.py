@@ -26,7 +26,7 @@ RUNTIME = {
     "redis",
     "tzdata",
 }
-EXTRAS = {"cli": {"cyclopts", "rich"}, "postgres": {"asyncpg"}}
+EXTRAS = {"cli": {"cyclopts", "rich"}, "otel": {"opentelemetry-api"}, "postgres": {"asyncpg"}}
 
 
 def _project(path: Path) -> dict[str, Any]:

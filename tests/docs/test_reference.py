@@ -23,6 +23,7 @@ from brokersync.config import (
     Settings,
 )
 from brokersync.matching import Doubt, ExistingTrade, Match, MatchRule, Verdict
+from brokersync.telemetry.metrics import INSTRUMENTS
 from brokersync.types import BrokerTrade, Instrument
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,12 @@ def test_every_error_is_in_the_reference() -> None:
 def test_every_event_is_in_the_reference() -> None:
     tree = {name for name, kind in vars(events).items() if inspect.isclass(kind) and issubclass(kind, events.Event)}
     assert _first_cells("Events") == tree - {"Event"}
+
+
+def test_every_metric_is_in_the_reference_with_its_unit() -> None:
+    rows = [line.split("|") for line in _section("Metrics").splitlines() if line.startswith("| `")]
+    told = {(row[1].strip(" `"), row[2].strip()) for row in rows}
+    assert told == {(one.name, one.unit) for one in INSTRUMENTS}
 
 
 _NESTED = {

@@ -69,8 +69,10 @@ class Common:
             raise BrokerConfigError(f"{path} is no file for a store.", remedy="Name a file with --store.")
         return path
 
-    def open(self, *, make: bool = False) -> BrokerSync:
+    def open(self, *, make: bool = False, hears: EventSink | None = None) -> BrokerSync:
         """The service over the store; with `make` a missing one is made, which what only reads must never do.
+
+        `hears` is told all events, too.
 
         Says once when a key file was made.
         """
@@ -80,16 +82,18 @@ class Common:
 
         settings = self.settings()
         store, key_file = store_at(self.place(settings), make=make)
-        return BrokerSync.open(store, settings=settings, events=self._events(), keys=KeyFile(key_file, _tell_of_key))
+        events = self._events(hears)
+        return BrokerSync.open(store, settings=settings, events=events, keys=KeyFile(key_file, _tell_of_key))
 
-    def _events(self) -> EventSink:
-        from brokersync.events import no_events
+    def _events(self, hears: EventSink | None) -> EventSink:
+        from brokersync.shared import all_of
 
-        if self.log is None:
-            return no_events
-        from brokersync.logs import event_log
+        sinks = [] if hears is None else [hears]
+        if self.log is not None:
+            from brokersync.logs import event_log
 
-        return event_log(sys.stderr, self.log)
+            sinks.append(event_log(sys.stderr, self.log))
+        return all_of(*sinks)
 
 
 def _tell_of_key(path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -15,6 +16,7 @@ from brokersync.cli.common import Common, finish, note, print_json
 from brokersync.cli.exits import Exit, UsageError
 
 if TYPE_CHECKING:
+    from brokersync.events import EventSink
     from brokersync.queue.worker import Worker
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,7 +33,8 @@ def worker(
 ) -> int:
     """Sync what is due and what is asked for, of all owners, until it is stopped.
 
-    Any number may run, on any number of machines that share a store. SIGTERM or Ctrl-C stops it: syncs end at their
+    Any number may run, on any number of machines that share a store. With brokersync[otel] it gives metrics and spans
+    to the OpenTelemetry SDK that the process has. SIGTERM or Ctrl-C stops it: syncs end at their
     next page, and another worker goes on with them. A second one does not wait.
     """
     return finish(_worker(concurrency, health, stop_within, common), common)
@@ -43,7 +46,7 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
     if stop_within is not None and stop_within < 0:
         raise UsageError("--stop-within must not be below 0.", remedy="Give seconds; 0 does not wait.")
     at = _address(health) if health is not None else None
-    async with common.open() as bs, AsyncExitStack() as stack:
+    async with common.open(hears=_telemetry()) as bs, AsyncExitStack() as stack:
         within = None if stop_within is None else timedelta(seconds=stop_within)
         made = bs.worker(concurrency=concurrency, stop_within=within)
         where = await stack.enter_async_context(_listening(made, at)) if at is not None else None
@@ -53,6 +56,14 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
         print_json({"syncs": made.outcomes})
     note("The worker has stopped.")
     return Exit.DONE
+
+
+def _telemetry() -> EventSink | None:
+    if find_spec("opentelemetry") is None:
+        return None
+    from brokersync.telemetry import otel_events
+
+    return otel_events()
 
 
 @asynccontextmanager

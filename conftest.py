@@ -135,6 +135,16 @@ def own_redis() -> Callable[..., AbstractContextManager[Any]]:
 
 
 @pytest.fixture(scope="session")
+def redis_url(own_redis: Callable[..., AbstractContextManager[Any]]) -> Iterator[str]:
+    """`REDIS_URL`, else a server of our own; no key is deleted but by its own time, since it may be anybody's."""
+    if (given := os.environ.get("REDIS_URL")) is not None:
+        yield given
+        return
+    with own_redis() as running:
+        yield running.url
+
+
+@pytest.fixture(scope="session")
 def postgres_url(own_postgres: Callable[..., AbstractContextManager[Any]]) -> Iterator[str]:
     """The URL of a server that may hold schemas of ours: `DATABASE_URL`, else one that runs as long as the tests."""
     if given := os.environ.get("DATABASE_URL"):

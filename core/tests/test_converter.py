@@ -162,11 +162,14 @@ _SPECIAL: dict[Any, Any] = {
         share=st.integers(1, 100),
         redis=st.sampled_from([None, "redis://host:1/2", "unix:///run"]),
     ),
+    config.QueueSettings: lambda: _built(config.QueueSettings, name=_NAME),
     config.Settings: lambda: _built(
         config.Settings,
         sync_every=_DURATION.filter(bool),
         perishable_margin=_DURATION.filter(bool),
         first_probe=st.just(timedelta(microseconds=1)),
+        # not every engine of the queue goes without
+        fleet=_built(config.FleetSettings, share=st.integers(1, 100), redis=st.just("redis://host")),
     ),
 }
 

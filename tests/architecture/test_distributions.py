@@ -26,7 +26,12 @@ RUNTIME = {
     "redis",
     "tzdata",
 }
-EXTRAS = {"cli": {"cyclopts", "rich"}, "otel": {"opentelemetry-api"}, "postgres": {"asyncpg"}}
+EXTRAS = {
+    "cli": {"cyclopts", "rich"},
+    "docket": {"pydocket"},
+    "otel": {"opentelemetry-api"},
+    "postgres": {"asyncpg"},
+}
 
 
 def _project(path: Path) -> dict[str, Any]:

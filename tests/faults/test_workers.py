@@ -10,6 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import aiohttp
 import pytest
 
 from brokersync import BrokerSync
+from brokersync.testing.redis_server import ScratchRedis
 
 from .stand import Stand, kept
 
@@ -97,6 +99,28 @@ async def test_the_jobs_of_a_worker_that_is_killed_are_done_by_the_other(
         await all_read(stand, place)
         await stop(workers[1 - number % 2])
         assert await kept(place) == wanted
+
+
+async def test_neither_a_worker_nor_a_redis_that_is_killed_costs_docket_a_job(
+    stand: Stand, tmp_path: Path, stores_in: Any, own_redis: Callable[..., AbstractContextManager[ScratchRedis]]
+) -> None:
+    stores = stores_in(tmp_path, None)
+    wanted, requests = await undisturbed(stand, stores)
+    place = stores.new().place
+    await stand.connect(place)
+    with own_redis() as redis:
+        stand.config.write_text(f'{stand.config.read_text()}engine = "docket"\n[fleet]\nredis = "{redis.url}"\n')
+        workers = [await start(stand, place, "--concurrency", "1") for _ in range(2)]
+        await asyncio.wait_for(at_request(stand, requests // 3).wait(), 60)
+        workers[0].send_signal(signal.SIGKILL)
+        await workers[0].communicate()
+        await asyncio.wait_for(at_request(stand, requests // 2).wait(), 60)
+        redis.kill()
+        redis.start()  # with nothing in it
+        await all_read(stand, place)
+        _, said = await stop(workers[1])
+    assert await kept(place) == wanted
+    assert said == "The worker has stopped.\n"
 
 
 async def test_a_worker_that_was_frozen_for_too_long_commits_nothing_of_what_another_has_taken(

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -134,6 +135,18 @@ class FleetSettings:
     egress: str = ""
 
 
+class QueueEngine(Enum):
+    """Who tells workers of jobs: they look into the store by themselves, or docket wakes them through a Redis."""
+
+    EMBEDDED = "embedded"
+    DOCKET = "docket"
+
+
+def _is_a_key(_: object, field: attrs.Attribute[Any], value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", value):
+        raise ValueError(f"{field.name} consists of letters, digits, dots, hyphens and underscores, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class QueueSettings:
     """How jobs are kept and run. A worker runs `concurrency` at a time, of them `reserve` for who waits for a sync.
@@ -141,9 +154,12 @@ class QueueSettings:
     One that was not heard of for `hold` has lost its jobs, and a job that shows no sign for `stuck_after` is ended and
     left to another worker. A worker that is to stop waits `stop_within` for its jobs. What is due is looked for every
     `plan_every`, and begun within `spread`, unless it was never synced or would be lost; jobs of other processes are
-    looked for every `look_every`.
+    looked for every `look_every`. With the `engine` docket workers are woken for them by keys in `fleet.redis` that
+    begin with `name`.
     """
 
+    engine: QueueEngine = QueueEngine.EMBEDDED
+    name: str = attrs.field(default="brokersync-queue", validator=_is_a_key)
     concurrency: int = attrs.field(default=16, validator=_at_least_one)
     reserve: int = attrs.field(default=2, validator=_not_negative)
     hold: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
@@ -174,6 +190,13 @@ def _no_shorter_than_the_first(instance: Any, field: attrs.Attribute[Any], value
         raise ValueError(f"{field.name}, which is {value}, must not be shorter than first_probe, which is {first}")
 
 
+def _has_its_redis(instance: Any, _: attrs.Attribute[Any], value: QueueSettings) -> None:
+    # there is no fleet while a configuration is read in which it is wrong itself
+    fleet = getattr(instance, "fleet", None)
+    if value.engine is QueueEngine.DOCKET and fleet is not None and fleet.redis is None:
+        raise ValueError("the engine docket needs a Redis; name its URL as fleet.redis")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync.
@@ -199,7 +222,7 @@ class Settings:
     grants: GrantSettings = GrantSettings()
     keep: KeepSettings = KeepSettings()
     fleet: FleetSettings = FleetSettings()
-    queue: QueueSettings = QueueSettings()
+    queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_has_its_redis)
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

@@ -43,6 +43,9 @@ class Connections(Journal):
         super().__init__(shared.store)
         self._shared = shared
 
+    async def _take_jobs_back(self, connections: Sequence[Connection]) -> None:
+        """Of connections that have ended; whoever keeps something of their jobs outside the store."""
+
     @until_closed
     @checked
     async def connect(

@@ -37,6 +37,7 @@ class Custody(Connections):
         self._stop(connection)
         revoked = not await shared.store.shares_grant(connection) and await self._revoke(connection)
         done = await shared.store.disconnect(connection, erase=erase, at=shared.clock.now())
+        await self._take_jobs_back([connection])
         if done is None:
             return Disconnected(revoked=revoked)
         return Disconnected(revoked=revoked, accounts=done.accounts, trades=done.trades)
@@ -63,9 +64,12 @@ class Custody(Connections):
         A sync under way commits nothing any more. Logins are not ended at the brokers: `disconnect` them before. What
         the database may hold beyond our reach is told in `remains`.
         """
-        for connection in await self.connections(owner):
+        connections = await self.connections(owner)
+        for connection in connections:
             self._stop(connection)
-        return await self._shared.store.forget(owner)
+        forgotten = await self._shared.store.forget(owner)
+        await self._take_jobs_back(connections)
+        return forgotten
 
     def _stop(self, connection: Connection) -> None:
         """Sparing the broker what could not be kept any more."""

@@ -226,6 +226,20 @@ class SharedLimitsBack(Event):
     duration: timedelta
 
 
+@attrs.frozen(kw_only=True)
+class WakeUpsLost(Event):
+    """The Redis of the queue is away: until it is back, workers look for jobs by themselves."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class WakeUpsBack(Event):
+    """The Redis of the queue is back, and wakes workers again."""
+
+    duration: timedelta
+
+
 EventSink: TypeAlias = Callable[[Event], None]
 
 

@@ -28,6 +28,7 @@ from brokersync.events import (
     SharedLimitsLost,
     SyncDeferred,
     SyncFailed,
+    WakeUpsLost,
     WindowStarted,
 )
 from brokersync.records import SyncReport
@@ -53,6 +54,7 @@ _LEVELS: dict[type[Event], str] = {
     ConnectionNeedsOperator: "WARNING",
     IncidentOpened: "WARNING",
     SharedLimitsLost: "WARNING",
+    WakeUpsLost: "WARNING",
     SyncFailed: "ERROR",
 }
 _FORMAT = "{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {level: <7} {message}"

@@ -148,6 +148,7 @@ class BrokerSync(Working, Following, Custody):
         try:
             await store_what_is_held(self._shared.vault, self._shared.clock)
         finally:
+            await self._engine.aclose()
             await self._shared.limiter.aclose()
             self._shared.vault.close()
             await self._store.close()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import attrs
+from redis.asyncio import Redis
 
 from brokersync.config import QueueSettings, Settings
+from brokersync.events import Event
 from brokersync.jobs import Job
+from brokersync.queue.bell import Bell
+from brokersync.queue.docket_bell import DocketBell
 from brokersync.queue.embedded import EmbeddedEngine
 from brokersync.queue.engine import JobEngine
 from brokersync.records import Connection
@@ -32,6 +37,8 @@ class Bench(Protocol):
         """Another engine on the same queue."""
 
     async def pass_by(self, seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class TestClock:
@@ -61,7 +68,7 @@ class EmbeddedBench:
     queue: QueueSettings = attrs.field(factory=lambda: QueueSettings(look_every=timedelta(milliseconds=5)))
     clock: TestClock = attrs.field(factory=TestClock)
     store: SqlStore | None = None
-    workers: int = 0
+    engines: list[EmbeddedEngine] = attrs.field(factory=list)
 
     async def job(self, name: str, *, after: float = 0, **facts: Any) -> Job:
         values: dict[str, Any] = {"owner": "me", "provider": "paper", "environment": "live"}
@@ -76,11 +83,40 @@ class EmbeddedBench:
 
     async def engine(self) -> EmbeddedEngine:
         store: SqlStore = await self.stores.open()
-        self.workers += 1
-        return EmbeddedEngine(store.jobs, self.clock, Settings(queue=self.queue), f"worker {self.workers}")
+        name = f"worker {len(self.engines)}"
+        self.engines.append(EmbeddedEngine(store.jobs, self.clock, Settings(queue=self.queue), name, self.bell()))
+        return self.engines[-1]
+
+    def bell(self) -> Bell | None:
+        return None
 
     async def pass_by(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
+
+    async def close(self) -> None:
+        for engine in self.engines:
+            await engine.aclose()
+
+
+@attrs.define
+class DocketBench(EmbeddedBench):
+    """The embedded engine whose workers are woken by docket; they look by themselves far too seldom for a test."""
+
+    url: str = ""
+    events: list[Event] = attrs.field(factory=list)
+    queue: QueueSettings = attrs.field(
+        factory=lambda: QueueSettings(
+            look_every=timedelta(milliseconds=5), hold=timedelta(hours=1), name=f"test-{secrets.token_hex(6)}"
+        )
+    )
+
+    def bell(self) -> Bell:
+        return DocketBell(self.url, self.queue, self.clock, self.events.append)
+
+    async def keys(self) -> list[str]:
+        """What stands in the Redis under the queue's name."""
+        async with Redis.from_url(self.url) as redis:
+            return sorted([key.decode() async for key in redis.scan_iter(f"{self.queue.name}:*", count=1000)])
 
 
 async def connect(store: SqlStore, job: Job) -> None:

@@ -1,14 +1,23 @@
-"""Each engine, the embedded one once over each database."""
+"""Each engine: the embedded one over each database, and docket, which goes over the same tables, over one."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .benches import Bench, EmbeddedBench
+from .benches import DocketBench, EmbeddedBench
 
 
-@pytest.fixture
-def bench(stores: Any) -> Bench:
-    return EmbeddedBench(stores)
+@pytest.fixture(params=["embedded-sqlite", "embedded-postgres", "docket"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path, stores_in: Any) -> AsyncIterator[EmbeddedBench]:
+    stores = stores_in(tmp_path, request.getfixturevalue("schemas") if "postgres" in request.param else None)
+    if request.param == "docket":
+        made: EmbeddedBench = DocketBench(stores, url=request.getfixturevalue("redis_url"))
+    else:
+        made = EmbeddedBench(stores)
+    yield made
+    await made.close()
+    await stores.close()

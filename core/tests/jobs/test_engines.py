@@ -90,7 +90,7 @@ async def test_a_deferred_job_comes_back_at_its_time_and_counts_as_no_failure(be
 
 async def test_a_deferred_job_is_begun_by_an_engine_that_runs_on(bench: Bench) -> None:
     engine = await bench.engine()
-    until, again = bench.now() + timedelta(seconds=1), asyncio.Event()
+    until, again = bench.now() + timedelta(seconds=0.1), asyncio.Event()
 
     def wait_once(_: Job) -> None:
         if len(handler.names) == 1:
@@ -102,7 +102,7 @@ async def test_a_deferred_job_is_begun_by_an_engine_that_runs_on(bench: Bench) -
     await engine.submit(await bench.job("a"))
     running = asyncio.create_task(engine.run(handler, concurrency=2))
     await asyncio.wait_for(handler.begun.wait(), 30)
-    await bench.pass_by(1)
+    await bench.pass_by(0.1)
     await asyncio.wait_for(again.wait(), 30)
     engine.stop()
     await asyncio.wait_for(running, 30)
@@ -137,6 +137,28 @@ async def test_what_is_submitted_while_an_engine_runs_is_begun(bench: Bench) -> 
     await asyncio.wait_for(begun.wait(), 30)
     engine.stop()
     await asyncio.wait_for(running, 30)
+
+
+async def test_what_waits_for_its_time_is_begun_then_by_whoever_runs(bench: Bench) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    handler = Log()
+    running = asyncio.create_task(engine.run(handler, concurrency=2))
+    await other.submit(await bench.job("a", after=0.1), await bench.job("b", after=3600))
+    await bench.pass_by(0.1)
+    await asyncio.wait_for(handler.begun.wait(), 30)
+    assert handler.names == ["a"]
+    await ended(running)
+
+
+async def test_what_is_brought_forward_is_begun_by_whoever_runs(bench: Bench) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    await other.submit(await bench.job("a", after=3600))
+    handler = Log()
+    running = asyncio.create_task(engine.run(handler, concurrency=2))
+    await other.submit(await bench.job("a", asked=True))
+    await asyncio.wait_for(handler.begun.wait(), 30)
+    assert handler.jobs[0].asked
+    await ended(running)
 
 
 async def test_a_job_that_is_cancelled_never_begins(bench: Bench) -> None:
@@ -197,13 +219,63 @@ async def test_several_engines_on_one_queue_run_each_job_once(bench: Bench) -> N
     assert sorted(handler.names) == names
 
 
-async def test_nothing_is_left_running_by_an_engine_that_has_ended(bench: Bench) -> None:
-    engine = await bench.engine()
+async def test_engines_that_run_share_what_another_submits_and_run_each_job_once(bench: Bench) -> None:
+    engines = [await bench.engine() for _ in range(3)]
+    names = [f"{number:02}" for number in range(30)]
+    handler = Log(lambda _: asyncio.sleep(0.001))
+    running = [asyncio.create_task(engine.run(handler, concurrency=2)) for engine in engines]
+    submitting = await bench.engine()
+    await submitting.submit(*[await bench.job(name, owner=f"owner {name[0]}") for name in names])
+    async with asyncio.timeout(30):
+        while await submitting.counts() != JobCounts():  # noqa: ASYNC110  no event tells of it
+            await asyncio.sleep(0.005)
+    for task in running:
+        await ended(task)
+    assert sorted(handler.names) == names
+
+
+async def test_what_an_engine_leaves_when_it_stops_is_begun_by_another(bench: Bench) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    held = asyncio.Event()
+    handler, rest = Log(lambda _: held.wait()), Log()
     await engine.submit(await bench.job("a"))
-    tasks = asyncio.all_tasks()
+    running = asyncio.create_task(engine.run(handler, concurrency=1))
+    await asyncio.wait_for(handler.begun.wait(), 30)
+    await other.submit(await bench.job("b"))
+    engine.stop()
+    going_on = asyncio.create_task(other.run(rest, concurrency=1))
+    await asyncio.wait_for(rest.begun.wait(), 30)
+    held.set()
+    await asyncio.wait_for(running, 30)
+    await ended(going_on)
+    assert (handler.names, rest.names) == (["a"], ["b"])
+
+
+async def test_a_job_that_is_for_another_worker_is_begun_by_one(bench: Bench) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+
+    def elsewhere(_: Job) -> None:
+        raise Defer(bench.now(), elsewhere=True)
+
+    stuck, handler = Log(elsewhere), Log()
+    running = asyncio.create_task(engine.run(stuck, concurrency=1))
+    await engine.submit(await bench.job("a"))
+    await asyncio.wait_for(stuck.begun.wait(), 30)
+    also = asyncio.create_task(other.run(handler, concurrency=1))
+    await asyncio.wait_for(handler.begun.wait(), 30)
+    await ended(running)
+    await ended(also)
+    assert stuck.names == ["a"]
+
+
+async def test_nothing_is_left_running_by_an_engine_that_has_ended(bench: Bench) -> None:
+    engine, job, tasks = await bench.engine(), await bench.job("a"), asyncio.all_tasks()
+    await engine.submit(job)
     await drain(engine)
-    running = asyncio.create_task(engine.run(Log(), concurrency=2))
-    await asyncio.sleep(0)
+    handler = Log()
+    running = asyncio.create_task(engine.run(handler, concurrency=2))
+    await engine.submit(job)
+    await asyncio.wait_for(handler.begun.wait(), 30)
     await ended(running)
     await engine.aclose()
     assert asyncio.all_tasks() == tasks

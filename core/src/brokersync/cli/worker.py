@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -46,6 +47,8 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
     if stop_within is not None and stop_within < 0:
         raise UsageError("--stop-within must not be below 0.", remedy="Give seconds; 0 does not wait.")
     at = _address(health) if health is not None else None
+    # its tracebacks of a Redis that is away: our events say it once
+    logging.getLogger("docket").setLevel(logging.CRITICAL)
     async with common.open(hears=_telemetry()) as bs, AsyncExitStack() as stack:
         within = None if stop_within is None else timedelta(seconds=stop_within)
         made = bs.worker(concurrency=concurrency, stop_within=within)

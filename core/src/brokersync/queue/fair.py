@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
@@ -49,6 +50,16 @@ class Fair:
         self._lanes = {}
 
     @property
+    def waits(self) -> bool:
+        """Whether anything of the last `load` has no place yet."""
+        return any(lane.waits for lane in self._lanes.values())
+
+    @property
+    def free(self) -> int:
+        """How many places nobody has."""
+        return self._places - len(self._running)
+
+    @property
     def under_way(self) -> set[str]:
         """The connections of the jobs that were given and have not ended."""
         return set(self._running)
@@ -78,13 +89,18 @@ class Fair:
         return job
 
     def _pick(self, of: Callable[[_Lane], Job | None]) -> Job | None:
-        free = self._places - len(self._running)
-        open_lanes = [one for one in self._lanes.values() if self._per_lane[one.name] < _TIMES_WHAT_IS_LEFT * free]
+        room = _TIMES_WHAT_IS_LEFT * self.free
+        open_lanes = [one for one in self._lanes.values() if self._per_lane[one.name] < room]
         for lane in sorted(open_lanes, key=lambda one: (self._per_lane[one.name], self._turns[one.name])):
             if (job := of(lane)) is not None:
                 self._turns.served(lane.name)
                 return job
         return None
+
+
+def would_be_lost(now: datetime, margin: timedelta) -> Callable[[Job], bool]:
+    """Of which jobs the deadline is near; what is past it can not be saved by hurrying."""
+    return lambda job: job.deadline is not None and now <= job.deadline <= now + margin
 
 
 def in_order(waiting: Iterable[Job], is_urgent: Callable[[Job], bool]) -> Iterator[Job]:
@@ -133,6 +149,10 @@ class _Lane:
         self._of_owner.setdefault((self.name, job.owner, False), []).append(job)
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._waiting)
 
     def waiters(self) -> Iterable[str | tuple[str, str, bool]]:
         return (self.name, *self._of_owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -12,9 +13,8 @@ from brokersync.arguments import checked
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
 from brokersync.jobs import Job, JobCounts, JobPlace
-from brokersync.queue.embedded import EmbeddedEngine
-from brokersync.queue.engine import JobEngine
 from brokersync.queue.handling import JobHandler, maintenance_of
+from brokersync.queue.opening import open_engine
 from brokersync.queue.planner import job_of, planned_at
 from brokersync.queue.worker import Worker
 from brokersync.records import Connection, ConnectionState, Deferred, Done
@@ -31,7 +31,7 @@ class Working(Scheduling):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self._engine: JobEngine = EmbeddedEngine(shared.store.jobs, shared.clock, shared.settings, shared.worker)
+        self._engine = open_engine(shared)
 
     @until_closed
     @checked
@@ -89,6 +89,10 @@ class Working(Scheduling):
             concurrency=queue.concurrency if concurrency is None else concurrency,
             stop_within=queue.stop_within if stop_within is None else stop_within,
         )
+
+    async def _take_jobs_back(self, connections: Sequence[Connection]) -> None:
+        for connection in connections:
+            await self._engine.cancel(connection.connection_id)
 
     async def _run_job(self, connection: Connection, job: Job, events: EventSink) -> Done | Deferred:
         async with self._shared.locks[f"sync|{connection.connection_id}"]:

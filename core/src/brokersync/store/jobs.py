@@ -21,11 +21,19 @@ _FREE: Final = "(holder = '' OR held_until <= ?)"
 _IS_THIS: Final = "connection_id = ? AND holder = ?"
 
 
+@attrs.frozen
+class Submitted:
+    """The connections that had no job before, and those whose job may begin sooner than before."""
+
+    new: frozenset[str] = frozenset()
+    sooner: frozenset[str] = frozenset()
+
+
 class JobTable(Protocol):
     """Every method is one transaction and safe to repeat. A hold that has ended counts for nothing."""
 
-    async def submit(self, jobs: Sequence[Job]) -> int:
-        """How many of them are new. One that waits is brought forward and never put off.
+    async def submit(self, jobs: Sequence[Job]) -> Submitted:
+        """One that waits is brought forward and never put off.
 
         Nothing is kept for a connection that is not there.
         """
@@ -73,7 +81,7 @@ class SqlJobs:
     _read: Runs
     _write: Runs
 
-    async def submit(self, jobs: Sequence[Job]) -> int:
+    async def submit(self, jobs: Sequence[Job]) -> Submitted:
         return await self._write(lambda: _submit(jobs))
 
     async def withdraw(self, connection_id: str, now: datetime) -> bool:
@@ -107,24 +115,24 @@ class SqlJobs:
         return await self._read(lambda: _ended(provider, environment, since))
 
 
-def _submit(jobs: Sequence[Job]) -> Script[int]:
+def _submit(jobs: Sequence[Job]) -> Script[Submitted]:
     wanted = {job.connection_id: job for job in jobs}
-    held = yield Fetch("SELECT connection_id FROM jobs WHERE connection_id IN (??)", (list(wanted),))
-    known = {row[0] for row in held}
+    held = yield Fetch("SELECT connection_id, at FROM jobs WHERE connection_id IN (??)", (list(wanted),))
+    known = {row[0]: row[1] for row in held}
     # whoever ends a connection locks it first, and finds the job then, or is found to have ended it
     present = yield Fetch(
         "SELECT connection_id FROM connections WHERE connection_id IN (??) ORDER BY connection_id {for_share}",
         (sorted(wanted.keys() - known),),
     )
-    new = [wanted[row[0]] for row in present]
-    yield Put("jobs", _COLUMNS, [(*_values(job), "") for job in new], key=("connection_id",))
+    new = frozenset(row[0] for row in present)
+    yield Put("jobs", _COLUMNS, [(*_values(wanted[name]), "") for name in sorted(new)], key=("connection_id",))
     yield Many(
         "UPDATE jobs SET at = CASE WHEN at > ? THEN ? ELSE at END, deadline = ?, asked = CASE WHEN ? > asked"
         " THEN ? ELSE asked END WHERE connection_id = ?"
         " AND (at > ? OR asked < ? OR coalesce(deadline, '') <> ?)",
         [_raised(wanted[name]) for name in sorted(known)],
     )
-    return len(new)
+    return Submitted(new, frozenset(name for name, at in known.items() if at > sortable(wanted[name].at)))
 
 
 def _raised(job: Job) -> tuple[Any, ...]:

@@ -1,0 +1,241 @@
+"""One worker's run through the jobs of a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from math import inf
+
+from brokersync.clock import CLOCKS_DIFFER
+from brokersync.config import Settings
+from brokersync.errors import StoreError
+from brokersync.jobs import Job
+from brokersync.provider import Clock
+from brokersync.queue.bell import Bell
+from brokersync.queue.engine import Defer, Handler
+from brokersync.queue.fair import Fair, would_be_lost
+from brokersync.store import JobTable
+
+_BEATS_PER_HOLD = 3
+_RESTS_PER_LOOK = 20
+# who is woken finds the jobs of a worker that died all the same
+_LOOKS_PER_HOLD = 2
+# stands for a job that another worker put back; no connection has this id
+_WHATEVER = ""
+
+
+class Shift:
+    """Takes jobs as it has places for them and runs each; looks for them all the time, or when a bell wakes it."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        clock: Clock,
+        settings: Settings,
+        handler: Handler,
+        holder: str,
+        places: int,
+        bell: Bell | None = None,
+    ) -> None:
+        self._table, self._clock, self._handler, self._holder = table, clock, handler, holder
+        self._queue, self._margin, self._bell = settings.queue, settings.perishable_margin, bell
+        self._fair = Fair(places, self._queue.reserve)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, datetime] = {}
+        self._coming: dict[str, datetime] = {}
+        self._news, self._stopping = asyncio.Event(), False
+        self._look_at = 0.0
+        self._next_at: datetime | None = None
+        # those that came before the last look, and those that came since
+        self._heard: list[asyncio.Future[bool]] = []
+        self._unheard: list[asyncio.Future[bool]] = []
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._news.set()
+
+    def look(self) -> None:
+        """See `Sleeper`."""
+        self._look_at = 0.0
+        self._news.set()
+
+    def room(self) -> int:
+        """See `Sleeper`."""
+        return 0 if self._stopping else self._fair.free
+
+    async def woken(self) -> bool:
+        """See `Sleeper`. It is kept waiting while jobs wait for a place here, so that others are woken meanwhile."""
+        if self._stopping:
+            return False
+        wake: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unheard.append(wake)
+        if not self._fair.waits:  # else it looks once in a while anyway
+            self.look()
+        return await wake
+
+    async def work(self, *, until_empty: bool) -> None:
+        beating = asyncio.create_task(self._beat(), name=f"holds of {self._holder}")
+        try:
+            while not self._stopping:
+                self._news.clear()
+                if await self._fill(until_empty) and until_empty and not self._tasks:
+                    return
+                await self._rest()
+            self._answer([*self._heard, *self._unheard], looked=False)
+            while self._tasks:
+                await asyncio.wait(self._tasks.values())
+        finally:
+            self._stopping = True
+            self._answer([*self._heard, *self._unheard], looked=False)
+            left = [beating, *self._tasks.values()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _fill(self, until_empty: bool) -> bool:
+        """Give the free places to jobs; whether the store was asked, and there are none."""
+        try:
+            looked = await self._look_again() if not self._tasks or self._is_time() else False
+            while chosen := self._chosen():
+                names = [job.connection_id for job in chosen]
+                now = self._clock.now()
+                taken = await self._table.take(names, self._holder, now, now + self._queue.hold)
+                for job in chosen:
+                    self._begin(job, taken)
+        except StoreError:
+            if until_empty:
+                raise
+            # a store that is away for a while ends no worker; what it had chosen waits there
+            for name in self._fair.under_way - self._tasks.keys():
+                self._fair.ended(name)
+            self._look_at = 0.0
+            return False
+        if not self._fair.waits:
+            self._answer(self._heard, looked=True)
+            self._heard = []
+        return looked
+
+    def _answer(self, wakes: Sequence[asyncio.Future[bool]], *, looked: bool) -> None:
+        for wake in wakes:
+            if not wake.done():
+                wake.set_result(looked)
+
+    def _is_time(self) -> bool:
+        due = self._next_at is not None and self._clock.now() >= self._next_at
+        return due or asyncio.get_running_loop().time() >= self._look_at
+
+    async def _look_again(self) -> bool:
+        now, began, woken = self._clock.now(), asyncio.get_running_loop().time(), len(self._unheard)
+        self._look_at = inf
+        self._fair.drop()  # else what was seen before would stand in memory beside what is seen now
+        self._resting = {name: until for name, until in self._resting.items() if until > now}
+        self._coming = {name: at for name, at in self._coming.items() if at > now}
+        ready = await self._table.ready(now)
+        waiting = [job for job in ready if not self._resting.keys() & {job.lane, job.connection_id}]
+        await self._expect(now, early=woken > 0 and not waiting)
+        await self._pass_on(ready, now)
+        self._fair.load(waiting, would_be_lost(now, self._margin))
+        self._heard += self._unheard[:woken]
+        self._unheard = self._unheard[woken:]
+        ended = asyncio.get_running_loop().time()
+        rest = max(self._queue.look_every.total_seconds(), _RESTS_PER_LOOK * (ended - began))
+        # somebody may have said meanwhile that there is more
+        self._look_at = min(self._look_at, ended + rest)
+        return True
+
+    async def _expect(self, now: datetime, *, early: bool) -> None:
+        """Note when to look again; who was woken and finds nothing may have been woken by a clock that is ahead."""
+        at = await self._table.next_at(now) if early or not self._is_woken else None
+        if at is not None and self._is_woken and at <= now + CLOCKS_DIFFER:
+            self._coming[_WHATEVER] = at
+        soon = [*self._resting.values(), *self._coming.values()]
+        if at is not None and not self._is_woken:
+            soon.append(at)
+        self._next_at = min(soon, default=None)
+
+    async def _pass_on(self, ready: Sequence[Job], now: datetime) -> None:
+        """Wake somebody else for what is not to be done here."""
+        for_others = {job.connection_id for job in ready} & self._resting.keys()
+        if for_others and self._bell is not None:
+            await self._bell.ring(dict.fromkeys(for_others, now + self._queue.look_every))
+
+    @property
+    def _is_woken(self) -> bool:
+        return self._bell is not None and self._bell.rings
+
+    def _chosen(self) -> list[Job]:
+        chosen = []
+        while (job := self._fair.next()) is not None:
+            chosen.append(job)
+        return chosen
+
+    def _begin(self, job: Job, taken: frozenset[str]) -> None:
+        name = job.connection_id
+        if name not in taken:
+            self._fair.ended(name)
+            return
+        self._tasks[name] = asyncio.create_task(self._do(job), name=f"job of {name}")
+        self._tasks[name].add_done_callback(lambda _: self._ended(name))
+
+    def _ended(self, name: str) -> None:
+        del self._tasks[name]
+        self._fair.ended(name)
+        self._news.set()
+
+    async def _do(self, job: Job) -> None:
+        try:
+            again = await self._handled(job)
+        except asyncio.CancelledError:
+            await self._put_back(job, self._clock.now())
+            raise
+        if again is None:
+            with suppress(StoreError):  # the hold ends, and whoever has the job then finds nothing to do
+                await self._table.end(job.connection_id, self._holder)
+        else:
+            await self._put_back(job, again)
+
+    async def _handled(self, job: Job) -> datetime | None:
+        """When the job is to be taken up again."""
+        try:
+            await self._handler(job)
+        except Defer as later:
+            if later.lane:
+                self._resting.setdefault(job.lane, later.until)
+                self.look()
+            if later.elsewhere:
+                self._resting[job.connection_id] = later.until + self._queue.hold
+            return later.until
+        except Exception:  # noqa: BLE001  whoever gave the handler knows what it raised; the job is done
+            return None
+        return None
+
+    async def _put_back(self, job: Job, at: datetime) -> None:
+        self._coming[job.connection_id] = at
+        self._next_at = at if self._next_at is None else min(at, self._next_at)
+        with suppress(StoreError):  # the hold ends, and the job is free then
+            await self._table.put_back(job.connection_id, self._holder, at)
+            if self._bell is not None:
+                await self._bell.ring({job.connection_id: at})
+
+    async def _rest(self) -> None:
+        """Until there is something to do, or it is time to look for it."""
+        wait = self._queue.look_every
+        if self._is_woken and not self._fair.waits and not self._unheard:
+            wait = self._queue.hold / _LOOKS_PER_HOLD
+        if self._next_at is not None:
+            wait = min(wait, max(self._next_at - self._clock.now(), timedelta(0)))
+        with suppress(TimeoutError):
+            # the loop's time, not the clock's: it goes on whatever a test's clock does. And no `wait_for`, which in
+            # Python 3.11 loses a cancellation that comes together with the event
+            async with asyncio.timeout(wait.total_seconds()):
+                await self._news.wait()
+
+    async def _beat(self) -> None:
+        """Say that this worker is alive; a loop that is blocked says nothing."""
+        while True:
+            await asyncio.sleep(self._queue.hold.total_seconds() / _BEATS_PER_HOLD)
+            if self._tasks:
+                with suppress(StoreError):
+                    await self._table.hold([*self._tasks], self._holder, self._clock.now() + self._queue.hold)

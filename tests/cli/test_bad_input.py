@@ -309,3 +309,10 @@ def test_a_program_is_told_of_a_mistaken_broker_before_its_store_is_made(tmp_pat
     with pytest.raises(BrokerConfigError, match="did you mean 'tradovate'"):
         asyncio.run(start())
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("command", ["demo", "providers", "limits", "worker", "migrate", "rotate-key", "sandbox"])
+def test_what_is_about_all_owners_takes_none_alone(brokersync: Run, command: str) -> None:
+    answer = brokersync(command, "--owner", "ann")
+    assert (answer.code, answer.out) == (Exit.USAGE, "")
+    assert "--owner" in answer.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brokersync.cli.common import Common
+from brokersync.cli.common import Owned
 from brokersync.cli.status import status
 from brokersync.incidents import Probes, after_failure
 from brokersync.records import Connection
@@ -48,12 +48,12 @@ def test_status_tells_the_reason_what_to_do_and_which_broker_is_away(
 ) -> None:
     asyncio.run(fill(tmp_path / "s.db"))
     common = {"store": tmp_path / "s.db", "owner": "me"}
-    assert status(common=Common(**common)) == 0
+    assert status(common=Owned(**common)) == 0
     shown = capsys.readouterr().out
     assert "needs_user" in shown
     assert "toy-1: The password was changed. Connect again." in shown
     assert "toy (live) does not answer since 2030-01-01 12:00 UTC; it is asked again at 2030-01-01 12:01 UTC." in shown
-    status(common=Common(**common, json=True))
+    status(common=Owned(**common, json=True))
     facts = json.loads(capsys.readouterr().out)
     assert [one["provider"] for one in facts["incidents"]] == ["toy"]
     assert facts["connections"][0]["remedy"] == "Connect again."
@@ -61,5 +61,5 @@ def test_status_tells_the_reason_what_to_do_and_which_broker_is_away(
 
 def test_status_tells_owners_of_their_own_brokers_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(fill(tmp_path / "s.db"))
-    status(common=Common(store=tmp_path / "s.db", owner="somebody else", json=True))
+    status(common=Owned(store=tmp_path / "s.db", owner="somebody else", json=True))
     assert json.loads(capsys.readouterr().out)["incidents"] == []

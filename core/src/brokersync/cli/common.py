@@ -39,7 +39,6 @@ class Common:
             help="The store's file, or postgresql://... Else BROKERSYNC_STORE, the configuration, or your data folder."
         ),
     ] = field(default=None, repr=False)
-    owner: Annotated[str, Parameter(help="Whose connections and trades.", env_var="BROKERSYNC_OWNER")] = "me"
     config: Annotated[Path | None, Parameter(help="A TOML configuration. Else BROKERSYNC_CONFIG.")] = None
     json: Annotated[bool, Parameter(help="One JSON document on standard output, and nothing else.", negative="")] = (
         False
@@ -94,6 +93,14 @@ class Common:
 
             sinks.append(event_log(sys.stderr, self.log))
         return all_of(*sinks)
+
+
+@Parameter(name="*", group="Common")
+@dataclass(frozen=True)
+class Owned(Common):
+    """Options of a command about what one owner has."""
+
+    owner: Annotated[str, Parameter(help="Whose connections and trades.", env_var="BROKERSYNC_OWNER")] = "me"
 
 
 def _tell_of_key(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, parse_day, print_json
+from brokersync.cli.common import Owned, finish, note, parse_day, print_json
 from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
@@ -34,7 +34,7 @@ def connect(
     environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
     label: Annotated[str | None, Parameter(help="Your own name for this login.")] = None,
     since: Annotated[str | None, Parameter(help="Read history from this day on; else from its beginning.")] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Connect a login at a broker.
 
@@ -51,7 +51,7 @@ async def _connect(
     environment: str | None,
     label: str | None,
     since: str | None,
-    common: Common,
+    common: Owned,
 ) -> int:
     async with common.open(make=True) as bs:
         manifest = bs.registry.manifest(broker)
@@ -88,7 +88,7 @@ def reconnect(
         Path | None,
         Parameter(help="A JSON object with what has changed; - reads standard input.", allow_leading_hyphen=True),
     ] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Log in again at a connection whose password or token has changed or ended.
 
@@ -99,7 +99,7 @@ def reconnect(
     return finish(_reconnect(connection, field, fields_from, common), common)
 
 
-async def _reconnect(connection_id: str, pairs: tuple[str, ...], fields_from: Path | None, common: Common) -> int:
+async def _reconnect(connection_id: str, pairs: tuple[str, ...], fields_from: Path | None, common: Owned) -> int:
     async with common.open() as bs:
         known = await bs.connection(connection_id, common.owner)
         manifest = bs.registry.manifest(known.provider)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, check_accounts, finish, note, print_json
+from brokersync.cli.common import Owned, check_accounts, finish, note, print_json
 from brokersync.cli.exits import Exit
 from brokersync.errors import BrokerConfigError
 
@@ -58,13 +58,13 @@ def coverage(
     *,
     account: Annotated[tuple[str, ...], Parameter(help="Only this account.", negative="")] = (),
     by_source: Annotated[bool, Parameter(help="A bar for each source, too.", negative="")] = False,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Show for each account which history is complete, which is not, and what to do about it."""
     return finish(_coverage(account, by_source, common), common)
 
 
-async def _coverage(wanted: Sequence[str], by_source: bool, common: Common) -> int:
+async def _coverage(wanted: Sequence[str], by_source: bool, common: Owned) -> int:
     now = datetime.now(UTC)
     async with common.open() as bs:
         found = await _histories(bs, common.owner, wanted, now)

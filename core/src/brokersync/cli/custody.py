@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.common import Common, Owned, finish, note, print_json
 from brokersync.cli.exits import Exit
 from brokersync.errors import BrokerConfigError, Fault
 
@@ -27,7 +27,7 @@ def disconnect(
     erase: Annotated[
         bool, Parameter(help="Also erase the accounts that no other connection sees, with their trades.", negative="")
     ] = False,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """End a connection and its login, at the broker too where its plugin can.
 
@@ -36,7 +36,7 @@ def disconnect(
     return finish(_disconnect(connection, erase, common), common)
 
 
-async def _disconnect(connection: str, erase: bool, common: Common) -> int:
+async def _disconnect(connection: str, erase: bool, common: Owned) -> int:
     async with common.open() as bs:
         done = await bs.disconnect(connection, owner=common.owner, erase=erase)
     if common.json:
@@ -57,13 +57,13 @@ async def _disconnect(connection: str, erase: bool, common: Common) -> int:
 def export(
     *,
     out: Annotated[Path | None, Parameter(help="The file to write; else standard output.")] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Write everything that is kept of you, without secrets, as lines of JSON."""
     return finish(_export(out, common), common)
 
 
-async def _export(out: Path | None, common: Common) -> int:
+async def _export(out: Path | None, common: Owned) -> int:
     async with common.open() as bs:
         lines = bs.export(common.owner)
         if out is not None:
@@ -114,7 +114,7 @@ def _whole_file(out: Path) -> Iterator[TextIO]:
 def forget(
     *,
     yes: Annotated[bool, Parameter(help="Do not ask.", negative="")] = False,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Erase everything that is kept of you: logins, accounts, trades, the feed and reports.
 
@@ -123,7 +123,7 @@ def forget(
     return finish(_forget(yes, common), common)
 
 
-async def _forget(yes: bool, common: Common) -> int:
+async def _forget(yes: bool, common: Owned) -> int:
     async with common.open() as bs:
         if not yes:
             _confirm(common.owner)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, parse_day, print_json
+from brokersync.cli.common import Owned, finish, parse_day, print_json
 from brokersync.cli.exits import Exit, UsageError
 
 
@@ -19,7 +19,7 @@ def explain(
     provider: Annotated[str | None, Parameter(help="Only this broker's account.")] = None,
     environment: Annotated[str | None, Parameter(help="Only the account of this environment.")] = None,
     raw: Annotated[bool, Parameter(help="Show the broker's own rows, too.", negative="")] = False,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Say why a trade is there, or missing: what was read of its day, which rows were found, and which rule decided."""
     return finish(_explain(account, symbol, day, trade_id, provider, environment, raw, common), common)
@@ -33,7 +33,7 @@ async def _explain(
     provider: str | None,
     environment: str | None,
     raw: bool,
-    common: Common,
+    common: Owned,
 ) -> int:
     from brokersync.converter import to_json
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.common import Owned, finish, note, print_json
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def match(
         bool, Parameter(help="The times are right: do not look for hours that are off by a time zone.", negative="")
     ] = False,
     only: Annotated[Literal["same", "likely", "new"] | None, Parameter(help="Show these answers only.")] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Say which rows of an older journal are trades of the store: same, likely or new, each with the reason.
 

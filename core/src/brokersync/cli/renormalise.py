@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, print_json
+from brokersync.cli.common import Owned, finish, print_json
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def renormalise(
     connection: Annotated[tuple[str, ...], Parameter(help="Only accounts of this connection.", negative="")] = (),
     account: Annotated[str | None, Parameter(help="Only this account, by the broker's id or name of it.")] = None,
     dry_run: Annotated[bool, Parameter(help="Show what would change, and keep nothing.", negative="")] = False,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Read the kept raw rows again with the plugins that are installed now, without asking a broker.
 
@@ -32,7 +32,7 @@ def renormalise(
     return finish(_renormalise(connection, account, dry_run, common), common)
 
 
-async def _renormalise(connections: tuple[str, ...], account: str | None, dry_run: bool, common: Common) -> int:
+async def _renormalise(connections: tuple[str, ...], account: str | None, dry_run: bool, common: Owned) -> int:
     changes: list[dict[str, Any]] = []
     async with common.open() as bs:
         report = await bs.renormalise(

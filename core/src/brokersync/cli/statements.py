@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, print_json
+from brokersync.cli.common import Owned, finish, note, print_json
 from brokersync.cli.exits import Exit, UsageError, exit_of
 from brokersync.errors import BrokerAPIError, BrokerConfigError, BrokerError, Fault
 
@@ -28,7 +28,7 @@ def import_(
     dry_run: Annotated[bool, Parameter(help="Say what each row would do, and keep nothing.", negative="")] = False,
     account: Annotated[str | None, Parameter(help="The account, for a file that does not tell it.")] = None,
     zone: Annotated[str | None, Parameter(help="The file's time zone, for a file that does not tell it.")] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Import statements that you downloaded from a broker, with or without a connection.
 
@@ -38,7 +38,7 @@ def import_(
 
 
 async def _import(
-    broker: str, files: Sequence[Path], dry_run: bool, account: str | None, zone: str | None, common: Common
+    broker: str, files: Sequence[Path], dry_run: bool, account: str | None, zone: str | None, common: Owned
 ) -> int:
     from brokersync.types import StatementHints
 
@@ -60,7 +60,7 @@ async def _import(
 
 
 async def _import_file(
-    bs: BrokerSync, broker: str, path: Path, hints: StatementHints, dry_run: bool, common: Common
+    bs: BrokerSync, broker: str, path: Path, hints: StatementHints, dry_run: bool, common: Owned
 ) -> dict[str, Any]:
     from brokersync.converter import to_json
 

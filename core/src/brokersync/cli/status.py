@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from brokersync.cli.common import Common, finish, note, print_json, say
+from brokersync.cli.common import Owned, finish, note, print_json, say
 from brokersync.cli.exits import Exit
 from brokersync.cli.spans import ZoneOf, days_text, zones
 from brokersync.errors import BrokerConfigError
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from brokersync.service import BrokerSync
 
 
-def status(*, common: Common = Common()) -> int:
+def status(*, common: Owned = Owned()) -> int:
     """Show your connections, their accounts, and what is known of their history."""
     return finish(_status(common), common)
 
 
-async def _status(common: Common) -> int:
+async def _status(common: Owned) -> int:
     async with common.open() as bs:
         found = await bs.outlook(common.owner)
         jobs = {one.job.connection_id: one for one in await bs.job_places(common.owner)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, parse_day, print_json
+from brokersync.cli.common import Owned, finish, parse_day, print_json
 from brokersync.cli.exits import Exit, exit_of
 from brokersync.errors import BrokerConfigError, BrokerError, StoreError
 
@@ -44,7 +44,7 @@ def sync(
     source: Annotated[tuple[str, ...], Parameter(help="Only this source of the broker.", negative="")] = (),
     again_from: Annotated[str | None, Parameter(help="Read again from this day on, covered or not.")] = None,
     wait: Annotated[int, Parameter(help="Seconds to wait at most for a busy broker; 0 comes back at once.")] = 900,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Bring connections up to date: all of yours, or those named.
 
@@ -54,7 +54,7 @@ def sync(
 
 
 async def _sync(
-    names: Sequence[str], sources: Sequence[str], again_from: str | None, wait: timedelta, common: Common
+    names: Sequence[str], sources: Sequence[str], again_from: str | None, wait: timedelta, common: Owned
 ) -> int:
     from brokersync.cli.progress import SyncProgress
     from brokersync.cli.spans import zones

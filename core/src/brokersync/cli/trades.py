@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from brokersync.cli.common import Common, check_accounts, finish, parse_day
+from brokersync.cli.common import Owned, check_accounts, finish, parse_day
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def trades(
     until: Annotated[str | None, Parameter(help="Executed before this day (UTC).")] = None,
     cancelled: Annotated[bool, Parameter(help="Show cancelled trades too.", negative="")] = False,
     limit: Annotated[int | None, Parameter(help="At most so many.", validator=Number(gte=0))] = None,
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Show the trades in the store, in the order of execution.
 

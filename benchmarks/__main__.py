@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import discovery, matching, startup, store
-from benchmarks.measuring import write
+from benchmarks import discovery, limits, matching, startup, store
+from benchmarks.measuring import Written, write
 
-TABLES = {"discovery": discovery.run, "matching": matching.run, "startup": startup.run, "store": store.run}
+TABLES: dict[str, Callable[[int], Written]] = {
+    "discovery": discovery.run,
+    "limits": limits.one_process,
+    "limits-fleet": limits.four_processes,
+    "matching": matching.run,
+    "startup": startup.run,
+    "store": store.run,
+}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -80,19 +80,13 @@ class Table:
 
     def markdown(self) -> str:
         head = ["what", "kind", "ms", f"above {self.cases[0].name}", f"x {self.reference}"]
-        lines = [f"## {self.name}", "", f"Medians of {self.rounds} rounds; {_machine()}.", "", _line(head), _rule(head)]
-        lines += [_line(row) for row in self.rows()]
-        goals = ["goal", "measured", "bound", "met"]
-        lines += ["", _line(goals), _rule(goals)]
-        lines += [
-            _line([goal.name, f"{goal.value:.2f} {goal.unit}", _bound(goal), _yes(goal.met)]) for goal in self.goals
-        ]
-        return "\n".join(lines) + "\n"
+        lines = [f"## {self.name}", "", f"Medians of {self.rounds} rounds; {machine()}.", ""]
+        return "\n".join([*lines, *markdown_lines(head, self.rows()), *goals_as_lines(self.goals)]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "table": self.name,
-            "machine": _machine(),
+            "machine": machine(),
             "rounds": self.rounds,
             "milliseconds": self.medians,
             "errors": self.errors | {case.name: case.skip for case in self.cases if case.skip},
@@ -116,7 +110,29 @@ def measure(cases: Sequence[Case], rounds: int) -> tuple[dict[str, float], dict[
     return {name: statistics.median(taken) for name, taken in times.items() if name not in errors and taken}, errors
 
 
-def write(table: Table, into: Path) -> None:
+class Written(Protocol):
+    """A table that can be written down."""
+
+    @property
+    def name(self) -> str: ...
+
+    def markdown(self) -> str: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+def markdown_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of Markdown."""
+    return [_line(head), _rule(head), *(_line(row) for row in rows)]
+
+
+def goals_as_lines(goals: Sequence[Goal]) -> list[str]:
+    """The goals as a table of Markdown, with an empty line before it; nothing where there are none."""
+    rows = [[goal.name, f"{goal.value:.2f} {goal.unit}", _bound(goal), _yes(goal.met)] for goal in goals]
+    return ["", *markdown_lines(["goal", "measured", "bound", "met"], rows)] if rows else []
+
+
+def write(table: Written, into: Path) -> None:
     """The table as JSON and as Markdown."""
     into.mkdir(parents=True, exist_ok=True)
     (into / f"{table.name}.json").write_text(json.dumps(table.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -142,7 +158,8 @@ def _spent(case: Case) -> tuple[float, str]:
     return (float(done.stdout) if case.prints else spent), ""
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it was measured on."""
     return f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} CPUs"
 
 

@@ -88,7 +88,7 @@ def _strategy(hint: Any) -> st.SearchStrategy[Any]:
     raise TypeError(f"no strategy for {hint!r}")
 
 
-def _built(kind: type, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def _built(kind: type, /, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind)
     return st.builds(kind, **{name: _strategy(hints[name]) for name in hints if name not in fixed}, **fixed)
 
@@ -119,6 +119,16 @@ def _fields() -> st.SearchStrategy[manifest.Field]:
         **common,
     )
     return plain | choice
+
+
+def _limits() -> st.SearchStrategy[limits.RateLimit]:
+    over_time = st.sampled_from([limits.LimitKind.WINDOW, limits.LimitKind.BUCKET])
+    common: dict[str, Any] = {"operations": st.just(()), "amount": st.integers(9, 99), "reserve": st.integers(0, 4)}
+    common["weights"] = st.dictionaries(_TEXT, st.integers(1, 5), max_size=2)
+    under_way = st.just(limits.LimitKind.CONCURRENCY)
+    return _built(limits.RateLimit, kind=over_time, period=_DURATION.filter(bool), **common) | _built(
+        limits.RateLimit, kind=under_way, period=st.just(timedelta(0)), **common
+    )
 
 
 def _sources() -> st.SearchStrategy[manifest.SourceSpec]:
@@ -156,7 +166,7 @@ _SPECIAL: dict[Any, Any] = {
     manifest.Field: _fields,
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,
-    limits.RateLimit: lambda: _built(limits.RateLimit, period=_DURATION.filter(bool)),
+    limits.RateLimit: _limits,
     config.FleetSettings: lambda: _built(
         config.FleetSettings,
         share=st.integers(1, 100),

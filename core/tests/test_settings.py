@@ -96,3 +96,62 @@ def test_all_mistakes_are_told_at_once_each_with_its_place_and_what_is_allowed()
         "  brokers[tradovate].limits[0].amount: amount must be above zero, not 0",
         "  brokers[tradovate].limits[1].period: 60 is no duration; write it like 500ms, 30s, 5m, 6h or 365d",
     ]
+
+
+_LIMITS = """
+[[brokers.toy.limits]]
+scope = "app"
+amount = 10
+kind = "concurrency"
+period = "1m"
+[[brokers.toy.limits]]
+scope = "app"
+amount = 10
+reserve = 10
+[[brokers.toy.limits]]
+scope = "app"
+amount = 10
+period = "1m"
+reserve = 4
+weights = { report = 7 }
+[[brokers.toy.limits]]
+scope = "app"
+amount = 10
+period = "1m"
+operations = ["list"]
+weights = { report = 0 }
+"""
+
+
+def test_a_limit_whose_parts_do_not_fit_together_is_told_part_by_part() -> None:
+    with pytest.raises(BrokerConfigError) as refused:
+        parse_settings(_LIMITS)
+    assert [line.strip() for line in refused.value.message.splitlines()[1:]] == [
+        "brokers[toy].limits[0].period: a limit of kind concurrency counts what is under way, and has no period",
+        "brokers[toy].limits[1].reserve: reserve is a part of the amount, from 0 to 9, not 10",
+        "brokers[toy].limits[1].period: a limit of kind window needs a period longer than nothing, such as 1m",
+        "brokers[toy].limits[2].weights: weights of 'report' must be from 1 to 6, not 7",
+        "brokers[toy].limits[3].weights: weights names 'report', which is none of the limit's operations",
+    ]
+
+
+def test_all_that_a_limit_may_say_is_read() -> None:
+    text = """
+    [[brokers.toy.limits]]
+    scope = "credential"
+    amount = 10
+    period = "1m"
+    kind = "bucket"
+    operations = ["list", "report"]
+    weights = { report = 5 }
+    reserve = 2
+    source = "toy.example"
+    [[brokers.toy.limits]]
+    scope = "egress"
+    kind = "concurrency"
+    amount = 3
+    """
+    first, second = parse_settings(text).broker("toy").limits or ()
+    assert [first.weight_of(name, 2) for name in ("report", "list")] == [5, 2]
+    assert [first.spared_by(pressing=asked) for asked in (True, False)] == [0, 2]
+    assert (second.weight_of("list", 2), second.source) == (1, "")

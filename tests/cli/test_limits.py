@@ -12,6 +12,7 @@ import pytest
 from brokersync.cli.exits import Exit
 from brokersync.clock import SystemClock
 from brokersync.errors import LimitScope
+from brokersync.ratelimit import LimitedCall
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.registry import ProviderRegistry
@@ -24,6 +25,22 @@ OWN = """
 scope = "credential"
 amount = 4
 period = "2m"
+"""
+
+
+SHARES = """
+[[brokers.ibkr.limits]]
+scope = "credential"
+amount = 10
+period = "1m"
+reserve = 2
+weights = { "flex/send" = 3 }
+[[brokers.ibkr.limits]]
+scope = "egress"
+kind = "concurrency"
+amount = 4
+operations = ["flex/send", "flex/get"]
+source = "seen in March"
 """
 
 
@@ -61,6 +78,16 @@ def test_the_operators_limits_are_shown_in_place_of_the_plugins(brokersync: Run,
     assert "10 in 1 min" not in answer.out
 
 
+def test_weights_reserves_and_how_many_may_be_under_way_are_shown(
+    brokersync: Run, config: Callable[[str], Path]
+) -> None:
+    rows = [
+        " ".join(line.split()) for line in brokersync("limits", "ibkr", "--config", config(SHARES)).out.splitlines()
+    ]
+    assert "10 in 1 min credential, window, 2 in reserve all, flex/send as 3 no known source" in rows
+    assert "4 at once egress, concurrency flex/send, flex/get seen in March" in rows
+
+
 def test_a_fleet_sees_what_is_used_and_what_is_frozen(
     brokersync: Run, config: Callable[[str], Path], redis_url: str
 ) -> None:
@@ -89,10 +116,9 @@ async def _use(url: str) -> None:
     limiter = RedisLimiter(open_redis(url), clock)
     limits = [one for one in ProviderRegistry.installed().manifest("ibkr").limits if one.amount == 10]
     for credential in ("a", "a", "b"):
-        await limiter.acquire(
-            "ibkr", limits, "flex", {LimitScope.CREDENTIAL: f"token {credential}"},
-            waiter="x", longest=timedelta(0), on_wait=lambda *_: None,
-        )  # fmt: skip
+        scopes = {LimitScope.CREDENTIAL: f"token {credential}"}
+        wanted = LimitedCall(provider="ibkr", limits=limits, operation="flex", scopes=scopes, waiter="x")
+        await limiter.acquire(wanted, longest=timedelta(0), on_wait=lambda *_: None)
     until = clock.now() + timedelta(minutes=3)
     await limiter.freeze("ibkr", LimitScope.CREDENTIAL, "token c", until, "The broker says so.")
     await limiter.aclose()

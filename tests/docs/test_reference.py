@@ -22,6 +22,7 @@ from brokersync.config import (
     RetrySettings,
     Settings,
 )
+from brokersync.limits import RateLimit
 from brokersync.matching import Doubt, ExistingTrade, Match, MatchRule, Verdict
 from brokersync.telemetry.metrics import INSTRUMENTS
 from brokersync.types import BrokerTrade, Instrument
@@ -75,6 +76,10 @@ def test_every_setting_is_in_the_reference() -> None:
     nested = {f"{prefix}.{field.name}" for prefix, kind in _NESTED.items() for field in attrs.fields(kind)}
     names = {name for name in _first_cells("Settings") if not name.startswith("BROKERSYNC_")}
     assert names == plain | nested
+
+
+def test_every_key_of_a_limit_is_in_the_reference() -> None:
+    assert _first_cells("A limit") >= {field.name for field in attrs.fields(RateLimit)}
 
 
 def test_every_command_is_in_the_reference() -> None:

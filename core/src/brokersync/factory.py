@@ -84,11 +84,13 @@ def open_provider(
     connection_id: str = "",
     fields: Mapping[str, str] = _NO_FIELDS,
     held: AuthResult | None = None,
+    pressing: bool = False,
 ) -> ManagedProvider:
     """A loaded broker's provider over HTTP of its own, which `aclose()` ends; a `session` that is given stays open.
 
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
     the login they are given. No error shows a secret of `fields` and `held`, which are of the login where it is known.
+    `pressing` says that somebody waits for what it does.
     Raises `BrokerConfigError`.
     """
     from brokersync.clock import SystemClock  # the HTTP stack costs 150 ms that nobody pays before a provider opens
@@ -116,6 +118,7 @@ def open_provider(
         session=session,
         connection_id=connection_id,
         egress=settings.fleet.egress,
+        pressing=pressing,
     )
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache

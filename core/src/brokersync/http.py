@@ -36,7 +36,8 @@ class BrokerHttp:
     """`Http` and `guard` for one connection.
 
     An injected session stays open; make it with `open_session()`, or see `check_session` for what it must not do.
-    Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller.
+    Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller. A
+    `pressing` one may use what the limits keep in reserve: somebody waits for it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class BrokerHttp:
         tokens: TokenSource | None = None,
         connection_id: str = "",
         egress: str = "",
+        pressing: bool = False,
         session: aiohttp.ClientSession | None = None,
         random: Callable[[], float] = draw,
     ) -> None:
@@ -71,6 +73,7 @@ class BrokerHttp:
             retry=retry,
             long_wait=long_wait,
             random=random,
+            pressing=pressing,
         )
 
     async def request(
@@ -124,6 +127,7 @@ class BrokerHttp:
             check=check,
             spool=spool,
             repeatable=method.upper() in SAFE_METHODS if repeatable is None else repeatable,
+            lasts=total_timeout or self._settings.total,
             total=total_timeout,
         )
         return await self._run(call)
@@ -147,7 +151,7 @@ class BrokerHttp:
                 tokens=self._tokens,
                 scopes=self._scopes(operation, account, auth.identity if auth else self._connection_id),
                 weight=weight,
-                total=self._settings.total,
+                lasts=self._settings.total,
             )
         )
 

@@ -17,15 +17,17 @@ from brokersync.errors import (
 )
 from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
 from brokersync.http_classify import Failed
-from brokersync.limits import RateLimit
+from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit import Limiter
+from brokersync.ratelimit import LimitedCall, Limiter, Pass
 from brokersync.retry import Patience, may_repeat
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 _TOO_MANY = 429
+# between a call's place and its first byte: a login may be renewed then
+_SLACK = timedelta(minutes=1)
 
 
 class Work(Protocol[R_co]):
@@ -35,8 +37,12 @@ class Work(Protocol[R_co]):
     scopes: Mapping[LimitScope, str]
     weight: int
     repeatable: bool
+    lasts: timedelta
     url: str
     status: int | None
+
+    async def log_in(self) -> None:
+        """Have a login that is valid now; that may take calls of its own."""
 
     async def ready(self, previous: BrokerError | None) -> None:
         """Make the next attempt ready; an error here ends the call."""
@@ -64,11 +70,14 @@ class Manners:
         retry: RetrySettings,
         long_wait: timedelta,
         random: Callable[[], float],
+        pressing: bool = False,
     ) -> None:
         self._provider, self._connection_id = provider, connection_id
         self._limits, self._limiter = limits, limiter
         self._clock, self._events = clock, events
         self._retry, self._long_wait, self._random = retry, long_wait, random
+        self._pressing = pressing
+        self._capped = any(one.kind is LimitKind.CONCURRENCY for one in limits)
 
     async def run(self, work: Work[R]) -> R:
         """The answer of the first attempt that succeeds. Raises the error of the last."""
@@ -77,13 +86,17 @@ class Manners:
         renewed = False
         attempt = 0
         while True:
-            await self._admit(work)
-            await work.ready(previous)
-            attempt += 1
+            if self._capped:
+                await work.log_in()  # which may need the room that this call would take
+            passed = await self._admit(work)
             try:
+                await work.ready(previous)
+                attempt += 1
                 return await self._attempt(work, attempt)
             except Failed as failure:
                 failed = failure
+            finally:
+                await passed.done()
             previous = failed.error
             await self._freeze(work, failed, patience)
             if isinstance(previous, BrokerTokenExpiredError):
@@ -95,16 +108,19 @@ class Manners:
             else:
                 await self._pause(work, failed, patience, attempt)
 
-    async def _admit(self, work: Work[object]) -> None:
-        await self._limiter.acquire(
-            self._provider,
-            self._limits,
-            work.operation,
-            work.scopes,
-            work.weight,
+    async def _admit(self, work: Work[object]) -> Pass:
+        call = LimitedCall(
+            provider=self._provider,
+            limits=self._limits,
+            operation=work.operation,
+            scopes=work.scopes,
+            weight=work.weight,
             waiter=self._connection_id,
-            longest=self._long_wait,
-            on_wait=partial(self._on_wait, work.operation),
+            pressing=self._pressing,
+            lasts=work.lasts + _SLACK,
+        )
+        return await self._limiter.acquire(
+            call, longest=self._long_wait, on_wait=partial(self._on_wait, work.operation)
         )
 
     def _on_wait(self, operation: str, scope: LimitScope, wait: timedelta) -> None:

@@ -58,16 +58,21 @@ class HttpCall:
     check: Check | None
     spool: bool
     repeatable: bool
+    lasts: timedelta
     total: timedelta | None
     url: str = ""
     status: int | None = None
     _draft: RequestDraft = attrs.field(init=False, repr=False)
 
+    async def log_in(self) -> None:
+        """See `Work`."""
+        if self.auth is not None and self.tokens is not None:
+            self.auth = await self.tokens.current(self.auth)
+
     async def ready(self, previous: BrokerError | None) -> None:
         """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
         self.status = None
-        if self.auth is not None and self.tokens is not None:
-            self.auth = await self.tokens.current(self.auth)
+        await self.log_in()
         draft = self._new_draft()
         if self.prepare is not None:
             self.prepare(draft, previous)
@@ -160,20 +165,24 @@ class GuardedCall(Generic[R]):
     tokens: TokenSource | None
     scopes: Mapping[LimitScope, str]
     weight: int
-    total: timedelta
+    lasts: timedelta
     repeatable: bool = True
     url: str = ""
     status: int | None = None
 
-    async def ready(self, previous: BrokerError | None) -> None:
-        """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
+    async def log_in(self) -> None:
+        """See `Work`."""
         if self.auth is not None and self.tokens is not None:
             self.auth = await self.tokens.current(self.auth)
+
+    async def ready(self, previous: BrokerError | None) -> None:
+        """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
+        await self.log_in()
 
     async def send(self) -> R:
         """See `Work`."""
         try:
-            async with asyncio.timeout(self.total.total_seconds()):
+            async with asyncio.timeout(self.lasts.total_seconds()):
                 return await self.call(self.auth)
         except BrokerError as error:
             failed = Failed(error)

@@ -2,41 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from brokersync.errors import LimitScope
 
+_NONE: Mapping[str, int] = MappingProxyType({})
+_NO_TIME = timedelta(0)
+
 
 class LimitKind(StrEnum):
-    """How the broker meters: `window` counts any period of that length, `bucket` leaks steadily."""
+    """How the broker meters: `window` counts any period of that length, `bucket` leaks steadily.
+
+    `concurrency` counts the calls that are under way.
+    """
 
     WINDOW = "window"
     BUCKET = "bucket"
+    CONCURRENCY = "concurrency"
 
 
-def _positive(_: object, field: attrs.Attribute[Any], value: Any) -> None:
-    if value <= type(value)(0):
+def _positive(_: object, field: attrs.Attribute[Any], value: int) -> None:
+    if value <= 0:
         raise ValueError(f"{field.name} must be above zero, not {value}")
 
 
-@attrs.frozen(kw_only=True)
-class RateLimit:
-    """At most `amount` calls per `period` within `scope`.
+# the instance lacks, in these, what is wrong itself
 
-    `operations` narrows it to the named operations; empty means all. `source` says where the number comes from; an
-    empty one is shown as "no known source".
+
+def _fits_the_kind(instance: Any, field: attrs.Attribute[Any], value: timedelta) -> None:
+    kind = getattr(instance, "kind", None)
+    if kind is LimitKind.CONCURRENCY and value != _NO_TIME:
+        raise ValueError(f"a limit of kind concurrency counts what is under way, and has no {field.name}")
+    if kind in (LimitKind.WINDOW, LimitKind.BUCKET) and value <= _NO_TIME:
+        raise ValueError(f"a limit of kind {kind} needs a {field.name} longer than nothing, such as 1m")
+
+
+def _leaves_some(instance: Any, field: attrs.Attribute[Any], value: int) -> None:
+    amount = getattr(instance, "amount", value + 1)
+    if value and not 0 < value < amount:
+        raise ValueError(f"{field.name} is a part of the amount, from 0 to {amount - 1}, not {value}")
+
+
+def _each_may_go(instance: Any, field: attrs.Attribute[Any], value: Mapping[str, int]) -> None:
+    most = getattr(instance, "amount", 0) - getattr(instance, "reserve", 0)
+    operations = getattr(instance, "operations", ())
+    for operation, weight in value.items():
+        if operations and operation not in operations:
+            raise ValueError(f"{field.name} names {operation!r}, which is none of the limit's operations")
+        if weight < 1 or (most > 0 and weight > most):
+            raise ValueError(f"{field.name} of {operation!r} must be from 1 to {max(most, 1)}, not {weight}")
+
+
+@attrs.frozen(kw_only=True, cache_hash=True)
+class RateLimit:
+    """At most `amount` calls per `period` within `scope`; of kind `concurrency` at most `amount` at once.
+
+    `operations` narrows it to the named operations; empty means all. `weights` says as how many calls an operation
+    counts here, in place of what the plugin says. `reserve` is the part of the amount that is left to what somebody
+    waits for. `source` says where the number comes from; an empty one is shown as "no known source".
     """
 
     scope: LimitScope
     amount: int = attrs.field(validator=_positive)
-    period: timedelta = attrs.field(validator=_positive)
+    period: timedelta = attrs.field(default=_NO_TIME, validator=_fits_the_kind)
     kind: LimitKind = LimitKind.WINDOW
     operations: tuple[str, ...] = ()
+    reserve: int = attrs.field(default=0, validator=_leaves_some)
+    weights: Mapping[str, int] = attrs.field(default=_NONE, validator=_each_may_go, hash=False)
     source: str = ""
 
     def applies_to(self, operation: str) -> bool:
         return not self.operations or operation in self.operations
+
+    def weight_of(self, operation: str, told: int) -> int:
+        """As how many calls one counts here of which the plugin says that it counts as `told`."""
+        return self.weights.get(operation, 1 if self.kind is LimitKind.CONCURRENCY else told)
+
+    def spared_by(self, *, pressing: bool) -> int:
+        """How much of the amount a call leaves alone, by whether somebody waits for it."""
+        return 0 if pressing else self.reserve

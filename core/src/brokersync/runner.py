@@ -43,7 +43,7 @@ _AFTER_A_TAKEOVER = timedelta(seconds=30)
 class RunOptions:
     """What a caller may say of one run: which sources, and from when on to read again.
 
-    With `only_due` a connection that another worker has just synced is left alone.
+    With `only_due` a connection that another worker has just synced is left alone, and nobody is taken to wait for it.
     """
 
     sources: Sequence[str] | None = None
@@ -66,6 +66,7 @@ class Run:
         self._sink = all_of(self._report, events, shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink)
         self._stopping = self._goes_on = self._probes = False
+        self._pressing = not options.only_due
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
@@ -187,6 +188,7 @@ class Run:
             connection_id=connection.connection_id,
             fields=fields,
             held=grant.auth,
+            pressing=self._pressing,
         ) as provider:
             auth = await keeper.current(grant.auth)
             self._settler.readable = auth.sources
@@ -212,7 +214,14 @@ class Run:
 
     def _login(self, shared: Shared, loaded: LoadedProvider, fields: Mapping[str, str]) -> OpenLogin:
         one = self._connection
-        login = shared.login(loaded, one.environment, events=self._sink, connection_id=one.connection_id, fields=fields)
+        login = shared.login(
+            loaded,
+            one.environment,
+            events=self._sink,
+            connection_id=one.connection_id,
+            fields=fields,
+            pressing=self._pressing,
+        )
         self._settler.login = login
         return login
 

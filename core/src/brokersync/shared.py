@@ -133,8 +133,9 @@ class Shared:
         events: EventSink | None = None,
         connection_id: str = "",
         fields: Mapping[str, str] = _NO_FIELDS,
+        pressing: bool = True,
     ) -> OpenLogin:
-        """A provider to log in with, outside of any keeper of tokens; of `fields` see `open_provider`."""
+        """A provider to log in with, outside of any keeper of tokens; see `open_provider`."""
         provider = open_provider(
             loaded,
             environment=environment,
@@ -146,6 +147,7 @@ class Shared:
             session=self.session,
             connection_id=connection_id,
             fields=fields,
+            pressing=pressing,
         )
         return OpenLogin(loaded, provider, self.clock)
 

@@ -19,7 +19,7 @@ from brokersync.errors import (
     LimitScope,
 )
 from brokersync.events import LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
-from brokersync.limits import RateLimit
+from brokersync.limits import LimitKind, RateLimit
 from brokersync.secret import Secret
 from brokersync.types import AuthResult
 
@@ -299,3 +299,39 @@ async def test_a_dead_token_is_the_caller_s_where_nobody_renews_it(http, broker)
     with pytest.raises(BrokerTokenExpiredError) as expired:
         await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)
     assert (expired.value.provider, expired.value.operation, expired.value.status) == ("toy", "list", 401)
+
+
+async def test_a_slot_is_held_by_each_attempt_and_by_nothing_between(make_http, broker, clock):
+    limit = RateLimit(scope=LimitScope.APP, amount=1, kind=LimitKind.CONCURRENCY)
+    broker.then(500, asks(3, 429))
+    http = make_http([limit])
+    await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)
+    await http.request("list", "GET", f"{broker.url}/")
+    assert len(broker.seen) == 4
+    assert not http._manners._limiter._slots["toy"]._under_way
+
+
+async def test_a_login_that_is_renewed_first_finds_the_only_slot_free(make_http, broker):
+    limit = RateLimit(scope=LimitScope.APP, amount=1, kind=LimitKind.CONCURRENCY)
+
+    class Tokens:
+        stale = True
+
+        async def current(self, auth):
+            if self.stale:
+                self.stale = False
+                await http.request("renew", "POST", f"{broker.url}/renew")
+            return auth
+
+    http = make_http([limit], tokens=Tokens())
+    await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)
+    assert [seen.path for seen in broker.seen] == ["/renew", "/"]
+
+
+async def test_what_is_kept_in_reserve_is_for_what_somebody_waits_for(make_http, broker, clock):
+    limit = RateLimit(scope=LimitScope.APP, amount=2, reserve=1, period=timedelta(minutes=1))
+    await make_http([limit]).request("list", "GET", f"{broker.url}/")
+    with pytest.raises(BrokerRateLimitError):
+        await make_http([limit]).request("list", "GET", f"{broker.url}/")
+    await make_http([limit], pressing=True).request("list", "GET", f"{broker.url}/")
+    assert clock.slept == []

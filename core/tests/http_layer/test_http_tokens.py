@@ -15,6 +15,7 @@ from brokersync.errors import (
     LimitScope,
 )
 from brokersync.limits import RateLimit
+from brokersync.ratelimit.slots import Free
 from brokersync.secret import Secret
 from brokersync.types import AuthResult
 
@@ -119,6 +120,7 @@ async def test_an_attempt_goes_limiter_then_token_then_prepare_then_the_wire_the
     class Limiter:
         async def acquire(self, *_, **__):
             tokens.log.append("limiter")
+            return Free()
 
     async def wire(request):
         tokens.log.append("wire")

@@ -10,10 +10,12 @@ from typing import Any
 
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit import LimitedCall
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
 SECOND = 1_000_000
 LONG = timedelta(days=30)
+LEASE = timedelta(seconds=60)
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -21,8 +23,12 @@ def window(amount: int, seconds: float, scope: LimitScope = LimitScope.APP, **mo
     return RateLimit(scope=scope, amount=amount, period=timedelta(seconds=seconds), **more)
 
 
-def bucket(amount: int, seconds: float, scope: LimitScope = LimitScope.APP) -> RateLimit:
-    return window(amount, seconds, scope, kind=LimitKind.BUCKET)
+def bucket(amount: int, seconds: float, scope: LimitScope = LimitScope.APP, **more: Any) -> RateLimit:
+    return window(amount, seconds, scope, kind=LimitKind.BUCKET, **more)
+
+
+def slots(amount: int, scope: LimitScope = LimitScope.APP, **more: Any) -> RateLimit:
+    return RateLimit(scope=scope, amount=amount, kind=LimitKind.CONCURRENCY, **more)
 
 
 class Board:
@@ -36,6 +42,7 @@ class Board:
         self.limiter = RedisLimiter(redis, self, now=lambda: self.begin + self.micros)
         self.limiter._frost.listen = lambda: None  # type: ignore[method-assign]  # there is nobody else to be heard
         self.slept = 0.0
+        self.passed: Any = None
 
     def now(self) -> datetime:
         return BEGIN + timedelta(microseconds=self.micros)
@@ -58,21 +65,23 @@ class Board:
         longest: timedelta = LONG,
         operation: str = "list",
         limits: Sequence[RateLimit] | None = None,
+        pressing: bool = False,
         **scopes: str,
     ) -> float:
         """When the call goes, in seconds since the start. Raises `BrokerRateLimitError`."""
         self.slept = 0.0
         named = {LimitScope(scope): key for scope, key in scopes.items()}
-        await self.limiter.acquire(
-            self.provider,
-            self.limits if limits is None else limits,
-            operation,
-            {LimitScope.APP: "", LimitScope.ENDPOINT: operation} | named,
-            weight,
+        wanted = LimitedCall(
+            provider=self.provider,
+            limits=self.limits if limits is None else limits,
+            operation=operation,
+            scopes={LimitScope.APP: "", LimitScope.ENDPOINT: operation} | named,
+            weight=weight,
             waiter=waiter,
-            longest=longest,
-            on_wait=lambda scope, wait: None,
+            pressing=pressing,
+            lasts=LEASE,
         )
+        self.passed = await self.limiter.acquire(wanted, longest=longest, on_wait=lambda scope, wait: None)
         return self.micros / SECOND + self.slept
 
     async def ask(self, waiter: str = "one", **how: Any) -> tuple[bool, float]:

@@ -18,7 +18,7 @@ from brokersync.errors import BrokerRateLimitError
 from brokersync.events import Event, SharedLimitsBack, SharedLimitsLost
 from brokersync.ratelimit import LocalLimiter, open_limiter
 from brokersync.ratelimit.fleet import FleetLimiter
-from brokersync.ratelimit.frost import CHANNEL, Frost
+from brokersync.ratelimit.frost import FREEZES, Frost
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.testing.redis_server import ScratchRedis
@@ -142,7 +142,7 @@ async def test_a_freeze_of_one_process_reaches_the_other_before_it_asks(server: 
     heard.listen()
     async with asyncio.timeout(10):
         # real time: the server alone knows who listens
-        while await client.pubsub_numsub(CHANNEL) != [(CHANNEL.encode(), 1)]:  # noqa: ASYNC110  no event of ours
+        while await client.pubsub_numsub(FREEZES) != [(FREEZES.encode(), 1)]:  # noqa: ASYNC110  no event of ours
             await asyncio.sleep(0.01)
         await one.freeze(300)
         while not heard.holds([key.decode() for key in await client.keys(f"*{one.provider}*freeze*")], 0):  # noqa: ASYNC110  see above

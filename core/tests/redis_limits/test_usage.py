@@ -11,6 +11,7 @@ import pytest
 from brokersync.clock import SystemClock
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit import LimitedCall
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.ratelimit.usage import usage_of
 
@@ -18,7 +19,8 @@ HOUR = timedelta(hours=1)
 WINDOW = RateLimit(scope=LimitScope.CREDENTIAL, amount=3, period=HOUR)
 BUCKET = RateLimit(scope=LimitScope.APP, amount=10, period=HOUR, kind=LimitKind.BUCKET)
 NEVER = RateLimit(scope=LimitScope.ACCOUNT, amount=1, period=HOUR, operations=("other",))
-LIMITS = (WINDOW, BUCKET, NEVER)
+SLOTS = RateLimit(scope=LimitScope.CREDENTIAL, amount=9, kind=LimitKind.CONCURRENCY)
+LIMITS = (WINDOW, BUCKET, NEVER, SLOTS)
 
 
 @pytest.fixture
@@ -28,9 +30,8 @@ def provider() -> str:
 
 async def call(limiter: RedisLimiter, provider: str, credential: str) -> None:
     scopes = {LimitScope.CREDENTIAL: credential, LimitScope.APP: "app"}
-    await limiter.acquire(
-        provider, LIMITS, "trades", scopes, waiter=credential, longest=timedelta(0), on_wait=lambda *_: None
-    )
+    wanted = LimitedCall(provider=provider, limits=LIMITS, operation="trades", scopes=scopes, waiter=credential)
+    await limiter.acquire(wanted, longest=timedelta(0), on_wait=lambda *_: None)
 
 
 async def test_what_is_used_is_counted_for_each_limit_and_so_are_those_who_wait(redis: Any, provider: str) -> None:
@@ -40,7 +41,12 @@ async def test_what_is_used_is_counted_for_each_limit_and_so_are_those_who_wait(
     with pytest.raises(BrokerRateLimitError):
         await call(limiter, provider, "ann")
     found = await usage_of(redis, provider, LIMITS)
-    assert [(one.limit, one.holders, one.most) for one in found.used] == [(WINDOW, 2, 3), (BUCKET, 1, 4), (NEVER, 0, 0)]
+    assert [(one.limit, one.holders, one.most) for one in found.used] == [
+        (WINDOW, 2, 3),
+        (BUCKET, 1, 4),
+        (NEVER, 0, 0),
+        (SLOTS, 2, 3),
+    ]
     assert found.waiting == 1
     assert found.frozen == ()
 
@@ -57,5 +63,5 @@ async def test_what_is_frozen_is_shown_with_its_end_and_its_reason(redis: Any, p
 
 async def test_a_broker_that_nobody_has_called_is_shown_as_unused(redis: Any, provider: str) -> None:
     found = await usage_of(redis, provider, LIMITS)
-    assert [(one.holders, one.most) for one in found.used] == [(0, 0)] * 3
+    assert [(one.holders, one.most) for one in found.used] == [(0, 0)] * 4
     assert (found.waiting, found.frozen) == (0, ())

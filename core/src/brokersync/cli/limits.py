@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
+from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
 from brokersync.errors import BrokerError, StoreError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from brokersync.registry import ProviderRegistry
 
 _UNSHARED = "Each process counts for itself. Name a Redis as `fleet.redis` to share the limits and to see what is used."
-_NO_SOURCE = "no known source"
-_COLUMNS = ("limit", "counted", "calls", "where the number comes from")
 
 
 def limits(key: str | None = None, /, *, common: Common = Common()) -> int:
@@ -78,25 +76,12 @@ class _Broker:
             say("No limit: calls go as they come.")
             return
         if usage is None:
-            show_table(_COLUMNS, [_row(one) for one in self.limits], whole=("limit",))
+            show_table(COLUMNS, [limit_row(one) for one in self.limits], whole=WHOLE)
             return
         found = usage[manifest.key]
-        rows = [(*_row(one.limit), _used(one)) for one in found.used]
-        show_table((*_COLUMNS, "used"), rows, whole=("limit",))
+        rows = [(*limit_row(one.limit), _used(one)) for one in found.used]
+        show_table((*COLUMNS, "used"), rows, whole=WHOLE)
         _show_waits(found)
-
-
-def _row(one: RateLimit) -> tuple[str, ...]:
-    counted, calls = f"{one.scope.value}, {one.kind.value}", ", ".join(one.operations) or "all"
-    return f"{one.amount} in {_period(one.period)}", counted, calls, one.source or _NO_SOURCE
-
-
-def _period(period: timedelta) -> str:
-    seconds = period.total_seconds()
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds % length == 0:
-            return f"{seconds / length:g} {unit}"
-    return f"{seconds:g} s"
 
 
 def _used(one: Used) -> str:

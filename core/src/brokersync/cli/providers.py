@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, note, print_json, show_error
 from brokersync.cli.exits import Exit
+from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
 from brokersync.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -85,18 +86,7 @@ def _show(manifest: Manifest, common: Common) -> int:
         ],
     )
     show_table(("source", "history", "asked for"), [_source(source) for source in manifest.sources])
-    show_table(
-        ("limit", "per", "counted", "where the number comes from"),
-        [
-            (
-                str(limit.amount),
-                f"{limit.period.total_seconds():g} s",
-                f"{limit.scope.value}, {limit.kind.value}",
-                limit.source or "no known source",
-            )
-            for limit in manifest.limits
-        ],
-    )
+    show_table(COLUMNS, [limit_row(limit) for limit in manifest.limits], whole=WHOLE)
     if manifest.maintenance:
         show_table(
             ("closed for maintenance", "on", "where this comes from"),

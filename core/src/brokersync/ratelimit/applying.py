@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
+
+import attrs
 
 from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
-from brokersync.limits import RateLimit
+from brokersync.limits import LimitKind, RateLimit
 
 
-def applying(provider: str, limits: Sequence[RateLimit], operation: str, weight: int) -> list[RateLimit]:
-    """The limits of an operation. Raises `BrokerConfigError` for a weight that one can never let through."""
-    applied = [limit for limit in limits if limit.applies_to(operation)]
-    for limit in applied:
-        if weight > limit.amount:
+@attrs.frozen(kw_only=True)
+class LimitedCall:
+    """A call to a broker as a limiter sees it; `weight` is what it counts as where a limit does not say it.
+
+    `scopes` names what it counts for; a scope without a value shares one key. By `waiter` the one is known who comes
+    back after a refusal. `pressing` says that somebody waits for it. It is under way for `lasts` at most.
+    """
+
+    provider: str
+    limits: Sequence[RateLimit]
+    operation: str
+    scopes: Mapping[LimitScope, str]
+    weight: int = 1
+    waiter: str
+    pressing: bool = False
+    lasts: timedelta = timedelta(minutes=5)
+
+    def counted(self) -> list[Counted]:
+        """Where it counts. Raises `BrokerConfigError` for a weight that a limit can never let through."""
+        return [self._counted(limit) for limit in self.limits if limit.applies_to(self.operation)]
+
+    def _counted(self, limit: RateLimit) -> Counted:
+        weight, spared = limit.weight_of(self.operation, self.weight), limit.spared_by(pressing=self.pressing)
+        if weight + spared > limit.amount:
+            left = f" less {spared} in reserve" if spared else ""
             raise BrokerConfigError(
-                f"A call of {operation} weighs {weight}, more than the limit of {limit.amount} allows.",
+                f"A call of {self.operation} weighs {weight}, more than the limit of {limit.amount}{left} allows.",
                 remedy="Raise the limit in the configuration, or report it to the plugin's authors.",
-                provider=provider,
-                operation=operation,
+                provider=self.provider,
+                operation=self.operation,
             )
-    return applied
+        return Counted(limit, self.scopes.get(limit.scope, ""), weight, spared)
+
+    def too_long(
+        self, wait: timedelta, reasons: Sequence[str] = (), scope: LimitScope | None = None
+    ) -> BrokerRateLimitError:
+        """Its refusal where it would have to wait for longer than its caller will."""
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        error = BrokerRateLimitError(
+            f"The limits of {self.provider} let {self.operation} go in {wait.total_seconds():.1f} seconds{why}.",
+            retry_after=wait,
+            provider=self.provider,
+            operation=self.operation,
+        )
+        error.scope = scope
+        return error
 
 
-def too_long(
-    provider: str, operation: str, wait: timedelta, reasons: Sequence[str], scope: LimitScope | None = None
-) -> BrokerRateLimitError:
-    """The refusal of a call that would have to wait for longer than its caller will."""
-    why = f" ({'; '.join(reasons)})" if reasons else ""
-    error = BrokerRateLimitError(
-        f"The limits of {provider} let {operation} go in {wait.total_seconds():.1f} seconds{why}.",
-        retry_after=wait,
-        provider=provider,
-        operation=operation,
-    )
-    error.scope = scope
-    return error
+class Counted(NamedTuple):
+    """One limit that a call counts for: under which key, as how many, and how much of the amount it leaves alone.
+
+    What leaves nothing alone goes before what does.
+    """
+
+    limit: RateLimit
+    key: str
+    weight: int
+    spared: int
+
+
+def apart(found: Sequence[Counted]) -> tuple[list[Counted], list[Counted]]:
+    """What counts calls over time, and what counts those under way."""
+    under_way = [one for one in found if one.limit.kind is LimitKind.CONCURRENCY]
+    return ([one for one in found if one not in under_way], under_way) if under_way else ([*found], under_way)

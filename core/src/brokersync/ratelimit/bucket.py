@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from bisect import bisect_right
 from typing import cast, final
 
 from aiolimiter import AsyncLimiter
 
 from brokersync.provider import Clock
+from brokersync.ratelimit.meter import Barriers
 
 _ROUNDING = 1e-9
 _SHORTEST_WAIT = 1e-6
@@ -43,7 +43,7 @@ class _ClockedLimiter(AsyncLimiter):
 class LeakyBucket:
     """At most `amount` calls at once, leaking `amount` per `period` seconds."""
 
-    __slots__ = ("_amount", "_barrier", "_granted", "_level", "_limiter", "_planned", "_rate", "_since", "_tail")
+    __slots__ = ("_amount", "_barriers", "_granted", "_level", "_limiter", "_planned", "_rate", "_since", "_tail")
 
     def __init__(self, amount: int, period: float, clock: Clock) -> None:
         self._limiter = _ClockedLimiter(amount, period, clock)
@@ -52,12 +52,12 @@ class LeakyBucket:
         self._level, self._since = 0.0, clock.monotonic()
         self._granted = 0
         self._planned: list[tuple[float, int]] = []
-        self._barrier = -math.inf
+        self._barriers = Barriers()
         self._tail: tuple[float, float] | None = None  # the level behind the last plan, if nothing moved since
 
-    def earliest(self, start: float, now: float, weight: int) -> float:
+    def earliest(self, start: float, now: float, weight: int, spared: int) -> float:
         """See `Meter`."""
-        at = max(start, now, self._barrier)
+        at, weight = max(start, now, self._barriers.of(spared)), weight + spared
         if self._tail is not None and self._tail[0] <= at:
             return at + self._drain(self._after(self._tail[1], self._tail[0], at) + weight)
         level, since, index = self._now(now), now, 0
@@ -75,15 +75,16 @@ class LeakyBucket:
                 return at
             at = overflow
 
-    def ready(self, now: float, weight: int) -> float:
+    def ready(self, now: float, weight: int, spared: int) -> float:
         """See `Meter`."""
+        weight += spared
         if self._limiter.has_capacity(self._granted + weight):
             return now
         return now + max(self._drain(self._now(now) + weight), _SHORTEST_WAIT)
 
-    def plan(self, at: float, weight: int, alone: float) -> None:
+    def plan(self, at: float, weight: int, spared: int, alone: float) -> None:
         """See `Meter`."""
-        self._barrier = max(self._barrier, alone)
+        self._barriers.raise_to(alone, spared)
         self._planned.insert(bisect_right(self._planned, at, key=_instant), (at, weight))
         if self._tail is None and len(self._planned) == 1:
             self._tail = at, self._after(self._level + self._granted, self._since, at) + weight
@@ -98,7 +99,7 @@ class LeakyBucket:
 
     def reopen(self) -> None:
         """See `Meter`."""
-        self._barrier = -math.inf
+        self._barriers = Barriers()
         self._tail = None
 
     def grant(self, weight: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import attrs
 from redis.exceptions import RedisError
@@ -14,11 +14,14 @@ from redis.exceptions import RedisError
 from brokersync.config import FleetSettings
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.events import EventSink, SharedLimitsBack, SharedLimitsLost
-from brokersync.limits import RateLimit
+from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import too_long
+from brokersync.ratelimit.applying import LimitedCall
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.redis_limiter import RedisLimiter
+
+if TYPE_CHECKING:
+    from brokersync.ratelimit import Pass
 
 _LOST = (RedisError, OSError)
 _LOOK_AGAIN = timedelta(seconds=1)
@@ -31,15 +34,11 @@ class _Away:
     look_again_at: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class _Spent:
     """A call that went while Redis was away."""
 
-    provider: str
-    limits: Sequence[RateLimit]
-    operation: str
-    scopes: Mapping[LimitScope, str]
-    weight: int
+    call: LimitedCall
     at: float
 
 
@@ -60,43 +59,28 @@ class FleetLimiter:
         self._spent: deque[_Spent] = deque()
 
     async def acquire(
-        self,
-        provider: str,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int = 1,
-        *,
-        waiter: str,
-        longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
-    ) -> None:
+        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
+    ) -> Pass:
         """See `Limiter`. Raises `BrokerRateLimitError` when Redis is away for too long."""
         if self._may_ask():
             try:
                 await self._count_spent()
-                await self._shared.acquire(
-                    provider, limits, operation, scopes, weight, waiter=waiter, longest=longest, on_wait=on_wait
-                )
+                passed = await self._shared.acquire(call, longest=longest, on_wait=on_wait)
             except _LOST as error:
                 self._lost(error)
             else:
                 self._back()
-                return
-        self._check_open(provider, operation)
-        thaws = self._shared.thaws_in(provider, scopes)
+                return passed
+        self._check_open(call)
+        thaws = self._shared.thaws_in(call)
         if thaws > longest:
-            raise too_long(provider, operation, thaws, [])
+            raise call.too_long(thaws)
         if thaws:
             await self._clock.sleep(thaws.total_seconds())
-        own = [self._share_of(limit) for limit in limits]
-        await self._local.acquire(
-            provider, own, operation, scopes, weight, waiter=waiter, longest=longest, on_wait=on_wait
-        )
-        now = self._clock.monotonic()
-        self._spent.append(
-            _Spent(provider=provider, limits=tuple(limits), operation=operation, scopes=scopes, weight=weight, at=now)
-        )
+        own = attrs.evolve(call, limits=[self._share_of(limit, call.weight) for limit in call.limits])
+        alone = await self._local.acquire(own, longest=longest, on_wait=on_wait)
+        self._spent.append(_Spent(call, self._clock.monotonic()))
+        return alone
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. While Redis is away only this process hears of it."""
@@ -136,28 +120,30 @@ class FleetLimiter:
             self._away = None
             self._events(SharedLimitsBack(duration=away))
 
-    def _check_open(self, provider: str, operation: str) -> None:
+    def _check_open(self, call: LimitedCall) -> None:
         assert self._away is not None
         if self._clock.monotonic() - self._away.since >= self._settings.alone.total_seconds():
             raise BrokerRateLimitError(
                 "The Redis that holds the shared limits has been away for too long, so no call is made.",
                 remedy="Start it, or correct `fleet.redis` in the configuration; nothing is lost meanwhile.",
                 retry_after=_LOOK_AGAIN,
-                provider=provider,
-                operation=operation,
+                provider=call.provider,
+                operation=call.operation,
             )
 
-    def _share_of(self, limit: RateLimit) -> RateLimit:
-        """This process's part of a limit; one that has no whole call in it goes as much more slowly."""
-        calls = limit.amount * self._settings.share
-        if calls >= _PERCENT:
-            return attrs.evolve(limit, amount=calls // _PERCENT)
-        return attrs.evolve(limit, amount=1, period=limit.period * _PERCENT / calls)
+    def _share_of(self, limit: RateLimit, weight: int) -> RateLimit:
+        """This process's part of a limit; one in which its heaviest call has no room goes as much more slowly."""
+        hundredths = limit.amount * self._settings.share
+        told = 1 if limit.kind is LimitKind.CONCURRENCY else weight
+        least = max([told, *limit.weights.values()])
+        amount, slower = max(hundredths // _PERCENT, least), max(least * _PERCENT / hundredths, 1)
+        reserve = min(limit.reserve * self._settings.share // _PERCENT, amount - least)
+        return attrs.evolve(limit, amount=amount, reserve=reserve, period=limit.period * slower)
 
     async def _count_spent(self) -> None:
         while self._spent:
             one = self._spent[0]
             ago = timedelta(seconds=self._clock.monotonic() - one.at)
-            await self._shared.count(one.provider, one.limits, one.operation, one.scopes, one.weight, ago)
+            await self._shared.count(one.call, ago)
             if self._spent and self._spent[0] is one:
                 self._spent.popleft()

@@ -1,4 +1,4 @@
-"""The freezes that a process has heard of, so that whoever wakes asks nobody before it goes."""
+"""What a process hears of others: freezes, so that whoever wakes asks nobody, and whose turn it is for a slot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from brokersync.provider import Clock
 
-CHANNEL = "brokersync:freezes"
+FREEZES = "brokersync:freezes"
+TURNS = "brokersync:turns"
 
 _AGAIN = 1.0
 _AT_ONCE = 0.1
@@ -22,12 +23,25 @@ _MICROS = 1_000_000
 
 @final
 class Frost:
-    """Hears what all processes freeze, from the first `listen` on until `aclose`."""
+    """Hears what all processes freeze, and whom they call up, from the first `listen` on until `aclose`."""
 
     def __init__(self, redis: Any, clock: Clock) -> None:
         self._redis, self._clock = redis, clock
         self._thaws: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Event] = {}
         self._listening: asyncio.Task[None] | None = None
+
+    async def turn(self, name: str, seconds: float) -> None:
+        """Returns when it is this one's turn, or after so long."""
+        self.listen()
+        come = self._turns[name] = asyncio.Event()
+        waits = [asyncio.ensure_future(come.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._turns[name]
+            for one in waits:
+                one.cancel()
 
     def listen(self) -> None:
         """Begin to listen, once; what is frozen before it has begun is heard by the script that is asked."""
@@ -60,12 +74,18 @@ class Frost:
         while True:
             with suppress(RedisError, OSError):
                 async with self._redis.pubsub() as heard:
-                    await heard.subscribe(CHANNEL)
+                    await heard.subscribe(FREEZES, TURNS)
                     async for message in heard.listen():
                         if message["type"] == "message":
-                            micros, _, key = _text(message["data"]).partition(" ")
-                            self.add(key, int(micros))
+                            self._take_in(_text(message["channel"]), _text(message["data"]))
             await self._clock.sleep(_AGAIN)
+
+    def _take_in(self, channel: str, said: str) -> None:
+        if channel == FREEZES:
+            micros, _, key = said.partition(" ")
+            self.add(key, int(micros))
+        elif (come := self._turns.get(said)) is not None:
+            come.set()
 
 
 def _text(data: str | bytes) -> str:

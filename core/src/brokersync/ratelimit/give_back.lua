@@ -1,7 +1,7 @@
 -- Give back the place of a call that will not go.
 --
 -- KEYS  the log, the promises and the state of each meter
--- ARGV  now ('' asks the server), the call's name, weight
+-- ARGV  now ('' asks the server), the call's name, its weight in each meter
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -9,15 +9,18 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
-for index = 1, #KEYS, 3 do
-  local place = redis.call('ZSCORE', KEYS[index], ARGV[2] .. '|1')
+for index = 1, #KEYS / 3 do
+  local log, state = KEYS[3 * index - 2], KEYS[3 * index]
+  local place = redis.call('ZSCORE', log, ARGV[2] .. '|1')
   if place and tonumber(place) > now then
-    for number_of_call = 1, tonumber(ARGV[3]) do
-      redis.call('ZREM', KEYS[index], ARGV[2] .. '|' .. number_of_call)
+    for part = 1, tonumber(ARGV[index + 2]) do
+      redis.call('ZREM', log, ARGV[2] .. '|' .. part)
     end
-    local barrier = tonumber(redis.call('HGET', KEYS[index + 2], 'barrier'))
-    if barrier and barrier > tonumber(place) then
-      redis.call('HSET', KEYS[index + 2], 'barrier', place)
+    for _, barrier in ipairs({ 'barrier', 'sparing' }) do
+      local known = tonumber(redis.call('HGET', state, barrier))
+      if known and known > tonumber(place) then
+        redis.call('HSET', state, barrier, place)
+      end
     end
   end
 end

@@ -15,7 +15,7 @@ import attrs
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import applying, too_long
+from brokersync.ratelimit.applying import Counted, LimitedCall
 from brokersync.ratelimit.bucket import LeakyBucket
 from brokersync.ratelimit.meter import Meter
 from brokersync.ratelimit.window import RollingWindow
@@ -28,11 +28,9 @@ _FEWEST_TO_SWEEP = 64
 class Call:
     """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
 
-    operation: str
-    scopes: Mapping[LimitScope, str]
-    weight: int
+    wanted: LimitedCall
     longest: float
-    meters: dict[Meter, LimitScope]
+    meters: dict[Meter, Counted]
     number: int
     at: float
     foreseen: float
@@ -52,8 +50,7 @@ class Lane:
     call never waits for the place of one that is held up elsewhere.
     """
 
-    def __init__(self, provider: str, clock: Clock) -> None:
-        self._provider = provider
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._meters: dict[tuple[RateLimit, str], Meter] = {}
         self._freezes: dict[tuple[LimitScope, str], tuple[float, str]] = {}
@@ -63,27 +60,20 @@ class Lane:
         self._numbers = count()
         self._stale = False
 
-    def arrive(
-        self,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int,
-        longest: float,
-    ) -> Call | None:
+    def arrive(self, wanted: LimitedCall, counted: Sequence[Counted], longest: float) -> Call | None:
         """The call in its place, or `None` when it goes at once and is counted already.
 
         Raises `BrokerRateLimitError` when the wait would be over `longest`.
         """
         now = self._clock.monotonic()
         self._sweep(now)
-        meters = self._meters_of(limits, operation, scopes, weight)
-        at, scope = self._foresee(meters, scopes, weight, now)
+        meters = {self._meter(one.limit, one.key): one for one in counted}
+        at, scope = self._foresee(meters, wanted.scopes, now)
         if at <= now:
-            for meter in meters:
-                meter.settle(now, weight)
+            for meter, cost in meters.items():
+                meter.settle(now, cost.weight)
             return None
-        call = Call(operation, scopes, weight, longest, meters, next(self._numbers), at, at - now, scope)
+        call = Call(wanted, longest, meters, next(self._numbers), at, at - now, scope)
         if call.foreseen > longest:
             raise self._refusal(call, now)
         self._queue(call, now)
@@ -105,19 +95,19 @@ class Lane:
         """The call goes now: only here is it counted, at the instant at which its caller runs again."""
         now = self._clock.monotonic()
         del self._waiting[call.number]
-        for meter in call.meters:
-            meter.revoke(call.weight)
-            meter.settle(now, call.weight)
+        for meter, cost in call.meters.items():
+            meter.revoke(cost.weight)
+            meter.settle(now, cost.weight)
 
     def leave(self, call: Call) -> None:
         """Give back the place of a call that will not go; those behind it move up."""
         if self._waiting.pop(call.number, None) is None:
             return
-        for meter in call.meters:
+        for meter, cost in call.meters.items():
             if call.granted:
-                meter.revoke(call.weight)
+                meter.revoke(cost.weight)
             else:
-                meter.unplan(call.at, call.weight)
+                meter.unplan(call.at, cost.weight)
         if self._waiting and not self._stale:
             self._stale = True  # many may leave at once: those behind are planned anew only once
             asyncio.get_running_loop().call_soon(self._plan_anew)
@@ -142,12 +132,6 @@ class Lane:
         if not turn.done():
             sleep.result()
 
-    def _meters_of(
-        self, limits: Sequence[RateLimit], operation: str, scopes: Mapping[LimitScope, str], weight: int
-    ) -> dict[Meter, LimitScope]:
-        applied = applying(self._provider, limits, operation, weight)
-        return {self._meter(limit, scopes.get(limit.scope, "")): limit.scope for limit in applied}
-
     def _meter(self, limit: RateLimit, key: str) -> Meter:
         meter = self._meters.get((limit, key))
         if meter is None:
@@ -160,17 +144,17 @@ class Lane:
         return meter
 
     def _foresee(
-        self, meters: Mapping[Meter, LimitScope], scopes: Mapping[LimitScope, str], weight: int, now: float
+        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float
     ) -> tuple[float, LimitScope]:
         """The first instant that all meters and freezes allow, and the scope that says so."""
         at, scope = self._thaw(scopes, now)
         agreed = 0
         while agreed < len(meters):
-            for meter, metered in meters.items():
-                allowed = meter.earliest(at, now, weight)
+            for meter, cost in meters.items():
+                allowed = meter.earliest(at, now, cost.weight, cost.spared)
                 agreed += 1
                 if allowed > at:
-                    at, scope, agreed = allowed, metered, 1
+                    at, scope, agreed = allowed, cost.limit.scope, 1
         return at, scope
 
     def _thaw(self, scopes: Mapping[LimitScope, str], now: float) -> tuple[float, LimitScope]:
@@ -187,8 +171,8 @@ class Lane:
         return [(key[0], *self._freezes[key]) for key in keys if key in self._freezes]
 
     def _queue(self, call: Call, now: float) -> None:
-        for meter in call.meters:
-            meter.plan(call.at, call.weight, meter.earliest(now, now, call.weight))
+        for meter, (_, _, weight, spared) in call.meters.items():
+            meter.plan(call.at, weight, spared, meter.earliest(now, now, weight, spared))
         self._waiting[call.number] = call
         heapq.heappush(self._order, (call.at, call.number))
 
@@ -208,28 +192,32 @@ class Lane:
         while (call := self._first()) is not None and call.at <= now:
             heapq.heappop(self._order)
             due.append(call)
-        held: Counter[Meter] = Counter()
+        held: Counter[tuple[Meter, bool]] = Counter()
         for call in sorted(due, key=_arrival):
             self._admit(call, now, held)
         if (call := self._first()) is not None and call.asleep_until != call.at:
             _wake(call)
 
-    def _admit(self, call: Call, now: float, held: Counter[Meter]) -> None:
-        """Grant a due call, unless somebody before it woke late; `held` is what must go before it."""
-        at, scope = self._thaw(call.scopes, now)
-        for meter, metered in call.meters.items():
-            meter.unplan(call.at, call.weight)
-            ready = meter.ready(now, call.weight + held[meter])
+    def _admit(self, call: Call, now: float, held: Counter[tuple[Meter, bool]]) -> None:
+        """Grant a due call, unless somebody before it woke late.
+
+        `held` is what must go before it, apart from that what leaves something alone.
+        """
+        at, scope = self._thaw(call.wanted.scopes, now)
+        for meter, (limit, _, weight, spared) in call.meters.items():
+            meter.unplan(call.at, weight)
+            before = held[meter, False] + (held[meter, True] if spared else 0)
+            ready = meter.ready(now, weight + before, spared)
             if ready > at:
-                at, scope = ready, metered
+                at, scope = ready, limit.scope
         if at <= now:
             call.granted = True
-            for meter in call.meters:
-                meter.grant(call.weight)
+            for meter, cost in call.meters.items():
+                meter.grant(cost.weight)
             _wake(call)
             return
-        for meter in call.meters:
-            held[meter] += call.weight
+        for meter, cost in call.meters.items():
+            held[meter, cost.spared > 0] += cost.weight
         call.at, call.scope = at, scope
         self._queue_or_refuse(call, now)
 
@@ -247,17 +235,17 @@ class Lane:
         calls = sorted((call for call in self._waiting.values() if not call.granted), key=_arrival)
         self._order.clear()
         for call in calls:
-            for meter in call.meters:
-                meter.unplan(call.at, call.weight)
+            for meter, cost in call.meters.items():
+                meter.unplan(call.at, cost.weight)
                 meter.reopen()
         for call in calls:
-            call.at, call.scope = self._foresee(call.meters, call.scopes, call.weight, now)
+            call.at, call.scope = self._foresee(call.meters, call.wanted.scopes, now)
             self._queue_or_refuse(call, now)
         self._let_go()
 
     def _refusal(self, call: Call, now: float) -> BrokerRateLimitError:
-        reasons = [reason for _, until, reason in self._frozen(call.scopes) if until > now]
-        return too_long(self._provider, call.operation, timedelta(seconds=call.at - now), reasons, call.scope)
+        reasons = [reason for _, until, reason in self._frozen(call.wanted.scopes) if until > now]
+        return call.wanted.too_long(timedelta(seconds=call.at - now), reasons, call.scope)
 
     def _sweep(self, now: float) -> None:
         if len(self._meters) + len(self._freezes) < self._sweep_at:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import final
 
-from brokersync.errors import LimitScope
-from brokersync.limits import RateLimit
+from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
+from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.lane import Lane
+from brokersync.ratelimit.slots import Free, Held, Slots
+
+_NOTHING_TAKEN = Free()
+# when one will be over that is under way is not known
+COME_BACK_AFTER = timedelta(seconds=5)
 
 
 @final
@@ -23,33 +28,17 @@ class LocalLimiter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lanes: dict[str, Lane] = {}
+        self._slots: dict[str, Slots] = {}
 
     async def acquire(
-        self,
-        provider: str,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int = 1,
-        *,
-        waiter: str,
-        longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
-    ) -> None:
-        """See `Limiter`. A call that is cancelled while it waits gives its place to those behind it.
-
-        Raises `BrokerConfigError` for a weight that the limit can never let through.
-        """
-        lane = self._lane(provider)
-        call = lane.arrive(limits, operation, scopes, weight, longest.total_seconds())
-        if call is None:
-            return
-        try:
-            on_wait(call.scope, timedelta(seconds=call.foreseen))
-            await lane.wait(call)
-            lane.settle(call)
-        finally:
-            lane.leave(call)
+        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
+    ) -> Held | Free:
+        """See `Limiter`. A call that is cancelled while it waits gives its place to those behind it."""
+        over_time, under_way = apart(call.counted())
+        if under_way:
+            return await self._begin(call, over_time, under_way, longest, on_wait)
+        await self._go(call, over_time, longest, on_wait)
+        return _NOTHING_TAKEN
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""
@@ -59,8 +48,63 @@ class LocalLimiter:
     async def aclose(self) -> None:
         """See `Limiter`."""
 
+    async def _go(
+        self,
+        call: LimitedCall,
+        counted: Sequence[Counted],
+        longest: timedelta,
+        on_wait: Callable[[LimitScope, timedelta], None],
+        may_go: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Wait for the call's turn and count it; `False` when it may not go then, and is not counted."""
+        lane = self._lane(call.provider)
+        place = lane.arrive(call, counted, longest.total_seconds())
+        if place is None:
+            return True
+        try:
+            on_wait(place.scope, timedelta(seconds=place.foreseen))
+            await lane.wait(place)
+            if not may_go():
+                return False
+            lane.settle(place)
+        finally:
+            lane.leave(place)
+        return True
+
+    async def _begin(
+        self,
+        call: LimitedCall,
+        over_time: Sequence[Counted],
+        under_way: Sequence[Counted],
+        longest: timedelta,
+        on_wait: Callable[[LimitScope, timedelta], None],
+    ) -> Held:
+        """A slot is taken only when the call goes: who waits for its turn keeps none."""
+        slots = self._slots.setdefault(call.provider, Slots(self._clock))
+        ticket = slots.draw()
+
+        def room() -> bool:
+            return slots.have_room(under_way, ticket)
+
+        ends = self._clock.monotonic() + longest.total_seconds()
+        while True:
+            left = max(ends - self._clock.monotonic(), 0.0)
+            if not room():
+                if left:
+                    on_wait(under_way[0].limit.scope, timedelta(seconds=left))
+                if not left or not await slots.wait(under_way, ticket, left):
+                    raise _too_many(call, under_way)
+            elif await self._go(call, over_time, timedelta(seconds=left), on_wait, room):
+                slots.take(under_way)
+                return Held(slots, under_way)
+
     def _lane(self, provider: str) -> Lane:
         lane = self._lanes.get(provider)
         if lane is None:
-            lane = self._lanes[provider] = Lane(provider, self._clock)
+            lane = self._lanes[provider] = Lane(self._clock)
         return lane
+
+
+def _too_many(call: LimitedCall, under_way: Sequence[Counted]) -> BrokerRateLimitError:
+    most = min(one.limit.amount for one in under_way)
+    return call.too_long(COME_BACK_AFTER, [f"at most {most} may be under way at once"], under_way[0].limit.scope)

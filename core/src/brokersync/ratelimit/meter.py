@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
+
+
+class Barriers:
+    """Before which instant nobody goes who comes later: those that leave something alone, and all."""
+
+    __slots__ = ("_all", "_sparing")
+
+    def __init__(self) -> None:
+        self._all = self._sparing = -math.inf
+
+    def of(self, spared: int) -> float:
+        return max(self._all, self._sparing) if spared else self._all
+
+    def raise_to(self, at: float, spared: int) -> None:
+        if spared:
+            self._sparing = max(self._sparing, at)
+        else:
+            self._all = max(self._all, at)
 
 
 class Meter(Protocol):
@@ -12,14 +31,17 @@ class Meter(Protocol):
     granted calls decide whether the next may go, so a late waker never makes the count wrong.
     """
 
-    def earliest(self, start: float, now: float, weight: int) -> float:
+    def earliest(self, start: float, now: float, weight: int, spared: int) -> float:
         """The first instant from `start` on that fits beside all calls made, granted and planned."""
 
-    def ready(self, now: float, weight: int) -> float:
+    def ready(self, now: float, weight: int, spared: int) -> float:
         """When a planned call may go, by the calls that were made or granted before it."""
 
-    def plan(self, at: float, weight: int, alone: float) -> None:
-        """Keep a place at `at`; who comes later goes no sooner than `alone`, when only this count is looked at."""
+    def plan(self, at: float, weight: int, spared: int, alone: float) -> None:
+        """Keep a place at `at`; who comes later goes no sooner than `alone`, when only this count is looked at.
+
+        Who leaves nothing alone does not wait for the place of one that does.
+        """
 
     def unplan(self, at: float, weight: int) -> None: ...
 

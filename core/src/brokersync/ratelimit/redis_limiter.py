@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, final
 
 import attrs
+from redis.exceptions import RedisError
 
 from brokersync.errors import LimitScope
-from brokersync.limits import RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import applying, too_long
-from brokersync.ratelimit.frost import CHANNEL, Frost
-from brokersync.ratelimit.keys import began_key, digest, freeze_key, meter_keys, queue_key
+from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
+from brokersync.ratelimit.keys import freeze_key
+from brokersync.ratelimit.local import COME_BACK_AFTER
+from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.scripts import Script, Word
+from brokersync.ratelimit.slots import Free
 
-_TAKE, _GIVE_BACK, _SPEND, _FREEZE = map(Script, ("take", "give_back", "spend", "freeze"))
+_TAKE, _GIVE_BACK, _SPEND, _FREEZE, _RELEASE = map(Script, ("take", "give_back", "spend", "freeze", "release"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
-
-
-@attrs.frozen
-class _Answer:
-    wait: timedelta
-    kept: bool
-    scope: LimitScope
-    place: int
-    reason: str
-
-
-@attrs.frozen(kw_only=True)
-class _Call:
-    """One call as the script knows it; all of its keys stand in one slot of a cluster, that of its provider."""
-
-    name: str
-    waiter: str
-    weight: int
-    scopes: Sequence[LimitScope]
-    limits: Sequence[RateLimit]
-    provider: str
-    freezes: Sequence[str]
-    meters: Sequence[str]
-
-    @property
-    def keys(self) -> list[str]:
-        return [queue_key(self.provider), began_key(self.provider), *self.freezes, *self.meters]
-
-    @property
-    def longest_period(self) -> timedelta:
-        return max((one.period for one in self.limits), default=timedelta(0))
-
-    @property
-    def words(self) -> list[Word]:
-        return [word for one in self.limits for word in (one.kind.value, one.amount, one.period // _MICRO)]
-
-    def scope_of(self, key: int) -> LimitScope:
-        """What stands behind the key at this position, which counts from one."""
-        if key == 0:
-            return LimitScope.APP
-        if key <= 2 + len(self.freezes):
-            return self.scopes[key - 3]
-        return self.limits[(key - len(self.freezes) - 3) // 3].scope
+_NOTHING_TAKEN = Free()
+# a slot may come free because a lease has ended, which nobody tells
+_ASK_AGAIN = 1.0
 
 
 @final
@@ -80,35 +45,27 @@ class RedisLimiter:
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._began: dict[str, tuple[str, float]] = {}
         self._frost = Frost(redis, clock)
-        self._numbers = secrets.token_hex(4), 0
+        self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
     async def acquire(
-        self,
-        provider: str,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int = 1,
-        *,
-        waiter: str,
-        longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
-    ) -> None:
+        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
+    ) -> Held | Free:
         """See `Limiter`."""
-        applied = applying(provider, limits, operation, weight)
-        told = False
-        while True:
-            call = self._call(provider, applied, operation, scopes, weight, waiter)
-            answer = await self._take(call, longest)
-            if not answer.kept:
-                raise too_long(provider, operation, answer.wait, [answer.reason] if answer.reason else [])
-            if not answer.wait:
-                return
-            if not told:
-                on_wait(answer.scope, answer.wait)
-                told = True
-            if await self._wait(call, answer.wait):
-                return
+        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=freezes_of(call))
+        if not asked.capped:
+            await self._go(asked, longest, on_wait)
+            return _NOTHING_TAKEN
+        try:
+            await self._go(asked, longest, on_wait)
+        except BaseException:
+            await self.release(asked.under_way)
+            raise
+        return Held(self, asked.under_way)
+
+    async def release(self, call: RedisCall) -> None:
+        """Give back its slots, or its place in line. Where Redis is away its lease ends by itself."""
+        with suppress(RedisError, OSError):
+            await _RELEASE.run(self._redis, call.meter_keys, [call.name, TURNS, *call.weights])
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`."""
@@ -116,48 +73,57 @@ class RedisLimiter:
         if micros > 0:
             frozen = freeze_key(provider, scope, key)
             self._frost.add(frozen, micros)
-            words = [self._server_time(), micros, reason, CHANNEL, f"{micros} {frozen}"]
+            words = [self._server_time(), micros, reason, FREEZES, f"{micros} {frozen}"]
             await _FREEZE.run(self._redis, [frozen], words)
 
-    async def count(
-        self,
-        provider: str,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int,
-        ago: timedelta,
-    ) -> None:
+    async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""
-        applied = applying(provider, limits, operation, weight)
-        call = self._call(provider, applied, operation, scopes, weight, "")
-        keys = [key for key in call.meters if not key.endswith(":promises")]
-        words = [self._server_time(), call.name, weight, ago // _MICRO]
-        await _SPEND.run(self._redis, keys, words + call.words)
+        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=()).over_time
+        keys = [key for key in asked.meter_keys if not key.endswith(":promises")]
+        words: list[Word] = [self._server_time(), asked.name, ago // _MICRO]
+        for limit, _, weight, _ in asked.meters:
+            words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
+        await _SPEND.run(self._redis, keys, words)
 
-    def thaws_in(self, provider: str, scopes: Mapping[LimitScope, str]) -> timedelta:
-        """For how long the scopes are frozen, as far as it was heard here."""
-        return self._frost.thaws_in(freeze_key(provider, scope, key) for scope, key in scopes.items())
+    def thaws_in(self, call: LimitedCall) -> timedelta:
+        """For how long its scopes are frozen, as far as it was heard here."""
+        return self._frost.thaws_in(freezes_of(call))
 
     async def aclose(self) -> None:
         """Leave nothing of it running or open."""
         await self._frost.aclose()
         await self._redis.aclose()
 
-    async def _take(self, call: _Call, longest: timedelta) -> _Answer:
-        words = [self._server_time(), call.name, call.waiter, call.weight, longest // _MICRO, _GRACE // _MICRO]
-        period = call.longest_period
-        words += [self._known(call.provider), self._share, period // _MICRO, len(call.limits)]
-        found = await _TAKE.run(self._redis, call.keys, words + call.words)
-        wait, kept, key, place, reason, began = found
-        self._remember(call.provider, _text(began), period)
-        return _Answer(
-            wait=int(wait) * _MICRO,
-            kept=bool(kept),
-            scope=call.scope_of(key),
-            place=place,
-            reason=_text(reason),
-        )
+    async def _go(self, call: RedisCall, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]) -> None:
+        told = False
+        ends = self._clock.monotonic() + longest.total_seconds()
+        while True:
+            answer = await self._take(call, longest)
+            if answer.kept and not answer.wait:
+                return
+            left = ends - self._clock.monotonic()
+            if answer.lacks_a_slot and left <= 0:
+                raise call.wanted.too_long(COME_BACK_AFTER, ["as many calls as may be are under way"], answer.scope)
+            if not answer.kept and not answer.lacks_a_slot:
+                raise call.wanted.too_long(answer.wait, [answer.reason] if answer.reason else [], answer.scope)
+            if not told:
+                on_wait(answer.scope, answer.wait or timedelta(seconds=left))
+                told = True
+            if answer.lacks_a_slot:
+                await self._frost.turn(call.name, min(left, _ASK_AGAIN))
+            elif await self._wait(call, answer.wait) and await self._begins(call):
+                return
+
+    async def _begins(self, call: RedisCall) -> bool:
+        """Take the slots of a call whose kept place has come; it kept none while it waited."""
+        return not call.capped or (await self._take(call.under_way, timedelta(0))).kept
+
+    async def _take(self, call: RedisCall, longest: timedelta) -> Answer:
+        provider, period = call.wanted.provider, call.longest_period
+        words = call.words(self._server_time(), longest, _GRACE, self._known(provider), self._share)
+        answer = call.read(await _TAKE.run(self._redis, call.keys, [words]))
+        self._remember(provider, answer.began, period)
+        return answer
 
     def _known(self, provider: str) -> str:
         """When the server began to count, as far as that matters still."""
@@ -168,7 +134,7 @@ class RedisLimiter:
         _, until = self._began.get(provider, ("", 0.0))
         self._began[provider] = began, max(until, self._clock.monotonic() + period.total_seconds())
 
-    async def _wait(self, call: _Call, wait: timedelta) -> bool:
+    async def _wait(self, call: RedisCall, wait: timedelta) -> bool:
         """Sleep until the kept place; `False` when it has been frozen meanwhile and was given back."""
         went = False
         self._frost.listen()
@@ -179,36 +145,20 @@ class RedisLimiter:
             return went
         finally:
             if not went:
-                words = [self._server_time(), call.name, call.weight]
-                await _GIVE_BACK.run(self._redis, call.meters, words)
-
-    def _call(
-        self,
-        provider: str,
-        limits: Sequence[RateLimit],
-        operation: str,
-        scopes: Mapping[LimitScope, str],
-        weight: int,
-        waiter: str,
-    ) -> _Call:
-        who, number = self._numbers
-        self._numbers = who, number + 1
-        counted = {meter_keys(provider, limit, scopes.get(limit.scope, "")): limit for limit in limits}
-        meters = [key for keys in counted for key in keys]
-        return _Call(
-            name=f"{who}.{number}",
-            waiter=digest(waiter, operation, str(weight), *meters),  # what is promised under other limits is void
-            weight=weight,
-            scopes=list(scopes),
-            limits=list(counted.values()),
-            provider=provider,
-            freezes=[freeze_key(provider, scope, key) for scope, key in scopes.items()],
-            meters=meters,
-        )
+                kept = call.over_time
+                await _GIVE_BACK.run(self._redis, kept.meter_keys, [self._server_time(), call.name, *kept.weights])
 
     def _server_time(self) -> Word:
         return "" if self._now is None else self._now()
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()
+@attrs.frozen
+class Held:
+    """The slots of one call that is under way."""
+
+    _limiter: RedisLimiter
+    _call: RedisCall
+
+    async def done(self) -> None:
+        """See `Pass`."""
+        await self._limiter.release(self._call)

@@ -1,7 +1,7 @@
 -- Count a call that went already while nobody could be asked.
 --
 -- KEYS  the log and the state of each meter
--- ARGV  now ('' asks the server), the call's name, weight, how long ago in microseconds; then kind, amount and period of
+-- ARGV  now ('' asks the server), the call's name, how long ago in microseconds; then kind, amount, period and weight of
 --       each meter
 
 local now = tonumber(ARGV[1])
@@ -9,11 +9,12 @@ if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
-local call, weight, ago = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local call, ago = ARGV[2], tonumber(ARGV[3])
 
 for index = 1, #KEYS / 2 do
   local log, state = KEYS[2 * index - 1], KEYS[2 * index]
-  local kind, amount, period = ARGV[3 * index + 2], tonumber(ARGV[3 * index + 3]), tonumber(ARGV[3 * index + 4])
+  local kind, amount, period = ARGV[4 * index], tonumber(ARGV[4 * index + 1]), tonumber(ARGV[4 * index + 2])
+  local weight = tonumber(ARGV[4 * index + 3])
   local millis = string.format('%.0f', math.ceil(2 * period / 1000) + 1)
   if kind == 'window' and ago < period then
     for part = 1, weight do

@@ -1,30 +1,40 @@
 -- Let one call go under all of its limits, or keep a place for it: all or nothing, by the server's clock.
 --
--- KEYS  the provider's queue, and since when it counts; one freeze for each scope of the call; then the log, the
---       promises and the state of each meter
--- ARGV  now ('' asks the server), the call's name, the waiter's name, weight, longest wait, grace, when the counts began
---       as far as the caller knows ('' if it does not), the share in percent while counts are missing, the longest
---       period, number of meters; then kind, amount and period of each meter
+-- KEYS  the provider's queue, and since when it counts; one freeze for each scope of the call; then three of each meter:
+--       the log, the promises and the state; or the slots, the line and the patience
+-- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
+--       waiter's name, 1 if somebody waits for it, longest wait, grace, when the counts began as far as the caller knows
+--       (- if it does not), the share in percent while counts are missing, the longest period, number of meters; then
+--       kind, amount, period, weight and reserve of each meter
 --
--- Instants and spans are microseconds. Answers how long to wait, whether a place is kept that needs no further
--- question, which key holds the call up (0: none), its place in the queue, the reason of the freeze, and when the counts
--- began.
+-- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
+-- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
+-- when the counts began; and the reason of the freeze, which may have blanks.
 --
 -- A log holds what a meter counts, by instant: for a window all calls made and kept places, for a bucket the kept
 -- places, since the calls made are its level. The logs alone decide whether a call may go. A promise is the place of one
 -- that was sent away for long; it only makes those wait that come after it. `barrier` is the first instant for
--- whoever comes later, so that nobody overtakes.
+-- whoever comes later, so that nobody overtakes; `sparing` is that of those who leave the reserve alone. A call that
+-- somebody waits for goes before these where a meter has a reserve.
+--
+-- A slot is taken by a call that goes now, until the end of its lease. Who finds none stands in line, in which the first
+-- to come is the first to go, and out of which it falls when its patience ends.
 --
 -- A server that has lost its memory has lost what others counted in it. Whoever knew it before tells so by the instant
 -- at which the counts began; until a period has passed since, a meter lets only a share of its amount go.
 
-local call, waiter, weight = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local longest, grace, count = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[10])
-local known, share, longest_period = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local words = {}
+for word in string.gmatch(ARGV[1], '%S+') do
+  words[#words + 1] = word
+end
+local call, waiter, pressing = words[2], words[3], words[4] == '1'
+local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[10])
+local known, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9])
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
+local SLACK = 1000000
 
-local now = tonumber(ARGV[1])
+local now = tonumber(words[1])
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -35,10 +45,12 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- never for a shorter time than it was to be kept already
-local function keep(key, micros)
+-- never for a shorter time than it was to be kept already; `new` says whether it was made just now, where that is known
+local function keep(key, micros, new)
   local millis = text(math.ceil(micros / 1000) + 1)
-  if redis.call('PEXPIRE', key, millis, 'GT') == 0 then
+  if new then
+    redis.call('PEXPIRE', key, millis)
+  elseif redis.call('PEXPIRE', key, millis, 'GT') == 0 and new == nil then
     redis.call('PEXPIRE', key, millis, 'NX')
   end
 end
@@ -51,10 +63,16 @@ local function instants(found)
   return read
 end
 
-local function put(key, at, name)
+local function put(key, at, name, weight)
   for part = 1, weight do
     redis.call('ZADD', key, text(at), name .. '|' .. part)
   end
+end
+
+-- while counts are missing
+local function lessen(meter)
+  meter.amount = math.max(meter.share, meter.weight)
+  meter.spared = math.min(meter.spared, meter.amount - meter.weight)
 end
 
 -- The strict window: in any span of the period never more than the amount.
@@ -62,16 +80,15 @@ end
 local window = {}
 
 function window.open(meter)
-  redis.call('ZREMRANGEBYSCORE', meter.log, '-inf', text(now - meter.period))
   if meter.share < meter.amount and now < meter.began + meter.period then
-    meter.first = meter.share < weight and meter.began + meter.period or now
-    meter.amount = math.max(meter.share, weight)
+    meter.first = meter.share < meter.weight and meter.began + meter.period or now
+    lessen(meter)
   end
 end
 
 -- where to look next when a call at this instant pushed a kept place out of its window
 local function displaced(meter, gone, at)
-  local room = meter.amount - weight
+  local room = meter.amount - meter.weight - meter.spared
   local later = redis.call('ZRANGEBYSCORE', meter.log, '(' .. text(at), '(' .. text(at + meter.period), 'WITHSCORES')
   local first = math.max(gone - room, 0)
   local before = redis.call('ZRANGE', meter.log, first, first + #later / 2, 'WITHSCORES')
@@ -95,10 +112,19 @@ end
 
 -- `behind` is the instant up to which promises count; without it none does
 function window.earliest(meter, at, behind)
-  local room = meter.amount - weight
+  local room = meter.amount - meter.weight - meter.spared
   at = math.max(at, meter.first or at)
-  if not behind and redis.call('ZCARD', meter.log) <= room then
-    return at
+  if not behind then
+    meter.size = redis.call('ZCARD', meter.log)
+    if meter.size <= room then
+      return at
+    end
+  end
+  -- what is past stays until there seems to be no room, since most calls find some
+  if not meter.trimmed then
+    meter.trimmed = true
+    redis.call('ZREMRANGEBYSCORE', meter.log, '-inf', text(now - meter.period))
+    return window.earliest(meter, at, behind)
   end
   while true do
     local from, to = '(' .. text(at - meter.period), text(at)
@@ -125,8 +151,8 @@ end
 function window.close() end
 
 function window.take(meter, at)
-  put(meter.log, at, call)
-  keep(meter.log, at - now + meter.period)
+  put(meter.log, at, call, meter.weight)
+  keep(meter.log, at - now + meter.period, meter.size == 0)
 end
 
 -- The leaky bucket: bursts up to the amount, then a steady rate.
@@ -148,14 +174,18 @@ function bucket.open(meter)
   if not level then
     level, since = meter.amount - meter.share, math.min(meter.began, now)
   end
-  local past = instants(redis.call('ZRANGEBYSCORE', meter.log, '-inf', text(now), 'WITHSCORES'))
-  for _, went in ipairs(past) do
-    level, since = drained(meter, level, since, went) + 1, math.max(since, went)
+  meter.ahead, meter.unwritten = {}, false
+  for _, place in ipairs(instants(redis.call('ZRANGE', meter.log, 0, -1, 'WITHSCORES'))) do
+    if place > now then
+      meter.ahead[#meter.ahead + 1] = place
+    else
+      level, since, meter.unwritten = drained(meter, level, since, place) + 1, math.max(since, place), true
+    end
   end
-  if #past > 0 then
+  if meter.unwritten then
     redis.call('ZREMRANGEBYSCORE', meter.log, '-inf', text(now))
   end
-  meter.level, meter.unwritten = drained(meter, level, since, now), #past > 0
+  meter.level = drained(meter, level, since, now)
 end
 
 -- the first of the calls ahead that would no longer fit
@@ -170,8 +200,12 @@ local function overflow(meter, ahead, index, since, level)
 end
 
 function bucket.earliest(meter, at, behind)
-  local ahead = instants(redis.call('ZRANGE', meter.log, 0, -1, 'WITHSCORES'))
+  local ahead, weight = meter.ahead, meter.weight + meter.spared
   if behind then
+    ahead = {}
+    for index, place in ipairs(meter.ahead) do
+      ahead[index] = place
+    end
     local ahead_of_it = redis.call('ZRANGEBYSCORE', meter.promises, '-inf', before(math.huge, behind), 'WITHSCORES')
     for _, promised in ipairs(instants(ahead_of_it)) do
       ahead[#ahead + 1] = promised
@@ -197,10 +231,10 @@ end
 
 function bucket.take(meter, at)
   if at > now then
-    put(meter.log, at, call)
+    put(meter.log, at, call, meter.weight)
     keep(meter.log, at - now + meter.period)
   else
-    meter.level, meter.unwritten = meter.level + weight, true
+    meter.level, meter.unwritten = meter.level + meter.weight, true
   end
 end
 
@@ -211,36 +245,80 @@ function bucket.close(meter)
   end
 end
 
+-- The slots of calls under way.
+
+local function open_slots(cap)
+  if cap.share < cap.amount and now < cap.began + cap.period then
+    lessen(cap)
+  end
+  redis.call('ZREMRANGEBYSCORE', cap.slots, '-inf', text(now))
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', cap.patience, '-inf', text(now))) do
+    redis.call('ZREM', cap.line, gone)
+    redis.call('ZREM', cap.patience, gone)
+  end
+end
+
+local function has_slot(cap)
+  local before = 0
+  if not cap.eager then
+    local since = redis.call('ZSCORE', cap.line, call)
+    before = redis.call('ZCOUNT', cap.line, '-inf', since and '(' .. since or '+inf')
+  end
+  return redis.call('ZCARD', cap.slots) + before + cap.weight + cap.spared <= cap.amount
+end
+
+local function stand_in_line(cap)
+  redis.call('ZADD', cap.line, 'NX', text(now), call)
+  redis.call('ZADD', cap.patience, 'NX', text(now + longest + SLACK), call)
+  keep(cap.line, longest + SLACK)
+  keep(cap.patience, longest + SLACK)
+end
+
+local function take_slot(cap)
+  put(cap.slots, now + cap.period, call, cap.weight)
+  keep(cap.slots, cap.period)
+end
+
 -- The call.
 
 local kinds = { window = window, bucket = bucket }
-local meters, spacing = {}, 0
+local meters, caps, spacing = {}, {}, 0
 local found = redis.call('MGET', unpack(KEYS, 2, freezes + 2))
-local began, state = string.match(found[1] or text(now) .. ' whole', '^(%d+) (%a+)$')
-if known ~= '' and known ~= began then
+local began, state, kept = string.match(found[1] or text(now) .. ' whole 0', '^(%d+) (%a+) (%d+)$')
+local told = state
+if known ~= '-' and known ~= began then
   state = 'lost'
 end
-if found[1] ~= began .. ' ' .. state then
-  redis.call('SET', KEYS[2], began .. ' ' .. state)
+if state ~= told or tonumber(kept) < now + 2 * longest_period then
+  kept = math.max(tonumber(kept), now + 3 * longest_period)
+  local millis = text(math.ceil((kept - now) / 1000) + 1)
+  redis.call('SET', KEYS[2], began .. ' ' .. state .. ' ' .. text(kept), 'PX', millis)
 end
-keep(KEYS[2], 2 * longest_period)
 
 for index = 1, count do
-  local key, argument, amount = 3 * index + freezes, 3 * index + 7, tonumber(ARGV[3 * index + 9])
+  local key, word = 3 * index + freezes, 5 * index + 5
+  local amount, reserve = tonumber(words[word + 2]), tonumber(words[word + 5])
   local meter = {
     key = key,
-    log = KEYS[key],
-    promises = KEYS[key + 1],
-    state = KEYS[key + 2],
-    kind = kinds[ARGV[argument + 1]],
+    kind = kinds[words[word + 1]],
     amount = amount,
     share = state == 'lost' and math.floor(amount * share / 100) or amount,
     began = tonumber(began),
-    period = tonumber(ARGV[argument + 3]),
+    period = tonumber(words[word + 3]),
+    weight = tonumber(words[word + 4]),
+    spared = pressing and 0 or reserve,
+    eager = pressing and reserve > 0,
   }
-  meter.kind.open(meter)
-  spacing = math.max(spacing, meter.period / meter.amount)
-  meters[index] = meter
+  if meter.kind then
+    meter.log, meter.promises, meter.state = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+    spacing = math.max(spacing, meter.period / meter.amount)
+    meter.kind.open(meter)
+    meters[#meters + 1] = meter
+  else
+    meter.slots, meter.line, meter.patience = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+    open_slots(meter)
+    caps[#caps + 1] = meter
+  end
 end
 
 -- whoever comes back in time for the place that it was promised has a right to it
@@ -251,7 +329,7 @@ if waiting then
   own = tonumber(redis.call('ZSCORE', queue, waiter))
   for _, meter in ipairs(meters) do
     redis.call('ZREMRANGEBYSCORE', meter.promises, '-inf', text(now - math.min(grace, meter.period)))
-    for part = 1, own and weight or 0 do
+    for part = 1, own and meter.weight or 0 do
       redis.call('ZREM', meter.promises, waiter .. '|' .. part)
     end
   end
@@ -272,9 +350,13 @@ local behind = not own and math.huge or own > now and own or nil
 local at, holds, agreed = thaws, frozen, 0
 for _, meter in ipairs(meters) do
   meter.barrier, meter.alone = 0, meter.kind.earliest(meter, now)
-  local promised = waiting and redis.call('ZCARD', meter.promises) > 0
+  local promised = waiting and not meter.eager and redis.call('ZCARD', meter.promises) > 0
   if meter.alone > now or promised then
-    meter.barrier = tonumber(redis.call('HGET', meter.state, 'barrier')) or 0
+    local barriers = redis.call('HMGET', meter.state, 'barrier', 'sparing')
+    meter.barrier = tonumber(barriers[1]) or 0
+    if meter.spared > 0 then
+      meter.barrier = math.max(meter.barrier, tonumber(barriers[2]) or 0)
+    end
     local from = own and meter.alone or math.max(meter.alone, meter.barrier)
     if promised or from > meter.alone then
       meter.alone = meter.kind.earliest(meter, from, promised and behind)
@@ -298,9 +380,31 @@ local function close()
   for _, meter in ipairs(meters) do
     meter.kind.close(meter)
     if meter.alone > now and meter.alone > meter.barrier then
-      redis.call('HSET', meter.state, 'barrier', text(meter.alone))
+      redis.call('HSET', meter.state, meter.spared > 0 and 'sparing' or 'barrier', text(meter.alone))
       keep(meter.state, meter.alone - now + 2 * meter.period)
     end
+  end
+end
+
+local function answer(what, place)
+  local micros = text(at - now)
+  return string.format('%s %d %d %d %s %s', micros, what, holds, place, began, reason)
+end
+
+if at <= now then
+  for _, cap in ipairs(caps) do
+    if not has_slot(cap) then
+      holds = cap.key
+    end
+  end
+  if holds > 0 then
+    for _, cap in ipairs(longest > 0 and caps or {}) do
+      stand_in_line(cap)
+    end
+    return answer(2, 0)
+  end
+  for _, cap in ipairs(caps) do
+    take_slot(cap)
   end
 end
 
@@ -309,8 +413,10 @@ if at - now <= longest then
     meter.kind.take(meter, at)
   end
   close()
-  redis.call('ZREM', queue, waiter)
-  return { text(at - now), 1, holds, 0, reason, began }
+  if waiting then
+    redis.call('ZREM', queue, waiter)
+  end
+  return answer(1, 0)
 end
 
 -- those that wait for a thaw come back one after the other
@@ -322,11 +428,11 @@ elseif thaws > now then
 end
 for _, meter in ipairs(meters) do
   if meter.alone > now then
-    put(meter.promises, meter.alone, waiter)
+    put(meter.promises, meter.alone, waiter, meter.weight)
     keep(meter.promises, meter.alone - now + grace)
   end
 end
 close()
 redis.call('ZADD', queue, text(at), waiter)
 keep(queue, at - now + grace)
-return { text(at - now), 0, holds, redis.call('ZRANK', queue, waiter) + 1, reason, began }
+return answer(0, redis.call('ZRANK', queue, waiter) + 1)

@@ -56,7 +56,10 @@ async def usage_of(redis: Any, provider: str, limits: Sequence[RateLimit]) -> Us
 async def _used(redis: Any, provider: str, limit: RateLimit, now: int) -> Used:
     period = limit.period // _MICRO
     prefix = meter_prefix(provider, limit)
-    if limit.kind is LimitKind.WINDOW:
+    if limit.kind is LimitKind.CONCURRENCY:
+        slots = redis.scan_iter(f"{prefix}*:log", count=_AT_ONCE)
+        counts = [await redis.zcount(key, f"({now}", "+inf") async for key in slots]
+    elif limit.kind is LimitKind.WINDOW:
         logs = redis.scan_iter(f"{prefix}*:log", count=_AT_ONCE)
         counts = [await redis.zcount(key, f"({now - period}", now) async for key in logs]
     else:

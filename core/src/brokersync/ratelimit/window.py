@@ -7,12 +7,14 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import final
 
+from brokersync.ratelimit.meter import Barriers
+
 
 @final
 class RollingWindow:
     """At most `amount` calls in any `period` seconds; a call of weight n counts as n calls of one instant."""
 
-    __slots__ = ("_amount", "_barrier", "_floor", "_floor_weight", "_granted", "_leaving", "_period", "_planned")
+    __slots__ = ("_amount", "_barriers", "_floor", "_floor_room", "_granted", "_leaving", "_period", "_planned")
 
     def __init__(self, amount: int, period: float) -> None:
         self._amount = amount
@@ -20,35 +22,35 @@ class RollingWindow:
         self._leaving: deque[float] = deque()  # when each call made stops counting
         self._granted = 0
         self._planned: list[float] = []
-        self._barrier = -math.inf
-        self._floor_weight, self._floor = 0, -math.inf
+        self._barriers = Barriers()
+        self._floor_room, self._floor = -1, -math.inf
 
-    def earliest(self, start: float, now: float, weight: int) -> float:
+    def earliest(self, start: float, now: float, weight: int, spared: int) -> float:
         """See `Meter`."""
         self._forget(now)
-        room = self._amount - weight
+        room = self._amount - weight - spared
         if len(self._leaving) + self._granted + len(self._planned) <= room:
             return start
-        floor = max(now, self._barrier)
-        if weight == self._floor_weight:  # else each newcomer would walk past everybody who waits already
+        floor = max(now, self._barriers.of(spared))
+        if room == self._floor_room:  # else each newcomer would walk past everybody who waits already
             floor = max(floor, self._floor)
         at = self._search(max(start, floor), now, room)
         if start <= floor:
-            self._floor_weight, self._floor = weight, at
+            self._floor_room, self._floor = room, at
         return at
 
-    def ready(self, now: float, weight: int) -> float:
+    def ready(self, now: float, weight: int, spared: int) -> float:
         """See `Meter`."""
         self._forget(now)
-        room = self._amount - weight - self._granted
+        room = self._amount - weight - spared - self._granted
         if room < 0:
             return self._end(now)
         blocking = len(self._leaving) - room - 1
         return self._leaving[blocking] if blocking >= 0 else now
 
-    def plan(self, at: float, weight: int, alone: float) -> None:
+    def plan(self, at: float, weight: int, spared: int, alone: float) -> None:
         """See `Meter`."""
-        self._barrier = max(self._barrier, alone)
+        self._barriers.raise_to(alone, spared)
         index = bisect_right(self._planned, at)
         self._planned[index:index] = [at] * weight
 
@@ -58,8 +60,8 @@ class RollingWindow:
 
     def reopen(self) -> None:
         """See `Meter`."""
-        self._barrier = -math.inf
-        self._floor_weight, self._floor = 0, -math.inf
+        self._barriers = Barriers()
+        self._floor_room, self._floor = -1, -math.inf
 
     def grant(self, weight: int) -> None:
         self._granted += weight

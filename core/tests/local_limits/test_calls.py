@@ -3,108 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
-from brokersync.limits import LimitKind, RateLimit
-from brokersync.ratelimit import LocalLimiter
-from brokersync.ratelimit.lane import Lane
+from brokersync.limits import RateLimit
 
-LONG = timedelta(days=1)
-APP = {LimitScope.APP: ""}
-
-
-class VirtualClock:
-    """Time that jumps to the next sleeper once everybody sleeps or waits."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-        self.numbers = count()
-        self.pump: asyncio.Task[None] | None = None
-
-    def now(self) -> datetime:
-        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.time)
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        woken = asyncio.get_running_loop().create_future()
-        heapq.heappush(self.sleepers, (self.time + seconds, next(self.numbers), woken))
-        if self.pump is None or self.pump.done():
-            self.pump = asyncio.create_task(self._run())
-        await woken
-
-    async def _run(self) -> None:
-        while self.sleepers:
-            await settle()
-            at, _, woken = heapq.heappop(self.sleepers)
-            if not woken.done():
-                self.time = max(self.time, at)
-                woken.set_result(None)
-
-
-async def settle() -> None:
-    for _ in range(12):
-        await asyncio.sleep(0)
-
-
-def window(amount: int, seconds: float, scope: LimitScope = LimitScope.APP, **more: object) -> RateLimit:
-    return RateLimit(scope=scope, amount=amount, period=timedelta(seconds=seconds), **more)
-
-
-def bucket(amount: int, seconds: float, scope: LimitScope = LimitScope.APP) -> RateLimit:
-    return window(amount, seconds, scope, kind=LimitKind.BUCKET)
-
-
-class Caller:
-    """Calls through one limiter, and what became of them: seconds since the start, in order of leaving."""
-
-    def __init__(self, *limits: RateLimit) -> None:
-        self.clock = VirtualClock()
-        self.start = self.clock.time
-        self.limiter = LocalLimiter(self.clock)
-        self.limits = limits
-        self.went: list[tuple[str, float]] = []
-        self.waits: list[tuple[LimitScope, float]] = []
-
-    async def call(
-        self,
-        name: str = "",
-        *,
-        weight: int = 1,
-        longest: timedelta = LONG,
-        operation: str = "list",
-        **scopes: str,
-    ) -> None:
-        named = {LimitScope(scope): key for scope, key in scopes.items()}
-        await self.limiter.acquire(
-            "toy", self.limits, operation, APP | named, weight, waiter="", longest=longest, on_wait=self._on_wait
-        )
-        self.went.append((name, round(self.clock.time - self.start, 6)))
-
-    def spawn(self, name: str, **how: object) -> asyncio.Task[None]:
-        return asyncio.create_task(self.call(name, **how))
-
-    async def freeze(self, seconds: float, scope: LimitScope = LimitScope.APP, key: str = "") -> None:
-        until = self.clock.now() + timedelta(seconds=seconds)
-        await self.limiter.freeze("toy", scope, key, until, "it said so")
-
-    @property
-    def lane(self) -> Lane:
-        return self.limiter._lanes["toy"]
-
-    def _on_wait(self, scope: LimitScope, wait: timedelta) -> None:
-        self.waits.append((scope, wait.total_seconds()))
+from .toy import LONG, Caller, bucket, most_in_any_window, settle_without_time, wanted, window
 
 
 @pytest.mark.parametrize("make", [window, bucket])
@@ -167,7 +76,7 @@ async def test_each_credential_has_a_count_of_its_own_and_calls_without_one_shar
 async def test_brokers_do_not_share_their_counts() -> None:
     toy = Caller(window(1, 10))
     await toy.call("a")
-    await toy.limiter.acquire("other", toy.limits, "list", APP, waiter="", longest=timedelta(0), on_wait=toy._on_wait)
+    await toy.limiter.acquire(wanted(toy.limits, provider="other"), longest=timedelta(0), on_wait=toy._on_wait)
     assert toy.clock.time == toy.start
 
 
@@ -280,7 +189,7 @@ async def test_a_listener_that_fails_takes_no_place() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await toy.limiter.acquire("toy", toy.limits, "list", APP, waiter="", longest=LONG, on_wait=broken)
+        await toy.limiter.acquire(wanted(toy.limits), longest=LONG, on_wait=broken)
     await toy.call("b")
     assert toy.went == [("a", 0), ("b", 10)]
 
@@ -352,17 +261,6 @@ async def test_what_nobody_uses_any_more_is_forgotten() -> None:
     assert not toy.lane._order
 
 
-async def settle_without_time(*actions: Callable[[], Awaitable[object] | object]) -> None:
-    """Let every task come to its wait, act, and let the consequences settle before time goes on."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    for action in actions:
-        if inspect.isawaitable(done := action()):
-            await done
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-
-
 def run(play: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(play())
 
@@ -377,11 +275,6 @@ calls = st.lists(
     max_size=40,
 )
 periods = st.floats(0.1, 7, allow_subnormal=False)
-
-
-def most_in_any_window(times: Sequence[tuple[float, int]], period: float) -> int:
-    """The heaviest half-open window; it is enough to look at those that start at a call."""
-    return max((sum(w for t, w in times if start <= t and t - start < period) for start, _ in times), default=0)
 
 
 @given(calls, st.integers(3, 6), periods, st.integers(3, 5), periods, st.floats(0, 0.3))

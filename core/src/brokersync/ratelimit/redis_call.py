@@ -1,0 +1,126 @@
+"""One call as the scripts in Redis know it: its keys, its words, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+
+import attrs
+
+from brokersync.errors import LimitScope
+from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit.applying import Counted, LimitedCall, apart
+from brokersync.ratelimit.keys import began_key, digest, freeze_key, meter_keys, queue_key
+
+_MICRO = timedelta(microseconds=1)
+_KEYS_BEFORE_FREEZES = 2
+_KEYS_OF_A_METER = 3
+
+
+@attrs.frozen
+class Answer:
+    """What `take.lua` says."""
+
+    wait: timedelta
+    what: int
+    scope: LimitScope
+    began: str
+    reason: str
+
+    @property
+    def kept(self) -> bool:
+        """The call has its place, and asks no more."""
+        return self.what == 1
+
+    @property
+    def lacks_a_slot(self) -> bool:
+        """All but the number of calls under way lets it go, and it stands in line."""
+        return self.what == 2
+
+
+@attrs.frozen(kw_only=True)
+class RedisCall:
+    """A call under a name of its own. All of its keys stand in one slot of a cluster, that of its provider."""
+
+    name: str
+    wanted: LimitedCall
+    meters: Sequence[Counted]
+    freezes: Sequence[str]
+
+    meter_keys: Sequence[str] = attrs.field(init=False)
+    """Three keys of each meter."""
+
+    def __attrs_post_init__(self) -> None:
+        provider = self.wanted.provider
+        keys = [key for one in self.meters for key in meter_keys(provider, one.limit, one.key)]
+        object.__setattr__(self, "meter_keys", keys)
+
+    @property
+    def keys(self) -> list[str]:
+        provider = self.wanted.provider
+        return [queue_key(provider), began_key(provider), *self.freezes, *self.meter_keys]
+
+    @property
+    def capped(self) -> bool:
+        """Whether it counts anywhere as long as it is under way."""
+        return any(one.limit.kind is LimitKind.CONCURRENCY for one in self.meters)
+
+    @property
+    def weights(self) -> list[int]:
+        """As how many it counts in each meter."""
+        return [one.weight for one in self.meters]
+
+    @property
+    def longest_period(self) -> timedelta:
+        return max([_period(one.limit, self.wanted.lasts) for one in self.meters], default=timedelta(0))
+
+    @property
+    def over_time(self) -> RedisCall:
+        """The same call, as far as calls are counted over time."""
+        return attrs.evolve(self, meters=apart(self.meters)[0])
+
+    @property
+    def under_way(self) -> RedisCall:
+        """The same call, as far as those under way are counted."""
+        return attrs.evolve(self, meters=apart(self.meters)[1], freezes=())
+
+    def words(self, now: int | str, longest: timedelta, grace: timedelta, known: str, share: int) -> str:
+        """The words of `take.lua`."""
+        # what is promised under other limits is void
+        waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
+        asked, period = int(self.wanted.pressing), self.longest_period // _MICRO
+        words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
+        words.append(f"{known or '-'} {share} {period} {len(self.meters)}")
+        words += [f"{_facts(one.limit, self.wanted.lasts)} {one.weight} {one.limit.reserve}" for one in self.meters]
+        return " ".join(words)
+
+    def read(self, answer: str | bytes) -> Answer:
+        """The answer of `take.lua`."""
+        text = answer if isinstance(answer, str) else answer.decode()
+        wait, what, key, _, began, reason = text.split(" ", 5)
+        return Answer(int(wait) * _MICRO, int(what), self._scope_of(int(key)), began, reason)
+
+    def _scope_of(self, key: int) -> LimitScope:
+        """What stands behind the key at this position, which counts from one."""
+        if key == 0:
+            return LimitScope.APP
+        position = key - 1 - _KEYS_BEFORE_FREEZES
+        if position < len(self.freezes):
+            return list(self.wanted.scopes)[position]
+        return self.meters[(position - len(self.freezes)) // _KEYS_OF_A_METER].limit.scope
+
+
+def _period(limit: RateLimit, lasts: timedelta) -> timedelta:
+    """For how long a call counts; under way it does until its worker is sure to have ended it."""
+    return lasts if limit.kind is LimitKind.CONCURRENCY else limit.period
+
+
+@lru_cache(maxsize=1024)
+def _facts(limit: RateLimit, lasts: timedelta) -> str:
+    return f"{limit.kind.value} {limit.amount} {_period(limit, lasts) // _MICRO}"
+
+
+def freezes_of(call: LimitedCall) -> list[str]:
+    """The keys of all freezes that keep it from going, in the order of its scopes."""
+    return [freeze_key(call.provider, scope, key) for scope, key in call.scopes.items()]

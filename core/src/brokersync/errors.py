@@ -165,7 +165,7 @@ class BrokerRetryableError(BrokerError):
 class BrokerRateLimitError(BrokerRetryableError):
     """The broker, or our own limiter on its behalf, refuses further requests for a while.
 
-    `scope` is that of the limit that a call of ours was not let through by.
+    `scope` is that of the limit that let a call of ours not through, where it lets nobody else through either.
     """
 
     scope: LimitScope | None = None

@@ -98,7 +98,7 @@ class Manners:
             finally:
                 await passed.done()
             previous = failed.error
-            await self._freeze(work, failed, patience)
+            await self._freeze(work, failed)
             if isinstance(previous, BrokerTokenExpiredError):
                 if renewed:
                     raise _refused_again(previous)
@@ -148,7 +148,7 @@ class Manners:
             error=None if error is None else type(error).__name__,
         )
 
-    async def _freeze(self, work: Work[object], failed: Failed, patience: Patience) -> None:
+    async def _freeze(self, work: Work[object], failed: Failed) -> None:
         """Silence the scope that the broker refuses, for everybody; without a time from it, for longer each time."""
         error = failed.error
         asked = failed.asked
@@ -160,13 +160,15 @@ class Manners:
             scope = LimitScope.CREDENTIAL if LimitScope.CREDENTIAL in work.scopes else LimitScope.APP
         if scope is None:
             return
-        asked = asked or patience.growth
+        key, reason = work.scopes.get(scope, ""), f"{type(error).__name__} of {work.operation}"
+        if asked:
+            await self._limiter.freeze(self._provider, scope, key, self._clock.now() + asked, reason)
+        else:
+            first, longest = self._retry.first_wait, self._retry.longest_wait
+            asked = await self._limiter.penalise(self._provider, scope, key, first, longest, reason)
         if isinstance(error, BrokerRetryableError):
             error.retry_after, error.freeze = asked, scope
-        until = self._clock.now() + asked
-        reason = f"{type(error).__name__} of {work.operation}"
-        await self._limiter.freeze(self._provider, scope, work.scopes.get(scope, ""), until, reason)
-        self._emit(ScopeFrozen, scope=scope.value, until=until, reason=reason)
+        self._emit(ScopeFrozen, scope=scope.value, until=self._clock.now() + asked, reason=reason)
 
     async def _pause(self, work: Work[object], failed: Failed, patience: Patience, attempt: int) -> None:
         """Sleep until the next attempt is due. Raises the error when there is to be none."""

@@ -40,8 +40,9 @@ async def test_a_weight_beyond_what_is_not_reserved_is_a_mistake() -> None:
 async def test_what_is_reserved_is_left_to_calls_that_somebody_waits_for(make: Make) -> None:
     toy = Caller(make(4, 8, reserve=2))
     await toy.call("routine", weight=2)
-    with pytest.raises(BrokerRateLimitError):
+    with pytest.raises(BrokerRateLimitError) as refused:
         await toy.call("routine", longest=timedelta(seconds=1))
+    assert refused.value.scope is None, "not all are held up"
     await asyncio.gather(toy.call("asked", pressing=True), toy.call("asked", pressing=True))
     assert toy.went == [("routine", 0), ("asked", 0), ("asked", 0)]
 
@@ -110,7 +111,7 @@ async def test_who_finds_no_slot_in_time_is_refused_and_has_counted_nowhere() ->
     await settle()
     with pytest.raises(BrokerRateLimitError, match="at most 1 may be under way") as refused:
         await toy.call("late", longest=timedelta(seconds=4))
-    assert (refused.value.retry_after, refused.value.scope) == (timedelta(seconds=5), LimitScope.APP)
+    assert (refused.value.retry_after, refused.value.scope) == (timedelta(seconds=5), None)
     await first
     await toy.call("second")
     assert toy.went == [("first", 0), ("second", 30)]

@@ -100,7 +100,7 @@ async def test_a_call_without_a_slot_counts_nowhere_and_one_without_a_turn_takes
     await board.call()
     with pytest.raises(BrokerRateLimitError, match="under way") as refused:
         await board.call(longest=NONE)
-    assert (refused.value.retry_after, refused.value.scope) == (timedelta(seconds=5), LimitScope.APP)
+    assert (refused.value.retry_after, refused.value.scope) == (timedelta(seconds=5), None)
     await board.passed.done()
     await board.call(longest=NONE)
     await board.passed.done()

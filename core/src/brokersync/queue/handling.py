@@ -71,7 +71,7 @@ class JobHandler:
         if outcome is None:
             raise Defer(self._shared.clock.now(), elsewhere=True)
         if isinstance(outcome, Deferred):
-            # the limits of a Redis promise each caller an instant of its own; the process's own tell all the same
+            # each caller is promised an instant of its own; where one process has all of them, the others need not ask
             raise Defer(outcome.until, lane=outcome.for_all and self._shared.settings.fleet.redis is None)
 
     async def _watched(self, connection: Connection, job: Job) -> Done | Deferred | None:

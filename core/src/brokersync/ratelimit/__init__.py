@@ -29,12 +29,22 @@ class Limiter(Protocol):
     ) -> Pass:
         """Returns when all limits and freezes let the call go.
 
-        `on_wait` hears of a wait before it begins. Raises `BrokerRateLimitError` when the wait would be over
-        `longest`, and `BrokerConfigError` for a weight that a limit can never let through.
+        `on_wait` hears of a wait before it begins. Raises `BrokerRateLimitError` when the wait would be over `longest`;
+        a waiter that has a name is kept a place then, until a while after its time. Raises `BrokerConfigError` for a
+        weight that a limit can never let through.
         """
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """Let no call of this scope go before `until`; a freeze is never shortened."""
+
+    async def penalise(
+        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
+    ) -> timedelta:
+        """Freeze a scope that the broker refuses without a time, and answer for how long.
+
+        That begins with `first` and grows up to `longest` with each refusal soon after a freeze, whoever meets it; it
+        shrinks again while there is none.
+        """
 
     async def aclose(self) -> None:
         """Leave nothing of it running."""

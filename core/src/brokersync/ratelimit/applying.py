@@ -48,7 +48,10 @@ class LimitedCall:
     def too_long(
         self, wait: timedelta, reasons: Sequence[str] = (), scope: LimitScope | None = None
     ) -> BrokerRateLimitError:
-        """Its refusal where it would have to wait for longer than its caller will."""
+        """Its refusal where it would have to wait for longer than its caller will.
+
+        It names the `scope` that holds up all others as well, where there is one.
+        """
         why = f" ({'; '.join(reasons)})" if reasons else ""
         error = BrokerRateLimitError(
             f"The limits of {self.provider} let {self.operation} go in {wait.total_seconds():.1f} seconds{why}.",
@@ -56,7 +59,8 @@ class LimitedCall:
             provider=self.provider,
             operation=self.operation,
         )
-        error.scope = scope
+        sparing = not self.pressing and any(one.reserve and one.scope is scope for one in self.limits)
+        error.scope = None if sparing else scope
         return error
 
 

@@ -88,6 +88,17 @@ class FleetLimiter:
         with suppress(*_LOST):  # the next call finds out that it is away
             await self._shared.freeze(provider, scope, key, until, reason)
 
+    async def penalise(
+        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
+    ) -> timedelta:
+        """See `Limiter`. While Redis is away only this process hears of it."""
+        try:
+            length = await self._shared.penalise(provider, scope, key, first, longest, reason)
+        except _LOST:
+            return await self._local.penalise(provider, scope, key, first, longest, reason)
+        await self._local.freeze(provider, scope, key, self._clock.now() + length, reason)
+        return length
+
     async def aclose(self) -> None:
         """See `Limiter`."""
         await self._shared.aclose()

@@ -29,6 +29,12 @@ def freeze_key(provider: str, scope: LimitScope, key: str) -> str:
     return f"{freeze_prefix(provider)}{scope.value}:{digest(key)}"
 
 
+@lru_cache(maxsize=_KNOWN)
+def penalty_key(provider: str, scope: LimitScope, key: str) -> str:
+    """For how long a scope was frozen last that the broker named no time for."""
+    return f"{_head(provider)}penalty:{scope.value}:{digest(key)}"
+
+
 def freeze_prefix(provider: str) -> str:
     """What all freezes of a broker begin with."""
     return f"{_head(provider)}freeze:"

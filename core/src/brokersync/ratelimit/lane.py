@@ -17,7 +17,9 @@ from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall
 from brokersync.ratelimit.bucket import LeakyBucket
+from brokersync.ratelimit.freezes import Freezes
 from brokersync.ratelimit.meter import Meter
+from brokersync.ratelimit.promises import Promises
 from brokersync.ratelimit.window import RollingWindow
 
 _SHORTEST_WAIT = 1e-6  # a rest that rounding left must move the clock, or the sleeper spins
@@ -53,7 +55,8 @@ class Lane:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._meters: dict[tuple[RateLimit, str], Meter] = {}
-        self._freezes: dict[tuple[LimitScope, str], tuple[float, str]] = {}
+        self._freezes = Freezes()
+        self._promises = Promises()
         self._sweep_at = _FEWEST_TO_SWEEP
         self._waiting: dict[int, Call] = {}
         self._order: list[tuple[float, int]] = []
@@ -63,19 +66,21 @@ class Lane:
     def arrive(self, wanted: LimitedCall, counted: Sequence[Counted], longest: float) -> Call | None:
         """The call in its place, or `None` when it goes at once and is counted already.
 
-        Raises `BrokerRateLimitError` when the wait would be over `longest`.
+        Raises `BrokerRateLimitError` when the wait would be over `longest`; a place is promised then to who comes back.
         """
         now = self._clock.monotonic()
         self._sweep(now)
+        self._promises.expire(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
-        at, scope = self._foresee(meters, wanted.scopes, now)
+        own = self._promises.take(wanted, meters)
+        at, scope = self._foresee(meters, wanted.scopes, now, own)
         if at <= now:
             for meter, cost in meters.items():
                 meter.settle(now, cost.weight)
             return None
         call = Call(wanted, longest, meters, next(self._numbers), at, at - now, scope)
         if call.foreseen > longest:
-            raise self._refusal(call, now)
+            raise self._refuse(call, now)
         self._queue(call, now)
         return call
 
@@ -114,10 +119,14 @@ class Lane:
 
     def freeze(self, scope: LimitScope, key: str, seconds: float, reason: str) -> None:
         """No call of this scope for so long; calls that wait already wait longer, or are refused."""
-        until = self._clock.monotonic() + seconds
-        if until > self._freezes.get((scope, key), (0.0, ""))[0] and seconds > 0:
-            self._freezes[scope, key] = until, reason
+        if seconds > 0 and self._freezes.add(scope, key, self._clock.monotonic() + seconds, reason):
             self._plan_anew()
+
+    def penalise(self, scope: LimitScope, key: str, first: float, longest: float, reason: str) -> float:
+        """Freeze the scope for longer each time, and for less after a quiet while; answers for how long, in seconds."""
+        seconds = self._freezes.penalise(scope, key, self._clock.monotonic(), first, longest)
+        self.freeze(scope, key, seconds, reason)
+        return seconds
 
     async def _sleep(self, call: Call, turn: asyncio.Future[None]) -> None:
         """Sleep until the call is due, or is told that something changed."""
@@ -144,10 +153,13 @@ class Lane:
         return meter
 
     def _foresee(
-        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float
+        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float, own: float | None = None
     ) -> tuple[float, LimitScope]:
-        """The first instant that all meters and freezes allow, and the scope that says so."""
-        at, scope = self._thaw(scopes, now)
+        """The first instant that all meters and freezes allow, and the scope that says so.
+
+        Who was promised an instant goes then before all who only wait.
+        """
+        at, scope = self._freezes.restart(scopes, meters.values(), now, own)
         agreed = 0
         while agreed < len(meters):
             for meter, cost in meters.items():
@@ -155,20 +167,22 @@ class Lane:
                 agreed += 1
                 if allowed > at:
                     at, scope, agreed = allowed, cost.limit.scope, 1
+        if own is not None and at > now and self._freezes.thaw(scopes, now)[0] <= max(own, now):
+            allowed, by = self._allowed(meters, scopes, now)
+            if max(own, allowed) < at:
+                return max(own, allowed), by
         return at, scope
 
-    def _thaw(self, scopes: Mapping[LimitScope, str], now: float) -> tuple[float, LimitScope]:
-        at, scope = now, LimitScope.APP
-        for frozen, until, _ in self._frozen(scopes):
-            if until > at:
-                at, scope = until, frozen
+    def _allowed(
+        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float
+    ) -> tuple[float, LimitScope]:
+        """When a call may go by all that went before, whoever else waits."""
+        at, scope = self._freezes.thaw(scopes, now)
+        for meter, (limit, _, weight, spared) in meters.items():
+            ready = meter.ready(now, weight, spared)
+            if ready > at:
+                at, scope = ready, limit.scope
         return at, scope
-
-    def _frozen(self, scopes: Mapping[LimitScope, str]) -> list[tuple[LimitScope, float, str]]:
-        if not self._freezes:
-            return []
-        keys = [(scope, scopes.get(scope, "")) for scope in LimitScope]
-        return [(key[0], *self._freezes[key]) for key in keys if key in self._freezes]
 
     def _queue(self, call: Call, now: float) -> None:
         for meter, (_, _, weight, spared) in call.meters.items():
@@ -203,7 +217,7 @@ class Lane:
 
         `held` is what must go before it, apart from that what leaves something alone.
         """
-        at, scope = self._thaw(call.wanted.scopes, now)
+        at, scope = self._freezes.thaw(call.wanted.scopes, now)
         for meter, (limit, _, weight, spared) in call.meters.items():
             meter.unplan(call.at, weight)
             before = held[meter, False] + (held[meter, True] if spared else 0)
@@ -226,7 +240,7 @@ class Lane:
             self._queue(call, now)
             return
         del self._waiting[call.number]
-        call.refusal = self._refusal(call, now)
+        call.refusal = self._refuse(call, now)
         _wake(call)
 
     def _plan_anew(self) -> None:
@@ -234,6 +248,7 @@ class Lane:
         now = self._clock.monotonic()
         calls = sorted((call for call in self._waiting.values() if not call.granted), key=_arrival)
         self._order.clear()
+        self._freezes.begin_anew()
         for call in calls:
             for meter, cost in call.meters.items():
                 meter.unplan(call.at, cost.weight)
@@ -243,15 +258,16 @@ class Lane:
             self._queue_or_refuse(call, now)
         self._let_go()
 
-    def _refusal(self, call: Call, now: float) -> BrokerRateLimitError:
-        reasons = [reason for _, until, reason in self._frozen(call.wanted.scopes) if until > now]
+    def _refuse(self, call: Call, now: float) -> BrokerRateLimitError:
+        self._promises.give(call.wanted, call.meters, call.at, now)
+        reasons = self._freezes.reasons(call.wanted.scopes, now)
         return call.wanted.too_long(timedelta(seconds=call.at - now), reasons, call.scope)
 
     def _sweep(self, now: float) -> None:
         if len(self._meters) + len(self._freezes) < self._sweep_at:
             return
         self._meters = {key: meter for key, meter in self._meters.items() if not meter.idle(now)}
-        self._freezes = {key: freeze for key, freeze in self._freezes.items() if freeze[0] > now}
+        self._freezes.forget(now)
         self._sweep_at = max(_FEWEST_TO_SWEEP, 2 * (len(self._meters) + len(self._freezes)))
 
 

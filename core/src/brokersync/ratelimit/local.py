@@ -45,6 +45,13 @@ class LocalLimiter:
         seconds = (until - self._clock.now()).total_seconds()
         self._lane(provider).freeze(scope, key, seconds, reason)
 
+    async def penalise(
+        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
+    ) -> timedelta:
+        """See `Limiter`."""
+        lane = self._lane(provider)
+        return timedelta(seconds=lane.penalise(scope, key, first.total_seconds(), longest.total_seconds(), reason))
+
     async def aclose(self) -> None:
         """See `Limiter`."""
 
@@ -107,4 +114,4 @@ class LocalLimiter:
 
 def _too_many(call: LimitedCall, under_way: Sequence[Counted]) -> BrokerRateLimitError:
     most = min(one.limit.amount for one in under_way)
-    return call.too_long(COME_BACK_AFTER, [f"at most {most} may be under way at once"], under_way[0].limit.scope)
+    return call.too_long(COME_BACK_AFTER, [f"at most {most} may be under way at once"])

@@ -16,6 +16,7 @@ from brokersync.ratelimit.keys import began_key, digest, freeze_key, meter_keys,
 _MICRO = timedelta(microseconds=1)
 _KEYS_BEFORE_FREEZES = 2
 _KEYS_OF_A_METER = 3
+_SHARED_BY_ALL = -1
 
 
 @attrs.frozen
@@ -92,7 +93,10 @@ class RedisCall:
         asked, period = int(self.wanted.pressing), self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
         words.append(f"{known or '-'} {share} {period} {len(self.meters)}")
-        words += [f"{_facts(one.limit, self.wanted.lasts)} {one.weight} {one.limit.reserve}" for one in self.meters]
+        freezes = {scope: place for place, scope in enumerate(self.wanted.scopes, 1)} | {LimitScope.APP: _SHARED_BY_ALL}
+        for limit, _, weight, _ in self.meters:
+            facts = _facts(limit, self.wanted.lasts)
+            words.append(f"{facts} {weight} {limit.reserve} {freezes.get(limit.scope, 0)}")
         return " ".join(words)
 
     def read(self, answer: str | bytes) -> Answer:

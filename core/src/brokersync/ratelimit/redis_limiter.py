@@ -15,14 +15,16 @@ from redis.exceptions import RedisError
 from brokersync.errors import LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import freeze_key
+from brokersync.ratelimit.keys import freeze_key, penalty_key
 from brokersync.ratelimit.local import COME_BACK_AFTER
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.scripts import Script, Word
 from brokersync.ratelimit.slots import Free
 
-_TAKE, _GIVE_BACK, _SPEND, _FREEZE, _RELEASE = map(Script, ("take", "give_back", "spend", "freeze", "release"))
+_TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
+_SPEND, _FREEZE, _PENALISE = map(Script, ("spend", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
 _NOTHING_TAKEN = Free()
@@ -76,6 +78,16 @@ class RedisLimiter:
             words = [self._server_time(), micros, reason, FREEZES, f"{micros} {frozen}"]
             await _FREEZE.run(self._redis, [frozen], words)
 
+    async def penalise(
+        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
+    ) -> timedelta:
+        """See `Limiter`."""
+        keys = [freeze_key(provider, scope, key), penalty_key(provider, scope, key)]
+        words = [self._server_time(), first // _MICRO, longest // _MICRO, round(SHORTEST / _MICRO.total_seconds())]
+        micros = int(await _PENALISE.run(self._redis, keys, [*words, reason, FREEZES]))
+        self._frost.add(keys[0], micros)
+        return micros * _MICRO
+
     async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""
         asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=()).over_time
@@ -103,7 +115,7 @@ class RedisLimiter:
                 return
             left = ends - self._clock.monotonic()
             if answer.lacks_a_slot and left <= 0:
-                raise call.wanted.too_long(COME_BACK_AFTER, ["as many calls as may be are under way"], answer.scope)
+                raise call.wanted.too_long(COME_BACK_AFTER, ["as many calls as may be are under way"])
             if not answer.kept and not answer.lacks_a_slot:
                 raise call.wanted.too_long(answer.wait, [answer.reason] if answer.reason else [], answer.scope)
             if not told:

@@ -5,7 +5,7 @@
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
 --       waiter's name, 1 if somebody waits for it, longest wait, grace, when the counts began as far as the caller knows
 --       (- if it does not), the share in percent while counts are missing, the longest period, number of meters; then
---       kind, amount, period, weight and reserve of each meter
+--       kind, amount, period, weight and reserve of each meter, and which freeze is of its scope (0: none, -1: it is of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
@@ -33,6 +33,7 @@ local known, share, longest_period = words[7], tonumber(words[8]), tonumber(word
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
 local SLACK = 1000000
+local UNMETERED = 100000
 
 local now = tonumber(words[1])
 if not now then
@@ -282,7 +283,7 @@ end
 -- The call.
 
 local kinds = { window = window, bucket = bucket }
-local meters, caps, spacing = {}, {}, 0
+local meters, caps = {}, {}
 local found = redis.call('MGET', unpack(KEYS, 2, freezes + 2))
 local began, state, kept = string.match(found[1] or text(now) .. ' whole 0', '^(%d+) (%a+) (%d+)$')
 local told = state
@@ -296,7 +297,7 @@ if state ~= told or tonumber(kept) < now + 2 * longest_period then
 end
 
 for index = 1, count do
-  local key, word = 3 * index + freezes, 5 * index + 5
+  local key, word = 3 * index + freezes, 6 * index + 4
   local amount, reserve = tonumber(words[word + 2]), tonumber(words[word + 5])
   local meter = {
     key = key,
@@ -308,10 +309,10 @@ for index = 1, count do
     weight = tonumber(words[word + 4]),
     spared = pressing and 0 or reserve,
     eager = pressing and reserve > 0,
+    frozen_by = tonumber(words[word + 6]),
   }
   if meter.kind then
     meter.log, meter.promises, meter.state = KEYS[key], KEYS[key + 1], KEYS[key + 2]
-    spacing = math.max(spacing, meter.period / meter.amount)
     meter.kind.open(meter)
     meters[#meters + 1] = meter
   else
@@ -343,6 +344,25 @@ for index = 2, freezes + 1 do
       thaws, frozen, reason, line = tonumber(instant), index + 1, why, tonumber(waiters)
     end
   end
+end
+
+-- those that wait for a thaw go one after the other, as the limits let them that all of them share
+local function spacing()
+  local widest = 0
+  for _, meter in ipairs(meters) do
+    if meter.frozen_by == frozen - 2 or meter.frozen_by == -1 then
+      widest = math.max(widest, meter.period / meter.amount)
+    end
+  end
+  return widest > 0 and widest or UNMETERED
+end
+
+local queues = thaws > now and not (own and own >= thaws)
+if queues then
+  redis.call('SET', KEYS[frozen], text(thaws) .. ' ' .. line + 1 .. ' ' .. reason, 'KEEPTTL')
+  thaws = thaws + line * spacing()
+elseif thaws > now then
+  thaws = own
 end
 
 -- who has a promise is behind those with an earlier one, and once its time has come behind nobody
@@ -419,13 +439,6 @@ if at - now <= longest then
   return answer(1, 0)
 end
 
--- those that wait for a thaw come back one after the other
-if thaws > now and own and own >= thaws then
-  at = math.max(at, own)
-elseif thaws > now then
-  at = math.max(at, thaws + line * spacing)
-  redis.call('SET', KEYS[frozen], text(thaws) .. ' ' .. line + 1 .. ' ' .. reason, 'KEEPTTL')
-end
 for _, meter in ipairs(meters) do
   if meter.alone > now then
     put(meter.promises, meter.alone, waiter, meter.weight)

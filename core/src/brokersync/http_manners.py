@@ -19,7 +19,7 @@ from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryS
 from brokersync.http_classify import Failed
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit import LimitedCall, Limiter, Pass
+from brokersync.ratelimit import Left, LimitedCall, Limiter
 from brokersync.retry import Patience, may_repeat
 
 R_co = TypeVar("R_co", covariant=True)
@@ -31,7 +31,7 @@ _SLACK = timedelta(minutes=1)
 
 
 class Work(Protocol[R_co]):
-    """One call, attempt by attempt; `url` and `status` are those of the attempt made last."""
+    """One call, attempt by attempt; `url`, `status` and what is `left` are of the attempt made last."""
 
     operation: str
     scopes: Mapping[LimitScope, str]
@@ -40,6 +40,7 @@ class Work(Protocol[R_co]):
     lasts: timedelta
     url: str
     status: int | None
+    left: Sequence[Left]
 
     async def log_in(self) -> None:
         """Have a login that is valid now; that may take calls of its own."""
@@ -88,7 +89,10 @@ class Manners:
         while True:
             if self._capped:
                 await work.log_in()  # which may need the room that this call would take
-            passed = await self._admit(work)
+            call = self._limited(work)
+            passed = await self._limiter.acquire(
+                call, longest=self._long_wait, on_wait=partial(self._on_wait, work.operation)
+            )
             try:
                 await work.ready(previous)
                 attempt += 1
@@ -97,6 +101,8 @@ class Manners:
                 failed = failure
             finally:
                 await passed.done()
+                for left in work.left:
+                    await self._limiter.correct(call, left)
             previous = failed.error
             await self._freeze(work, failed)
             if isinstance(previous, BrokerTokenExpiredError):
@@ -108,8 +114,8 @@ class Manners:
             else:
                 await self._pause(work, failed, patience, attempt)
 
-    async def _admit(self, work: Work[object]) -> Pass:
-        call = LimitedCall(
+    def _limited(self, work: Work[object]) -> LimitedCall:
+        return LimitedCall(
             provider=self._provider,
             limits=self._limits,
             operation=work.operation,
@@ -118,9 +124,6 @@ class Manners:
             waiter=self._connection_id,
             pressing=self._pressing,
             lasts=work.lasts + _SLACK,
-        )
-        return await self._limiter.acquire(
-            call, longest=self._long_wait, on_wait=partial(self._on_wait, work.operation)
         )
 
     def _on_wait(self, operation: str, scope: LimitScope, wait: timedelta) -> None:

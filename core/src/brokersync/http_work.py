@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -20,9 +20,11 @@ from brokersync.errors import (
 )
 from brokersync.hosts import HostMap, host_of
 from brokersync.http_classify import FOREIGN, Failed, asked_wait, foreign_error, status_error
+from brokersync.http_left import left_in
 from brokersync.http_wire import Wire
 from brokersync.manifest import Manifest
 from brokersync.provider import Check, Clock, HttpResponse, Prepare, RequestDraft
+from brokersync.ratelimit import Left
 from brokersync.redaction import redact_url
 from brokersync.types import AuthResult
 
@@ -62,6 +64,7 @@ class HttpCall:
     total: timedelta | None
     url: str = ""
     status: int | None = None
+    left: Sequence[Left] = ()
     _draft: RequestDraft = attrs.field(init=False, repr=False)
 
     async def log_in(self) -> None:
@@ -71,7 +74,7 @@ class HttpCall:
 
     async def ready(self, previous: BrokerError | None) -> None:
         """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
-        self.status = None
+        self.status, self.left = None, ()
         await self.log_in()
         draft = self._new_draft()
         if self.prepare is not None:
@@ -96,7 +99,7 @@ class HttpCall:
             repeatable=self.repeatable,
             total=self.total,
         )
-        self.status = response.status
+        self.status, self.left = response.status, left_in(response.headers, self.clock.now())
         accepted = False
         try:
             error = self._verdict(response)
@@ -169,6 +172,7 @@ class GuardedCall(Generic[R]):
     repeatable: bool = True
     url: str = ""
     status: int | None = None
+    left: Sequence[Left] = ()
 
     async def log_in(self) -> None:
         """See `Work`."""

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from brokersync.errors import LimitScope
 from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.opening import open_limiter
 
-__all__ = ["LimitedCall", "Limiter", "LocalLimiter", "Pass", "open_limiter"]
+__all__ = ["Left", "LimitedCall", "Limiter", "LocalLimiter", "Pass", "open_limiter"]
 
 
 class Pass(Protocol):
@@ -33,6 +34,9 @@ class Limiter(Protocol):
         a waiter that has a name is kept a place then, until a while after its time. Raises `BrokerConfigError` for a
         weight that a limit can never let through.
         """
+
+    async def correct(self, call: LimitedCall, left: Left) -> None:
+        """Count at least as much as the broker says it has counted; never less than is counted already."""
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """Let no call of this scope go before `until`; a freeze is never shortened."""

@@ -108,7 +108,7 @@ class LeakyBucket:
     def revoke(self, weight: int) -> None:
         self._granted -= weight
 
-    def settle(self, now: float, weight: int) -> None:
+    def settle(self, now: float, weight: float) -> None:
         """See `Meter`."""
         self._level, self._since = self._after(self._level, self._since, now) + weight, now
         step = self._limiter.acquire(weight)
@@ -118,6 +118,15 @@ class LeakyBucket:
             return
         step.close()
         raise RuntimeError("a call was granted that the bucket has no room for")
+
+    def lower(self, now: float, left: int, seconds: float) -> bool:
+        """See `Meter`; how soon more is left again, its rate says."""
+        missing = self._amount - left - self._now(now)
+        if missing <= 0:
+            return False
+        self.settle(now, missing)
+        self._tail = None
+        return True
 
     def idle(self, now: float) -> bool:
         """See `Meter`."""

@@ -17,6 +17,7 @@ from brokersync.events import EventSink, SharedLimitsBack, SharedLimitsLost
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
@@ -77,10 +78,17 @@ class FleetLimiter:
             raise call.too_long(thaws)
         if thaws:
             await self._clock.sleep(thaws.total_seconds())
-        own = attrs.evolve(call, limits=[self._share_of(limit, call.weight) for limit in call.limits])
-        alone = await self._local.acquire(own, longest=longest, on_wait=on_wait)
+        alone = await self._local.acquire(self._alone(call), longest=longest, on_wait=on_wait)
         self._spent.append(_Spent(call, self._clock.monotonic()))
         return alone
+
+    async def correct(self, call: LimitedCall, left: Left) -> None:
+        """See `Limiter`."""
+        if self._away is not None:
+            await self._local.correct(self._alone(call), left)
+            return
+        with suppress(*_LOST):  # the next call finds out that it is away
+            await self._shared.correct(call, left)
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. While Redis is away only this process hears of it."""
@@ -141,6 +149,10 @@ class FleetLimiter:
                 provider=call.provider,
                 operation=call.operation,
             )
+
+    def _alone(self, call: LimitedCall) -> LimitedCall:
+        """The call under this process's part of its limits."""
+        return attrs.evolve(call, limits=[self._share_of(limit, call.weight) for limit in call.limits])
 
     def _share_of(self, limit: RateLimit, weight: int) -> RateLimit:
         """This process's part of a limit; one in which its heaviest call has no room goes as much more slowly."""

@@ -85,6 +85,8 @@ class Freezes:
 
         `own` is what it was promised already.
         """
+        if not self._frozen:
+            return now, LimitScope.APP
         at, scope = self.thaw(scopes, now)
         if at > now and own is not None and own >= at:
             return own, scope

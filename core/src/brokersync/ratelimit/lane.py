@@ -117,6 +117,11 @@ class Lane:
             self._stale = True  # many may leave at once: those behind are planned anew only once
             asyncio.get_running_loop().call_soon(self._plan_anew)
 
+    def correct(self, one: Counted, left: int, seconds: float) -> None:
+        """Let no more than so many calls go within these seconds; calls that wait already may wait longer."""
+        if self._meter(one.limit, one.key).lower(self._clock.monotonic(), left, seconds):
+            self._plan_anew()
+
     def freeze(self, scope: LimitScope, key: str, seconds: float, reason: str) -> None:
         """No call of this scope for so long; calls that wait already wait longer, or are refused."""
         if seconds > 0 and self._freezes.add(scope, key, self._clock.monotonic() + seconds, reason):

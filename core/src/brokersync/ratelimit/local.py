@@ -10,6 +10,7 @@ from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.lane import Lane
+from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.slots import Free, Held, Slots
 
 _NOTHING_TAKEN = Free()
@@ -51,6 +52,13 @@ class LocalLimiter:
         """See `Limiter`."""
         lane = self._lane(provider)
         return timedelta(seconds=lane.penalise(scope, key, first.total_seconds(), longest.total_seconds(), reason))
+
+    async def correct(self, call: LimitedCall, left: Left) -> None:
+        """See `Limiter`."""
+        one = left.meant(apart(call.counted())[0])
+        if one is not None and left.calls < one.limit.amount:
+            resets_in = one.limit.period if left.resets_in is None else left.resets_in
+            self._lane(call.provider).correct(one, left.calls, resets_in.total_seconds())
 
     async def aclose(self) -> None:
         """See `Limiter`."""

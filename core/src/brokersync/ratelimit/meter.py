@@ -55,5 +55,8 @@ class Meter(Protocol):
     def settle(self, now: float, weight: int) -> None:
         """The call goes now."""
 
+    def lower(self, now: float, left: int, seconds: float) -> bool:
+        """Let no more than so many calls go within these seconds, if it would have; whether it would."""
+
     def idle(self, now: float) -> bool:
         """Whether nothing would change if this count were forgotten."""

@@ -14,17 +14,18 @@ from redis.exceptions import RedisError
 
 from brokersync.errors import LimitScope
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import freeze_key, penalty_key
+from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key
+from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.scripts import Script, Word
 from brokersync.ratelimit.slots import Free
 
 _TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
-_SPEND, _FREEZE, _PENALISE = map(Script, ("spend", "freeze", "penalise"))
+_SPEND, _CORRECT, _FREEZE, _PENALISE = map(Script, ("spend", "correct", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
 _NOTHING_TAKEN = Free()
@@ -87,6 +88,16 @@ class RedisLimiter:
         micros = int(await _PENALISE.run(self._redis, keys, [*words, reason, FREEZES]))
         self._frost.add(keys[0], micros)
         return micros * _MICRO
+
+    async def correct(self, call: LimitedCall, left: Left) -> None:
+        """See `Limiter`. Places that were kept already are not taken back."""
+        one = left.meant(apart(call.counted())[0])
+        if one is None or left.calls >= one.limit.amount:
+            return
+        log, _, state = meter_keys(call.provider, one.limit, one.key)
+        limit, resets_in = one.limit, one.limit.period if left.resets_in is None else left.resets_in
+        words = [self._server_time(), next(self._names), limit.kind.value, limit.amount, limit.period // _MICRO]
+        await _CORRECT.run(self._redis, [log, state], [*words, left.calls, resets_in // _MICRO])
 
     async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""

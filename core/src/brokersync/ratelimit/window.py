@@ -77,6 +77,19 @@ class RollingWindow:
         else:
             self._leaving.extend([end] * weight)
 
+    def lower(self, now: float, left: int, seconds: float) -> bool:
+        """See `Meter`."""
+        self._forget(now)
+        missing = self._amount - left - len(self._leaving) - self._granted
+        if missing <= 0:
+            return False
+        end = min(now + seconds, self._end(now))
+        place = bisect_right(self._leaving, end)
+        later = [self._leaving.pop() for _ in range(len(self._leaving) - place)]
+        self._leaving.extend([end] * missing)
+        self._leaving.extend(reversed(later))
+        return True
+
     def idle(self, now: float) -> bool:
         """See `Meter`."""
         self._forget(now)

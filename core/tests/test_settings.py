@@ -153,5 +153,5 @@ def test_all_that_a_limit_may_say_is_read() -> None:
     """
     first, second = parse_settings(text).broker("toy").limits or ()
     assert [first.weight_of(name, 2) for name in ("report", "list")] == [5, 2]
-    assert [first.spared_by(pressing=asked) for asked in (True, False)] == [0, 2]
+    assert (first.reserve, first.source) == (2, "toy.example")
     assert (second.weight_of("list", 2), second.source) == (1, "")

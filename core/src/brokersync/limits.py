@@ -83,7 +83,3 @@ class RateLimit:
     def weight_of(self, operation: str, told: int) -> int:
         """As how many calls one counts here of which the plugin says that it counts as `told`."""
         return self.weights.get(operation, 1 if self.kind is LimitKind.CONCURRENCY else told)
-
-    def spared_by(self, *, pressing: bool) -> int:
-        """How much of the amount a call leaves alone, by whether somebody waits for it."""
-        return 0 if pressing else self.reserve

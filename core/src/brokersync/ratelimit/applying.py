@@ -34,7 +34,7 @@ class LimitedCall:
         return [self._counted(limit) for limit in self.limits if limit.applies_to(self.operation)]
 
     def _counted(self, limit: RateLimit) -> Counted:
-        weight, spared = limit.weight_of(self.operation, self.weight), limit.spared_by(pressing=self.pressing)
+        weight, spared = limit.weight_of(self.operation, self.weight), 0 if self.pressing else limit.reserve
         if weight + spared > limit.amount:
             left = f" less {spared} in reserve" if spared else ""
             raise BrokerConfigError(
@@ -76,7 +76,7 @@ class Counted(NamedTuple):
     spared: int
 
 
-def apart(found: Sequence[Counted]) -> tuple[list[Counted], list[Counted]]:
+def apart(found: Sequence[Counted]) -> tuple[Sequence[Counted], Sequence[Counted]]:
     """What counts calls over time, and what counts those under way."""
     under_way = [one for one in found if one.limit.kind is LimitKind.CONCURRENCY]
-    return ([one for one in found if one not in under_way], under_way) if under_way else ([*found], under_way)
+    return ([one for one in found if one not in under_way] if under_way else found), under_way

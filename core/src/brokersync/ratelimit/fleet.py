@@ -100,6 +100,8 @@ class FleetLimiter:
         self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
     ) -> timedelta:
         """See `Limiter`. While Redis is away only this process hears of it."""
+        if self._away is not None:
+            return await self._local.penalise(provider, scope, key, first, longest, reason)
         try:
             length = await self._shared.penalise(provider, scope, key, first, longest, reason)
         except _LOST:

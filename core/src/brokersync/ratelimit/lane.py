@@ -70,9 +70,8 @@ class Lane:
         """
         now = self._clock.monotonic()
         self._sweep(now)
-        self._promises.expire(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
-        own = self._promises.take(wanted, meters)
+        own = self._promises.take(wanted, meters, now) if self._promises else None
         at, scope = self._foresee(meters, wanted.scopes, now, own)
         if at <= now:
             for meter, cost in meters.items():

@@ -9,7 +9,7 @@ from typing import final
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
-from brokersync.ratelimit.lane import Lane
+from brokersync.ratelimit.lane import Call, Lane
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.slots import Free, Held, Slots
 
@@ -38,7 +38,10 @@ class LocalLimiter:
         over_time, under_way = apart(call.counted())
         if under_way:
             return await self._begin(call, over_time, under_way, longest, on_wait)
-        await self._go(call, over_time, longest, on_wait)
+        lane = self._lane(call.provider)
+        place = lane.arrive(call, over_time, longest.total_seconds())
+        if place is not None:
+            await _turn(lane, place, on_wait)
         return _NOTHING_TAKEN
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
@@ -63,29 +66,6 @@ class LocalLimiter:
     async def aclose(self) -> None:
         """See `Limiter`."""
 
-    async def _go(
-        self,
-        call: LimitedCall,
-        counted: Sequence[Counted],
-        longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
-        may_go: Callable[[], bool] = lambda: True,
-    ) -> bool:
-        """Wait for the call's turn and count it; `False` when it may not go then, and is not counted."""
-        lane = self._lane(call.provider)
-        place = lane.arrive(call, counted, longest.total_seconds())
-        if place is None:
-            return True
-        try:
-            on_wait(place.scope, timedelta(seconds=place.foreseen))
-            await lane.wait(place)
-            if not may_go():
-                return False
-            lane.settle(place)
-        finally:
-            lane.leave(place)
-        return True
-
     async def _begin(
         self,
         call: LimitedCall,
@@ -95,7 +75,7 @@ class LocalLimiter:
         on_wait: Callable[[LimitScope, timedelta], None],
     ) -> Held:
         """A slot is taken only when the call goes: who waits for its turn keeps none."""
-        slots = self._slots.setdefault(call.provider, Slots(self._clock))
+        lane, slots = self._lane(call.provider), self._slots.setdefault(call.provider, Slots(self._clock))
         ticket = slots.draw()
 
         def room() -> bool:
@@ -109,7 +89,9 @@ class LocalLimiter:
                     on_wait(under_way[0].limit.scope, timedelta(seconds=left))
                 if not left or not await slots.wait(under_way, ticket, left):
                     raise _too_many(call, under_way)
-            elif await self._go(call, over_time, timedelta(seconds=left), on_wait, room):
+                continue
+            place = lane.arrive(call, over_time, left)
+            if place is None or await _turn(lane, place, on_wait, room):
                 slots.take(under_way)
                 return Held(slots, under_way)
 
@@ -118,6 +100,24 @@ class LocalLimiter:
         if lane is None:
             lane = self._lanes[provider] = Lane(self._clock)
         return lane
+
+
+async def _turn(
+    lane: Lane,
+    place: Call,
+    on_wait: Callable[[LimitScope, timedelta], None],
+    may_go: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Wait for a call's turn and count it; `False` when it may not go then, and is not counted."""
+    try:
+        on_wait(place.scope, timedelta(seconds=place.foreseen))
+        await lane.wait(place)
+        if not may_go():
+            return False
+        lane.settle(place)
+    finally:
+        lane.leave(place)
+    return True
 
 
 def _too_many(call: LimitedCall, under_way: Sequence[Counted]) -> BrokerRateLimitError:

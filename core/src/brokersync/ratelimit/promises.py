@@ -36,7 +36,7 @@ class Promises:
         """
         if not call.waiter or not meters:
             return
-        self.take(call, meters)
+        self.take(call, meters, now)
         for meter, (_, _, weight, spared) in meters.items():
             meter.plan(at, weight, spared, meter.earliest(now, now, weight, spared))
         name, made = _name(call, meters), _Promise(at, meters)
@@ -45,13 +45,19 @@ class Promises:
         self._given += 1
         heapq.heappush(self._ends, (at + min(period, _GRACE), self._given, name, made))
 
-    def take(self, call: LimitedCall, meters: Mapping[Meter, Counted]) -> float | None:
-        """The instant that the call was promised; it has that place no longer."""
-        promise = self._promises.pop(_name(call, meters), None) if self._promises else None
+    def take(self, call: LimitedCall, meters: Mapping[Meter, Counted], now: float) -> float | None:
+        """The instant that the call was promised; it has that place no longer.
+
+        The places that nobody came back for are given to others.
+        """
+        self._expire(now)
+        promise = self._promises.pop(_name(call, meters), None)
         return None if promise is None else _release(promise)
 
-    def expire(self, now: float) -> None:
-        """Give the places to others that nobody came back for."""
+    def __len__(self) -> int:
+        return len(self._promises)
+
+    def _expire(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
             _, _, name, promise = heapq.heappop(self._ends)
             if self._promises.get(name) is promise:

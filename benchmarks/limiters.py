@@ -105,12 +105,13 @@ async def _ours(rate: int, redis: str) -> AsyncIterator[Acquire]:
     from brokersync.clock import SystemClock
     from brokersync.errors import LimitScope
     from brokersync.limits import LimitKind, RateLimit
-    from brokersync.ratelimit.local import LocalLimiter
+    from brokersync.ratelimit import LimitedCall, LocalLimiter
     from brokersync.ratelimit.redis_limiter import RedisLimiter
 
     clock = SystemClock()
     limits = [RateLimit(scope=LimitScope.APP, amount=rate, period=timedelta(seconds=1), kind=LimitKind.WINDOW)]
-    scopes, longest = {LimitScope.APP: ""}, timedelta(seconds=_FOR_AS_LONG_AS_IT_TAKES)
+    call = LimitedCall(provider="broker", limits=limits, operation="list", scopes={LimitScope.APP: ""}, waiter="w")
+    longest = timedelta(seconds=_FOR_AS_LONG_AS_IT_TAKES)
     limiter: LocalLimiter | RedisLimiter
     if redis:
         from redis.asyncio import Redis
@@ -118,9 +119,7 @@ async def _ours(rate: int, redis: str) -> AsyncIterator[Acquire]:
         limiter = RedisLimiter(Redis.from_url(redis), clock)
     else:
         limiter = LocalLimiter(clock)
-    yield lambda: limiter.acquire(
-        "broker", limits, "list", scopes, waiter="w", longest=longest, on_wait=lambda *told: None
-    )
+    yield lambda: limiter.acquire(call, longest=longest, on_wait=lambda *told: None)
     await limiter.aclose()
 
 

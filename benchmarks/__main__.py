@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import discovery, limits, matching, startup, store
+from benchmarks import discovery, job, limits, matching, startup, store
 from benchmarks.measuring import Written, write
 
 TABLES: dict[str, Callable[[int], Written]] = {
     "discovery": discovery.run,
+    "job": job.run,
     "limits": limits.one_process,
     "limits-fleet": limits.four_processes,
     "matching": matching.run,

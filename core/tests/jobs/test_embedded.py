@@ -168,6 +168,27 @@ async def test_a_store_that_is_away_for_a_while_ends_no_worker(
     await ended(running)
 
 
+async def test_what_was_just_taken_by_a_worker_that_is_cancelled_is_there_for_others_at_once(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, other = await bench.engine(), await bench.engine()
+    await engine.submit(await bench.job("a"))
+    taken = asyncio.Event()
+    take = type(engine._table).take
+
+    async def stays(*what: Any) -> Any:
+        await take(*what)
+        taken.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(type(engine._table), "take", stays)
+    running = asyncio.create_task(engine.run(Log(), concurrency=1))
+    await asyncio.wait_for(taken.wait(), 30)
+    monkeypatch.undo()
+    await ended(running)
+    assert await drain(other) == ["a"]
+
+
 async def test_an_end_that_the_store_did_not_hear_of_costs_a_hold_and_no_job(
     bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ class Shift:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            await self._leave()
 
     async def _fill(self, until_empty: bool) -> bool:
         """Give the free places to jobs; whether the store was asked, and there are none."""
@@ -218,6 +219,13 @@ class Shift:
             await self._table.put_back(job.connection_id, self._holder, at)
             if self._bell is not None:
                 await self._bell.ring({job.connection_id: at})
+
+    async def _leave(self) -> None:
+        """What was taken just then, or could not be ended, is for the others."""
+        with suppress(StoreError):
+            left = await self._table.give_back(self._holder)
+            if left and self._bell is not None:
+                await self._bell.ring(dict.fromkeys(left, self._clock.now()))
 
     async def _rest(self) -> None:
         """Until there is something to do, or it is time to look for it."""

@@ -59,6 +59,9 @@ class JobTable(Protocol):
     async def put_back(self, connection_id: str, holder: str, at: datetime) -> None:
         """The job waits again until then, unless it is somebody else's by now."""
 
+    async def give_back(self, holder: str) -> frozenset[str]:
+        """Whatever `holder` has still is free; of which connections those are."""
+
     async def counts(self, now: datetime) -> JobCounts: ...
 
     async def of_owner(self, owner: str, now: datetime) -> tuple[tuple[Job, bool], ...]:
@@ -104,6 +107,9 @@ class SqlJobs:
 
     async def put_back(self, connection_id: str, holder: str, at: datetime) -> None:
         await self._write(lambda: _put_back(connection_id, holder, at))
+
+    async def give_back(self, holder: str) -> frozenset[str]:
+        return await self._write(lambda: _give_back(holder))
 
     async def counts(self, now: datetime) -> JobCounts:
         return await self._read(lambda: _counts(now))
@@ -186,6 +192,13 @@ def _put_back(connection_id: str, holder: str, at: datetime) -> Script[None]:
         f"UPDATE jobs SET holder = '', held_until = NULL, at = ? WHERE {_IS_THIS}",
         *(sortable(at), connection_id, holder),
     )
+
+
+def _give_back(holder: str) -> Script[frozenset[str]]:
+    rows = yield Fetch(
+        "UPDATE jobs SET holder = '', held_until = NULL WHERE holder = ? RETURNING connection_id", (holder,)
+    )
+    return frozenset(row[0] for row in rows)
 
 
 def _counts(now: datetime) -> Script[JobCounts]:

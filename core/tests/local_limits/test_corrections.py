@@ -84,3 +84,21 @@ async def room_of(toy: Caller) -> int:
     return max(
         (n for n in range(1, 7) if meter.earliest(toy.clock.time, toy.clock.time, n, 0) <= toy.clock.time), default=0
     )
+
+
+async def test_a_broker_that_allows_half_and_says_so_is_met_at_its_pace_within_a_period() -> None:
+    toy = Caller(window(100, 10))
+    seen: list[float] = []
+    refused = 0
+    for _ in range(300):
+        await toy.call()
+        now = toy.clock.time
+        counted = [at for at in seen if now - at < 10]
+        if len(counted) < 50:
+            seen.append(now)
+            counted.append(now)
+        else:
+            refused += 1
+        await correct(toy, 50 - len(counted), counted[0] + 10 - now)
+    assert refused == 0
+    assert toy.clock.time - toy.start == 50

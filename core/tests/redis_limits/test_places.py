@@ -179,6 +179,7 @@ LIMITS = st.tuples(
     st.integers(1, 5),
     st.integers(1, 8),
     st.sampled_from([LimitScope.APP, CREDENTIAL]),
+    st.sampled_from([{}, {}, {"list": 1}, {"list": 2}]),
 )
 CALLS = st.tuples(st.integers(0, 3), st.integers(1, 2), st.sampled_from("xy"), st.sampled_from([0, 5, 1000]))
 
@@ -186,7 +187,7 @@ CALLS = st.tuples(st.integers(0, 3), st.integers(1, 2), st.sampled_from("xy"), s
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(st.lists(LIMITS, min_size=1, max_size=3), st.lists(CALLS, max_size=40))
 async def test_no_limit_is_ever_broken(redis: Any, drawn: list[Any], calls: list[Any]) -> None:
-    limits = [make(max(amount, 2), seconds, scope) for make, amount, seconds, scope in drawn]
+    limits = [make(max(amount, 2), seconds, scope, weights=weights) for make, amount, seconds, scope, weights in drawn]
     board = Board(redis, *limits)
     went: list[tuple[float, str, int]] = []
     for number, (pause, weight, credential, longest) in enumerate(calls):
@@ -200,7 +201,8 @@ async def test_no_limit_is_ever_broken(redis: Any, drawn: list[Any], calls: list
             assert at - board.micros / SECOND > longest
     for limit in limits:
         for key in "xy" if limit.scope is CREDENTIAL else [None]:
-            counted = sorted(at for at, who, weight in went for _ in range(weight) if key in (None, who))
+            mine = [(at, limit.weight_of("list", told)) for at, who, told in went if key in (None, who)]
+            counted = sorted(at for at, weight in mine for _ in range(weight))
             assert_kept(limit, counted)
 
 

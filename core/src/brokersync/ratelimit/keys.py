@@ -13,11 +13,13 @@ _MICRO = timedelta(microseconds=1)
 _KNOWN = 4096
 
 
+@lru_cache(maxsize=_KNOWN)
 def queue_key(provider: str) -> str:
     """Who was sent away to come back later."""
     return f"{_head(provider)}queue"
 
 
+@lru_cache(maxsize=_KNOWN)
 def began_key(provider: str) -> str:
     """Since when the server counts."""
     return f"{_head(provider)}began"

@@ -58,9 +58,11 @@ class RedisCall:
         object.__setattr__(self, "meter_keys", keys)
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> list[bytes]:
+        """In bytes, since the client would encode each of them again for each call, and that is dear."""
         provider = self.wanted.provider
-        return [queue_key(provider), began_key(provider), *self.freezes, *self.meter_keys]
+        keys = [queue_key(provider), began_key(provider), *self.freezes, *self.meter_keys]
+        return [*map(_encoded, keys)]
 
     @property
     def capped(self) -> bool:
@@ -113,6 +115,11 @@ class RedisCall:
         if position < len(self.freezes):
             return list(self.wanted.scopes)[position]
         return self.meters[(position - len(self.freezes)) // _KEYS_OF_A_METER].limit.scope
+
+
+@lru_cache(maxsize=4096)
+def _encoded(key: str) -> bytes:
+    return key.encode()
 
 
 def _period(limit: RateLimit, lasts: timedelta) -> timedelta:

@@ -20,7 +20,7 @@ class Script:
         self._text = files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
         self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Any, keys: Sequence[str], words: Sequence[Word]) -> Any:
+    async def run(self, redis: Any, keys: Sequence[str | bytes], words: Sequence[Word]) -> Any:
         """What it answers. Raises the errors of redis."""
         try:
             return await redis.evalsha(self._digest, len(keys), *keys, *words)

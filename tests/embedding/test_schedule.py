@@ -13,7 +13,7 @@ from brokersync.events import Event, SyncRecorded
 from brokersync.plugin import BrokerError, BrokerNotReadyError
 from brokersync.records import Deferred, Done
 
-from .broker import Desk, open_desk
+from .broker import KEY, Desk, open_desk
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -47,6 +47,32 @@ async def test_a_connection_that_was_synced_by_a_clock_that_was_ahead_is_due_whe
         assert [one.connection_id for one in await desk.bs.due()] == [name]
         await desk.bs.run_due()
         assert await desk.bs.due() == ()
+
+
+async def test_a_connection_that_was_made_by_a_clock_ahead_is_read_as_one_that_was_made_now(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        desk.clock.advance(days=30)
+        [name] = await desk.connect("ann")
+        desk.clock.advance(days=-30)
+        await desk.bs.run(name)
+        assert (await desk.bs.connection(name)).created_at == desk.clock.now()
+        [[span]] = (await desk.bs.coverage("alice", KEY, "fills")).values()
+        assert span.window.start.date() == (desk.clock.now() - timedelta(days=10)).date()
+
+
+async def test_a_run_of_some_sources_puts_the_others_off_no_further(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        [name] = await desk.connect("ann")
+        await desk.bs.run_due()
+        due = (await desk.bs.connection(name)).next_at
+        for _ in range(3):
+            desk.clock.advance(hours=1)
+            await desk.bs.run(name, sources=["fills"])
+        assert (await desk.bs.connection(name)).next_at == due
+        await desk.bs.run(name)
+        assert (await desk.bs.connection(name)).next_at == due + 3 * HOUR
 
 
 async def test_a_deferred_sync_is_due_when_the_broker_said(stores: Any) -> None:

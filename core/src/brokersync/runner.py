@@ -10,6 +10,7 @@ from functools import partial
 
 import attrs
 
+from brokersync.clock import CLOCKS_DIFFER
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -51,10 +52,18 @@ class RunOptions:
     only_due: bool = False
 
 
+def _made_by(connection: Connection, now: datetime) -> Connection:
+    """One that was made by a clock that was ahead was made now at the latest: its history is looked for from there."""
+    return attrs.evolve(connection, created_at=min(connection.created_at, now))
+
+
 class Run:
     """One run of a connection. Make it, call it once."""
 
     def __init__(self, shared: Shared, connection: Connection, options: RunOptions, events: EventSink) -> None:
+        now = shared.clock.now()
+        self._made_ahead = connection.created_at > now + CLOCKS_DIFFER
+        connection = _made_by(connection, now)
         self._shared, self._connection, self._options = shared, connection, options
         self._names = {"provider": connection.provider, "connection_id": connection.connection_id}
         self._report = ReportBuilder(
@@ -64,7 +73,7 @@ class Run:
             started_at=shared.clock.now(),
         )
         self._sink = all_of(self._report, events, shared.events)
-        self._settler = Settler(shared, connection, self._report, self._sink)
+        self._settler = Settler(shared, connection, self._report, self._sink, narrowed=options.sources is not None)
         self._stopping = self._goes_on = self._probes = False
         self._pressing = not options.only_due
 
@@ -105,6 +114,8 @@ class Run:
             return self._kept_waiting(incident)
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as own:
             await self._still_there()
+            if self._made_ahead:
+                await store.move_connection(self._connection.connection_id, lambda known: _made_by(known, now))
             if own is None:
                 return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
             if self._options.only_due and (since := await self._synced_meanwhile()):

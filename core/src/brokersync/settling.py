@@ -38,10 +38,16 @@ _LOOK_AT_A_PLUGIN = timedelta(hours=1)
 
 
 class Settler:
-    """Writes down how one run ended. `manifest`, `readable` and `login` are told to it as soon as they are known."""
+    """Writes down how one run ended. `manifest`, `readable` and `login` are told to it as soon as they are known.
 
-    def __init__(self, shared: Shared, connection: Connection, report: ReportBuilder, sink: EventSink) -> None:
+    A run that is `narrowed` to some sources puts no other one off.
+    """
+
+    def __init__(
+        self, shared: Shared, connection: Connection, report: ReportBuilder, sink: EventSink, *, narrowed: bool
+    ) -> None:
         self._shared, self._connection, self._report, self._sink = shared, connection, report, sink
+        self._narrowed = narrowed
         self._began = shared.clock.now()
         self._answered_at: datetime | None = None
         self.manifest: Manifest | None = None
@@ -230,7 +236,7 @@ class Settler:
             every=settings.sync_every,
             margin=settings.perishable_margin,
         )
-        return next_at, deadline
+        return (min(next_at, one.next_at or now) if self._narrowed else next_at), deadline
 
     async def _deadline(self, now: datetime) -> datetime | None:
         if self.manifest is None:

@@ -68,6 +68,7 @@ class Bench:
         self.accounts: tuple[BrokerAccount, ...] = (A,)
         self.since: datetime | None = START
         self.connected_at = START
+        self.failing_since: datetime | None = None
         self.readable: tuple[str, ...] | None = None
         self.probes = False
         self.answer: Answer = lambda request: [page(request)]
@@ -79,7 +80,7 @@ class Bench:
     def connection(self) -> Connection:
         return Connection(
             connection_id="c", owner="o", provider="paper", environment="live", label="", identity="i",
-            created_at=self.connected_at, since=self.since,
+            created_at=self.connected_at, since=self.since, failing_since=self.failing_since,
         )  # fmt: skip
 
     @property

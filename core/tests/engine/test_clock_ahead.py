@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from brokersync.errors import BrokerUnavailableError
 from brokersync.manifest import Calendar, CalendarUnit, Retention, SourceScope
 from brokersync.records import SpanState
 from brokersync.sync.ledger import subtract, union
@@ -53,6 +54,35 @@ async def test_a_session_is_read_that_it_called_lost(bench: Bench) -> None:
     await ahead(bench)
     assert [request.window for request in bench.requests] == [TimeWindow(TODAY, TODAY + DAY)]
     assert not [span for span in await bench.spans() if span[2] is SpanState.LOST and span[1] > bench.clock.moment]
+
+
+@pytest.mark.parametrize("ahead_by", [8 * DAY, 30 * DAY], ids=["within the look-back", "beyond it"])
+async def test_what_the_source_still_gives_is_read_though_it_was_called_lost(bench: Bench, ahead_by: timedelta) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=10 * DAY)
+    bench.connected_at = NOW - DAY
+    await bench.run()
+    bench.clock.moment = NOW + 4 * DAY + ahead_by
+    await bench.run()
+    assert SpanState.LOST in {state for _, _, state in await bench.spans()}
+    bench.clock.moment = NOW + 4 * DAY
+    await bench.run()
+    assert await bench.spans() == [
+        (START, TODAY + 4 * DAY, SpanState.FINAL),
+        (TODAY + 4 * DAY, NOW + 4 * DAY, SpanState.PROVISIONAL),
+    ]
+
+
+async def test_what_it_called_lost_when_the_broker_answered_nothing_is_read_too(bench: Bench) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=10 * DAY)
+    await bench.run()
+    bench.clock.moment = NOW + 34 * DAY
+    bench.answer = lambda request: [BrokerUnavailableError("down")]
+    await bench.run()
+    bench.failing_since = bench.clock.moment
+    bench.clock.moment = NOW + 4 * DAY
+    bench.answer = lambda request: [page(request)]
+    await bench.run()
+    assert SpanState.LOST not in {state for _, _, state in await bench.spans()}
 
 
 async def test_nothing_is_final_that_was_not_yet_so_by_the_right_clock(bench: Bench) -> None:

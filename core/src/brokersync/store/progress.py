@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from brokersync.converter import from_json
-from brokersync.records import Connection, Lease, OpenRequest, Span
+from brokersync.records import Connection, Lease, OpenRequest, Span, SpanState
 from brokersync.store.leases import check_lease
 from brokersync.store.rows import load_span, sortable
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 from brokersync.types import TimeWindow
 
+_HAD_NO_MORE = (SpanState.LOST.value, SpanState.UNAVAILABLE.value)
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -29,7 +30,15 @@ def spans(owner: str, provider: str, source: str) -> Script[Mapping[tuple[str, s
     return {key: tuple(value) for key, value in found.items()}
 
 
-def take_back(connection: Connection, source: str, after: datetime, to: datetime, lease: Lease | None) -> Script[None]:
+def take_back(
+    connection: Connection,
+    source: str,
+    *,
+    after: datetime,
+    to: datetime,
+    gives_from: datetime | None,
+    lease: Lease | None,
+) -> Script[None]:
     if lease is not None:
         yield from check_lease(lease)
     rows = yield Fetch(
@@ -38,16 +47,18 @@ def take_back(connection: Connection, source: str, after: datetime, to: datetime
     )
     accounts = [row[0] for row in rows]
     spans = yield Fetch(
-        "SELECT account, starts, ends FROM coverage WHERE source = ? AND ends > ? AND account IN (??)",
-        (source, sortable(after), accounts),
+        "SELECT account, starts, ends, state FROM coverage WHERE source = ? AND account IN (??)", (source, accounts)
     )
-    for account, starts, _ in spans:
+    for account, starts, ends, state in spans:
+        ends_at = min([ends, *([sortable(to)] if ends > sortable(after) else [])])
+        if gives_from is not None and state in _HAD_NO_MORE:
+            ends_at = min(ends_at, sortable(gives_from))
         key = (account, source, starts)
-        if starts >= sortable(to):
+        if ends_at <= starts:
             yield from execute("DELETE FROM coverage WHERE account = ? AND source = ? AND starts = ?", *key)
-        else:
+        elif ends_at < ends:
             yield from execute(
-                "UPDATE coverage SET ends = ? WHERE account = ? AND source = ? AND starts = ?", sortable(to), *key
+                "UPDATE coverage SET ends = ? WHERE account = ? AND source = ? AND starts = ?", ends_at, *key
             )
     yield from end_round(connection.connection_id)
 

@@ -287,11 +287,19 @@ class Store(Protocol):
         """
 
     async def take_back(
-        self, connection: Connection, source: str, *, after: datetime, to: datetime, lease: Lease | None
+        self,
+        connection: Connection,
+        source: str,
+        *,
+        after: datetime,
+        to: datetime,
+        gives_from: datetime | None,
+        lease: Lease | None,
     ) -> None:
         """Cut what the ledger says of the owner's accounts at a broker `to` a moment, where it ends `after` another.
 
-        The connection's round ends with it. Raises `LeaseLostError`.
+        What it calls lost or never available is cut to the moment from which the source gives history, if that is
+        known. The connection's round ends with it. Raises `LeaseLostError`.
         """
 
     async def end_round(self, connection_id: str) -> None:

@@ -263,9 +263,17 @@ class SqlStore(ABC):
         return await self._read(lambda: progress.finished(connection_id, since, each_since))
 
     async def take_back(
-        self, connection: Connection, source: str, *, after: datetime, to: datetime, lease: Lease | None
+        self,
+        connection: Connection,
+        source: str,
+        *,
+        after: datetime,
+        to: datetime,
+        gives_from: datetime | None,
+        lease: Lease | None,
     ) -> None:
-        await self._write(lambda: progress.take_back(connection, source, after, to, lease))
+        facts: dict[str, Any] = {"after": after, "to": to, "gives_from": gives_from, "lease": lease}
+        await self._write(lambda: progress.take_back(connection, source, **facts))
 
     async def end_round(self, connection_id: str) -> None:
         await self._write(lambda: progress.end_round(connection_id))

@@ -27,10 +27,11 @@ from brokersync.store import Store
 from brokersync.sync.begun import BegunRequests
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
+from brokersync.sync.days import floor
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.losses import LossWriter
-from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source
+from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source, reach
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.window import Reader, Wait, WindowReader
 
@@ -177,12 +178,23 @@ class SyncEngine:
             await self._work_off(await self._planned(source), waiting)
 
     async def _take_back_the_future(self, source: SourceSpec) -> None:
-        """What a clock that was ahead has closed is open again, back to where the source is not yet final."""
+        """What a clock that was ahead has closed is open again, back to where the source is not yet final.
+
+        Nor can it have told what the source has forgotten.
+        """
         one, now = self._connection, self._clock.now()
         spans = await self._store.spans(one.owner, one.provider, source.name)
-        if any(span.window.end > now + CLOCKS_DIFFER for each in spans.values() for span in each):
-            to, lease = now - source.finality_lag, self._options.lease
-            await self._store.take_back(one, source.name, after=now + CLOCKS_DIFFER, to=to, lease=lease)
+        moments = [span.window.end for each in spans.values() for span in each]
+        moments += [moment for moment in (one.last_synced_at, one.failing_since) if moment]
+        if any(moment > now + CLOCKS_DIFFER for moment in moments):
+            await self._store.take_back(
+                one,
+                source.name,
+                after=now + CLOCKS_DIFFER,
+                to=floor(now - source.finality_lag, source.calendar),
+                gives_from=reach(source, now),
+                lease=self._options.lease,
+            )
 
     async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
         """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""

@@ -57,8 +57,8 @@ async def test_a_connection_that_was_made_by_a_clock_ahead_is_read_as_one_that_w
         desk.clock.advance(days=-30)
         await desk.bs.run(name)
         assert (await desk.bs.connection(name)).created_at == desk.clock.now()
-        [[span]] = (await desk.bs.coverage("alice", KEY, "fills")).values()
-        assert span.window.start.date() == (desk.clock.now() - timedelta(days=10)).date()
+        [[first, *_]] = (await desk.bs.coverage("alice", KEY, "fills")).values()
+        assert first.window.start.date() == (desk.clock.now() - timedelta(days=10)).date()
 
 
 async def test_a_run_of_some_sources_puts_the_others_off_no_further(stores: Any) -> None:

@@ -15,6 +15,7 @@ _PREFIXES = ("ratelimit-", "x-ratelimit-", "x-rate-limit-")
 # what is larger is no span but an instant since 1970, in seconds or in milliseconds
 _SECONDS_SINCE_1970 = 10**9
 _MILLIS_SINCE_1970 = 10**12
+_LONGEST = timedelta(days=366)
 
 
 def left_in(headers: Mapping[str, str], now: datetime) -> list[Left]:
@@ -56,7 +57,7 @@ def _policies(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 def _left(remaining: str, reset: str | None, quota: str | None, period: str | None) -> Left:
     return Left(
         int(remaining),
-        None if reset is None else timedelta(seconds=int(reset)),
+        None if reset is None else min(timedelta(seconds=int(reset)), _LONGEST),
         None if quota is None else int(quota),
         None if period is None else timedelta(seconds=int(period)),
     )
@@ -69,5 +70,5 @@ def _resets_in(text: str, now: datetime) -> timedelta | None:
     if seconds >= _MILLIS_SINCE_1970:
         seconds /= 1000
     if seconds < _SECONDS_SINCE_1970:
-        return timedelta(seconds=seconds)
-    return max(datetime.fromtimestamp(seconds, UTC) - now, timedelta(0))
+        return min(timedelta(seconds=seconds), _LONGEST)
+    return min(max(datetime.fromtimestamp(seconds, UTC) - now, timedelta(0)), _LONGEST)

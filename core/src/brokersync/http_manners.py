@@ -164,6 +164,7 @@ class Manners:
         if scope is None:
             return
         key, reason = work.scopes.get(scope, ""), f"{type(error).__name__} of {work.operation}"
+        asked = asked or max((one.resets_in for one in work.left if one.resets_in and not one.calls), default=None)
         if asked:
             await self._limiter.freeze(self._provider, scope, key, self._clock.now() + asked, reason)
         else:

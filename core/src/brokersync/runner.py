@@ -75,7 +75,6 @@ class Run:
         self._sink = all_of(self._report, events, shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink, narrowed=options.sources is not None)
         self._stopping = self._goes_on = self._probes = False
-        self._pressing = not options.only_due
 
     async def __call__(self) -> Done | Deferred:
         """Read what is due. Raises a `BrokerError`, which the connection's log then holds too."""
@@ -199,7 +198,7 @@ class Run:
             connection_id=connection.connection_id,
             fields=fields,
             held=grant.auth,
-            pressing=self._pressing,
+            pressing=not self._options.only_due,
         ) as provider:
             auth = await keeper.current(grant.auth)
             self._settler.readable = auth.sources
@@ -225,13 +224,9 @@ class Run:
 
     def _login(self, shared: Shared, loaded: LoadedProvider, fields: Mapping[str, str]) -> OpenLogin:
         one = self._connection
+        name, asked = one.connection_id, not self._options.only_due
         login = shared.login(
-            loaded,
-            one.environment,
-            events=self._sink,
-            connection_id=one.connection_id,
-            fields=fields,
-            pressing=self._pressing,
+            loaded, one.environment, events=self._sink, connection_id=name, fields=fields, pressing=asked
         )
         self._settler.login = login
         return login

@@ -50,6 +50,8 @@ NAMES = ["ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-rema
             [Left(2, SECOND, 10, SECOND), Left(900, 40_000 * SECOND, 1000, 86_400 * SECOND)],
         ),
         ({"ratelimit": "default;r=50;t=30"}, [Left(50, 30 * SECOND)]),
+        ({"ratelimit": '"a";r=1;t=999999999'}, [Left(1, timedelta(days=366))]),
+        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9999999999999"}, [Left(1, timedelta(days=366))]),
         ({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "soon"}, []),
         ({"ratelimit": '"a";r=-1', "content-type": "text/plain"}, []),
         ({}, []),
@@ -107,3 +109,12 @@ async def test_a_refusal_that_says_what_is_left_is_heard_too(make_http, broker, 
     with pytest.raises(BrokerRateLimitError) as refused:
         await http.request("list", "GET", f"{broker.url}/")
     assert refused.value.retry_after == 50 * SECOND
+
+
+async def test_a_429_that_says_when_more_is_left_freezes_until_then_and_retry_after_has_the_last_word(
+    make_http, broker, clock, events
+):
+    left = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4"}
+    broker.then(web.Response(status=429, headers=left), web.Response(status=429, headers=left | {"Retry-After": "2"}))
+    await make_http().request("list", "GET", f"{broker.url}/")
+    assert clock.slept == [4, 2]

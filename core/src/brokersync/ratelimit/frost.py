@@ -31,15 +31,23 @@ class Frost:
         self._turns: dict[str, asyncio.Event] = {}
         self._listening: asyncio.Task[None] | None = None
 
-    async def turn(self, name: str, seconds: float) -> None:
-        """Returns when it is this one's turn, or after so long."""
+    def expect(self, name: str) -> None:
+        """This one may come to stand in line; it is listened for from now on, until it is forgotten."""
         self.listen()
-        come = self._turns[name] = asyncio.Event()
+        self._turns[name] = asyncio.Event()
+
+    def forget(self, name: str) -> None:
+        """This one waits for no turn any more."""
+        del self._turns[name]
+
+    async def turn(self, name: str, seconds: float) -> None:
+        """Returns when it is this one's turn, or was since it asked last, or after so long."""
+        come = self._turns[name]
         waits = [asyncio.ensure_future(come.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            del self._turns[name]
+            come.clear()
             for one in waits:
                 one.cancel()
 

@@ -58,11 +58,14 @@ class RedisLimiter:
         if not asked.capped:
             await self._go(asked, longest, on_wait)
             return _NOTHING_TAKEN
+        self._frost.expect(asked.name)
         try:
             await self._go(asked, longest, on_wait)
         except BaseException:
             await self.release(asked.under_way)
             raise
+        finally:
+            self._frost.forget(asked.name)
         return Held(self, asked.under_way)
 
     async def release(self, call: RedisCall) -> None:

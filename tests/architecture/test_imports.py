@@ -109,3 +109,8 @@ def test_loading_a_plugin_does_not_import_http() -> None:
     packages = _packages(_modules_after(code))
     assert {"brokersync_tradovate", "brokersync_ibkr"} <= packages
     assert packages.isdisjoint({"aiohttp", "redis", "loguru"})
+
+
+def test_docket_is_imported_only_when_somebody_is_to_be_woken() -> None:
+    loaded = _modules_after("import brokersync.service, brokersync.queue.docket_bell")
+    assert "docket" not in _packages(loaded)

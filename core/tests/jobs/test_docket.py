@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -13,12 +14,15 @@ import pytest
 from opentelemetry import baggage, context
 from redis.asyncio import Redis
 
+from brokersync.clock import SystemClock
 from brokersync.config import FleetSettings, QueueEngine, QueueSettings, Settings, parse_settings
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.events import WakeUpsBack, WakeUpsLost
-from brokersync.jobs import Job
+from brokersync.jobs import Job, JobCounts
 from brokersync.queue import docket_bell, docketing
 from brokersync.queue.docket_bell import DocketBell
+from brokersync.queue.embedded import EmbeddedEngine
+from brokersync.queue.engine import Defer
 from brokersync.testing.redis_server import ScratchRedis
 
 from .benches import DocketBench, Log, ended
@@ -94,6 +98,54 @@ async def test_taking_a_job_back_ends_no_other(bench: DocketBench) -> None:
     engine.stop()
     await asyncio.wait_for(running, 30)
     assert finished == ["a"]
+
+
+async def test_no_job_is_lost_or_runs_twice_at_once_where_workers_come_and_go(
+    bench: DocketBench, sized: Callable[[str, int, int], int]
+) -> None:
+    chance, number = random.Random(7), sized("jobs for workers that docket wakes and that come and go", 60, 3000)
+    bench.clock = SystemClock()  # type: ignore[assignment]  # a clock is a clock
+    again = {f"{n}": chance.choice((0, 0, 1, 2)) for n in range(number)}
+    under_way, twice = set[str](), list[str]()
+
+    async def work(job: Job) -> None:
+        if job.connection_id in under_way:
+            twice.append(job.connection_id)
+        under_way.add(job.connection_id)
+        try:
+            await asyncio.sleep(chance.choice((0, 0.005, 0.02)))
+        finally:
+            under_way.discard(job.connection_id)
+        if again[job.connection_id]:
+            again[job.connection_id] -= 1
+            after = timedelta(seconds=chance.choice((0, 0.05, 0.3)))
+            raise Defer(bench.now() + after, elsewhere=chance.random() < 0.1)
+
+    async def begin() -> tuple[EmbeddedEngine, asyncio.Task[None]]:
+        engine = await bench.engine()
+        return engine, asyncio.create_task(engine.run(work, concurrency=chance.choice((1, 2, 4))))
+
+    workers, submitting = [await begin() for _ in range(3)], await bench.engine()
+    for first in range(0, number, 10):
+        jobs = [
+            await bench.job(
+                f"{n}", owner=f"owner {n % 7}", provider=f"broker {n % 3}", after=chance.choice((0, 0.3, 60))
+            )
+            for n in range(first, min(first + 10, number))
+        ]
+        await submitting.submit(*jobs)
+        await submitting.submit(*[attrs.evolve(job, at=bench.now(), asked=True) for job in jobs])
+        engine, running = workers.pop(0)
+        engine.stop() if chance.random() < 0.5 else running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        workers.append(await begin())
+    async with asyncio.timeout(60):
+        while await submitting.counts() != JobCounts():  # noqa: ASYNC110  nothing else tells of it
+            await asyncio.sleep(0.01)
+    for _, running in workers:
+        await ended(running)
+    assert twice == []
+    assert not any(again.values())
 
 
 async def test_an_engine_that_is_closed_while_it_runs_can_be_ended_all_the_same(bench: DocketBench) -> None:

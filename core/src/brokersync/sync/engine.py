@@ -9,7 +9,6 @@ from enum import Enum
 
 import attrs
 
-from brokersync.clock import CLOCKS_DIFFER
 from brokersync.errors import (
     BrokerAPIError,
     BrokerConfigError,
@@ -24,14 +23,14 @@ from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, Deferred, Done, Lease, OpenRequest
 from brokersync.store import Store
+from brokersync.sync.ahead import take_back_the_future
 from brokersync.sync.begun import BegunRequests
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
-from brokersync.sync.days import floor
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.losses import LossWriter
-from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source, reach
+from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.window import Reader, Wait, WindowReader
 
@@ -164,7 +163,9 @@ class SyncEngine:
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
-        await self._take_back_the_future(source)
+        await take_back_the_future(
+            self._store, self._connection, source, now=self._clock.now(), lease=self._options.lease
+        )
         begun = await self._begun.of(source)
         await self._losses.note(source)
         # what was begun is finished before the rest is planned, so that nothing is asked twice
@@ -176,25 +177,6 @@ class SyncEngine:
             # a page told of an account that nobody had asked for: what was finished was finished without it
             await self._store.end_round(self._connection.connection_id)
             await self._work_off(await self._planned(source), waiting)
-
-    async def _take_back_the_future(self, source: SourceSpec) -> None:
-        """What a clock that was ahead has closed is open again, back to where the source is not yet final.
-
-        Nor can it have told what the source has forgotten.
-        """
-        one, now = self._connection, self._clock.now()
-        spans = await self._store.spans(one.owner, one.provider, source.name)
-        moments = [span.window.end for each in spans.values() for span in each]
-        moments += [moment for moment in (one.last_synced_at, one.failing_since) if moment]
-        if any(moment > now + CLOCKS_DIFFER for moment in moments):
-            await self._store.take_back(
-                one,
-                source.name,
-                after=now + CLOCKS_DIFFER,
-                to=floor(now - source.finality_lag, source.calendar),
-                gives_from=reach(source, now),
-                lease=self._options.lease,
-            )
 
     async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
         """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""

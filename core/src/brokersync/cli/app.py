@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import cleandoc
+from typing import Final
 
 import cyclopts
 
@@ -40,37 +42,50 @@ Exit codes: 0 done · 1 a bug · 2 wrong usage · 3 configuration, plugin or unr
 _CAN_NOT_BE_WRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 
+_COMMANDS: Final[Sequence[Callable[..., int]]] = (
+    demo.demo,
+    providers.providers,
+    connect.connect,
+    connect.reconnect,
+    sync.sync,
+    statements.import_,
+    trades.trades,
+    match.match,
+    status.status,
+    coverage.coverage,
+    limits.limits,
+    explain.explain,
+    renormalise.renormalise,
+    worker.worker,
+    migrate.migrate,
+    sandbox.sandbox,
+    custody.disconnect,
+    custody.export,
+    custody.forget,
+    custody.rotate_key,
+)
+
+
 def build() -> cyclopts.App:
     """All commands; building them imports no HTTP, no store and no plugin."""
     app = cyclopts.App(
         name="brokersync",
         help=_HELP,
-        help_epilogue=_EPILOGUE,
+        help_epilogue=_flowing(_EPILOGUE),
         version=VERSION,
         help_format="plaintext",
         result_action="return_value",
     )
-    app.command(demo.demo)
-    app.command(providers.providers)
-    app.command(connect.connect)
-    app.command(connect.reconnect)
-    app.command(sync.sync)
-    app.command(statements.import_, name="import")
-    app.command(trades.trades)
-    app.command(match.match)
-    app.command(status.status)
-    app.command(coverage.coverage)
-    app.command(limits.limits)
-    app.command(explain.explain)
-    app.command(renormalise.renormalise)
-    app.command(worker.worker)
-    app.command(migrate.migrate)
-    app.command(sandbox.sandbox)
-    app.command(custody.disconnect)
-    app.command(custody.export)
-    app.command(custody.forget)
-    app.command(custody.rotate_key)
+    for command in _COMMANDS:
+        # a line of the source is no line of a terminal
+        name = "import" if command is statements.import_ else None
+        app.command(command, name=name, help=_flowing(command.__doc__ or ""))
     return app
+
+
+def _flowing(text: str) -> str:
+    """Each paragraph as one line, for the terminal to break."""
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
 
 
 def run(words: Sequence[str]) -> int:

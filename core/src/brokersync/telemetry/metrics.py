@@ -25,6 +25,7 @@ from brokersync.events import (
     SharedLimitsLost,
     SyncRecorded,
     TokenRefreshed,
+    WakeUpsLost,
 )
 from brokersync.version import VERSION
 
@@ -104,6 +105,10 @@ INSTRUMENTS: Final = (
     Instrument(
         "brokersync.limit.shared_lost", "{time}", "Times at which the Redis of the limits went away.",
         SharedLimitsLost, _once(),
+    ),
+    Instrument(
+        "brokersync.queue.wake_ups_lost", "{time}", "Times at which the Redis of the queue went away.", WakeUpsLost,
+        _once(),
     ),
     Instrument("brokersync.trades", "{trade}", "Trades that came into the store or changed.", PageCommitted, _of_page),
     Instrument(

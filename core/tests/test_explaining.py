@@ -106,6 +106,9 @@ def test_what_stands_in_the_way_of_a_day_is_named() -> None:
         "2026-03-05 could not be read so far from fills: could not be read in 3 syncs, last on 2026-03-20 12:00 UTC: "
         "Paper answered nonsense."
     )
+    put_off = attrs.evolve(failed, failures=0, reason="BrokerRateLimitError")
+    limited = attrs.evolve(LOGIN, failing={"fills": {"live/A": (put_off,)}})
+    assert said(asked(logins=(limited,))).endswith("was put off, last on 2026-03-20 12:00 UTC: BrokerRateLimitError.")
     begun = OpenRequest(
         connection_id="c", source="fills", account="live/A", window=LONG, cursor="x", resume_at=NOW + timedelta(hours=1)
     )

@@ -184,7 +184,10 @@ class OpenRequest:
 
 @attrs.frozen(kw_only=True)
 class FailedWindow:
-    """A window whose request keeps failing: in how many syncs, and what was wrong the last time."""
+    """A window whose request keeps failing: in how many syncs, and what was wrong the last time.
+
+    In none where nothing is held against the window itself, but others are to be asked before its account is again.
+    """
 
     window: TimeWindow
     failures: int

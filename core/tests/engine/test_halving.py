@@ -39,7 +39,7 @@ async def asked(bench: Bench) -> list[TimeWindow]:
 
 async def failures(bench: Bench, account: str = "live/A") -> dict[TimeWindow, int]:
     known = await bench.store.failing("c", "fills")
-    return {one.window: one.failures for one in known.get(account, ())}
+    return {one.window: one.failures for one in known.get(account, ()) if one.failures}
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def _expected(source: Mapping[str, Any], zone: str) -> Iterable[str]:
         waits = f", ready after {_minute(source['waits_until'])} UTC" if source["waits_until"] else ""
         yield f"next: {days_text(source['next_window'], zone)}{waits}"
     if source["failing"]:
-        yield f"keeps failing: {source['failing']}"
+        yield f"failed last: {source['failing']}"
 
 
 def _minute(moment: str | None) -> str:

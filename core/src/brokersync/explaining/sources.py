@@ -156,6 +156,8 @@ def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
     windows = login.failing.get(source.name, {}).get(request_name(source, (login.account,)), ())
     for one in windows:
         if one.window.overlap(window):
+            if not one.failures:
+                return f"was put off, last on {one.at:%Y-%m-%d %H:%M} UTC: {one.reason}"
             times = "once" if one.failures == 1 else f"in {one.failures} syncs"
             return f"could not be read {times}, last on {one.at:%Y-%m-%d %H:%M} UTC: {one.reason}"
     return ""

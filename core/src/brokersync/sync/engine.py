@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -17,9 +18,10 @@ from brokersync.errors import (
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerRetryableError,
+    LimitScope,
 )
 from brokersync.events import EventSink, WindowStarted
-from brokersync.manifest import Manifest, Retention, SourceSpec
+from brokersync.manifest import Manifest, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, Deferred, Done, Lease, OpenRequest
 from brokersync.store import Store
@@ -28,16 +30,13 @@ from brokersync.sync.begun import BegunRequests
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.failures import FailureBook
-from brokersync.sync.ledger import subtract
 from brokersync.sync.losses import LossWriter
-from brokersync.sync.plan import Ask, a_day_first, perishable_first, plan_source
+from brokersync.sync.plan import Ask, perishable_first
 from brokersync.sync.report import ReportBuilder
+from brokersync.sync.turns import Turns
 from brokersync.sync.window import Reader, Wait, WindowReader
 
 _FAILURES_IN_A_ROW = 3
-_ROUND_LASTS = timedelta(hours=1)
-# what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
-_SESSION_STAYS_READ = timedelta(minutes=10)
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +118,9 @@ class SyncEngine:
             lease=options.lease,
             counts=not options.probes,
         )
+        self._turns = Turns(
+            connection=connection, store=store, clock=clock, failures=self._failures, again_from=options.again_from
+        )
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
         self._losses = LossWriter(
             connection=connection,
@@ -138,7 +140,7 @@ class SyncEngine:
 
     async def run(self) -> Done | Deferred:
         """Read all that is due. Raises `BrokerAuthError` and `StoreError`; what else goes wrong is in the report."""
-        await self._forget_an_old_round()
+        await self._turns.forget_an_old_round()
         for source in perishable_first(self._sources()):
             await self._run_source(source)
         report = self._report.build(self._clock.now())
@@ -146,12 +148,6 @@ class SyncEngine:
             await self._store.end_round(self._connection.connection_id)
             return Done(report=report)
         return Deferred(until=self._later[0], reason=self._later[1], report=report)
-
-    async def _forget_an_old_round(self) -> None:
-        # else the first window that ends now would make those that ended long ago count again
-        name = self._connection.connection_id
-        if not await self._store.finished(name, self._clock.now() - _ROUND_LASTS):
-            await self._store.end_round(name)
 
     def _sources(self) -> list[SourceSpec]:
         wanted = self._options.sources
@@ -168,15 +164,10 @@ class SyncEngine:
         )
         begun = await self._begun.of(source)
         await self._losses.note(source)
-        # what was begun is finished before the rest is planned, so that nothing is asked twice
-        if not await self._work_off(begun, waiting):
-            return
-        known = await self._known_accounts()
-        done = await self._work_off(await self._planned(source), waiting)
-        if done and await self._known_accounts() != known:
-            # a page told of an account that nobody had asked for: what was finished was finished without it
-            await self._store.end_round(self._connection.connection_id)
-            await self._work_off(await self._planned(source), waiting)
+        async with aclosing(self._turns.of(source, begun)) as turns:
+            async for asks in turns:
+                if not await self._work_off(asks, waiting):
+                    return
 
     async def _work_off(self, asks: Sequence[tuple[Ask, OpenRequest | None]], waiting: set[str]) -> bool:
         """Read these windows but those of accounts that wait; `False` when the source is to be left alone."""
@@ -205,6 +196,7 @@ class SyncEngine:
             return await self._failed_for_now(ask, error)
         except BrokerConfigError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
+            await self._failures.met(ask, error)
             outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
@@ -231,45 +223,16 @@ class SyncEngine:
         if isinstance(error, BrokerNotReadyError):
             return outcome
         self._report.problem(error, source=ask.source.name, window=ask.window)
-        if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError):
-            return _Outcome.REST
-        if not self._failures.counts:
-            return _Outcome.REST
+        if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError) or not self._failures.counts:
+            await self._failures.met(ask, error)
+            return _Outcome.WAITS if _is_of_the_account(error) else _Outcome.REST
         await self._writer.stuck()
-        if not self._writer.moves_on:
+        if self._writer.moves_on:
+            await self._failures.met(ask, error)
+        else:
             await self._failures.count(ask, error)
         self._unanswered += 1
         return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
-
-    async def _known_accounts(self) -> set[tuple[str, str]]:
-        known = await self._store.accounts(self._connection.connection_id)
-        return {(account.environment, account.account_id) for account in known}
-
-    async def _planned(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
-        planned = plan_source(
-            source,
-            await self._store.accounts(self._connection.connection_id),
-            await self._store.spans(self._connection.owner, self._connection.provider, source.name),
-            now=self._clock.now(),
-            since=self._connection.since,
-            connected_at=self._connection.created_at,
-            again_from=self._options.again_from,
-            failing=await self._failures.known(source),
-        )
-        # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
-        # reading again what the part before has just read
-        now = self._clock.now()
-        finished = await self._store.finished(
-            self._connection.connection_id,
-            now - _ROUND_LASTS,
-            now - _SESSION_STAYS_READ if source.retention is Retention.SESSION else None,
-        )
-        asks = [
-            attrs.evolve(ask, window=piece)
-            for ask in planned
-            for piece in reversed(subtract([ask.window], finished.get((source.name, ask.account), ())))
-        ]
-        return [(ask, None) for ask in (asks if self._failures.counts else a_day_first(asks))]
 
     def _announce(self, ask: Ask, done: int, total: int) -> None:
         self._events(
@@ -289,3 +252,9 @@ class SyncEngine:
     def _postpone(self, until: datetime, reason: str) -> None:
         if self._later is None or until < self._later[0]:
             self._later = (until, reason)
+
+
+def _is_of_the_account(error: BrokerRetryableError) -> bool:
+    """Whether a limit is known to be that of one account, so that others may be asked."""
+    scope = error.scope if isinstance(error, BrokerRateLimitError) else None
+    return LimitScope.ACCOUNT in (scope, error.freeze)

@@ -12,7 +12,7 @@ from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
 from brokersync.store import Store
-from brokersync.sync.halving import ENOUGH, failed, forgotten
+from brokersync.sync.halving import ENOUGH, failed, forgotten, in_line, met
 from brokersync.sync.plan import Ask, reach
 from brokersync.types import TimeWindow
 
@@ -52,6 +52,15 @@ class FailureBook:
         """Hold a failure against its window, once in a sync."""
         await self._count(ask, type(error).__name__)
 
+    async def met(self, ask: Ask, error: BrokerError) -> None:
+        """Have other accounts asked before this one by the next sync, and hold nothing against the window."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        await self._put(ask, met(known, ask.window, reason=type(error).__name__, at=self._clock.now()))
+
+    async def in_line(self, source: SourceSpec) -> list[str]:
+        """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""
+        return in_line(await self.known(source), self._clock.now())
+
     async def never_ready(self, ask: Ask) -> None:
         """Hold a report against its window that was ordered and never got ready."""
         await self._count(ask, _NEVER_READY)
@@ -71,9 +80,9 @@ class FailureBook:
         await self._put(ask, known)
 
     async def forget(self, ask: Ask) -> None:
-        """Forget every failure within a window that was read."""
+        """Forget every failure within a window that was read, and what else its account met before."""
         known = (await self.known(ask.source)).get(ask.account, ())
-        left = forgotten(known, ask.window)
+        left = tuple(one for one in forgotten(known, ask.window) if one.failures)
         if left != known:
             await self._put(ask, left)
 

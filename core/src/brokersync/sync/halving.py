@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +17,7 @@ from brokersync.types import TimeWindow
 
 ENOUGH: Final = 2
 _SHORTEST = timedelta(hours=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def failed(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at: datetime) -> tuple[FailedWindow, ...]:
@@ -27,8 +28,32 @@ def failed(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at
     before = max((one.failures for one in known if one.window.overlap(window)), default=0)
     new = FailedWindow(window=window, failures=before + 1, reason=reason, at=at)
     # the rest has not been asked for on its own, so one failure is all that is held against it
-    rest = (part if part in known else attrs.evolve(part, failures=1) for part in forgotten(known, window))
+    rest = (
+        part if part in known else attrs.evolve(part, failures=min(part.failures, 1))
+        for part in forgotten(known, window)
+    )
     return tuple(sorted((*rest, new), key=lambda one: one.window))
+
+
+def met(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at: datetime) -> tuple[FailedWindow, ...]:
+    """What is known after a failure that is not held against the window: no more than when it was, and why."""
+    if not any(one.window.overlap(window) for one in known):
+        new = FailedWindow(window=window, failures=0, reason=reason, at=at)
+        return tuple(sorted((*known, new), key=lambda one: one.window))
+    return tuple(attrs.evolve(one, at=at) if one.window.overlap(window) else one for one in known)
+
+
+def in_line(failing: Mapping[str, Sequence[FailedWindow]], now: datetime) -> list[str]:
+    """The requests that failed when they were last made, in the order of their turns: who waits longest is first.
+
+    Who failed by a clock that was ahead might wait for ever, and so is first.
+    """
+    last = {
+        name: max((one.at for one in windows if one.at <= now), default=_LONG_AGO)
+        for name, windows in failing.items()
+        if windows
+    }
+    return sorted(last, key=lambda name: last[name])
 
 
 def forgotten(known: Iterable[FailedWindow], window: TimeWindow) -> tuple[FailedWindow, ...]:

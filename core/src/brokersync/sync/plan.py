@@ -88,7 +88,8 @@ def request_name(source: SourceSpec, accounts: Sequence[BrokerAccount]) -> str:
     return f"{accounts[0].environment}/{accounts[0].account_id}"
 
 
-def _pieces(windows: Iterable[TimeWindow], source: SourceSpec, failing: Sequence[FailedWindow]) -> list[TimeWindow]:
+def _pieces(windows: Iterable[TimeWindow], source: SourceSpec, known: Sequence[FailedWindow]) -> list[TimeWindow]:
+    failing = [one for one in known if one.failures]
     pieces = cut(halved(windows, failing, source.calendar), source)
     return sorted(pieces, key=lambda piece: any(piece.overlap(one.window) for one in failing))
 

@@ -1,0 +1,98 @@
+"""What to ask of a source, in turns: first the accounts that were well, then one by one those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from brokersync.manifest import Retention, SourceSpec
+from brokersync.provider import Clock
+from brokersync.records import Connection, OpenRequest
+from brokersync.store import Store
+from brokersync.sync.failures import FailureBook
+from brokersync.sync.ledger import subtract
+from brokersync.sync.plan import Ask, a_day_first, plan_source
+
+_ROUND_LASTS = timedelta(hours=1)
+# what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
+_SESSION_STAYS_READ = timedelta(minutes=10)
+
+_Asks = Sequence[tuple[Ask, OpenRequest | None]]
+
+
+class Turns:
+    """Plans a source, turn by turn, each by what the turns before it have read.
+
+    Of the accounts that failed when they were last asked, the one that waits longest comes first. So whatever one of
+    them does, and though it ends the asking, all others come before it in the next sync.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        store: Store,
+        clock: Clock,
+        failures: FailureBook,
+        again_from: datetime | None,
+    ) -> None:
+        self._connection, self._store, self._clock = connection, store, clock
+        self._failures, self._again_from = failures, again_from
+
+    async def forget_an_old_round(self) -> None:
+        """Else the first window that ends now would make those that ended long ago count again."""
+        name = self._connection.connection_id
+        if not await self._store.finished(name, self._clock.now() - _ROUND_LASTS):
+            await self._store.end_round(name)
+
+    async def of(self, source: SourceSpec, begun: _Asks) -> AsyncGenerator[_Asks, None]:
+        """What to ask for now, a part at a time; each part is planned when the one before it has been asked for."""
+        line = await self._failures.in_line(source)
+        known: set[tuple[str, str]] | None = None
+        for turn in (None, *line):
+            mine = _turn(line, turn)
+            # what was begun is finished before the rest is planned, so that nothing is asked twice
+            yield [one for one in begun if mine(one[0])]
+            known = await self._known_accounts() if known is None else known
+            yield [one for one in await self._planned(source) if mine(one[0])]
+        if await self._known_accounts() != known:
+            # a page told of an account that nobody had asked for: what was finished was finished without it
+            await self._store.end_round(self._connection.connection_id)
+            yield await self._planned(source)
+
+    async def _known_accounts(self) -> set[tuple[str, str]]:
+        known = await self._store.accounts(self._connection.connection_id)
+        return {(account.environment, account.account_id) for account in known}
+
+    async def _planned(self, source: SourceSpec) -> _Asks:
+        planned = plan_source(
+            source,
+            await self._store.accounts(self._connection.connection_id),
+            await self._store.spans(self._connection.owner, self._connection.provider, source.name),
+            now=self._clock.now(),
+            since=self._connection.since,
+            connected_at=self._connection.created_at,
+            again_from=self._again_from,
+            failing=await self._failures.known(source),
+        )
+        # a sync that was deferred or killed goes on with its round, else each part would spend the broker's limit on
+        # reading again what the part before has just read
+        now = self._clock.now()
+        finished = await self._store.finished(
+            self._connection.connection_id,
+            now - _ROUND_LASTS,
+            now - _SESSION_STAYS_READ if source.retention is Retention.SESSION else None,
+        )
+        asks = [
+            attrs.evolve(ask, window=piece)
+            for ask in planned
+            for piece in reversed(subtract([ask.window], finished.get((source.name, ask.account), ())))
+        ]
+        return [(ask, None) for ask in (asks if self._failures.counts else a_day_first(asks))]
+
+
+def _turn(line: Sequence[str], turn: str | None) -> Callable[[Ask], bool]:
+    """Whether a request has its turn: that of one in `line`, or that of all who are not."""
+    return lambda ask: ask.account == turn if turn is not None else ask.account not in line

@@ -88,13 +88,15 @@ class RedisCall:
         """The same call, as far as those under way are counted."""
         return attrs.evolve(self, meters=apart(self.meters)[1], freezes=())
 
-    def words(self, now: int | str, longest: timedelta, grace: timedelta, known: str, share: int) -> str:
+    def words(
+        self, now: int | str, longest: timedelta, grace: timedelta, known: str, share: int, lateness: timedelta
+    ) -> str:
         """The words of `take.lua`."""
         # what is promised under other limits is void
         waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
         asked, period = int(self.wanted.pressing), self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
-        words.append(f"{known or '-'} {share} {period} {len(self.meters)}")
+        words.append(f"{known or '-'} {share} {period} {len(self.meters)} {lateness // _MICRO}")
         freezes = {scope: place for place, scope in enumerate(self.wanted.scopes, 1)} | {LimitScope.APP: _SHARED_BY_ALL}
         for limit, _, weight, _ in self.meters:
             facts = _facts(limit, self.wanted.lasts)

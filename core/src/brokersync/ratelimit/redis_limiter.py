@@ -18,6 +18,7 @@ from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
 from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key
+from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
@@ -47,7 +48,7 @@ class RedisLimiter:
         """`share` is in percent; `now` stands for the server's clock in tests, in microseconds."""
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._began: dict[str, tuple[str, float]] = {}
-        self._frost = Frost(redis, clock)
+        self._frost, self._lateness = Frost(redis, clock), Lateness()
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
     async def acquire(
@@ -146,8 +147,10 @@ class RedisLimiter:
 
     async def _take(self, call: RedisCall, longest: timedelta) -> Answer:
         provider, period = call.wanted.provider, call.longest_period
-        words = call.words(self._server_time(), longest, _GRACE, self._known(provider), self._share)
+        now, known, asked_at = self._server_time(), self._known(provider), self._clock.monotonic()
+        words = call.words(now, longest, _GRACE, known, self._share, self._lateness.now)
         answer = call.read(await _TAKE.run(self._redis, call.keys, [words]))
+        self._lateness.answered_after(self._clock.monotonic() - asked_at)
         self._remember(provider, answer.began, period)
         return answer
 
@@ -167,6 +170,7 @@ class RedisLimiter:
         at = self._clock.monotonic() + wait.total_seconds()
         try:
             await self._clock.sleep(wait.total_seconds())
+            self._lateness.woke_after(self._clock.monotonic() - at)
             went = not self._frost.holds(call.freezes, at)
             return went
         finally:

@@ -4,8 +4,9 @@
 --       the log, the promises and the state; or the slots, the line and the patience
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
 --       waiter's name, 1 if somebody waits for it, longest wait, grace, when the counts began as far as the caller knows
---       (- if it does not), the share in percent while counts are missing, the longest period, number of meters; then
---       kind, amount, period, weight and reserve of each meter, and which freeze is of its scope (0: none, -1: it is of the app)
+--       (- if it does not), the share in percent while counts are missing, the longest period, number of meters, how late
+--       the caller may go after its place; then kind, amount, period, weight and reserve of each meter, and which freeze
+--       is of its scope (0: none, -1: it is of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
@@ -30,10 +31,12 @@ end
 local call, waiter, pressing = words[2], words[3], words[4] == '1'
 local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[10])
 local known, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9])
+local lateness = tonumber(words[11])
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
 local SLACK = 1000000
 local UNMETERED = 100000
+local MOST_LATE = 0.07
 
 local now = tonumber(words[1])
 if not now then
@@ -151,9 +154,11 @@ end
 
 function window.close() end
 
+-- it counts from the last instant at which it may really go, so that one that wakes late comes not too near to the next
 function window.take(meter, at)
-  put(meter.log, at, call, meter.weight)
-  keep(meter.log, at - now + meter.period, meter.size == 0)
+  local counts_from = at + math.floor(math.min(lateness, meter.period * MOST_LATE))
+  put(meter.log, counts_from, call, meter.weight)
+  keep(meter.log, counts_from - now + meter.period, meter.size == 0)
 end
 
 -- The leaky bucket: bursts up to the amount, then a steady rate.
@@ -297,7 +302,7 @@ if state ~= told or tonumber(kept) < now + 2 * longest_period then
 end
 
 for index = 1, count do
-  local key, word = 3 * index + freezes, 6 * index + 4
+  local key, word = 3 * index + freezes, 6 * index + 5
   local amount, reserve = tonumber(words[word + 2]), tonumber(words[word + 5])
   local meter = {
     key = key,

@@ -6,6 +6,8 @@ import random
 from bisect import bisect_left
 from typing import Any
 
+from brokersync.ratelimit.lateness import Lateness
+
 from .board import SECOND, Board, window
 
 
@@ -35,3 +37,6 @@ async def test_a_process_that_is_late_for_seconds_wastes_no_more_than_a_little(r
     board = Board(redis, window(1, 10))
     board.limiter._lateness.woke_after(60)
     assert [await board.call() for _ in range(2)] == [0, 10.7]
+    board.advance(3600)
+    board.limiter._lateness = Lateness()
+    assert [await board.call() for _ in range(2)] == [3600, 3610]

@@ -21,6 +21,9 @@
 -- A slot is taken by a call that goes now, until the end of its lease. Who finds none stands in line, in which the first
 -- to come is the first to go, and out of which it falls when its patience ends.
 --
+-- A process goes later than its place, by how much the worst of them has said stands beside the instant from which is
+-- counted; a window is longer by so much.
+--
 -- A server that has lost its memory has lost what others counted in it. Whoever knew it before tells so by the instant
 -- at which the counts began; until a period has passed since, a meter lets only a share of its amount go.
 
@@ -37,6 +40,7 @@ local ROUNDING = 1e-9
 local SLACK = 1000000
 local UNMETERED = 100000
 local MOST_LATE = 0.07
+local LATE_FOR = 60000000
 
 local now = tonumber(words[1])
 if not now then
@@ -84,6 +88,8 @@ end
 local window = {}
 
 function window.open(meter)
+  -- a call may go later than its place, and then the next one must not come too near to it
+  meter.period = meter.period + math.floor(math.min(meter.late, meter.period * MOST_LATE))
   if meter.share < meter.amount and now < meter.began + meter.period then
     meter.first = meter.share < meter.weight and meter.began + meter.period or now
     lessen(meter)
@@ -154,11 +160,9 @@ end
 
 function window.close() end
 
--- it counts from the last instant at which it may really go, so that one that wakes late comes not too near to the next
 function window.take(meter, at)
-  local counts_from = at + math.floor(math.min(lateness, meter.period * MOST_LATE))
-  put(meter.log, counts_from, call, meter.weight)
-  keep(meter.log, counts_from - now + meter.period, meter.size == 0)
+  put(meter.log, at, call, meter.weight)
+  keep(meter.log, at - now + meter.period, meter.size == 0)
 end
 
 -- The leaky bucket: bursts up to the amount, then a steady rate.
@@ -290,15 +294,21 @@ end
 local kinds = { window = window, bucket = bucket }
 local meters, caps = {}, {}
 local found = redis.call('MGET', unpack(KEYS, 2, freezes + 2))
-local began, state, kept = string.match(found[1] or text(now) .. ' whole 0', '^(%d+) (%a+) (%d+)$')
-local told = state
+local about = (found[1] or text(now) .. ' whole 0') .. ' 0 0'
+local began, state, kept, late, late_until = string.match(about, '^(%d+) (%a+) (%d+) (%d+) (%d+)')
+local told, later = state, false
+if lateness > tonumber(late) or now >= tonumber(late_until) then
+  later = lateness > 0 or tonumber(late) > 0
+  late, late_until = lateness, now + LATE_FOR
+end
 if known ~= '-' and known ~= began then
   state = 'lost'
 end
-if state ~= told or tonumber(kept) < now + 2 * longest_period then
+if state ~= told or later or tonumber(kept) < now + 2 * longest_period then
   kept = math.max(tonumber(kept), now + 3 * longest_period)
   local millis = text(math.ceil((kept - now) / 1000) + 1)
-  redis.call('SET', KEYS[2], began .. ' ' .. state .. ' ' .. text(kept), 'PX', millis)
+  local lately = text(late) .. ' ' .. text(late_until)
+  redis.call('SET', KEYS[2], began .. ' ' .. state .. ' ' .. text(kept) .. ' ' .. lately, 'PX', millis)
 end
 
 for index = 1, count do
@@ -310,6 +320,7 @@ for index = 1, count do
     amount = amount,
     share = state == 'lost' and math.floor(amount * share / 100) or amount,
     began = tonumber(began),
+    late = tonumber(late),
     period = tonumber(words[word + 3]),
     weight = tonumber(words[word + 4]),
     spared = pressing and 0 or reserve,

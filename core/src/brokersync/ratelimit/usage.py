@@ -13,8 +13,6 @@ from brokersync.ratelimit.keys import freeze_prefix, meter_prefix, queue_key
 
 _MICRO = timedelta(microseconds=1)
 _AT_ONCE = 1000
-# percent of the period, as in take.lua
-_MOST_LATE = 7
 
 
 @attrs.frozen(kw_only=True)
@@ -63,9 +61,7 @@ async def _used(redis: Any, provider: str, limit: RateLimit, now: int) -> Used:
         counts = [await redis.zcount(key, f"({now}", "+inf") async for key in slots]
     elif limit.kind is LimitKind.WINDOW:
         logs = redis.scan_iter(f"{prefix}*:log", count=_AT_ONCE)
-        # a call that has just gone counts from the last instant at which it may really go
-        until = now + period * _MOST_LATE // 100
-        counts = [await redis.zcount(key, f"({now - period}", until) async for key in logs]
+        counts = [await redis.zcount(key, f"({now - period}", now) async for key in logs]
     else:
         states = redis.scan_iter(f"{prefix}*:state", count=_AT_ONCE)
         levels = [await redis.hmget(key, "level", "since") async for key in states]

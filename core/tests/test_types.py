@@ -9,19 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokersync.secret import Secret
+from brokersync.typed import WrongTypeError
 from brokersync.types import (
     AssetClass,
     AuthResult,
     BookingEffect,
     BrokerAccount,
     BrokerTrade,
+    Challenge,
+    CoveredSpan,
     Fee,
     FeeKind,
     IdQuality,
     Instrument,
+    QuarantinedRow,
     Side,
     TimeWindow,
     TradeBooking,
+    TradePage,
     utc,
 )
 
@@ -117,12 +123,12 @@ def test_only_a_cancel_goes_without_a_trade() -> None:
 def test_a_login_shows_no_secret_and_has_absolute_expiries() -> None:
     with pytest.raises(ValueError, match="aware datetime in UTC"):
         AuthResult(identity="me", expires_at=datetime(2026, 1, 1))
-    with pytest.raises(ValueError, match="non-empty"):
+    with pytest.raises(ValueError, match="must not be empty"):
         AuthResult(identity="")
 
 
 def test_an_account_id_is_text() -> None:
-    with pytest.raises(ValueError, match="account_id must be a non-empty string"):
+    with pytest.raises(TypeError, match=r"BrokerAccount\.account_id must be str, not int"):
         BrokerAccount(account_id=12345, environment="live")  # type: ignore[arg-type]  # what is refused
 
 
@@ -168,3 +174,76 @@ def test_an_id_with_a_nul_character_is_refused(name: str) -> None:
         trade(trade_id="a\x00")
     with pytest.raises(ValueError, match="NUL"):
         TradeBooking.of(trade(), **{name: ("a\x00",)})
+
+
+STOCK: dict[str, Any] = {"symbol": "X", "asset_class": AssetClass.STOCK}
+NAMES: dict[str, Any] = {"account_id": "A1", "environment": "live"}
+WINDOW = TimeWindow(NOON, NOON + timedelta(hours=1))
+VALUES: dict[str, Any] = {
+    "text": "text", "enum": Side.BUY, "int": 7, "bool": True, "float": 2.5, "bytes": b"hidden", "none": None,
+    "decimal": Decimal(1), "moment": NOON, "day": NOON.date(), "secret": Secret("hidden"), "window": WINDOW,
+    "list": ["hidden"], "texts": ("text",), "ints": (7,), "named texts": {"a": "text"}, "named ints": {"a": 7},
+    "named secrets": {"a": Secret("hidden")}, "numbered": {7: "hidden"}, "named bytes": {"a": {"b": [b"hidden"]}},
+    "named moments": {"a": NOON, "b": [Decimal(1), None, True, 2.5, {"c": NOON.date()}]},
+    "without zone": {"a": NOON.replace(tzinfo=None)}, "object": object(),
+}  # fmt: skip
+FITS: dict[str, set[str]] = {
+    "str": {"text", "enum"},
+    "int": {"int"},
+    "bool": {"bool"},
+    "date": {"day"},
+    "datetime": {"moment"},
+    "Decimal": {"decimal"},
+    "Side": {"enum"},
+    "Secret": {"secret"},
+    "TimeWindow": {"window"},
+    "tuple[str, ...]": {"texts"},
+    "tuple[int, ...]": {"ints"},
+    "Mapping[str, str]": {"named texts"},
+    "Mapping[str, int]": {"named ints"},
+    "Mapping[str, Secret]": {"named secrets"},
+    "Mapping[str, Any]": {"named texts", "named ints", "named moments"},
+}
+MADE: tuple[tuple[type, dict[str, Any]], ...] = (
+    (BrokerTrade, {field.name: getattr(trade(), field.name) for field in attrs.fields(BrokerTrade)}),
+    (Instrument, STOCK),
+    (Fee, {"kind": FeeKind.COMMISSION, "amount": Decimal(1), "currency": "USD"}),
+    (TradeBooking, {"booking_id": "B", "trade": trade(), **NAMES}),
+    (TradePage, {}),
+    (CoveredSpan, {"window": WINDOW, **NAMES}),
+    (QuarantinedRow, {"reason": "odd", "raw": {}}),
+    (BrokerAccount, NAMES),
+    (AuthResult, {"identity": "me"}),
+    (Challenge, {"kind": "browser", "message": "Go there."}),
+)
+
+
+@pytest.mark.parametrize(("kind", "facts"), MADE, ids=[kind.__name__ for kind, _ in MADE])
+def test_each_field_takes_only_what_its_annotation_says_and_no_error_shows_a_value(
+    kind: type[Any], facts: dict[str, Any]
+) -> None:
+    good = kind(**facts)
+    for field in attrs.fields(kind):
+        hint, _, optional = kind.__annotations__[field.name].partition(" | ")
+        fitting = FITS.get(hint, set()) | ({"none"} if optional else set())
+        said = rf"^{kind.__name__}\.{field.name} must be .*, (not|but holds) "
+        for name, value in VALUES.items():
+            if (kind, field.name, name) == (TradeBooking, "trade", "none"):
+                continue  # only a cancel goes without
+            if name in fitting:
+                assert getattr(attrs.evolve(good, **{field.name: value}), field.name) == value
+                continue
+            with pytest.raises(WrongTypeError, match=said) as told:
+                attrs.evolve(good, **{field.name: value})
+            assert "hidden" not in str(told.value)
+
+
+def test_a_wrong_type_is_told_with_what_is_wanted_and_given() -> None:
+    with pytest.raises(WrongTypeError, match=r"^BrokerTrade\.order_id must be str or None, not int$"):
+        trade(order_id=7)
+    with pytest.raises(WrongTypeError, match=r"^BrokerTrade\.fees must be a tuple of Fee, but holds str$"):
+        trade(fees=("1.20",))
+    with pytest.raises(WrongTypeError, match=r"\.raw must be a mapping of str to JSON values, but holds bytes$"):
+        TradeBooking.of(trade(), raw={"a": [b"1"]})
+    with pytest.raises(WrongTypeError, match=r"^AuthResult\.access_token must be Secret or None, not str$"):
+        AuthResult(identity="me", access_token="hidden")  # type: ignore[arg-type]  # what is refused

@@ -96,7 +96,7 @@ class Broker:
     """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for.
 
     `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those.
-    `cancels` are the trades that it takes back.
+    `cancels` are the trades that it takes back, and `booking` is what its plugin makes of a row.
     """
 
     login: Callable[[str], AuthResult] = _new_login
@@ -109,6 +109,7 @@ class Broker:
     pages: int = 1
     on_page: Callable[[int], Any] = lambda number: None
     cancels: tuple[str, ...] = ()
+    booking: Callable[[TradeBooking], TradeBooking] = lambda row: row
 
     async def answer(self, user: str) -> None:
         self.asked.append(user)
@@ -143,7 +144,7 @@ class Provider:
         for number in range(self._broker.pages):
             await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
             last = number == self._broker.pages - 1
-            bookings = tuple(_booking(account, number, row) for row in range(self._broker.trades))
+            bookings = tuple(self._broker.booking(_booking(account, number, row)) for row in range(self._broker.trades))
             bookings += tuple(_cancel(account, trade_id) for trade_id in self._broker.cancels)
             covered = (CoveredSpan(account_id=account, environment="live", window=request.window),) if last else ()
             result = self._broker.on_page(number)

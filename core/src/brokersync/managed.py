@@ -15,6 +15,7 @@ from brokersync.manifest import Manifest
 from brokersync.provider import BrokerProvider, ProviderContext, ProviderSpec
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
+from brokersync.typed import wrong_type
 from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, TradeBooking, TradePage, TradeRequest
 
 _END = object()
@@ -184,7 +185,7 @@ class ManagedProvider:
             if _ends_the_call(error, task):
                 self._known.conceal(error, secrets)
                 raise
-            broken = self._broken(verb, f"it raised {type(error).__name__}")
+            broken = self._broken(verb, wrong_type(error) or f"it raised {type(error).__name__}")
             raise broken from error
         finally:
             if broken is not None:

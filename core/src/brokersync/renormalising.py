@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import to_json
-from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError
 from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
 from brokersync.provider import RawRow
@@ -22,6 +22,7 @@ from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifferen
 from brokersync.store.rows import compact
 from brokersync.sync.commit import page_rules
 from brokersync.sync.occurrences import Occurrences, renamed
+from brokersync.typed import wrong_type
 from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking, TradePage
 
 OnDifference = Callable[[TradeDifference], None]
@@ -274,7 +275,7 @@ class _Pages:
         except (BrokerError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise _broken(self._manifest, f"it raised {type(error).__name__}") from error
+            raise _broken(self._manifest, wrong_type(error) or f"it raised {type(error).__name__}") from error
         if page is not None and not isinstance(page, TradePage):
             raise _broken(self._manifest, "it gave something else than a TradePage")
         return page
@@ -296,5 +297,4 @@ def _broken(manifest: Manifest, what: str) -> BrokerPluginError:
         provider=manifest.key,
         operation="renormalise",
         report_to=manifest.support,
-        fault=Fault.PLUGIN,
     )

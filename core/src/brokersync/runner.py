@@ -26,7 +26,7 @@ from brokersync.factory import ManagedProvider, open_provider
 from brokersync.holding import Held, held
 from brokersync.incidents import Incident, share, with_probe
 from brokersync.login import OpenLogin, as_auth_error
-from brokersync.manifest import Manifest, SourceScope
+from brokersync.manifest import SourceScope
 from brokersync.overdue import note_overdue
 from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease
 from brokersync.registry import LoadedProvider
@@ -81,6 +81,8 @@ class Run:
         try:
             outcome = await self._run()
         except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, BrokerError):
+                await self._settler.broke(error)
             reason = error.message if isinstance(error, BrokerError) else type(error).__name__
             self._record("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", reason)
             raise
@@ -273,19 +275,6 @@ class Run:
     def _record(self, outcome: str, reason: str) -> None:
         report = self._report.build(self._shared.clock.now())
         self._sink(SyncRecorded(**self._names, outcome=outcome, report=report, reason=reason))
-
-
-def check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
-    """Raises `BrokerConfigError` when none of these sources can be read."""
-    names = [source.name for source in manifest.sources if not source.files]
-    if wanted is not None and not wanted:
-        raise BrokerConfigError("The list of sources is empty.", remedy="Name one, or leave it out for all of them.")
-    if wanted is not None and not set(wanted).intersection(names):
-        raise BrokerConfigError(
-            f"{manifest.display_name} has no source {', '.join(map(repr, wanted))} to read from.",
-            remedy=f"Its sources are: {', '.join(names) or 'files only'}.",
-            provider=manifest.key,
-        )
 
 
 def _sparing(shared: Shared) -> Shared:

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 from brokersync.arguments import checked
 from brokersync.connections import Connections
-from brokersync.errors import ClosedError, StoreError
+from brokersync.errors import BrokerConfigError, ClosedError, StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.incidents import Incident, share
+from brokersync.manifest import Manifest
 from brokersync.overdue import note_overdue
 from brokersync.records import Connection, Deferred, Done
-from brokersync.runner import Run, RunOptions, check_sources
+from brokersync.runner import Run, RunOptions
 from brokersync.settling import transition
 from brokersync.shared import all_of
 from brokersync.states import Cause, moved
@@ -46,7 +47,7 @@ class Scheduling(Connections):
         """
         known = await self.connection(connection_id, owner)
         if sources is not None:
-            check_sources(sources, self._shared.registry.manifest(known.provider))
+            _check_sources(sources, self._shared.registry.manifest(known.provider))
         options = RunOptions(sources=sources, again_from=again_from)
         async with self._shared.locks[f"sync|{connection_id}"]:
             connection = known if self._shared.underway.closed else await self.connection(connection_id, owner)
@@ -204,3 +205,16 @@ def _ready(waiting: Sequence[Connection], incident: Incident, now: datetime) -> 
     # another one each time: what is wrong with one connection must not keep the broker from being seen back
     in_turn = sorted(waiting, key=lambda one: not (one.doubted_since is None and one.failing_since is None))
     return [in_turn[incident.probes % len(in_turn)]]
+
+
+def _check_sources(wanted: Sequence[str] | None, manifest: Manifest) -> None:
+    """Raises `BrokerConfigError` when none of these sources can be read."""
+    names = [source.name for source in manifest.sources if not source.files]
+    if wanted is not None and not wanted:
+        raise BrokerConfigError("The list of sources is empty.", remedy="Name one, or leave it out for all of them.")
+    if wanted is not None and not set(wanted).intersection(names):
+        raise BrokerConfigError(
+            f"{manifest.display_name} has no source {', '.join(map(repr, wanted))} to read from.",
+            remedy=f"Its sources are: {', '.join(names) or 'files only'}.",
+            provider=manifest.key,
+        )

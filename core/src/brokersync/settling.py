@@ -35,6 +35,7 @@ _ANSWERS_COUNT_EVERY = timedelta(seconds=10)
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(hours=1)
 _LOOK_AT_A_PLUGIN = timedelta(hours=1)
+_AFTER_A_BUG = timedelta(hours=1)
 
 
 class Settler:
@@ -137,6 +138,14 @@ class Settler:
             await self._move(_waiting(next_at, deadline))
         await self._log(self._built(), synced=False)
         return None
+
+    async def broke(self, bug: Exception) -> None:
+        """The run ended with what nobody foresaw; it would be met again at once, and at each attempt."""
+        now = self._shared.clock.now()
+        said = f"The sync ended with a bug of brokersync, or of the program around it: {type(bug).__name__}."
+        self._report.problem(BrokerError(said, remedy="Report it with its traceback; what was committed is kept."))
+        await self._move(_waiting(now + _AFTER_A_BUG, None, failed_at=now))
+        await self._log(self._built(), synced=False)
 
     async def _away(self, error: BrokerError) -> Deferred:
         """The broker failed on its side and answered nothing: maybe for all of its connections."""

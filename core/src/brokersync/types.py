@@ -29,6 +29,7 @@ from brokersync.enums import (
     TradeStatus,
 )
 from brokersync.secret import Secret
+from brokersync.typed import typed
 
 __all__ = [
     "AssetClass",
@@ -64,17 +65,13 @@ __all__ = [
 ]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
+_NO_TIME = timedelta(0)
 
 
-def _decimal(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if type(value) is not Decimal or not value.is_finite():
-        raise TypeError(f"{field.name} must be a finite Decimal, not {value!r}")
+def _decimal(_: object, field: attrs.Attribute[Any], value: Decimal) -> None:
+    if not value.is_finite():
+        raise ValueError(f"{field.name} must be a finite Decimal, not {value}")
     check_length(value, field.name)
-
-
-def _optional_decimal(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _decimal(instance, field, value)
 
 
 def _positive(instance: object, field: attrs.Attribute[Any], value: Decimal) -> None:
@@ -83,19 +80,14 @@ def _positive(instance: object, field: attrs.Attribute[Any], value: Decimal) -> 
         raise ValueError(f"{field.name} must be positive, not {value}; the side says the direction")
 
 
-def _utc(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, datetime) or value.utcoffset() != timedelta(0):
+def _utc(_: object, field: attrs.Attribute[Any], value: datetime) -> None:
+    if value.tzinfo is not UTC and value.utcoffset() != _NO_TIME:
         raise ValueError(f"{field.name} must be an aware datetime in UTC, not {value!r}")
 
 
-def _optional_utc(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _utc(instance, field, value)
-
-
-def _text(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{field.name} must be a non-empty string, not {value!r}")
+def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
+    if not value:
+        raise ValueError(f"{field.name} must not be empty")
     # no database keeps it in text, and no broker means it
     if "\x00" in value:
         raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
@@ -106,7 +98,7 @@ class BrokerCredentials:
     """What a user gives to log in; a plugin subclasses it with the fields its manifest declares."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class AuthResult:
     """Everything of a login, so that the provider itself holds no user's state.
 
@@ -119,15 +111,15 @@ class AuthResult:
     identity: str = attrs.field(validator=_text)
     access_token: Secret | None = None
     refresh_token: Secret | None = None
-    expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
-    grant_expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    expires_at: datetime | None = attrs.field(default=None, validator=_utc)
+    grant_expires_at: datetime | None = attrs.field(default=None, validator=_utc)
     secrets: Mapping[str, Secret] = _EMPTY
     state: Mapping[str, str] = _EMPTY
     hosts: Mapping[str, str] = _EMPTY
     sources: tuple[str, ...] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class BrokerAccount:
     """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own."""
 
@@ -136,12 +128,12 @@ class BrokerAccount:
     name: str | None = None
     currency: str | None = None
     kind: str | None = None
-    opened_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    opened_at: datetime | None = attrs.field(default=None, validator=_utc)
     closed: bool = False
     state: Mapping[str, str] = _EMPTY
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class Instrument:
     """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed."""
 
@@ -149,14 +141,14 @@ class Instrument:
     broker_id: str | None = None
     asset_class: AssetClass
     currency: str | None = None
-    multiplier: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    multiplier: Decimal | None = attrs.field(default=None, validator=_decimal)
     exchange: str | None = None
     isin: str | None = None
     figi: str | None = None
     cusip: str | None = None
     underlying: str | None = None
     expiry: date | None = None
-    strike: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    strike: Decimal | None = attrs.field(default=None, validator=_decimal)
     right: Right | None = None
 
     @property
@@ -165,7 +157,7 @@ class Instrument:
         return self.currency is not None and self.multiplier is not None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class Fee:
     """One cost of a trade: positive is a cost, negative a rebate."""
 
@@ -174,7 +166,7 @@ class Fee:
     currency: str = attrs.field(validator=_text)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class BrokerTrade:
     """One execution, never a round trip.
 
@@ -204,8 +196,8 @@ class BrokerTrade:
     trade_date: date | None = None
     fees: tuple[Fee, ...] = ()
     fees_state: FeesState = FeesState.FINAL
-    net_cash: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
-    accrued_interest: Decimal | None = attrs.field(default=None, validator=_optional_decimal)
+    net_cash: Decimal | None = attrs.field(default=None, validator=_decimal)
+    accrued_interest: Decimal | None = attrs.field(default=None, validator=_decimal)
     event: TradeEvent = TradeEvent.EXECUTION
     granularity: Granularity = Granularity.FILL
     tags: tuple[str, ...] = ()
@@ -214,7 +206,7 @@ class BrokerTrade:
     raw: Mapping[str, Any] = _EMPTY
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class TradeBooking:
     """One row of a source about an execution; core folds all rows of an execution into one `BrokerTrade`.
 
@@ -276,7 +268,7 @@ class TradeBooking:
         return self.fees if self.trade is None else self.trade.fees
 
 
-@attrs.frozen(order=True)
+@attrs.frozen(order=True, field_transformer=typed)
 class TimeWindow:
     """The half-open span `[start, end)` of UTC instants."""
 
@@ -316,7 +308,7 @@ class TradeRequest:
     bookmark: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class CoveredSpan:
     """A span that this page, with those before it in the request, proves complete for one account."""
 
@@ -326,7 +318,7 @@ class CoveredSpan:
     finality: Finality = Finality.FINAL
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class QuarantinedRow:
     """A row about an execution that was not understood; it is kept, reported, and never passes silently.
 
@@ -341,7 +333,7 @@ class QuarantinedRow:
     row_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class TradePage:
     """One step of an answer; the engine commits it as one transaction.
 
@@ -357,12 +349,12 @@ class TradePage:
     accounts: tuple[BrokerAccount, ...] = ()
     cursor: str | None = None
     bookmark: str | None = None
-    resume_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    resume_at: datetime | None = attrs.field(default=None, validator=_utc)
     quarantined: tuple[QuarantinedRow, ...] = ()
     skipped: Mapping[str, int] = _EMPTY
     unmapped: Mapping[str, int] = _EMPTY
     rows: int | None = None
-    as_of: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    as_of: datetime | None = attrs.field(default=None, validator=_utc)
 
     @property
     def disposed(self) -> int:
@@ -370,7 +362,7 @@ class TradePage:
         return len(self.bookings) + len(self.quarantined) + sum(self.skipped.values())
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class Challenge:
     """What a login of several steps asks of the user: where to go, what to answer, and until when."""
 
@@ -378,11 +370,11 @@ class Challenge:
     message: str
     url: str | None = None
     fields: Mapping[str, str] = _EMPTY
-    expires_at: datetime | None = attrs.field(default=None, validator=_optional_utc)
+    expires_at: datetime | None = attrs.field(default=None, validator=_utc)
     state: Mapping[str, Secret] = _EMPTY
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class StatementHints:
     """What the user says about a file that the file does not tell itself."""
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Final, TypeAlias
-
-import attrs
+from datetime import datetime
+from typing import TypeAlias
 
 from brokersync.errors import BrokerConfigError, BrokerError
 from brokersync.events import Event, EventSink, JobStuck, SyncRecorded
@@ -18,8 +16,6 @@ from brokersync.queue.engine import Defer
 from brokersync.queue.planner import kept_out_until
 from brokersync.records import Connection, ConnectionState, Deferred, Done
 from brokersync.shared import Shared
-
-_AFTER_A_BUG: Final = timedelta(hours=1)
 
 RunConnection: TypeAlias = Callable[[Connection, Job, EventSink], Awaitable[Done | Deferred]]
 
@@ -63,9 +59,6 @@ class JobHandler:
             outcome = await self._watched(connection, job)
         except BrokerError:
             return  # the row says what comes next
-        except Exception:
-            await self._after_a_bug(connection)
-            raise
         finally:
             self._under_way.discard(job.connection_id)
         if outcome is None:
@@ -98,13 +91,6 @@ class JobHandler:
         names = {"provider": connection.provider, "connection_id": connection.connection_id}
         self._shared.events(JobStuck(**names, silent_for=silence))
         return None
-
-    async def _after_a_bug(self, connection: Connection) -> None:
-        """It would be met again at once, and at each attempt."""
-        again = self._shared.clock.now() + _AFTER_A_BUG
-        await self._shared.store.move_connection(
-            connection.connection_id, lambda known: attrs.evolve(known, next_at=again)
-        )
 
 
 def maintenance_of(shared: Shared, provider: str) -> Sequence[MaintenanceWindow]:

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from brokersync.converter import to_json
+from brokersync.store.mending import mended
 from brokersync.types import BrokerTrade, TradeBooking
 
 
@@ -24,7 +25,10 @@ def booking_content(booking: TradeBooking) -> tuple[str, bytes]:
 
 
 def load_booking(content: str) -> TradeBooking:
-    return _BOOKINGS.decode(content)
+    try:
+        return _BOOKINGS.decode(content)
+    except msgspec.DecodeError:
+        return mended(content, TradeBooking)
 
 
 def trade_content(trade: BrokerTrade) -> str:
@@ -32,7 +36,10 @@ def trade_content(trade: BrokerTrade) -> str:
 
 
 def load_trade(content: str) -> BrokerTrade:
-    return _TRADES.decode(content)
+    try:
+        return _TRADES.decode(content)
+    except msgspec.DecodeError:
+        return mended(content, BrokerTrade)
 
 
 def differences(before: str, after: str) -> set[str]:

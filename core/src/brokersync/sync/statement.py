@@ -16,6 +16,7 @@ from brokersync.records import Era, SyncReport
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.report import ReportBuilder
+from brokersync.typed import wrong_type
 from brokersync.types import QuarantinedRow, StatementHints, TradeBooking, TradePage
 
 _HEAD_BYTES = 64 * 1024
@@ -138,8 +139,9 @@ class _Border:
             error.provider = error.provider or self._manifest.key
             error.operation = error.operation or "import"
         elif error is not None and not isinstance(error, OSError | KeyboardInterrupt):
+            what = wrong_type(error) or type(error).__name__
             raise BrokerPluginError(
-                f"The plugin for {self._manifest.display_name} failed on this file ({type(error).__name__}).",
+                f"The plugin for {self._manifest.display_name} failed on this file ({what}).",
                 provider=self._manifest.key,
                 operation="import",
                 report_to=self._manifest.support,

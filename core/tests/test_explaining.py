@@ -15,7 +15,7 @@ from brokersync.explaining.question import Question
 from brokersync.explaining.readings import Reading
 from brokersync.explaining.sources import Known, Login, answers, day_window
 from brokersync.explaining.verdict import verdict
-from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SourceSpec
+from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import (
     AccountKey,
     Connection,
@@ -39,13 +39,15 @@ CONNECTION = Connection(
 LOGIN = Login(connection=CONNECTION, account=ACCOUNT, begun=(), failing={}, readable=None)
 
 
-def asked(*spans: Span, logins: tuple[Login, ...] = (LOGIN,), day: date = DAY, **source: Any) -> SourceAnswer:
+def asked(
+    *spans: Span, logins: tuple[Login, ...] = (LOGIN,), day: date = DAY, now: datetime = NOW, **source: Any
+) -> SourceAnswer:
     spec = SourceSpec(**({"name": "fills", "precedence": 1} | source))
     manifest = Manifest(
         key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
         sources=(spec,), licence="", docs="", support="",
     )  # fmt: skip
-    known = Known(manifest=manifest, spans={"fills": spans}, logins=logins, readings={}, now=NOW)
+    known = Known(manifest=manifest, spans={"fills": spans}, logins=logins, readings={}, now=now)
     (answer,) = answers(known, day)
     return answer
 
@@ -82,6 +84,55 @@ def test_each_state_of_a_day_has_its_sentence(state: SpanState, sentence: str) -
     answer = asked(span(state))
     assert answer.state.value == state.value
     assert said(answer).startswith(sentence)
+
+
+def booked(*days: tuple[int, SpanState], day: date = DAY, now: datetime = NOW) -> SourceAnswer:
+    """What a source says whose days are those of booking, of these days of March."""
+    starts = [(datetime(2026, 3, number, tzinfo=UTC), state) for number, state in days]
+    spans = [span(state, TimeWindow(start, start + timedelta(days=1))) for start, state in starts]
+    return asked(*spans, day=day, now=now, selects_by=SelectsBy.BOOKED)
+
+
+@pytest.mark.parametrize(
+    ("read", "unread"),
+    [
+        ([], 6),
+        ([6], 9),  # over a weekend, on which nothing is booked
+        ([6, 9], None),
+    ],
+)
+def test_a_day_of_booking_is_no_proof_while_a_trade_may_be_booked_on_a_later_one(
+    read: list[int], unread: int | None
+) -> None:
+    answer = booked(*((number, SpanState.FINAL) for number in (5, *read)))
+    assert (answer.state, answer.unread_after) == (SourceState.FINAL, unread and date(2026, 3, unread))
+    if unread is None:
+        assert said(answer).startswith("There is no such trade: 2026-03-05 was read completely from fills")
+    else:
+        assert said(answer) == (
+            "There is no such trade so far: 2026-03-05 was read completely from fills and held no row for AAPL, but a "
+            f"trade of that day may be booked on a later one, and 2026-03-{unread:02} is not read yet."
+        )
+
+
+def test_a_later_day_of_booking_counts_when_it_is_over_and_not_when_it_is_lost() -> None:
+    days = [(5, SpanState.FINAL), (6, SpanState.FINAL), (9, SpanState.PROVISIONAL)]
+    assert booked(*days, now=datetime(2026, 3, 9, 12, tzinfo=UTC)).unread_after == date(2026, 3, 9)
+    assert booked(*days[:2], (9, SpanState.LOST)).unread_after == date(2026, 3, 9)
+    assert booked(*days[:2], (9, SpanState.UNAVAILABLE)).unread_after is None
+
+
+def test_a_source_that_goes_by_execution_is_proof_beside_one_that_goes_by_booking() -> None:
+    other = attrs.evolve(asked(span(SpanState.FINAL)), source="orders")
+    found = Explanation(
+        verdict="", account=KEY, symbol="AAPL", day=DAY, trade_id=None, sources=(booked((5, SpanState.FINAL)), other)
+    )
+    assert verdict(found).startswith("There is no such trade: 2026-03-05 was read completely from orders and held")
+
+
+def test_a_provisional_day_of_a_file_may_be_corrected_by_a_later_statement() -> None:
+    answer = asked(span(SpanState.PROVISIONAL), files=True)
+    assert answer.words == "read, and still provisional: a later statement may correct it"
 
 
 def test_a_day_that_was_read_in_part_says_why_the_rest_was_not() -> None:

@@ -69,8 +69,13 @@ def test_the_gaps_are_told_in_words_under_a_bar_as_wide_as_the_page(brokersync: 
     words = " ".join(" ".join(lines[3:]).split())
     assert f"{ago(40).date()} to {ago(31).date()}: never available from Tradovate" in words
     assert f"{ago(20).date()} to {ago(19).date()}: lost, Tradovate has it no more in reports." in words
-    assert f"{ago(10).date()} to {ago(6).date()}: provisional, and can not be read again" in words
+    assert f"{ago(10).date()} to {ago(6).date()}: provisional: it can not be read again" in words
     assert lines[-1] == "# final   + provisional   x lost   . never available"
+
+
+def test_a_provisional_day_of_a_file_may_be_corrected_by_a_later_statement(brokersync: Run, know: Any) -> None:
+    know("ibkr", "activity_file", span(10, 5, PROVISIONAL))
+    assert "provisional: a later statement may correct it" in " ".join(brokersync("coverage").out.split())
 
 
 def test_a_lost_session_says_why_and_where_it_was_read_instead(brokersync: Run, know: Any) -> None:
@@ -227,7 +232,7 @@ def test_after_a_sync_everything_is_known_and_today_is_provisional(
     assert "not read yet" in brokersync("coverage").out
     assert brokersync("sync", *where).code == 0
     out = brokersync("coverage").out
-    assert "provisional, read again at the next sync" in " ".join(out.split())
+    assert "provisional: it is read again at the next sync" in " ".join(out.split())
     assert "not read yet" not in out
     assert "lost" not in out
 

@@ -35,11 +35,11 @@ def cancel(number: int, of: int, **changes: str) -> dict[str, str]:
     return BASE | told | ids | {"transactionID": f"80{number}"} | changes
 
 
-def statement(*rows: dict[str, str], extra: str = "") -> bytes:
+def statement(*rows: dict[str, str], extra: str = "", days: tuple[int, int] = (2, 6)) -> bytes:
     body = "".join("<Trade " + " ".join(f'{name}="{value}"' for name, value in row.items()) + " />" for row in rows)
     return (
         '<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1"><FlexStatement accountId="U7"'
-        ' fromDate="20260302" toDate="20260306" period="" whenGenerated="20260307">'
+        f' fromDate="202603{days[0]:02}" toDate="202603{days[1]:02}" period="" whenGenerated="20260307">'
         f"<Trades>{body}{extra}</Trades></FlexStatement></FlexStatements></FlexQueryResponse>"
     ).encode()
 
@@ -50,9 +50,9 @@ async def bs(tmp_path: Path) -> AsyncIterator[BrokerSync]:
         yield made
 
 
-async def read(bs: BrokerSync, *rows: dict[str, str], extra: str = "", owner: str = "me") -> None:
+async def read(bs: BrokerSync, *rows: dict[str, str], owner: str = "me", **facts: Any) -> None:
     hints = StatementHints(name="march.xml")
-    await bs.import_statement("ibkr", io.BytesIO(statement(*rows, extra=extra)), owner=owner, hints=hints)
+    await bs.import_statement("ibkr", io.BytesIO(statement(*rows, **facts)), owner=owner, hints=hints)
 
 
 async def ask(bs: BrokerSync, symbol: str = "ACME", day: date = DAY) -> Explanation:
@@ -120,6 +120,16 @@ async def test_a_day_that_was_read_completely_says_when_and_what_it_passed_over(
     answer = next(one for one in found.sources if one.source == "activity_file")
     assert (answer.state, answer.skipped) == (SourceState.FINAL, {"Lot": 1, "Order": 1})
     assert answer.asked is not None
+
+
+async def test_a_day_of_booking_alone_does_not_deny_a_trade_that_is_booked_on_the_next(bs: BrokerSync) -> None:
+    await read(bs, fill(1), days=(2, 2))
+    found = await ask(bs, "BETA")
+    assert found.verdict.startswith("There is no such trade so far: 2026-03-02 was read completely from activity_file")
+    assert found.verdict.endswith("may be booked on a later one, and 2026-03-03 is not read yet.")
+    evening = fill(2, symbol="BETA", dateTime="20260302;193000", tradeDate="20260303")
+    await read(bs, evening, days=(3, 3))
+    assert (await ask(bs, "BETA")).verdict.startswith("It is there")
 
 
 @pytest.mark.parametrize("wrong", ["ACMA", "AMCE", "ACM", "ACMEE", "acme.us"])

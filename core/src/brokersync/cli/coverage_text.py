@@ -18,7 +18,7 @@ from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
 from brokersync.sync.history import Stretch
 from brokersync.sync.plan import reach
-from brokersync.sync.retention import repair, way_to_read
+from brokersync.sync.retention import repair, way_to_read, what_may_follow
 from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
             _read_elsewhere(gap, best) or repair(manifest, source, gap.window, now)
         )
     if gap.state is SpanState.PROVISIONAL:
-        return "provisional, read again at the next sync" if gap.due else "provisional, and can not be read again"
+        from_files = any(manifest.source(name).files for name in gap.sources)
+        return f"provisional: {what_may_follow(due=gap.due, files=from_files)}"
     if gap.state is SpanState.UNAVAILABLE:
         return f"never available from {manifest.display_name}"
     if gap.due:

@@ -42,7 +42,8 @@ class SourceAnswer:
     """What one source of the account says of the day, which is `day` in the source's zone.
 
     `read_at` and `asked` are when and with which window the day was read the last time, as far as the log reaches;
-    `skipped` are the rows which that sync passed over, by reason, whatever their day.
+    `skipped` are the rows which that sync passed over, by reason, whatever their day. With `by_booking` its days are
+    those of booking; `unread_after` is the first later one on which a trade of the day may stand and that is not read.
     """
 
     source: str
@@ -51,6 +52,7 @@ class SourceAnswer:
     day: TimeWindow
     zone: str
     by_booking: bool = False
+    unread_after: date | None = None
     read_at: datetime | None = None
     asked: TimeWindow | None = None
     skipped: Mapping[str, int] = _NONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -15,8 +16,13 @@ from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRe
 from brokersync.sync.history import source_histories
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import request_name
-from brokersync.sync.retention import repair
+from brokersync.sync.retention import repair, what_may_follow
 from brokersync.types import BrokerAccount, TimeWindow
+
+# a trade of the evening before a long weekend is booked on the day after it
+_BOOKED_WITHIN: Final = 4
+_WEEKEND: Final = (5, 6)
+_NOTHING_MISSING: Final = {SpanState.FINAL, SpanState.PROVISIONAL, SpanState.UNAVAILABLE}
 
 
 @attrs.frozen(kw_only=True)
@@ -50,10 +56,11 @@ def day_window(day: date, source: SourceSpec) -> TimeWindow:
 
 def answers(known: Known, day: date) -> tuple[SourceAnswer, ...]:
     """What each source of the manifest says of the day."""
-    return tuple(_answer(known, source, day_window(day, source)) for source in known.manifest.sources)
+    return tuple(_answer(known, source, day) for source in known.manifest.sources)
 
 
-def _answer(known: Known, source: SourceSpec, window: TimeWindow) -> SourceAnswer:
+def _answer(known: Known, source: SourceSpec, day: date) -> SourceAnswer:
+    window, by_booking = day_window(day, source), source.selects_by is SelectsBy.BOOKED
     state, words = _state(known, source, window)
     reading = known.readings.get(source.name)
     return SourceAnswer(
@@ -62,11 +69,23 @@ def _answer(known: Known, source: SourceSpec, window: TimeWindow) -> SourceAnswe
         words=words,
         day=window,
         zone=source.calendar.zone,
-        by_booking=source.selects_by is SelectsBy.BOOKED,
+        by_booking=by_booking,
+        unread_after=_unread_after(known, source, day) if by_booking else None,
         read_at=reading.at if reading else None,
         asked=reading.asked if reading else None,
         skipped=reading.skipped if reading else {},
     )
+
+
+def _unread_after(known: Known, source: SourceSpec, day: date) -> date | None:
+    """The first day after it on which its trades may be booked and which is not read to its end."""
+    spans = known.spans.get(source.name, ())
+    for later in (day + timedelta(days=ahead) for ahead in range(1, _BOOKED_WITHIN + 1)):
+        window = day_window(later, source)
+        over = window.end <= known.now
+        if later.weekday() not in _WEEKEND and not (over and _said(spans, window, known.now) <= _NOTHING_MISSING):
+            return later
+    return None
 
 
 def _state(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[SourceState, str]:
@@ -76,7 +95,7 @@ def _state(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[Source
     if said == {SpanState.FINAL}:
         return SourceState.FINAL, "read completely"
     if said <= {SpanState.FINAL, SpanState.PROVISIONAL} and said:
-        return SourceState.PROVISIONAL, "read, and still provisional" + _again(known, source, window)
+        return SourceState.PROVISIONAL, f"read, and still provisional: {_again(known, source, window)}"
     if said == {SpanState.LOST}:
         return SourceState.LOST, f"lost before it was read. {_repair(known, source, window)}"
     if said == {SpanState.UNAVAILABLE}:
@@ -99,9 +118,8 @@ def _said(spans: Iterable[Span], window: TimeWindow, now: datetime) -> set[SpanS
 
 
 def _again(known: Known, source: SourceSpec, window: TimeWindow) -> str:
-    if source.files:
-        return ": a later statement may correct it"
-    return ": it is read again at the next sync" if _due(known, source, window) else ", and can not be read again"
+    due = not source.files and _due(known, source, window)
+    return what_may_follow(due=due, files=source.files)
 
 
 def _due(known: Known, source: SourceSpec, window: TimeWindow) -> bool:

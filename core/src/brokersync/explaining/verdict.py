@@ -96,10 +96,17 @@ def _not_there(found: Explanation) -> str:
     read = [one for one in found.sources if one.state in _READ]
     standing = [one for one in found.sources if one.state in _OBSTACLES]
     final = [one for one in read if one.state is SourceState.FINAL]
-    if final:
+    certain = [one for one in final if one.unread_after is None]
+    if certain:
         return (
-            f"There is no such trade: {day} was read completely from {_sources(final)} "
+            f"There is no such trade: {day} was read completely from {_sources(certain)} "
             f"and held no row for {found.symbol}."
+        )
+    if final:
+        later = min(one.unread_after for one in final if one.unread_after)
+        return (
+            f"There is no such trade so far: {day} was read completely from {_sources(final)} and held no row for "
+            f"{found.symbol}, but a trade of that day may be booked on a later one, and {later} is not read yet."
         )
     if read and not standing:
         return (

@@ -111,6 +111,13 @@ def repair(
     return f"Nothing else of {manifest.display_name} reaches back so far."
 
 
+def what_may_follow(*, due: bool, files: bool) -> str:
+    """What becomes of a span that is provisional, as a clause; `files` says that a statement told it."""
+    if due:
+        return "it is read again at the next sync"
+    return "a later statement may correct it" if files else "it can not be read again"
+
+
 def way_to_read(manifest: Manifest, window: TimeWindow, now: datetime, *, connected: bool) -> str:
     """How a window that nobody has read and no sync will ask for can be had, as a sentence."""
     if any(one.files for one in manifest.sources):

@@ -96,7 +96,8 @@ class Broker:
     """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for.
 
     `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those.
-    `cancels` are the trades that it takes back, and `booking` is what its plugin makes of a row.
+    `cancels` are the trades that it takes back, and `booking` is what its plugin makes of a row. `accounts` are those
+    that it lists for a login, each of which `refused` may refuse.
     """
 
     login: Callable[[str], AuthResult] = _new_login
@@ -110,6 +111,8 @@ class Broker:
     on_page: Callable[[int], Any] = lambda number: None
     cancels: tuple[str, ...] = ()
     booking: Callable[[TradeBooking], TradeBooking] = lambda row: row
+    accounts: Callable[[str], Sequence[str]] = lambda user: (f"a-{user}",)
+    refused: Callable[[str], Any] = lambda account: None
 
     async def answer(self, user: str) -> None:
         self.asked.append(user)
@@ -137,10 +140,13 @@ class Provider:
         return attrs.evolve(auth, access_token=Secret(f"another of {auth.identity} {len(self._broker.asked)}"))
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
-        return [BrokerAccount(account_id=f"a-{auth.identity}", environment="live", currency="USD")]
+        listed = self._broker.accounts(auth.identity)
+        return [BrokerAccount(account_id=one, environment="live", currency="USD") for one in listed]
 
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
-        account = f"a-{auth.identity}"
+        account = request.accounts[0].account_id if request.accounts else f"a-{auth.identity}"
+        if (refusal := self._broker.refused(account)) is not None:
+            raise refusal
         for number in range(self._broker.pages):
             await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
             last = number == self._broker.pages - 1

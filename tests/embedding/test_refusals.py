@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -399,3 +400,59 @@ async def test_a_password_that_is_refused_to_everybody_is_not_used_up_for_a_logi
         await live(desk, HOUR, 5 * MINUTE)
         assert {one.state for one in await desk.bs.connections()} == {ConnectionState.ACTIVE}
         assert {one.logins_refused for one in await desk.bs.connections()} == {0}
+
+
+PER_ACCOUNT = MANIFEST.replace('scope = "login"', 'scope = "account"')
+
+
+@pytest.mark.parametrize("listed", [["a2"], ["a1", "a2"]], ids=["not listed any more", "still listed"])
+async def test_an_account_that_is_refused_for_ever_costs_neither_its_login_nor_the_other_accounts(
+    tmp_path: Path, listed: list[str]
+) -> None:
+    desk = open_desk(tmp_path, manifest=PER_ACCOUNT)
+    desk.broker.accounts = lambda _: ["a1", "a2"]
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.run_due()
+        before = await desk.bs.coverage("alice", "toy", "fills")
+        desk.broker.accounts = lambda _: listed
+        desk.broker.refused = lambda account: bare_status(account) if account == "a1" else None
+        desk.broker.asked.clear()
+        await live(desk, 72 * HOUR, 10 * MINUTE)
+        known = await desk.bs.connection(name)
+        assert (known.state, known.reason, known.refusals) == (ConnectionState.ACTIVE, None, 0)
+        assert desk.heard(ConnectionNeedsUser) == []
+        after = await desk.bs.coverage("alice", "toy", "fills")
+        assert {key[-1]: spans for key, spans in after.items() if spans == before[key]}.keys() == {"a1"}
+        report = await desk.bs.last_report(name, "alice")
+        assert [(one["status"], one["source"]) for one in report["problems"]] == [(403, "fills")]
+
+
+async def test_a_login_whose_accounts_are_all_refused_asks_its_user_though_they_are_listed(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, manifest=PER_ACCOUNT)
+    desk.broker.accounts = lambda _: ["a1", "a2"]
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.refused = bare_status
+        await live(desk, HOUR)
+        assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER
+        desk.broker.refused = well
+        await live(desk, 26 * HOUR, HOUR)
+        assert (await desk.bs.connection(name)).state is ConnectionState.ACTIVE
+
+
+async def test_a_password_that_is_refused_while_an_account_is_read_is_the_logins_matter(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, manifest=PER_ACCOUNT)
+    desk.broker.accounts = lambda _: ["a1", "a2"]
+
+    def no(_: Any) -> Any:
+        raise BrokerAuthError("HTTP 401", certain=False)
+
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.login, desk.broker.renewal, desk.broker.failing = no, no, dead_token
+        desk.broker.logins.clear()
+        desk.broker.asked.clear()
+        await desk.bs.run_due()
+        assert (await desk.bs.connection(name)).refusals == 1
+        assert len(desk.broker.asked) == 1

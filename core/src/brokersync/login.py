@@ -33,12 +33,13 @@ def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
 class OpenLogin:
     """Makes and renews the tokens of a login; leaving it closes its provider.
 
-    It is `refused` once the broker has refused the credentials that it was sent.
+    It is `refused` once the broker has refused the credentials that it was sent, and `turned_away` while it has made no
+    token after it refused to.
     """
 
     def __init__(self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock) -> None:
         self._loaded, self._provider, self._clock = loaded, provider, clock
-        self.refused = False
+        self.refused = self.turned_away = False
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         """A new login from the user's fields. Raises `BrokerAuthError` where none are kept and some are needed."""
@@ -51,14 +52,20 @@ class OpenLogin:
             )
         credentials = make_credentials(self._loaded, fields)
         try:
-            return await self._provider.authenticate(credentials)
+            auth = await self._provider.authenticate(credentials)
         except (BrokerAuthError, BrokerTokenExpiredError):
-            self.refused = True
+            self.refused = self.turned_away = True
             raise
+        self.turned_away = False
+        return auth
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         """A new token of the same login."""
-        return await self._provider.refresh_token(auth)
+        try:
+            return await self._provider.refresh_token(auth)
+        except (BrokerAuthError, BrokerTokenExpiredError):
+            self.turned_away = True
+            raise
 
     async def refresh_unnamed(self, auth: AuthResult) -> AuthResult:
         """A new token of a login whose name is made up until the broker has told it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -204,7 +204,7 @@ class Run:
         ) as provider:
             auth = await keeper.current(grant.auth)
             self._settler.readable = auth.sources
-            await self._look_for_accounts(provider, auth)
+            listed = await self._look_for_accounts(provider, auth)
             engine = SyncEngine(
                 connection=connection,
                 manifest=loaded.manifest,
@@ -220,6 +220,8 @@ class Run:
                     readable=auth.sources,
                     probes=self._probes,
                     lease=lease,
+                    listed=listed,
+                    login_refused=lambda: (login := self._settler.login) is not None and login.turned_away,
                 ),
             )
             return await engine.run()
@@ -249,15 +251,21 @@ class Run:
             # the engine keeps what came before, asks for nothing else, and holds it against nobody
             raise BrokerNotReadyError("The sync was cancelled.")
 
-    async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> None:
-        """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand."""
+    async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> Set[tuple[str, str]] | None:
+        """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand.
+
+        `None` where none has to, or the broker did not answer.
+        """
         if all(source.scope is SourceScope.LOGIN for source in provider.manifest.sources if not source.files):
-            return
+            return None
         try:
-            await self._shared.store.put_accounts(self._connection, await provider.get_accounts(auth))
-            await self._settler.answered()
+            accounts = await provider.get_accounts(auth)
         except (BrokerRetryableError, BrokerAPIError) as error:
             self._report.problem(error)
+            return None
+        await self._shared.store.put_accounts(self._connection, accounts)
+        await self._settler.answered()
+        return {(account.environment, account.account_id) for account in accounts}
 
     def _tell_finished(self, outcome: Done) -> None:
         report = outcome.report

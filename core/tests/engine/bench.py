@@ -71,6 +71,8 @@ class Bench:
         self.failing_since: datetime | None = None
         self.readable: tuple[str, ...] | None = None
         self.probes = False
+        self.listed: set[tuple[str, str]] | None = None
+        self.login_refused = False
         self.answer: Answer = lambda request: [page(request)]
         self.requests: list[TradeRequest] = []
         self.open_generators = 0
@@ -107,7 +109,7 @@ class Bench:
             events=self.events.append, report=report,
             options=SyncOptions(
                 long_wait=timedelta(seconds=long_wait), again_from=again_from, sources=sources, readable=self.readable,
-                probes=self.probes,
+                probes=self.probes, listed=self.listed, login_refused=lambda: self.login_refused,
             ),
         )  # fmt: skip
         self.requests.clear()

@@ -173,7 +173,8 @@ def _begun(login: Login, source: SourceSpec, window: TimeWindow) -> str:
 def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
     windows = login.failing.get(source.name, {}).get(request_name(source, (login.account,)), ())
     for one in windows:
-        if one.window.overlap(window):
+        # what is put off with its whole connection waits for that
+        if one.window.overlap(window) and (one.failures or login.connection.state is ConnectionState.ACTIVE):
             if not one.failures:
                 return f"was put off, last on {one.at:%Y-%m-%d %H:%M} UTC: {one.reason}"
             times = "once" if one.failures == 1 else f"in {one.failures} syncs"

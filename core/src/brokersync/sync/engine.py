@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from enum import Enum
@@ -12,6 +12,7 @@ import attrs
 
 from brokersync.errors import (
     BrokerAPIError,
+    BrokerAuthError,
     BrokerConfigError,
     BrokerDataUnavailableError,
     BrokerMaintenanceError,
@@ -32,6 +33,7 @@ from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first
+from brokersync.sync.refusals import Refusals
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.turns import Turns
 from brokersync.sync.window import Reader, Wait, WindowReader
@@ -46,7 +48,7 @@ class SyncOptions:
     `readable` are the sources that the login may read at all; all where that is not known. A sync that `probes` asks
     whether a broker is back that was away for all: it asks for a day first, and until that is answered it asks for
     nothing else and holds no failure against a window. With a `lease` nothing is committed once another worker holds
-    it.
+    it. What is known of the login by now is which accounts the broker has `listed`, and whether it is `login_refused`.
     """
 
     long_wait: timedelta
@@ -55,6 +57,8 @@ class SyncOptions:
     readable: tuple[str, ...] | None = None
     probes: bool = False
     lease: Lease | None = None
+    listed: Set[tuple[str, str]] | None = None
+    login_refused: Callable[[], bool] = lambda: False
 
 
 class _Outcome(Enum):
@@ -135,6 +139,7 @@ class SyncEngine:
         self._border = BorderSearch(
             lambda ask: self._window.read(ask, None), self._writer, self._failures, self._losses
         )
+        self._refusals = Refusals(listed=options.listed, login_refused=options.login_refused, report=report)
         self._later: tuple[datetime, str] | None = None
         self._unanswered = 0
 
@@ -194,6 +199,8 @@ class SyncEngine:
                 outcome = _Outcome.WAITS
         except BrokerRetryableError as error:
             return await self._failed_for_now(ask, error)
+        except BrokerAuthError as error:
+            outcome = await self._refused(ask, error)
         except BrokerConfigError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
             await self._failures.met(ask, error)
@@ -233,6 +240,20 @@ class SyncEngine:
             await self._failures.count(ask, error)
         self._unanswered += 1
         return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
+
+    async def _refused(self, ask: Ask, error: BrokerAuthError) -> _Outcome:
+        """Hold a refusal against the account that it is about. Raises one that is the login's."""
+        if not self._refusals.is_the_accounts_own(ask, error):
+            # the next sync asks for another account first, and so learns whether it was that of this one alone
+            await self._failures.met(ask, error)
+            raise error
+        self._report.problem(error, source=ask.source.name, window=ask.window)
+        await self._writer.stuck()
+        if (pause := await self._failures.pause_of_account(ask)) is not None:
+            self._postpone(self._clock.now() + pause, error.message)
+        self._failures.counts = True
+        await self._failures.count(ask, error)
+        return _Outcome.WAITS
 
     def _announce(self, ask: Ask, done: int, total: int) -> None:
         self._events(

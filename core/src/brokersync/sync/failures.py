@@ -48,6 +48,15 @@ class FailureBook:
         times = max((one.failures for one in known if one.window.overlap(ask.window)), default=0)
         return min(_FIRST_PAUSE * (1 << min(times, 12)), _LONGEST_PAUSE)
 
+    async def pause_of_account(self, ask: Ask) -> timedelta | None:
+        """How long to leave an account alone that is refused: twice as long for each failure of it, and not for ever.
+
+        `None` once that is enough, and it is asked for when the whole login is.
+        """
+        known = (await self.known(ask.source)).get(ask.account, ())
+        pause = _FIRST_PAUSE * (1 << min(sum(one.failures for one in known), 12))
+        return pause if pause < _LONGEST_PAUSE else None
+
     async def count(self, ask: Ask, error: BrokerError) -> None:
         """Hold a failure against its window, once in a sync."""
         await self._count(ask, type(error).__name__)

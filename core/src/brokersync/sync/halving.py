@@ -48,12 +48,12 @@ def in_line(failing: Mapping[str, Sequence[FailedWindow]], now: datetime) -> lis
 
     Who failed by a clock that was ahead might wait for ever, and so is first.
     """
-    last = {
-        name: max((one.at for one in windows if one.at <= now), default=_LONG_AGO)
-        for name, windows in failing.items()
-        if windows
-    }
-    return sorted(last, key=lambda name: last[name])
+    return sorted(filter(failing.get, failing), key=lambda name: last_at(failing[name], now))
+
+
+def last_at(windows: Iterable[FailedWindow], now: datetime) -> datetime:
+    """When one of these failed last; long ago for none."""
+    return max((one.at for one in windows if one.at <= now), default=_LONG_AGO)
 
 
 def forgotten(known: Iterable[FailedWindow], window: TimeWindow) -> tuple[FailedWindow, ...]:

@@ -11,7 +11,7 @@ import attrs
 from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import FailedWindow, Span, SpanState
 from brokersync.sync.days import ceiling, day_floor, floor, next_day
-from brokersync.sync.halving import halved
+from brokersync.sync.halving import halved, last_at
 from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerAccount, TimeWindow
 
@@ -67,7 +67,7 @@ def plan_source(
     return [
         Ask(source=source, accounts=asked, window=piece)
         for asked, windows in targets
-        for piece in _pieces(windows, source, failing.get(request_name(source, asked), ()))
+        for piece in _pieces(windows, source, failing.get(request_name(source, asked), ()), now)
     ]
 
 
@@ -88,10 +88,17 @@ def request_name(source: SourceSpec, accounts: Sequence[BrokerAccount]) -> str:
     return f"{accounts[0].environment}/{accounts[0].account_id}"
 
 
-def _pieces(windows: Iterable[TimeWindow], source: SourceSpec, known: Sequence[FailedWindow]) -> list[TimeWindow]:
+def _pieces(
+    windows: Iterable[TimeWindow], source: SourceSpec, known: Sequence[FailedWindow], now: datetime
+) -> list[TimeWindow]:
     failing = [one for one in known if one.failures]
     pieces = cut(halved(windows, failing, source.calendar), source)
-    return sorted(pieces, key=lambda piece: any(piece.overlap(one.window) for one in failing))
+    return sorted(pieces, key=lambda piece: _place([one for one in failing if piece.overlap(one.window)], now))
+
+
+def _place(failing: Sequence[FailedWindow], now: datetime) -> tuple[bool, datetime]:
+    """Last what keeps failing, and of that first what waits longest, so that each has its turn."""
+    return bool(failing), last_at(failing, now)
 
 
 def still_open(

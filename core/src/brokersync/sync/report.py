@@ -93,10 +93,15 @@ class ReportBuilder:
         self._problems.append(facts)
 
     @property
+    def has_pages(self) -> bool:
+        """Whether the broker has given a page."""
+        return self._numbers["pages"] > 0
+
+    @property
     def away(self) -> BrokerError | None:
         """The error of a sync in which the broker answered nothing and failed on its side; `None` for all others."""
         gone = [error for error in self._errors if isinstance(error, _AWAY)]
-        return gone[0] if gone and len(gone) == len(self._errors) and not self._numbers["pages"] else None
+        return gone[0] if gone and len(gone) == len(self._errors) and not self.has_pages else None
 
     @property
     def limited_for_all(self) -> bool:
@@ -107,7 +112,7 @@ class ReportBuilder:
     @property
     def broken(self) -> BrokerConfigError | None:
         """The error of a sync that read nothing because of a plugin or the configuration; `None` for all others."""
-        if self._numbers["pages"]:
+        if self.has_pages:
             return None
         return next((error for error in self._errors if isinstance(error, BrokerConfigError)), None)
 

@@ -69,6 +69,7 @@ def script(
     environment: str = "live",
 ) -> None:
     world.broker.on(environment, "fill/list", list(fills))
+    world.broker.on(environment, "account/list", [{"id": 11, "name": "77001"}])
     world.broker.on(environment, "order/list", list(orders))
     world.broker.on(environment, "fillFee/list", list(fees))
     world.broker.on(environment, "contract/items", [CONTRACT])
@@ -344,6 +345,7 @@ async def test_reference_data_is_asked_for_once_and_kept_exactly(world: Any) -> 
     assert second == first
     assert asked == [
         "fill/list",
+        "account/list",
         "order/list",
         "fillFee/list",
         "contract/items",
@@ -351,7 +353,7 @@ async def test_reference_data_is_asked_for_once_and_kept_exactly(world: Any) -> 
         "product/items",
         "currency/list",
     ]
-    assert world.broker.paths() == ["fill/list", "order/list", "fillFee/list"]
+    assert world.broker.paths() == ["fill/list", "account/list", "order/list", "fillFee/list"]
 
 
 async def test_a_row_that_was_not_understood_is_not_kept(world: Any) -> None:
@@ -395,10 +397,10 @@ async def test_a_side_without_accounts_is_not_asked(world: Any) -> None:
 
     await read(world, world.account(51, "demo"))
 
-    assert [one.role for one in world.broker.sent] == ["demo"]
+    assert [one.role for one in world.broker.sent] == ["demo", "demo"]
 
 
-async def test_an_empty_session_costs_one_request_and_is_covered(world: Any) -> None:
+async def test_an_empty_session_costs_two_requests_and_is_covered(world: Any) -> None:
     script(world)
 
     page = await read_one(world)
@@ -413,7 +415,15 @@ async def test_an_empty_session_costs_one_request_and_is_covered(world: Any) -> 
             ),
         )
     )
-    assert world.broker.paths() == ["fill/list"]
+    assert world.broker.paths() == ["fill/list", "account/list"]
+
+
+async def test_an_account_that_is_listed_no_more_is_not_covered(world: Any) -> None:
+    script(world, [fill()], [order()])
+    for fills in ([fill()], []):
+        world.broker.on("live", "fill/list", fills)
+        page = await read_one(world, world.account(11), world.account(12))
+        assert [span.account_id for span in page.covered] == ["11"]
 
 
 async def test_what_is_traded_after_the_read_is_not_claimed(world: Any) -> None:

@@ -43,18 +43,26 @@ async def session_pages(
     for environment in ENVIRONMENTS:
         accounts = [one for one in request.accounts if one.environment == environment]
         if accounts:
-            covered = _covered(accounts, request.window, context.clock.now())
-            yield await _Session(context, client, auth, environment).page(accounts, covered)
+            session = _Session(context, client, auth, environment)
+            yield await session.page(accounts, _read_by(request.window, context.clock.now()))
 
 
-def _covered(accounts: Sequence[BrokerAccount], window: TimeWindow, now: datetime) -> tuple[CoveredSpan, ...]:
+def _read_by(window: TimeWindow, now: datetime) -> TimeWindow | None:
     """The session up to now: what is traded between this read and the roll is not proved by it."""
-    if now <= window.start:
+    return TimeWindow(window.start, min(window.end, now)) if now > window.start else None
+
+
+def _covered(
+    accounts: Iterable[BrokerAccount], listed: Iterable[BrokerAccount], span: TimeWindow | None
+) -> tuple[CoveredSpan, ...]:
+    """What was read of each account that the login still sees; of the others the lists show nothing, traded or not."""
+    if span is None:
         return ()
-    span = TimeWindow(window.start, min(window.end, now))
+    seen = {account.account_id for account in listed}
     return tuple(
         CoveredSpan(account_id=one.account_id, environment=one.environment, window=span, finality=Finality.PROVISIONAL)
         for one in accounts
+        if one.account_id in seen
     )
 
 
@@ -66,9 +74,12 @@ class _Session:
         self._unmapped: Counter[str] = Counter()
         self._references = ReferenceData(context, client, auth, environment, self._unmapped)
 
-    async def page(self, known: Iterable[BrokerAccount], covered: tuple[CoveredSpan, ...]) -> TradePage:
-        """The fills of all accounts, `known` or not, for the broker lists them together."""
+    async def page(self, known: Sequence[BrokerAccount], span: TimeWindow | None) -> TradePage:
+        """The fills of all accounts, `known` or not, for the broker lists them together; they are read over `span`."""
         rows = await self._list("fill")
+        # read after the fills: what is still listed then was so when they were
+        listed = await list_accounts(self._client, self._auth, self._environment)
+        covered = _covered(known, listed, span)
         if not rows:
             return TradePage(covered=covered)
         # read after the fills, so that the order and the fees of each of them can be there
@@ -81,7 +92,7 @@ class _Session:
         return TradePage(
             bookings=bookings,
             covered=covered,
-            accounts=await self._first_seen(bookings, known),
+            accounts=_first_seen(bookings, known, listed),
             quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
             unmapped=dict(self._unmapped),
             rows=len(rows),
@@ -162,14 +173,12 @@ class _Session:
             for reference in [_of(row, "contractId", contracts)]
         ]
 
-    async def _first_seen(
-        self, bookings: Iterable[TradeBooking], known: Iterable[BrokerAccount]
-    ) -> tuple[BrokerAccount, ...]:
-        new = {booking.account_id for booking in bookings} - {account.account_id for account in known}
-        if not new:
-            return ()
-        listed = await list_accounts(self._client, self._auth, self._environment)
-        return tuple(account for account in listed if account.account_id in new)
+
+def _first_seen(
+    bookings: Iterable[TradeBooking], known: Iterable[BrokerAccount], listed: Iterable[BrokerAccount]
+) -> tuple[BrokerAccount, ...]:
+    new = {booking.account_id for booking in bookings} - {account.account_id for account in known}
+    return tuple(account for account in listed if account.account_id in new)
 
 
 def _of(row: Row, name: str, known: Mapping[int, _T]) -> _T | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ from brokersync.records import (
     Span,
     SpanState,
 )
-from brokersync.types import BrokerAccount, TimeWindow
+from brokersync.types import AssetClass, BrokerAccount, BrokerTrade, Instrument, Side, TimeWindow, TradeStatus
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 DAY = date(2026, 3, 5)
@@ -182,6 +183,21 @@ def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:
     assert asked(logins=()).state is SourceState.NOT_ASKED
     assert asked(files=True).state is SourceState.NO_FILE
     assert asked(retention=Retention.SESSION).state is SourceState.NOT_ASKED
+
+
+def test_of_two_trades_of_a_set_the_one_that_was_asked_for_is_the_answer() -> None:
+    stock = Instrument(symbol="X", asset_class=AssetClass.STOCK)
+    trades = tuple(
+        BrokerTrade(
+            provider="paper", environment="live", account_id="A", trade_id=name, side=Side.BUY, quantity=Decimal(1),
+            price=Decimal(10), executed_at=NOW, status=status, instrument=stock,
+        )
+        for name, status in (("e2", TradeStatus.ACTIVE), ("e9", TradeStatus.ACTIVE), ("e3", TradeStatus.CANCELLED))
+    )  # fmt: skip
+    found = Explanation(verdict="", account=KEY, symbol="X", day=DAY, trade_id="e9", trades=trades)
+    assert verdict(found) == "It is there: buy 1 X at 10 on 2026-03-20 12:00:00 UTC, as e9."
+    assert verdict(attrs.evolve(found, trade_id="e3")).startswith("The broker cancelled it")
+    assert verdict(attrs.evolve(found, trade_id="a row's")).startswith("2 such trades are there; the first is")
 
 
 def test_when_a_day_was_read_is_told_with_what_was_asked() -> None:

@@ -114,7 +114,8 @@ class Run:
             await self._note_overdue()
             return self._kept_waiting(incident)
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as own:
-            await self._still_there()
+            if (ended := await self._ended()) is not None:
+                raise ended
             if self._made_ahead:
                 await store.move_connection(self._connection.connection_id, lambda known: _made_by(known, now))
             if own is None:
@@ -132,6 +133,9 @@ class Run:
                 await self._note_overdue(own.lease)
                 outcome = await self._read(own.lease)
         except (LeaseLostError, ClosedError) as lost:
+            if isinstance(lost, LeaseLostError) and (ended := await self._ended()) is not None:
+                self._sink(SyncFailed(**self._names, error=type(ended).__name__, message=ended.message))
+                raise ended from None
             return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
         except BrokerError as raised:
             error = as_auth_error(raised) if isinstance(raised, BrokerTokenExpiredError) else raised
@@ -148,13 +152,12 @@ class Run:
         """What is past its deadline is lost, and told, whether this run comes to read or not."""
         await note_overdue(self._shared, self._connection, self._sink, lease=lease, report=self._report)
 
-    async def _still_there(self) -> None:
+    async def _ended(self) -> BrokerConfigError | None:
         """Looked up under the lease: a connection that ends later ends the lease with it."""
-        present = await self._shared.store.connection(self._connection.connection_id)
-        if present is None:
-            raise BrokerConfigError(
-                f"The connection {self._connection.connection_id} has just ended.", remedy="Connect again to go on."
-            )
+        name = self._connection.connection_id
+        if await self._shared.store.connection(name) is not None:
+            return None
+        return BrokerConfigError(f"The connection {name} has just ended.", remedy="Connect again to go on.")
 
     async def _synced_meanwhile(self) -> datetime | None:
         """When it is due next, where that is not now: between being found due and being leased, others may have it."""

@@ -151,10 +151,11 @@ def _confirm(owner: str) -> None:
 
 def _show_forgotten(owner: str, done: Forgotten) -> None:
     rows = sum(done.rows.values())
+    if not rows:
+        sys.stdout.write("Nothing was kept.\n")
+        return
     trades = _number(done.rows.get("trades", 0), "trade")
-    sys.stdout.write(
-        f"Forgot {owner}: {_number(rows, 'row')}, {trades} among them.\n" if rows else "Nothing was kept.\n"
-    )
+    sys.stdout.write(f"Forgot {owner}: {_number(rows, 'row')}, {trades} among them.\n")
     for sentence in done.remains:
         note(sentence)
 

@@ -55,7 +55,7 @@ class Explainer:
             symbol=question.symbol or (meant.instrument.symbol if meant else None),
             day=day,
             trade_id=question.trade_id,
-            trades=trades,
+            trades=tuple(sorted(trades, key=lambda one: one is not meant)),
             bookings=rows,
             sources=await self._sources(key, manifest, day) if day else (),
         )

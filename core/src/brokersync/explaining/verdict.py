@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import attrs
+
 from brokersync.converter import decimal_text
 from brokersync.dispositions import Rule
 from brokersync.explaining.explanation import ExplainedBooking, Explanation, SourceAnswer, SourceState
@@ -18,6 +20,9 @@ _READ = (SourceState.FINAL, SourceState.PROVISIONAL)
 
 def verdict(found: Explanation) -> str:
     """The first thing to know: it is there, it was cancelled or replaced, it was not understood, or not read."""
+    # rows that belong together may come to several trades
+    if named := tuple(one for one in found.trades if one.trade_id == found.trade_id):
+        found = attrs.evolve(found, trades=named)
     return (
         _there(found)
         or _cancelled(found)

@@ -1,4 +1,5 @@
--- Let one call go under all of its limits, or keep a place for it: all or nothing, by the server's clock.
+-- Let one call go under all of its limits, or keep a place for it: all or nothing, by the server's clock. (Long, since
+-- what is all or nothing is one script, and a script of the server can load no other.)
 --
 -- KEYS  the provider's queue, and since when it counts; one freeze for each scope of the call; then three of each meter:
 --       the log, the promises and the state; or the slots, the line and the patience

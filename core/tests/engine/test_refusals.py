@@ -13,6 +13,9 @@ from brokersync.types import BrokerAccount, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, problems, step
 
+# what is decided here is decided above the store
+pytestmark = pytest.mark.long_on_postgres
+
 ALL = [(START, TODAY, SpanState.FINAL)]
 BARE = BrokerAuthError("HTTP 403", status=403, certain=False)
 

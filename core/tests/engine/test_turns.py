@@ -22,6 +22,9 @@ from brokersync.types import BrokerAccount, TradeRequest
 
 from .bench import DAY, NOW, START, TODAY, A, B, Bench, Step, fill, page, step
 
+# what is decided here is decided above the store
+pytestmark = pytest.mark.long_on_postgres
+
 ALL = [(START, TODAY, SpanState.FINAL)]
 C = attrs.evolve(A, account_id="C")
 ERRORS = [
@@ -155,3 +158,15 @@ async def test_what_an_account_has_met_is_forgotten_when_it_is_read(bench: Bench
     bench.answer = lambda request: [page(request)]
     await asked(bench)
     assert not any((await bench.store.failing("c", "fills")).values())
+
+
+async def test_a_round_that_never_ends_keeps_no_correction_away(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.source_is(calendar=Calendar(unit=CalendarUnit.INSTANT), reread=2 * DAY)
+    bench.answer = sick(BrokerUnavailableError("HTTP 500", status=500), A)
+    again = []
+    for _ in range(14):
+        await bench.run()
+        again += [one for one in bench.requests if one.accounts == (B,) and one.window.start <= NOW - DAY]
+        bench.clock.moment += timedelta(minutes=30)
+    assert len(again) == 2

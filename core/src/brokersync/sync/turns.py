@@ -18,6 +18,8 @@ from brokersync.sync.plan import Ask, a_day_first, plan_source
 _ROUND_LASTS = timedelta(hours=1)
 # what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
 _SESSION_STAYS_READ = timedelta(minutes=10)
+# nor does a round that never ends, since one account fails for ever, keep the corrections of the others away
+_STAYS_READ = timedelta(hours=6)
 
 _Asks = Sequence[tuple[Ask, OpenRequest | None]]
 
@@ -83,7 +85,7 @@ class Turns:
         finished = await self._store.finished(
             self._connection.connection_id,
             now - _ROUND_LASTS,
-            now - _SESSION_STAYS_READ if source.retention is Retention.SESSION else None,
+            now - (_SESSION_STAYS_READ if source.retention is Retention.SESSION else _STAYS_READ),
         )
         asks = [
             attrs.evolve(ask, window=piece)

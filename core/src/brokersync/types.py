@@ -217,8 +217,9 @@ class TradeBooking:
     the name as an id of their own, and lead a cancel without any to its target; a row that has the name as `booking_id`
     or alias is this very row, and two rows that only share a loose name stay two. A loose name that stands in the
     trade's `related`, too, is looked for: it becomes the id of the one other trade whose row has it and does not look
-    for it. `order` is the broker's own order among the rows of one execution. A bare cancel has no `trade`; then `fees`
-    are what the row itself costs or gives back.
+    for it. `order` is the broker's own order among the rows of one execution: of several numbers the last one that all
+    rows know counts first, and 0 is one that is not known. A bare cancel has no `trade`; then `fees` are what the row
+    itself costs or gives back.
     """
 
     booking_id: str = attrs.field(validator=_text)

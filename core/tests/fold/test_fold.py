@@ -74,6 +74,21 @@ def test_a_cancel_belongs_to_the_original_where_nothing_orders_it_behind_the_rep
         assert only(row("x", order=(1,)), row("x/2", REPLACE, key="x", price="2"), cancel).status is ACTIVE
 
 
+def test_the_last_number_that_all_rows_know_orders_them() -> None:
+    # the first number of the last row is not known to be larger, since its statement does not tell it
+    of_one_kind = [
+        row("a", key="x", order=(1, 10)),
+        row("b", CANCEL, refs=("a",)),
+        row("c", key="x", price="2", order=(2, 20)),
+        row("d", CANCEL, refs=("c",)),
+        row("e", key="x", price="3", order=(1, 30)),
+    ]
+    one = only(*of_one_kind)
+    assert (one.status, one.price) == (ACTIVE, Decimal(3))
+    of_two_kinds = [row("a", key="x", order=(1, 10)), row("c", key="x", price="2", order=(2, 0))]
+    assert only(*of_two_kinds).price == Decimal(2)
+
+
 def test_a_late_cancel_of_what_was_replaced_leaves_the_replacement() -> None:
     one = only(
         row("a", key="x", order=(1,)),

@@ -274,11 +274,18 @@ def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> l
     """
     voided = {ref for cancel in cancels for ref in cancel.booking.refs}
     ordered = all(row.booking.order for row in steps)
+    known = _known_to_all([row.booking.order for row in steps])
 
     def place(row: KeptBooking) -> tuple[object, ...]:
-        step, order, source = _STEPS[row.booking.effect], row.booking.order, row.precedence
+        numbers = row.booking.order
+        step, order, source = _STEPS[row.booking.effect], (*(numbers[at] for at in known), *numbers), row.precedence
         stands = step != _STEPS[BookingEffect.NEW] or not voided.intersection(row_names(row.booking))
         told = (order, step, source, stands) if ordered else (step, stands, source, order)
         return (*told, row.booking.booking_id)
 
     return sorted(steps, key=place)
+
+
+def _known_to_all(orders: Sequence[Sequence[int]]) -> list[int]:
+    """The places of the numbers that none of these lacks, the last one first: it is the finest."""
+    return [at for at in reversed(range(min(map(len, orders)))) if all(order[at] for order in orders)]

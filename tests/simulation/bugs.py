@@ -29,7 +29,7 @@ from brokersync.store import PageRules, booking, feed, page, pruning
 from brokersync.store.feed import NewChange
 from brokersync.store.sql import Fetch, Many, Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
-from brokersync.sync import commit, engine, failures, halving, ledger, losses, proof
+from brokersync.sync import commit, failures, halving, ledger, losses, proof, turns
 from brokersync.sync.commit import PageWriter, page_rules
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.occurrences import Occurrences
@@ -285,7 +285,7 @@ def _provisional_taken_for_final() -> AbstractContextManager[object]:
         closed = {key: [attrs.evolve(one, state=SpanState.FINAL) for one in value] for key, value in spans.items()}
         return plan_source(source, accounts, closed, **facts)
 
-    return mock.patch.object(engine, "plan_source", plan)
+    return mock.patch.object(turns, "plan_source", plan)
 
 
 @_bug

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
@@ -28,6 +29,10 @@ from brokersync.testing.redis_server import ScratchRedis
 from .benches import DocketBench, Log, ended
 
 
+# docket leaves a connection of a worker that is cancelled to the garbage collector, which tells of it
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture
 async def bench(tmp_path: Any, stores_in: Any, redis_url: str) -> AsyncIterator[DocketBench]:
     stores = stores_in(tmp_path, None)
@@ -35,6 +40,7 @@ async def bench(tmp_path: Any, stores_in: Any, redis_url: str) -> AsyncIterator[
     yield made
     await made.close()
     await stores.close()
+    gc.collect()
 
 
 async def _begun(handler: Log, times: int) -> None:

@@ -28,7 +28,6 @@ from brokersync.testing.redis_server import ScratchRedis
 
 from .benches import DocketBench, Log, ended
 
-
 # docket leaves a connection of a worker that is cancelled to the garbage collector, which tells of it
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

@@ -28,8 +28,8 @@ from brokersync.testing.redis_server import ScratchRedis
 
 from .benches import DocketBench, Log, ended
 
-# now and then a connection to Redis is left to the garbage collector here; by docket or by us is not known yet, and until
-# it is, this hides it from these tests
+# now and then a connection to Redis is left to the garbage collector here; by docket or by us is not known yet, and
+# until it is, this hides it from these tests
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

@@ -28,10 +28,6 @@ from brokersync.testing.redis_server import ScratchRedis
 
 from .benches import DocketBench, Log, ended
 
-# now and then a connection to Redis is left to the garbage collector here; by docket or by us is not known yet, and
-# until it is, this hides it from these tests
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 async def bench(tmp_path: Any, stores_in: Any, redis_url: str) -> AsyncIterator[DocketBench]:

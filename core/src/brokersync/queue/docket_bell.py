@@ -43,6 +43,7 @@ class DocketBell:
         self._lost_at: datetime | None = None
         self._ask_again_at = 0.0
         self._changed: Callable[[], None] = _nothing
+        self._listening: list[asyncio.Task[None]] = []
 
     @property
     def rings(self) -> bool:
@@ -64,23 +65,28 @@ class DocketBell:
         wakes = await self._open()
         await self._check(wakes)
         self._changed = sleeper.look
-        tasks = [
+        self._listening = [
             asyncio.create_task(self._deliver(wakes, sleeper, name), name=f"wake-ups of {name}"),
             asyncio.create_task(self._watch(), name=f"bell of {name}"),
         ]
         try:
             yield
         finally:
-            self._changed = _nothing
-            await asyncio.gather(*map(_ended, tasks))
+            await self._listen_no_more()
 
     async def aclose(self) -> None:
         """See `Bell`."""
+        # docket's worker would connect anew beneath us, and leave that connection open
+        await self._listen_no_more()
         wakes, self._wakes = self._wakes, None
         if wakes is not None:
             with suppress(*_LOST):
                 async with asyncio.timeout(_ANSWERS_WITHIN):
                     await wakes.close()
+
+    async def _listen_no_more(self) -> None:
+        self._changed = _nothing
+        await asyncio.gather(*map(_ended, self._listening))
 
     async def _ring(self, times: Mapping[str, datetime]) -> None:
         ahead = datetime.now(UTC) - self._clock.now()  # docket goes by the time of the machine
@@ -129,7 +135,7 @@ class DocketBell:
 
         while True:
             try:
-                # it returns when it is cancelled, and when docket was closed meanwhile
+                # it returns when it is cancelled
                 return await wakes.deliver(wake, sleeper.room, name)
             except Exception as error:  # noqa: BLE001  its bugs are to cost time and no worker
                 self._lost(error)

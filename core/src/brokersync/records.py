@@ -335,7 +335,8 @@ class PageCommit:
     """One page on its way into the store, with what follows from it for coverage and for going on.
 
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
-    `finished` is the window that ended with this page, so that the same round of syncing does not read it again. With
+    `finished` is the window that ended with this page, so that the same round of syncing does not read it again;
+    `again_from` says from when on that round reads what is covered, too. With
     a `lease` the page is committed only while that is held, and with an `era` only while that lasts. `cause` is that
     of every change, where it is known beforehand; `origin` says where the bookings were read, and `as_of` when the
     broker made what they were read from. `renewed` are ids of bookings that were read anew from what is kept: they
@@ -361,6 +362,7 @@ class PageCommit:
     next_request: OpenRequest | None = None
     ends_request: bool = False
     finished: TimeWindow | None = None
+    again_from: datetime | None = None
     bookmark: str | None = None
 
 

@@ -214,6 +214,19 @@ async def test_a_slow_limit_does_not_let_a_round_begin_anew_before_its_oldest_wi
     assert isinstance(outcome, Done)
 
 
+async def test_what_a_deferred_round_has_read_is_read_again_by_who_asks_for_it(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    down = [BrokerRateLimitError("later", retry_after=DAY / 96)]
+    bench.answer = lambda request: [page(request)] if request.accounts == (A,) else down
+    seen = []
+    for again_from in (None, START, START, None):
+        assert isinstance(await bench.run(again_from=again_from), Deferred)
+        seen.append([request.accounts[0].account_id for request in bench.requests])
+        bench.clock.moment += timedelta(minutes=16)
+    # once for each who asks, however often that has to be gone on with
+    assert seen == [["A", "B"], ["A", "B"], ["B"], ["B"]]
+
+
 async def test_a_round_that_came_to_a_halt_is_over_after_an_hour(bench: Bench) -> None:
     bench.source_is(scope=SourceScope.LOGIN)
     bench.more_sources = (SourceSpec(name="broken", precedence=0),)

@@ -5,8 +5,9 @@ from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.exporting import EXPORTED
 from brokersync.store.jobs import JobTable
 from brokersync.store.postgres import PostgresStore
-from brokersync.store.protocol import KeyReplacedError, PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.protocol import PageRules, Store, TradeFilter
 from brokersync.store.renormalising import KeptRow, Renewed, RenewedPage, TradeDifference
+from brokersync.store.sealed import KeyReplacedError, SealedGrant
 from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
 

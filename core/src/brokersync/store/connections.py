@@ -15,8 +15,8 @@ from brokersync.doubts import let_off
 from brokersync.records import Connection, ConnectionState
 from brokersync.store.grants import LOGIN, THIS_LOGIN, put_grant
 from brokersync.store.keys import check_key
-from brokersync.store.protocol import SealedGrant
 from brokersync.store.rows import compact, optional_text, sortable
+from brokersync.store.sealed import SealedGrant
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _MOMENTS = ("next_at", "deadline", "last_synced_at", "doubted_since")

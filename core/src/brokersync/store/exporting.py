@@ -123,7 +123,9 @@ PARTS: Final[Mapping[str, _Part]] = {
         ("source", *_WINDOW, "state"),
     ),
     "open_requests": _of_connections("request", "open_requests", ("data",), ("*",)),
-    "finished_windows": _of_connections("finished", "finished_windows", (*_WINDOW, "at"), (*_WINDOW, "at")),
+    "finished_windows": _of_connections(
+        "finished", "finished_windows", (*_WINDOW, "at", "again_from"), (*_WINDOW, "at", "again_from")
+    ),
     "failing_windows": _of_connections(
         "failing",
         "failing_windows",

@@ -10,8 +10,8 @@ import attrs
 
 from brokersync.records import Grant
 from brokersync.store.keys import check_key
-from brokersync.store.protocol import SealedGrant
 from brokersync.store.rows import optional_moment, optional_text, sortable
+from brokersync.store.sealed import SealedGrant
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 LOGIN: Final = ("owner", "provider", "environment", "identity")

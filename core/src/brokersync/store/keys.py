@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from brokersync.store.protocol import KeyReplacedError, SealedGrant
+from brokersync.store.sealed import KeyReplacedError, SealedGrant
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 
 

@@ -126,4 +126,9 @@ def _to_4() -> Script[None]:
     yield Create("jobs")
 
 
-_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4}
+def _to_5() -> Script[None]:
+    """Layout 4 did not know what was read again since somebody had asked for it."""
+    yield AddColumn("finished_windows", "again_from")
+
+
+_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}

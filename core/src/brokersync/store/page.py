@@ -102,8 +102,8 @@ def _keep_request(page: PageCommit, key: tuple[str, str, str]) -> Script[None]:
             starts, ends = sortable(page.finished.start), sortable(page.finished.end)
             yield Put(
                 "finished_windows",
-                (*_REQUEST, "starts", "ends", "at"),
-                [(*key, starts, ends, sortable(page.at))],
+                (*_REQUEST, "starts", "ends", "at", "again_from"),
+                [(*key, starts, ends, sortable(page.at), page.again_from and sortable(page.again_from))],
                 key=(*_REQUEST, "starts"),
                 replace=True,
             )

@@ -15,6 +15,7 @@ from brokersync.types import TimeWindow
 
 _HAD_NO_MORE = (SpanState.LOST.value, SpanState.UNAVAILABLE.value)
 _EVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def spans(owner: str, provider: str, source: str) -> Script[Mapping[tuple[str, str], tuple[Span, ...]]]:
@@ -78,13 +79,21 @@ def drop_request(connection_id: str, source: str, account: str) -> Script[None]:
 
 
 def finished(
-    connection_id: str, since: datetime, each_since: datetime | None
+    connection_id: str, since: datetime, each_since: datetime | None, again_from: datetime | None
 ) -> Script[Mapping[tuple[str, str], tuple[TimeWindow, ...]]]:
+    never = sortable(_NEVER)
     rows = yield Fetch(
         "SELECT source, account, starts, ends FROM finished_windows WHERE connection_id = ?"
         " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) >= ?"
-        " AND at >= ? ORDER BY starts",
-        (connection_id, connection_id, sortable(since), sortable(each_since or _EVER)),
+        " AND at >= ? AND coalesce(again_from, ?) <= ? ORDER BY starts",
+        (
+            connection_id,
+            connection_id,
+            sortable(since),
+            sortable(each_since or _EVER),
+            never,
+            sortable(again_from or _NEVER),
+        ),
     )
     found: dict[tuple[str, str], list[TimeWindow]] = {}
     for source, account, starts, ends in rows:

@@ -33,6 +33,7 @@ from brokersync.records import (
 )
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable
+from brokersync.store.sealed import SealedGrant
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
 if TYPE_CHECKING:
@@ -46,41 +47,6 @@ class PageRules:
     fold: Callable[[Sequence[KeptBooking]], Folded]
     cover: Callable[[Sequence[Span], Span], tuple[Span, ...]]
     precedence: Callable[[str], int]
-
-
-@attrs.frozen(kw_only=True)
-class SealedGrant:
-    """A grant as it is kept; `credentials` and `auth` are sealed. `generation` grows with each replacement.
-
-    `expires_at` and `grant_expires_at` are those of the login. `renewing_since` is set while a renewal is under way,
-    and stays when its outcome was never learned. `tried_at` is when its end was last looked after, `fixed_end` an end
-    that a renewal did not move, `warned_of` the end that its user was told of. `sealed_with` is the owner's wrapped
-    data key; a grant that names it is written only while it is still that.
-    """
-
-    owner: str
-    provider: str
-    environment: str
-    identity: str
-    generation: int
-    auth: bytes
-    credentials: bytes
-    expires_at: datetime | None = None
-    grant_expires_at: datetime | None = None
-    renewing_since: datetime | None = None
-    tried_at: datetime | None = None
-    fixed_end: datetime | None = None
-    warned_of: datetime | None = None
-    sealed_with: bytes | None = None
-
-    @property
-    def row(self) -> str:
-        """What the sealed values are bound to."""
-        return f"{self.provider}|{self.environment}|{self.identity}"
-
-
-class KeyReplacedError(Exception):
-    """The owner's data key was replaced or destroyed after a grant was sealed with it: seal it again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -279,11 +245,16 @@ class Store(Protocol):
     async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
 
     async def finished(
-        self, connection_id: str, since: datetime, each_since: datetime | None = None
+        self,
+        connection_id: str,
+        since: datetime,
+        each_since: datetime | None = None,
+        again_from: datetime | None = None,
     ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
         """The windows that ended in this round of syncing, per (source, request's account).
 
-        A round in which no window has ended since `since` is over. One that ended before `each_since` is left out.
+        A round in which no window has ended since `since` is over. Left out are those that ended before `each_since`,
+        and with `again_from` those of a run that was not to read what is covered again from then on.
         """
 
     async def take_back(

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 # a release that knows this layout, or a later one, may go on working beside the newest
 COMPATIBLE_FROM: Final = 3
 
@@ -123,7 +123,7 @@ TABLES: Final = (
     Table("open_requests", {**_REQUEST, "data": "text"}, tuple(_REQUEST), clustered=True),
     Table(
         "finished_windows",
-        {**_REQUEST, "starts": "text", "ends": "text", "at": "text"},
+        {**_REQUEST, "starts": "text", "ends": "text", "at": "text", "again_from": "text?"},
         (*_REQUEST, "starts"),
         clustered=True,
     ),

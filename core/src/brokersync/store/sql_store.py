@@ -50,9 +50,10 @@ from brokersync.store import (
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable, SqlJobs
 from brokersync.store.page import commit_page
-from brokersync.store.protocol import PageRules, SealedGrant, Store, TradeFilter
+from brokersync.store.protocol import PageRules, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
 from brokersync.store.renormalising import KeptRow, QuarantinedRaw, Renewed, RenewedPage
+from brokersync.store.sealed import SealedGrant
 from brokersync.store.sql import Script
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
@@ -258,9 +259,13 @@ class SqlStore(ABC):
         await self._write(lambda: progress.drop_request(connection_id, source, account))
 
     async def finished(
-        self, connection_id: str, since: datetime, each_since: datetime | None = None
+        self,
+        connection_id: str,
+        since: datetime,
+        each_since: datetime | None = None,
+        again_from: datetime | None = None,
     ) -> Mapping[tuple[str, str], tuple[TimeWindow, ...]]:
-        return await self._read(lambda: progress.finished(connection_id, since, each_since))
+        return await self._read(lambda: progress.finished(connection_id, since, each_since, again_from))
 
     async def take_back(
         self,

@@ -71,8 +71,10 @@ class PageWriter:
         clock: Clock,
         events: EventSink,
         report: ReportBuilder,
+        again_from: datetime | None = None,
     ) -> None:
         self._target, self._manifest, self._store, self._clock = target, manifest, store, clock
+        self._again_from = again_from
         self._events, self._report, self._rules = events, report, page_rules(manifest)
         self._start(None, None, None)
 
@@ -192,6 +194,7 @@ class PageWriter:
             era=self._target.era,
             connection_id=self._target.connection_id,
             request_account=self._ask.account if self._ask else "",
+            again_from=self._again_from,
         )
 
     def _origin(self) -> dict[str, Any]:

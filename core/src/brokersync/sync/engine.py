@@ -104,6 +104,7 @@ class SyncEngine:
             clock=clock,
             events=events,
             report=report,
+            again_from=options.again_from,
         )
         self._window = WindowReader(
             connection=connection,

@@ -86,6 +86,7 @@ class Turns:
             self._connection.connection_id,
             now - _ROUND_LASTS,
             now - (_SESSION_STAYS_READ if source.retention is Retention.SESSION else _STAYS_READ),
+            self._again_from,
         )
         asks = [
             attrs.evolve(ask, window=piece)

@@ -12,13 +12,13 @@ import pytest
 from brokersync import BrokerAuthError, BrokerSync
 from brokersync.config import RetrySettings
 from brokersync.events import Event, HistoryLost, SyncRecorded
-from brokersync.plugin import AuthResult, BrokerTokenExpiredError, BrokerUnavailableError
-from brokersync.records import ConnectionState, SpanState
+from brokersync.plugin import AuthResult, BrokerNotReadyError, BrokerTokenExpiredError, BrokerUnavailableError
+from brokersync.records import ConnectionState, Done, SpanState
 from brokersync.sandboxes import SandboxSettings
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.testing import run_sandbox
 
-from .broker import NOW, Desk, VirtualClock, open_desk
+from .broker import MANIFEST, NOW, Desk, VirtualClock, open_desk
 
 DAY = timedelta(days=1)
 MIDNIGHT = NOW.replace(hour=0) + DAY
@@ -162,3 +162,76 @@ async def test_the_end_of_each_session_is_no_loss_where_a_report_gives_it_the_ne
         assert len(lost) == 3 * len(session), "what comes after the last reading of a session"
         assert all(subtract([one.window], read_windows(reports[key])) == [] for key, one in lost)
         assert [event for event in events if type(event) is HistoryLost] == []
+
+
+async def minutes_until(desk: Desk, moment: datetime) -> None:
+    while desk.clock.now() < moment:
+        await desk.bs.run_due()
+        desk.clock.advance(minutes=5)
+
+
+async def test_a_session_is_read_before_it_ends_after_an_outage_for_which_its_user_was_asked(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, retention="session")
+    outage = (NOW + timedelta(hours=6), NOW + timedelta(hours=7))
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = lambda user: dead_token(user) if outage[0] <= desk.clock.now() < outage[1] else None
+        await minutes_until(desk, outage[1])
+        assert (await desk.bs.connection(name)).state is ConnectionState.NEEDS_USER
+        await minutes_until(desk, MIDNIGHT + timedelta(hours=1))
+        assert (await desk.bs.connection(name)).state is ConnectionState.ACTIVE
+    # the few minutes after the last look
+    assert [start >= MIDNIGHT - timedelta(minutes=30) for start, _ in told(desk)] == [True] * len(told(desk))
+
+
+async def test_what_the_broker_puts_off_for_one_account_does_not_keep_another_waiting_beyond_its_deadline(
+    tmp_path: Path,
+) -> None:
+    manifest = MANIFEST.replace('scope = "login"', 'scope = "account"')
+    desk = open_desk(tmp_path, retention="session", manifest=manifest)
+    desk.broker.accounts = lambda user: ("a", "b")
+    later = BrokerNotReadyError("Not yet.", retry_after=timedelta(hours=40))
+    desk.broker.refused = lambda account: later if account == "b" else None
+    async with desk.bs:
+        await desk.connect("ann")
+        await minutes_until(desk, MIDNIGHT)
+    # as often as any session, though the other account may be asked again in 40 hours only
+    assert len(desk.broker.asked) >= 4
+    assert told(desk) == []
+
+
+async def test_the_accounts_that_are_known_are_read_though_the_plugin_can_not_list_them(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, manifest=MANIFEST.replace('scope = "login"', 'scope = "account"'))
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+
+        def broken(user: str) -> tuple[str]:
+            raise ValueError("a row that the plugin does not know")
+
+        desk.broker.accounts = broken
+        outcome = await desk.bs.run(name)
+        assert isinstance(outcome, Done)
+        assert outcome.report.added == 2
+        assert [problem["error"] for problem in outcome.report.problems] == ["BrokerPluginError"]
+
+
+async def test_nobody_is_asked_again_before_the_time_that_the_broker_told(tmp_path: Path) -> None:
+    manifest = MANIFEST.replace('scope = "login"', 'scope = "account"')
+    desk = open_desk(tmp_path, retention="session", manifest=manifest)
+    desk.broker.accounts = lambda user: ("a", "b")
+    asked: list[datetime] = []
+
+    def puts_off(account: str) -> BrokerUnavailableError | None:
+        if account != "b":
+            return None
+        asked.append(desk.clock.now())
+        return BrokerUnavailableError("503", retry_after=timedelta(hours=40))
+
+    desk.broker.refused = puts_off
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await minutes_until(desk, NOW + timedelta(hours=39))
+        await desk.bs.run(name)
+        assert asked == [NOW]
+        await minutes_until(desk, NOW + timedelta(hours=41))
+        assert [moment - NOW >= timedelta(hours=40) for moment in asked] == [False, True]

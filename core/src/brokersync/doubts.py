@@ -15,7 +15,6 @@ from brokersync.states import Cause, moved
 FIRST_DOUBT: Final = timedelta(minutes=5)
 
 _GROWTH_OF_DOUBT = 4
-_PROBE_OF_A_LOGIN = timedelta(days=1)
 # the three of an ordinary doubt and the probe of the day after: brokers lock a login after about five wrong passwords
 _CREDENTIALS_ARE_SENT = 4
 _NEVER_AGAIN = 1000
@@ -79,22 +78,24 @@ def let_off(known: Connection, *, now: datetime) -> Connection:
     return attrs.evolve(known, logins_refused=sent, next_at=now)
 
 
-def refused(known: Connection, error: BrokerAuthError, *, now: datetime, settings: Settings) -> Connection:
+def refused(
+    known: Connection, error: BrokerAuthError, *, now: datetime, settings: Settings, probe_at: datetime
+) -> Connection:
     """After a refusal that is the login's own: a doubt at first, and a question to its user when it is none any more.
 
-    Once its user is asked, its token is tried now and then, so that the question is withdrawn when it works again.
+    Once its user is asked, its token is tried at `probe_at`, so that the question is withdrawn when it works again.
     """
     certain = error.certain or _used_up(known)
     if known.state is ConnectionState.NEEDS_USER and not error.certain:
-        return moved(known, Cause.DOUBTED, next_at=now + _PROBE_OF_A_LOGIN)
+        return moved(known, Cause.DOUBTED, next_at=probe_at)
     if not certain:
         wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
         known = moved(known, Cause.DOUBTED, next_at=now + wait)
         if known.refusals < settings.refusals:
             return known
-    return asked(known, error, now=now)
+    return asked(known, error, probe_at=probe_at)
 
 
-def asked(known: Connection, error: BrokerAuthError, *, now: datetime) -> Connection:
+def asked(known: Connection, error: BrokerAuthError, *, probe_at: datetime) -> Connection:
     """Its user is asked to log in."""
-    return moved(known, Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=now + _PROBE_OF_A_LOGIN)
+    return moved(known, Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=probe_at)

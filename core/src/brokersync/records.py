@@ -187,12 +187,14 @@ class FailedWindow:
     """A window whose request keeps failing: in how many syncs, and what was wrong the last time.
 
     In none where nothing is held against the window itself, but others are to be asked before its account is again.
+    `not_before` is the time until when the broker wants not to be asked for it.
     """
 
     window: TimeWindow
     failures: int
     reason: str
     at: datetime
+    not_before: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)

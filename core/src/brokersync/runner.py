@@ -16,6 +16,7 @@ from brokersync.errors import (
     BrokerConfigError,
     BrokerError,
     BrokerNotReadyError,
+    BrokerPluginError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
     ClosedError,
@@ -28,7 +29,7 @@ from brokersync.incidents import Incident, share, with_probe
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import SourceScope
 from brokersync.overdue import note_overdue
-from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease
+from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SyncReport
 from brokersync.registry import LoadedProvider
 from brokersync.settling import Settler
 from brokersync.shared import Shared, all_of
@@ -91,7 +92,7 @@ class Run:
             self._sink(SyncDeferred(**self._names, until=outcome.until, reason=outcome.reason))
             self._record("deferred", outcome.reason)
         else:
-            self._tell_finished(outcome)
+            self._tell_finished(outcome.report)
             self._record("done", "")
         return outcome
 
@@ -257,21 +258,20 @@ class Run:
     async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> Set[tuple[str, str]] | None:
         """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand.
 
-        `None` where none has to, or the broker did not answer.
+        `None` where none has to, or no list was got: those that are known can be read all the same.
         """
         if all(source.scope is SourceScope.LOGIN for source in provider.manifest.sources if not source.files):
             return None
         try:
             accounts = await provider.get_accounts(auth)
-        except (BrokerRetryableError, BrokerAPIError) as error:
+        except (BrokerRetryableError, BrokerAPIError, BrokerPluginError) as error:
             self._report.problem(error)
             return None
         await self._shared.store.put_accounts(self._connection, accounts)
         await self._settler.answered()
         return {(account.environment, account.account_id) for account in accounts}
 
-    def _tell_finished(self, outcome: Done) -> None:
-        report = outcome.report
+    def _tell_finished(self, report: SyncReport) -> None:
         self._sink(
             SyncFinished(
                 **self._names,
@@ -290,8 +290,8 @@ class Run:
 
 def _sparing(shared: Shared) -> Shared:
     """For a run that only asks whether the broker is back: each request is tried once."""
-    settings = attrs.evolve(shared.settings, retry=attrs.evolve(shared.settings.retry, attempts=1))
-    return attrs.evolve(shared, settings=settings)
+    once = attrs.evolve(shared.settings.retry, attempts=1)
+    return attrs.evolve(shared, settings=attrs.evolve(shared.settings, retry=once))
 
 
 def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:

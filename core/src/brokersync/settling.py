@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
-
-import attrs
 
 from brokersync.converter import to_json
 from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused, uncounted
@@ -26,7 +25,7 @@ from brokersync.login import OpenLogin
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.shared import Shared
-from brokersync.states import Cause, moved
+from brokersync.states import Cause, moved, waiting
 from brokersync.sync.deadline import next_sync
 from brokersync.sync.losses import deadline_of
 from brokersync.sync.report import ReportBuilder
@@ -98,15 +97,13 @@ class Settler:
             return await self._away(away)
         next_at, deadline = await self._times()
         if isinstance(outcome, Deferred):
-            next_at = outcome.until
+            # what waits for long keeps neither the rest of the connection nor what perishes waiting
+            next_at = min(next_at, outcome.until)
         if (broken := self._report.broken) is not None and broken.fault is not Fault.CORE:
             await self._misconfigured(broken)
             await self._log(outcome.report, synced=False)
             return outcome
-        if self._answered:
-            rule = _rule(Cause.WORKED, next_at=next_at, deadline=deadline)
-        else:
-            rule = _waiting(next_at, deadline)
+        rule = _rule(Cause.WORKED, next_at=next_at, deadline=deadline) if self._answered else waiting(next_at, deadline)
         await self._move(rule)
         await self._log(outcome.report, synced=self._answered or isinstance(outcome, Done))
         return outcome
@@ -115,9 +112,9 @@ class Settler:
         """The run was stopped; what it has read is kept."""
         next_at, deadline = await self._times()
         if go_on:
-            await self._move(_waiting(next_at := self._shared.clock.now(), deadline))
+            await self._move(waiting(next_at := self._shared.clock.now(), deadline))
             return await self._later(next_at, "The worker stops; another one goes on.")
-        await self._move(_waiting(next_at, deadline))
+        await self._move(waiting(next_at, deadline))
         return await self._later(next_at, "The sync was cancelled.")
 
     async def raised(self, error: BrokerError) -> Deferred | None:
@@ -135,7 +132,7 @@ class Settler:
         if isinstance(error, BrokerConfigError) and error.fault is not Fault.CORE:
             await self._misconfigured(error)
         else:
-            await self._move(_waiting(next_at, deadline))
+            await self._move(waiting(next_at, deadline))
         await self._log(self._built(), synced=False)
         return None
 
@@ -144,7 +141,7 @@ class Settler:
         now = self._shared.clock.now()
         said = f"The sync ended with a bug of brokersync, or of the program around it: {type(bug).__name__}."
         self._report.problem(BrokerError(said, remedy="Report it with its traceback; what was committed is kept."))
-        await self._move(_waiting(now + _AFTER_A_BUG, None, failed_at=now))
+        await self._move(waiting(now + _AFTER_A_BUG, None, failed_at=now))
         await self._log(self._built(), synced=False)
 
     async def _away(self, error: BrokerError) -> Deferred:
@@ -177,7 +174,7 @@ class Settler:
         growing = grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
         now = self._shared.clock.now()
         until = now + max(asked or timedelta(0), growing)
-        await self._move(_waiting(until, None, failed_at=now))
+        await self._move(waiting(until, None, failed_at=now))
         return await self._later(until, error.message)
 
     async def _refused(self, error: BrokerAuthError) -> Deferred | None:
@@ -190,7 +187,9 @@ class Settler:
                 await self._shared.store.move_login(self._connection, uncounted)
             spread = share(self._connection.connection_id)
             return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
-        after = await self._move_this_login(lambda known: refused(known, error, now=now, settings=settings))
+        probe_at = self._shared.login_probe_at(self._connection)
+        rule = partial(refused, error=error, now=now, settings=settings, probe_at=probe_at)
+        after = await self._move_this_login(rule)
         if after is not None and not self._is_this_login(after):
             return await self._later(now, "The user has logged in again meanwhile.")
         if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:
@@ -282,19 +281,3 @@ def transition(before: Connection, after: Connection) -> Event | None:
 
 def _rule(cause: Cause, **facts: Any) -> Callable[[Connection], Connection]:
     return lambda known: moved(known, cause, **facts)
-
-
-def _waiting(
-    next_at: datetime, deadline: datetime | None, *, failed_at: datetime | None = None
-) -> Callable[[Connection], Connection]:
-    """Nothing is known of the login; one that waits for its user alone goes on doing so."""
-
-    def rule(known: Connection) -> Connection:
-        asked, due = known.state is ConnectionState.NEEDS_USER, known.next_at
-        due = (due and max(due, next_at)) if asked else next_at
-        known = attrs.evolve(known, next_at=due, deadline=deadline or known.deadline)
-        if failed_at is None:
-            return known
-        return attrs.evolve(known, failures=known.failures + 1, failing_since=known.failing_since or failed_at)
-
-    return rule

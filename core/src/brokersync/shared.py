@@ -7,6 +7,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
+from brokersync.sync.deadline import next_probe
 from brokersync.underway import Underway
 from brokersync.vault import GrantVault
 
@@ -119,6 +121,10 @@ class Shared:
         except BrokerError:
             return None
         return grant.auth.sources
+
+    def login_probe_at(self, connection: Connection) -> datetime:
+        """When to try the login of a connection again whose user is asked for it from now on."""
+        return next_probe(now=self.clock.now(), deadline=connection.deadline, margin=self.settings.perishable_margin)
 
     @property
     def probes(self) -> Probes:

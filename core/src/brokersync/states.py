@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -81,3 +82,19 @@ def moved(
     elif cause is Cause.WORKED:
         facts |= {"refusals": 0, "doubted_since": None, "logins_refused": 0, "failures": 0, "failing_since": None}
     return attrs.evolve(connection, state=state, reason=reason, remedy=remedy, **facts)
+
+
+def waiting(
+    next_at: datetime, deadline: datetime | None, *, failed_at: datetime | None = None
+) -> Callable[[Connection], Connection]:
+    """To be synced next then: nothing is known of the login; one that waits for its user alone goes on doing so."""
+
+    def rule(known: Connection) -> Connection:
+        asked, due = known.state is ConnectionState.NEEDS_USER, known.next_at
+        due = (due and max(due, next_at)) if asked else next_at
+        known = attrs.evolve(known, next_at=due, deadline=deadline or known.deadline)
+        if failed_at is None:
+            return known
+        return attrs.evolve(known, failures=known.failures + 1, failing_since=known.failing_since or failed_at)
+
+    return rule

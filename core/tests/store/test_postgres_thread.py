@@ -50,14 +50,15 @@ async def test_the_loop_goes_on_while_a_page_is_folded(store: PostgresStore) -> 
 
 
 async def test_a_large_page_never_holds_the_loop_for_long(store: PostgresStore) -> None:
-    longest, whole = 0.0, time.perf_counter()
+    # the time that the loop's thread spends, since a loaded machine makes it wait for as long as it likes
+    longest, whole = 0.0, time.process_time()
     commit = asyncio.create_task(store.commit_page(page(*A_PAGE), folding(lambda: sum(range(10_000)))))
     while not commit.done():
-        before = time.perf_counter()
+        before = time.thread_time()
         await asyncio.sleep(0)
-        longest = max(longest, time.perf_counter() - before)
+        longest = max(longest, time.thread_time() - before)
     assert (await commit).added == len(A_PAGE)
-    assert longest < (time.perf_counter() - whole) / 4
+    assert longest < (time.process_time() - whole) / 4
 
 
 async def test_a_commit_that_is_cancelled_while_it_folds_is_undone_and_harms_no_other(store: PostgresStore) -> None:

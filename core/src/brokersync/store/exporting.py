@@ -129,8 +129,8 @@ PARTS: Final[Mapping[str, _Part]] = {
     "failing_windows": _of_connections(
         "failing",
         "failing_windows",
-        (*_WINDOW, "failures", "reason", "at"),
-        (*_WINDOW, "failures", "reason", "at"),
+        (*_WINDOW, "failures", "reason", "at", "not_before"),
+        (*_WINDOW, "failures", "reason", "at", "not_before"),
     ),
     "bookmarks": _of_connections("bookmark", "bookmarks", ("bookmark",), ("bookmark",)),
     "quarantine": _Part(

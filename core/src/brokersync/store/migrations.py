@@ -127,8 +127,9 @@ def _to_4() -> Script[None]:
 
 
 def _to_5() -> Script[None]:
-    """Layout 4 did not know what was read again since somebody had asked for it."""
+    """Layout 4 did not know what was read again because somebody had asked for it, nor what a broker puts off."""
     yield AddColumn("finished_windows", "again_from")
+    yield AddColumn("failing_windows", "not_before")
 
 
 _STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}

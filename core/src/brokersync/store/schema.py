@@ -129,7 +129,8 @@ TABLES: Final = (
     ),
     Table(
         "failing_windows",
-        {**_REQUEST, "starts": "text", "ends": "text", "failures": "int", "reason": "text", "at": "text"},
+        {**_REQUEST, "starts": "text", "ends": "text", "failures": "int", "reason": "text", "at": "text",
+         "not_before": "text?"},
         (*_REQUEST, "starts"),
         clustered=True,
     ),

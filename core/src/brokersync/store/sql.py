@@ -83,7 +83,7 @@ class Create:
 
 @attrs.frozen
 class AddColumn:
-    """A column of the schema to a table that an older release made without it."""
+    """A column of the schema to a table that an older release made without it, unless it is there."""
 
     table: str
     column: str

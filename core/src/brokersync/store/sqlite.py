@@ -167,15 +167,8 @@ def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
         return [(number,) for number in range(first, first + statement.amount)]
     if isinstance(statement, NewPositions):
         return db.execute(statement.sql, (statement.amount,)).fetchall()
-    if isinstance(statement, Create):
-        for text in create_statements(statement.table, SQLITE):
-            db.execute(text)
-        return []
-    if isinstance(statement, Drop):
-        db.execute(f"DROP TABLE IF EXISTS {statement.table}")
-        return []
-    if isinstance(statement, AddColumn):
-        db.execute(add_column_statement(statement.table, statement.column, SQLITE))
+    if isinstance(statement, Create | AddColumn | Drop):
+        _define(db, statement)
         return []
     if isinstance(statement, Put):
         sql = _insert(statement.table, statement.columns) + statement.on_conflict
@@ -184,6 +177,18 @@ def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
     if statement.rows:
         db.executemany(sql, statement.rows)
     return []
+
+
+def _define(db: sqlite3.Connection, statement: Create | AddColumn | Drop) -> None:
+    if isinstance(statement, Create):
+        for text in create_statements(statement.table, SQLITE):
+            db.execute(text)
+    elif isinstance(statement, Drop):
+        db.execute(f"DROP TABLE IF EXISTS {statement.table}")
+    else:
+        present = db.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (statement.table, statement.column))
+        if present.fetchone() is None:
+            db.execute(add_column_statement(statement.table, statement.column, SQLITE))
 
 
 # the highest number may stand on a set only, when the booking that it was made for has gone

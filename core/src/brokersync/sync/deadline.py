@@ -13,6 +13,7 @@ from brokersync.sync.plan import still_open
 from brokersync.types import BrokerAccount
 
 _LAST_CHANCE = 10
+_PROBE_OF_A_LOGIN = timedelta(days=1)
 
 SpansOfSource = Mapping[tuple[str, str], Sequence[Span]]
 
@@ -86,6 +87,11 @@ def next_sync(
     if deadline is not None:
         moments += [moment for moment in _alarms(deadline, margin) if moment > synced_at]
     return max(now, min(moments))
+
+
+def next_probe(*, now: datetime, deadline: datetime | None, margin: timedelta) -> datetime:
+    """When to try a login that waits for its user: once a day, and before something is lost, if it was an outage."""
+    return next_sync(now=now, synced_at=now, deadline=deadline, every=_PROBE_OF_A_LOGIN, margin=margin)
 
 
 def _alarms(deadline: datetime, margin: timedelta) -> tuple[datetime, datetime]:

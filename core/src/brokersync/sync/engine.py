@@ -181,6 +181,9 @@ class SyncEngine:
         for number, (ask, opened) in enumerate(asks):
             if ask.account in waiting:
                 continue
+            if (until := await self._failures.put_off_until(ask)) is not None:
+                self._postpone(until, "The broker wants to be left alone until then.")
+                continue
             self._announce(ask, number, len(asks))
             outcome = await self._try(ask, opened)
             if outcome is _Outcome.REST:
@@ -199,7 +202,9 @@ class SyncEngine:
                 self._postpone(wait.until, wait.reason)
                 outcome = _Outcome.WAITS
         except BrokerRetryableError as error:
-            return await self._failed_for_now(ask, error)
+            outcome = await self._failed_for_now(ask, error)
+            await self._failures.put_off(ask, error)
+            return outcome
         except BrokerAuthError as error:
             outcome = await self._refused(ask, error)
         except BrokerConfigError as error:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.errors import BrokerError
+from brokersync.errors import BrokerError, BrokerRetryableError
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
 from brokersync.store import Store
-from brokersync.sync.halving import ENOUGH, failed, forgotten, in_line, met
+from brokersync.sync.halving import ENOUGH, failed, forgotten, in_line, met, put_off, put_off_until
 from brokersync.sync.plan import Ask, reach
 from brokersync.types import TimeWindow
 
@@ -65,6 +65,23 @@ class FailureBook:
         """Have other accounts asked before this one by the next sync, and hold nothing against the window."""
         known = (await self.known(ask.source)).get(ask.account, ())
         await self._put(ask, met(known, ask.window, reason=type(error).__name__, at=self._clock.now()))
+
+    async def put_off(self, ask: Ask, error: BrokerRetryableError) -> None:
+        """Remember a long wait that the broker asks for, since the sync comes again before for what need not wait.
+
+        What is frozen the limiter keeps.
+        """
+        if error.retry_after is None or error.retry_after <= _LONGEST_PAUSE or error.freeze is not None:
+            return
+        await self.met(ask, error)
+        known = self._known[ask.source.name][ask.account]
+        until = self._clock.now() + error.retry_after
+        await self._put(ask, put_off(known, ask.window, until, reason=type(error).__name__))
+
+    async def put_off_until(self, ask: Ask) -> datetime | None:
+        """Until when a window is to be left alone."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        return put_off_until(known, ask.window, self._clock.now())
 
     async def in_line(self, source: SourceSpec) -> list[str]:
         """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""

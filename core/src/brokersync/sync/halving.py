@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from brokersync.errors import BrokerNotReadyError
 from brokersync.manifest import Calendar, CalendarUnit
 from brokersync.records import FailedWindow
 from brokersync.sync.days import floor, next_day
@@ -41,6 +42,30 @@ def met(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at: d
         new = FailedWindow(window=window, failures=0, reason=reason, at=at)
         return tuple(sorted((*known, new), key=lambda one: one.window))
     return tuple(attrs.evolve(one, at=at) if one.window.overlap(window) else one for one in known)
+
+
+def put_off(
+    known: Iterable[FailedWindow], window: TimeWindow, until: datetime, *, reason: str
+) -> tuple[FailedWindow, ...]:
+    """What is known when the broker wants not to be asked before then for a window that has just failed."""
+    return tuple(
+        attrs.evolve(one, not_before=until, reason=reason) if one.window.overlap(window) else one for one in known
+    )
+
+
+def put_off_until(known: Iterable[FailedWindow], window: TimeWindow, now: datetime) -> datetime | None:
+    """Until when a window is to wait: for what is not ready that window alone, else all of its account.
+
+    What was written by a clock that was ahead says nothing.
+    """
+    told = [
+        one.not_before
+        for one in known
+        if one.not_before is not None
+        and one.at <= now < one.not_before
+        and (one.reason != BrokerNotReadyError.__name__ or one.window.overlap(window))
+    ]
+    return max(told, default=None)
 
 
 def in_line(failing: Mapping[str, Sequence[FailedWindow]], now: datetime) -> list[str]:

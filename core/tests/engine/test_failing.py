@@ -114,6 +114,75 @@ async def test_a_report_that_is_not_ready_is_neither_a_problem_nor_ordered_again
     assert [request.cursor for request in bench.requests] == ["ticket"]
 
 
+async def _pauses_of_what_is_not_ready(bench: Bench, times: int) -> list[float]:
+    pauses = []
+    for _ in range(times):
+        outcome = await bench.run()
+        assert isinstance(outcome, Deferred)
+        assert problems(outcome.report) == []
+        pauses.append((outcome.until - bench.clock.moment).total_seconds())
+        bench.clock.moment = outcome.until
+    return pauses
+
+
+async def test_what_is_not_ready_and_does_not_say_when_is_asked_for_ever_more_seldom(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.source_is(open_day=False, longest_window=DAY)
+    late = [BrokerNotReadyError("not finalised yet")]
+    newest = TODAY - DAY
+    bench.answer = lambda request: (
+        late if request.accounts == (B,) and request.window.start == newest else [page(request)]
+    )
+    pauses = await _pauses_of_what_is_not_ready(bench, 12)
+    assert pauses[:7] == [30, 30, 60, 120, 240, 480, 900]
+    assert set(pauses[7:]) == {900}
+    assert [one.failures for known in (await bench.store.failing("c", "fills")).values() for one in known] == [0]
+
+
+async def test_the_pause_is_short_again_after_it_was_ready_once(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    bench.answer = lambda request: [BrokerNotReadyError("soon")]
+    assert (await _pauses_of_what_is_not_ready(bench, 6))[-1] == 480
+    bench.answer = lambda request: [page(request)]
+    assert isinstance(await bench.run(), Done)
+    bench.clock.moment += DAY
+    bench.answer = lambda request: [BrokerNotReadyError("soon")]
+    assert await _pauses_of_what_is_not_ready(bench, 2) == [30, 30]
+
+
+async def test_a_window_that_is_not_ready_for_hours_is_left_alone_though_others_of_its_account_are_read(
+    bench: Bench,
+) -> None:
+    bench.source_is(open_day=False, longest_window=DAY)
+    newest = TODAY - DAY
+    bench.answer = lambda request: (
+        [BrokerNotReadyError("late", retry_after=5 * DAY / 24)] if request.window.start == newest else [page(request)]
+    )
+    await bench.run()
+    assert [request.window.start for request in bench.requests][:2] == [newest, newest - DAY]
+    bench.clock.moment += DAY / 8
+    await bench.run()
+    assert bench.requests == []
+    bench.clock.moment += DAY / 8
+    await bench.run()
+    assert [request.window.start for request in bench.requests] == [newest]
+
+
+async def test_what_is_not_ready_loses_no_turn_to_others(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.source_is(open_day=False)
+    bench.answer = lambda request: [BrokerNotReadyError("soon")]
+    for _ in range(2):
+        await bench.run()
+        assert [request.accounts for request in bench.requests] == [(A,), (B,)]
+    bench.answer = lambda request: (
+        [BrokerRateLimitError("later")] if request.accounts == (A,) else [BrokerNotReadyError("soon")]
+    )
+    await bench.run()
+    await bench.run()
+    assert [request.accounts for request in bench.requests] == [(B,), (A,)]
+
+
 async def test_a_cursor_that_the_broker_refuses_for_good_is_left_behind(bench: Bench) -> None:
     bench.answer = lambda request: [step(fill("1"), cursor="poison"), BrokerUnavailableError("down")]
     await bench.run()

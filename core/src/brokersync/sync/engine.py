@@ -229,11 +229,12 @@ class SyncEngine:
         return wait
 
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
-        pause = error.retry_after or await self._failures.pause(ask)
+        not_ready = isinstance(error, BrokerNotReadyError)
+        pause = error.retry_after or await (self._failures.not_ready(ask) if not_ready else self._failures.pause(ask))
         self._postpone(self._clock.now() + pause, error.message)
         # another window of the account would take the place of the one that was begun
         outcome = _Outcome.WAITS if self._writer.keeps_place else _Outcome.FAILED
-        if isinstance(error, BrokerNotReadyError):
+        if not_ready:
             return outcome
         self._report.problem(error, source=ask.source.name, window=ask.window)
         if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError) or not self._failures.counts:

@@ -12,7 +12,17 @@ from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
 from brokersync.store import Store
-from brokersync.sync.halving import ENOUGH, failed, forgotten, in_line, met, put_off, put_off_until
+from brokersync.sync.halving import (
+    ENOUGH,
+    NOT_READY,
+    failed,
+    forgotten,
+    in_line,
+    is_only_not_ready,
+    met,
+    put_off,
+    put_off_until,
+)
 from brokersync.sync.plan import Ask, reach
 from brokersync.types import TimeWindow
 
@@ -83,9 +93,24 @@ class FailureBook:
         known = (await self.known(ask.source)).get(ask.account, ())
         return put_off_until(known, ask.window, self._clock.now())
 
+    async def not_ready(self, ask: Ask) -> timedelta:
+        """How long to leave a window alone that is not ready yet: for as long again as it has been so.
+
+        It is no failure of the window, nor does its account lose its turn.
+        """
+        known, now = (await self.known(ask.source)).get(ask.account, ()), self._clock.now()
+        since = max((one.at for one in known if one.window.overlap(ask.window)), default=None)
+        if since is None:
+            await self._put(ask, met(known, ask.window, reason=NOT_READY, at=now))
+        return min(max(now - (since or now), _FIRST_PAUSE), _LONGEST_PAUSE)
+
     async def in_line(self, source: SourceSpec) -> list[str]:
         """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""
-        return in_line(await self.known(source), self._clock.now())
+        failed = {
+            name: [one for one in windows if not is_only_not_ready(one)]
+            for name, windows in (await self.known(source)).items()
+        }
+        return in_line(failed, self._clock.now())
 
     async def never_ready(self, ask: Ask) -> None:
         """Hold a report against its window that was ordered and never got ready."""
@@ -108,7 +133,7 @@ class FailureBook:
     async def forget(self, ask: Ask) -> None:
         """Forget every failure within a window that was read, and what else its account met before."""
         known = (await self.known(ask.source)).get(ask.account, ())
-        left = tuple(one for one in forgotten(known, ask.window) if one.failures)
+        left = tuple(one for one in forgotten(known, ask.window) if one.failures or is_only_not_ready(one))
         if left != known:
             await self._put(ask, left)
 

@@ -17,6 +17,7 @@ from brokersync.sync.ledger import subtract
 from brokersync.types import TimeWindow
 
 ENOUGH: Final = 2
+NOT_READY: Final = BrokerNotReadyError.__name__
 _SHORTEST = timedelta(hours=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -41,7 +42,18 @@ def met(known: Sequence[FailedWindow], window: TimeWindow, *, reason: str, at: d
     if not any(one.window.overlap(window) for one in known):
         new = FailedWindow(window=window, failures=0, reason=reason, at=at)
         return tuple(sorted((*known, new), key=lambda one: one.window))
-    return tuple(attrs.evolve(one, at=at) if one.window.overlap(window) else one for one in known)
+    return tuple(_met_again(one, reason, at) if one.window.overlap(window) else one for one in known)
+
+
+def _met_again(one: FailedWindow, reason: str, at: datetime) -> FailedWindow:
+    if one.failures:
+        return attrs.evolve(one, at=at)
+    return FailedWindow(window=one.window, failures=0, reason=reason, at=at)
+
+
+def is_only_not_ready(one: FailedWindow) -> bool:
+    """Whether nothing but the broker's "not yet" is known of the window."""
+    return not one.failures and one.reason == NOT_READY
 
 
 def put_off(
@@ -63,7 +75,7 @@ def put_off_until(known: Iterable[FailedWindow], window: TimeWindow, now: dateti
         for one in known
         if one.not_before is not None
         and one.at <= now < one.not_before
-        and (one.reason != BrokerNotReadyError.__name__ or one.window.overlap(window))
+        and (one.reason != NOT_READY or one.window.overlap(window))
     ]
     return max(told, default=None)
 

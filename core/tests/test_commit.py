@@ -150,19 +150,34 @@ async def test_a_cursor_leads_on_from_behind_its_page(store: Store) -> None:
     assert await desk.request() is None
 
 
-async def test_a_reading_with_rows_without_an_id_can_not_be_resumed_halfway(store: Store) -> None:
+async def test_the_place_of_a_reading_is_kept_with_the_counts_of_its_rows_without_an_id(store: Store) -> None:
     desk = Desk(store)
     desk.writer.begin(desk.ask())
     await desk.writer.commit(TradePage(bookings=(booking("a"),), cursor="2"), going_on=True)
-    await desk.writer.commit(TradePage(bookings=(booking("b", synthetic=True),), cursor="3"), going_on=True)
-    assert (await desk.request()) == OpenRequest(
-        connection_id="c", source="fills", account="live/A", window=WEEK, cursor=None, begun_at=NOW,
+    assert await desk.request() == OpenRequest(
+        connection_id="c", source="fills", account="live/A", window=WEEK, cursor="2", begun_at=NOW,
         accounts=("live/A",), gave_rows=True,
     )  # fmt: skip
-    await desk.writer.commit(TradePage(bookings=(booking("c"),), cursor="4", resume_at=NOW), going_on=True)
+    twice = (booking("b", synthetic=True), booking("b", synthetic=True))
+    await desk.writer.commit(TradePage(bookings=twice, cursor="3", resume_at=NOW), going_on=True)
     kept = await desk.request()
     assert kept is not None
-    assert (kept.cursor, kept.resume_at) == (None, None)
+    assert (kept.cursor, kept.resume_at, list(kept.counts)) == ("3", NOW, ["2"])
+    await desk.writer.commit(TradePage(bookings=twice), going_on=True)
+    assert await desk.request() == kept, "the counts are those of the place"
+    desk.writer.begin(desk.ask(), kept)
+    await desk.writer.commit(TradePage(bookings=twice[:1]), going_on=False)
+    assert await desk.ids() == ["a", "b", "b#2", "b#3", "b#4"]
+
+
+async def test_no_bookmark_is_kept_of_a_reading_that_was_resumed_behind_its_rows_without_an_id(store: Store) -> None:
+    desk = Desk(store)
+    desk.writer.begin(desk.ask())
+    await desk.writer.commit(TradePage(bookings=(booking("b", synthetic=True),), cursor="2"), going_on=True)
+    desk.writer.begin(desk.ask(), await desk.request())
+    covers = (covered(START, NOW),)
+    await desk.writer.commit(TradePage(bookings=(booking("a"),), covered=covers, bookmark="9"), going_on=False)
+    assert await desk.store.bookmark("c", "fills", "live/A") is None
 
 
 async def test_the_next_window_starts_counting_anew(store: Store) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -81,6 +82,35 @@ def test_numbering_gives_each_row_an_id_of_its_own_and_a_second_reading_the_same
     assert len(set(read())) == len(contents)
     assert read() == read()
     assert [one.partition("#")[0] for one in read()] == contents
+
+
+@given(contents=st.lists(st.sampled_from("abc")), breaks=st.sets(st.integers(0, 12)))
+def test_a_reading_that_was_broken_off_gives_the_numbers_of_a_whole_one(contents: list[str], breaks: set[int]) -> None:
+    def read(breaks: set[int]) -> list[str]:
+        numbers, found = Occurrences(), []
+        for place, content in enumerate(contents):
+            if place in breaks:
+                numbers = Occurrences(json.loads(json.dumps(numbers.kept())))
+            found.append(numbers.number(booking(content, synthetic=True)).booking_id)
+        return found
+
+    assert read(breaks) == read(set())
+
+
+def test_what_is_kept_of_a_reading_is_small_and_holds_none_of_its_rows() -> None:
+    numbers = Occurrences()
+    for number in range(1000):
+        numbers.number(booking(f"{number}|ACME|buy|{'content' * 20}", synthetic=True))
+    kept = json.dumps(numbers.kept(), separators=(",", ":"))
+    assert len(kept) < 12 * 1000
+    assert "ACME" not in kept
+
+
+def test_rows_of_a_reading_that_goes_on_are_known_to_be_there() -> None:
+    numbers = Occurrences()
+    assert not Occurrences(numbers.kept()).seen
+    numbers.number(booking("content", synthetic=True))
+    assert Occurrences(numbers.kept()).seen
 
 
 def _ids(rows: Sequence[tuple[int, str]], *, by: str) -> list[str]:

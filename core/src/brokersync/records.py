@@ -14,6 +14,7 @@ from brokersync.dispositions import Disposition
 from brokersync.types import AuthResult, BrokerAccount, QuarantinedRow, TimeWindow, TradeBooking
 
 _NONE: Mapping[str, int] = MappingProxyType({})
+_NO_COUNTS: Mapping[str, str] = MappingProxyType({})
 
 
 class ConnectionState(StrEnum):
@@ -167,7 +168,8 @@ class OpenRequest:
     """A request that was begun and not finished: where to go on. `account` is empty when it is for the whole login.
 
     `begun_at` is when its first answer was asked for, for `accounts`, each as environment/id; `attempts` counts the
-    syncs since that could not move it on; `gave_rows` says whether its pages held any.
+    syncs since that could not move it on; `gave_rows` says whether its pages held any. `counts` are those of the rows
+    without an id before `cursor`, which leads on for nobody who does not count on from there.
     """
 
     connection_id: str
@@ -180,6 +182,7 @@ class OpenRequest:
     attempts: int = 0
     accounts: tuple[str, ...] | None = None
     gave_rows: bool = False
+    counts: Mapping[str, str] = attrs.field(default=_NO_COUNTS, hash=False)
 
 
 @attrs.frozen(kw_only=True)

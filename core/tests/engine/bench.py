@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -39,7 +39,7 @@ TODAY = START + 5 * DAY
 A, B = (BrokerAccount(account_id=name, environment="live", opened_at=START) for name in ("A", "B"))
 
 Step = TradePage | BrokerError | Callable[[], None]
-Answer = Callable[[TradeRequest], Sequence[Step]]
+Answer = Callable[[TradeRequest], Iterable[Step]]
 
 
 class Clock:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from datetime import timedelta
 
 import attrs
@@ -16,7 +18,23 @@ from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.records import Deferred, Done
 from brokersync.types import TradePage, TradeRequest
 
-from .bench import DAY, NOW, START, TODAY, A, B, Bench, CrashError, crash, fill, page, problems, step
+from .bench import (
+    DAY,
+    NOW,
+    START,
+    TODAY,
+    A,
+    Answer,
+    B,
+    Bench,
+    CrashError,
+    Step,
+    crash,
+    fill,
+    page,
+    problems,
+    step,
+)
 
 
 async def test_a_bookmark_is_handed_to_the_request_that_goes_on_behind_it(bench: Bench) -> None:
@@ -142,15 +160,134 @@ async def test_paging_in_a_circle_ends(bench: Bench, cycle: list[str]) -> None:
     assert len(bench.requests) <= len(cycle) + 1
 
 
-async def test_equal_rows_without_ids_stay_two_after_a_break(bench: Bench) -> None:
-    twins = [fill("same", named=False), fill("same", named=False)]
-    bench.answer = lambda request: [step(twins[0], cursor="a"), step(twins[1], cursor="b"), crash]
+def unnamed(bench: Bench, *rows: str) -> Answer:
+    """A page for each of these rows, which have no ids; the cursor is the number of pages before it."""
+
+    def answer(request: TradeRequest) -> list[Step]:
+        begin = int(request.cursor or 0)
+        pages = [step(fill(row, named=False), cursor=str(place)) for place, row in enumerate(rows, 1)]
+        return [*pages[begin:-1], page(request, fill(rows[-1], named=False))]
+
+    return answer
+
+
+ROWS = ("same", "other", "same", "other", "same", "last")
+NUMBERED = ["last", "other", "other#2", "same", "same#2", "same#3"]
+
+
+@pytest.mark.parametrize("broken_off", range(1, len(ROWS) + 1))
+async def test_rows_without_ids_get_the_numbers_of_one_reading_wherever_it_was_broken_off(
+    bench: Bench, broken_off: int
+) -> None:
+    whole = unnamed(bench, *ROWS)
+    bench.answer = lambda request: [*whole(request)[:broken_off], crash]
     with pytest.raises(CrashError):
         await bench.run()
-    bench.answer = lambda request: [step(twins[0], cursor="a"), page(request, twins[1])]
+    bench.answer = whole
     await bench.run()
-    assert bench.requests[0].cursor is None
-    assert len(await bench.ids()) == 2
+    # a crash takes the page with it that was not committed yet
+    assert bench.requests[0].cursor == (str(broken_off - 1) if broken_off > 1 else None)
+    assert await bench.ids() == NUMBERED
+    await bench.run(again_from=START)
+    assert await bench.ids() == NUMBERED
+
+
+async def test_rows_without_ids_are_read_to_the_end_a_few_pages_at_a_time(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    whole = unnamed(bench, *ROWS)
+    bench.answer = lambda request: [*whole(request)[:2], BrokerRateLimitError("later")]
+    for _ in range(3):
+        await bench.run()
+    assert await bench.ids() == NUMBERED
+    assert [one.cursor for one in bench.requests] == ["4"]
+    assert len(await bench.spans()) == 1
+
+
+async def test_a_report_of_rows_without_ids_that_comes_in_parts_is_ordered_once(bench: Bench) -> None:
+    ready = NOW + timedelta(minutes=10)
+    bench.answer = lambda request: (
+        [page(request, fill("same", named=False))]
+        if request.cursor
+        else [step(fill("same", named=False), fill("same", named=False), cursor="part 2", resume_at=ready)]
+    )
+    assert isinstance(await bench.run(), Deferred)
+    bench.clock.moment = ready
+    assert isinstance(await bench.run(), Done)
+    assert [request.cursor for request in bench.requests][:1] == ["part 2"]
+    assert await bench.ids() == ["same", "same#2", "same#3"]
+
+
+async def test_rows_without_ids_are_counted_anew_where_their_cursor_is_not_known_any_more(bench: Bench) -> None:
+    whole = unnamed(bench, *ROWS)
+    bench.answer = lambda request: [*whole(request)[:3], BrokerUnavailableError("down")]
+    await bench.run()
+    bench.answer = lambda request: [BrokerCursorError("unknown")] if request.cursor else whole(request)
+    await bench.run()
+    assert [request.cursor for request in bench.requests][:2] == ["3", None]
+    assert await bench.ids() == NUMBERED
+
+
+async def test_a_sync_that_could_not_move_a_request_on_keeps_its_counts(bench: Bench) -> None:
+    whole = unnamed(bench, *ROWS)
+    bench.answer = lambda request: [*whole(request)[:3], BrokerUnavailableError("down")]
+    await bench.run()
+    bench.answer = lambda request: [BrokerUnavailableError("down")]
+    await bench.run()
+    bench.answer = whole
+    await bench.run()
+    assert bench.requests[0].cursor == "3"
+    assert await bench.ids() == NUMBERED
+
+
+@pytest.mark.parametrize("cycle", [["a"], ["a", "b"], ["a", "b", "c"]])
+async def test_paging_in_a_circle_ends_inside_one_answer_too(bench: Bench, cycle: list[str]) -> None:
+    bench.more_sources = (SourceSpec(name="lists", precedence=0),)
+    given = []
+
+    def answer(request: TradeRequest) -> Iterator[Step]:
+        if request.source == "lists":
+            yield page(request, fill("2"))
+            return
+        for cursor in itertools.cycle(cycle):
+            given.append(cursor)
+            yield step(fill("1", named=False), cursor=cursor)
+
+    bench.answer = answer
+    outcome = await bench.run()
+    assert problems(outcome.report) == ["BrokerResponseError"]
+    assert [problem["message"] for problem in outcome.report.problems] == ["The broker's paging does not move on."]
+    assert len(given) == len(cycle) + 1
+    # the page that came again is none of its own
+    assert [one.partition("#")[0] for one in await bench.ids()] == ["1"] * len(cycle) + ["2"]
+    assert bench.requests[-1].source == "lists"
+
+
+@pytest.mark.parametrize("broken_off", [1, 2, 3])
+async def test_a_report_whose_chunks_all_lead_to_its_start_gives_the_numbers_of_one_reading(
+    bench: Bench, broken_off: int
+) -> None:
+    def chunks(request: TradeRequest) -> list[Step]:
+        if request.cursor is None:
+            return [step(cursor="ticket", resume_at=bench.clock.now())]
+        rows = [step(fill("same", named=False), fill(str(chunk), named=False), cursor="ticket") for chunk in range(3)]
+        return [*rows, page(request)]
+
+    bench.answer = lambda request: [*chunks(request)[:broken_off], BrokerUnavailableError("down")]
+    for _ in range(2):
+        await bench.run()
+    bench.answer = chunks
+    outcome = await bench.run()
+    assert problems(outcome.report) == []
+    assert bench.requests[0].cursor == "ticket"
+    assert await bench.ids() == ["0", "1", "2", "same", "same#2", "same#3"]
+
+
+async def test_nothing_is_taken_of_an_answer_behind_the_page_that_says_when_to_come_back(bench: Bench) -> None:
+    ready = NOW + timedelta(minutes=3)
+    bench.answer = lambda request: itertools.repeat(step(cursor="ticket", resume_at=ready))
+    outcome = await bench.run()
+    assert isinstance(outcome, Deferred)
+    assert outcome.until == ready
 
 
 async def test_a_short_wait_is_slept_and_told(bench: Bench) -> None:

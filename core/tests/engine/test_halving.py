@@ -113,10 +113,14 @@ async def test_windows_that_fail_do_not_starve_those_that_do_not(bench: Bench) -
     assert await bench.spans() == [(START, START + 2 * DAY, SpanState.FINAL)]
 
 
-async def test_a_reading_that_moves_on_at_each_sync_is_not_failing(bench: Bench) -> None:
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_reading_that_moves_on_at_each_sync_is_not_failing(bench: Bench, named: bool) -> None:
     bench.source_is(open_day=False)
     places = iter(range(1, 100))
-    bench.answer = lambda request: [step(fill(str(next(places))), cursor=str(next(places))), BrokerTimeoutError("slow")]
+    bench.answer = lambda request: [
+        step(fill(str(next(places)), named=named), cursor=str(next(places))),
+        BrokerTimeoutError("slow"),
+    ]
     for _ in range(4):
         await bench.run()
     assert await failures(bench) == {}
@@ -124,11 +128,7 @@ async def test_a_reading_that_moves_on_at_each_sync_is_not_failing(bench: Bench)
 
 async def test_a_reading_that_starts_from_the_beginning_each_time_is_failing(bench: Bench) -> None:
     bench.source_is(open_day=False)
-    bench.answer = lambda request: [
-        step(fill("1", named=False), cursor="a"),
-        step(fill("2")),
-        BrokerTimeoutError("slow"),
-    ]
+    bench.answer = lambda request: [step(fill("1")), step(fill("2")), BrokerTimeoutError("slow")]
     for _ in range(2):
         await bench.run()
     assert await failures(bench) == {WHOLE: 2}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 from brokersync.errors import StoreError
 from brokersync.records import Connection, ConnectionState, OpenRequest, PageCommit
 from brokersync.store import PageRules, SealedGrant, SqlStore, StoreCache
+from brokersync.store.rows import load_request, request_text
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover
 from brokersync.types import BrokerAccount, TimeWindow
@@ -148,6 +150,30 @@ async def test_requests_are_kept_per_connection_source_and_account(store: SqlSto
     assert await store.open_requests("c") == (request,)
     assert await store.bookmark("c", "fills", "live/B") == "live/B", "a bookmark outlives its request"
     assert await store.bookmark("d", "fills", "live/B") is None
+
+
+async def test_a_place_that_is_no_good_without_its_counts_is_no_place_for_a_release_that_knows_none(
+    store: SqlStore,
+) -> None:
+    request = OpenRequest(
+        connection_id="c", source="fills", account="live/A", window=TimeWindow(START, START + DAY), cursor="2",
+        begun_at=START, resume_at=START + DAY, attempts=3, gave_rows=True, counts={"1": "xyz", "3": "u"},
+    )  # fmt: skip
+    frame = PageCommit(
+        owner="o", provider="paper", source="fills", at=START, connection_id="c", request_account="live/A",
+        next_request=request,
+    )  # fmt: skip
+    await store.commit_page(frame, RULES)
+    assert await store.open_requests("c") == (request,)
+    kept = json.loads(request_text(request))
+    known_before = {one.name for one in attrs.fields(OpenRequest)} - {"counts"}
+    assert kept.keys() - known_before == {"counted"}
+    assert (kept["cursor"], kept["resume_at"]) == (None, None)
+    # and what such a release keeps of the request leads on for nobody
+    del kept["counted"]
+    again = load_request(json.dumps(kept))
+    assert (again.cursor, again.resume_at, again.attempts, again.counts) == (None, None, 3, {})
+    assert request_text(again) == request_text(attrs.evolve(request, cursor=None, resume_at=None, counts={}))
 
 
 async def test_reference_data_is_kept_per_broker_and_environment(store: SqlStore) -> None:

@@ -12,7 +12,7 @@ from brokersync.store.feed import publish
 from brokersync.store.leases import check_lease
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import put_in_quarantine
-from brokersync.store.rows import compact, load_span, sortable
+from brokersync.store.rows import load_span, request_text, sortable
 from brokersync.store.sql import Fetch, Many, Put, Script, execute
 
 _REQUEST = ("connection_id", "source", "account")
@@ -108,7 +108,7 @@ def _keep_request(page: PageCommit, key: tuple[str, str, str]) -> Script[None]:
                 replace=True,
             )
     elif page.next_request is not None:
-        row = (*key, compact(page.next_request))
+        row = (*key, request_text(page.next_request))
         yield Put("open_requests", (*_REQUEST, "data"), [row], key=_REQUEST, replace=True)
     if page.bookmark is not None:
         row = (*key, page.bookmark)

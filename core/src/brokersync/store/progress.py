@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from brokersync.converter import from_json
 from brokersync.records import Connection, Lease, OpenRequest, Span, SpanState
 from brokersync.store.leases import check_lease
-from brokersync.store.rows import load_span, sortable
+from brokersync.store.rows import load_request, load_span, sortable
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 from brokersync.types import TimeWindow
 
@@ -68,7 +67,7 @@ def open_requests(connection_id: str) -> Script[tuple[OpenRequest, ...]]:
     rows = yield Fetch(
         "SELECT data FROM open_requests WHERE connection_id = ? ORDER BY source, account", (connection_id,)
     )
-    return tuple(from_json(json.loads(row[0]), OpenRequest) for row in rows)
+    return tuple(load_request(row[0]) for row in rows)
 
 
 def drop_request(connection_id: str, source: str, account: str) -> Script[None]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from brokersync.converter import from_json, to_json
-from brokersync.records import PageCommit, Span
+from brokersync.records import OpenRequest, PageCommit, Span
 
 
 def compact(value: Any) -> str:
@@ -32,6 +32,21 @@ def made_at(page: PageCommit) -> str | None:
 
 def optional_moment(text: str | None) -> datetime | None:
     return None if text is None else from_json(text, datetime)
+
+
+def request_text(request: OpenRequest) -> str:
+    """A place that is no good without its counts is out of sight of a release that knows none: it begins anew."""
+    told = to_json(request)
+    counts = told.pop("counts")
+    if counts:
+        told["counted"] = {"cursor": told["cursor"], "resume_at": told["resume_at"], "counts": counts}
+        told |= {"cursor": None, "resume_at": None}
+    return compact(told)
+
+
+def load_request(text: str) -> OpenRequest:
+    told = json.loads(text)
+    return from_json(told | told.pop("counted", {}), OpenRequest)
 
 
 def load_span(starts: str, ends: str, state: str) -> Span:

@@ -89,7 +89,7 @@ class PageWriter:
     def _start(self, ask: Ask | None, source: SourceSpec | None, opened: OpenRequest | None) -> None:
         self._ask, self._kept = ask, opened
         self._proof = Proof.of(source, ask, opened, self._clock.now()) if source else None
-        self._occurrences = Occurrences()
+        self._occurrences = Occurrences(opened.counts) if opened else Occurrences()
         self._bookmark: str | None = None
         self._gave_rows = opened is not None and opened.gave_rows
         self._moved = self._doubted = False
@@ -128,7 +128,7 @@ class PageWriter:
             self._rules,
         )
         self._kept = following or self._kept
-        self._moved = self._moved or (following is not None and following.cursor is not None)
+        self._moved = self._moved or following is not None
         self._report.page(page, outcome)
         if page.rows not in (None, page.disposed):
             self._report.problem(rows_missing(page, self._manifest), source=self._reading.source.name)
@@ -210,18 +210,19 @@ class PageWriter:
     def _next(self, page: TradePage) -> OpenRequest | None:
         if page.cursor is None or self._ask is None or self._target.connection_id is None:
             return None
-        # equal rows without an id are told apart by counting from the window's start, so that is where to go on
-        cursor, resume_at = (None, None) if self._occurrences.seen else (page.cursor, page.resume_at)
+        kept = self._kept
         return OpenRequest(
             connection_id=self._target.connection_id,
             source=self._ask.source.name,
             account=self._ask.account,
             window=self._ask.window,
-            cursor=cursor,
+            cursor=page.cursor,
             begun_at=self._reading.begun_at,
-            resume_at=resume_at,
+            resume_at=page.resume_at,
             accounts=self._reading.accounts,
             gave_rows=self._gave_rows,
+            # a place that several pages lead to lies behind the first of them
+            counts=kept.counts if kept and kept.cursor == page.cursor else self._occurrences.kept(),
         )
 
     def _as_of(self, page: TradePage, read_at: datetime) -> datetime | None:

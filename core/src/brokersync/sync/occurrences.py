@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import base64
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import attrs
 
 from brokersync.types import IdQuality, TradeBooking
 
-_Key = tuple[str, str, str]
+_NONE: Mapping[str, str] = MappingProxyType({})
+# one in a thousand million readings of a hundred thousand rows takes two of them for equal
+_DIGEST_BYTES, _DIGEST_LENGTH = 8, 11
 
 
 class Occurrences:
     """Numbers rows that the broker gave no id and that are equal, so that two equal fills stay two.
 
     A reading that holds fewer of them names the first ones, whatever else it holds: the numbers are the same for any
-    windows, as long as one reading holds all that are equal. So it has to begin where a window does; `seen` says that
-    it can not be resumed halfway.
+    windows, as long as one reading holds all that are equal. So it has to begin where a window does, or where another
+    was left of which it has what was `kept`.
     """
 
-    def __init__(self) -> None:
-        self._counts: Counter[_Key] = Counter()
-        self._times: dict[_Key, datetime] = {}
+    def __init__(self, kept: Mapping[str, str] = _NONE) -> None:
+        self._counts = Counter({name: int(times) for times, names in kept.items() for name in _cut(names)})
+        self._times: dict[str, datetime] = {}
         self._confused = False
-        self.seen = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether the reading had any such rows."""
+        return bool(self._counts)
+
+    def kept(self) -> Mapping[str, str]:
+        """To go on from here: per number of equal rows the digests of those that were so many, in one text."""
+        found: defaultdict[int, list[str]] = defaultdict(list)
+        for name, times in self._counts.items():
+            found[times].append(name)
+        return {str(times): "".join(names) for times, names in found.items()}
 
     def number(self, booking: TradeBooking) -> TradeBooking:
         """The booking under an id of its own."""
         if booking.id_quality is not IdQuality.SYNTHETIC:
             return booking
-        self.seen = True
-        key = (booking.environment, booking.account_id, booking.booking_id)
+        key = _digest(booking.environment, booking.account_id, booking.booking_id)
         self._counts[key] += 1
         if booking.trade is not None and self._times.setdefault(key, booking.trade.executed_at) != (
             booking.trade.executed_at
@@ -43,6 +59,15 @@ class Occurrences:
         """Whether rows came under one id that no window need hold together; said once."""
         confused, self._confused = self._confused, False
         return confused
+
+
+def _digest(*names: str) -> str:
+    digest = hashlib.blake2b("\0".join(names).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _cut(names: str) -> Iterator[str]:
+    return (names[start : start + _DIGEST_LENGTH] for start in range(0, len(names), _DIGEST_LENGTH))
 
 
 def renamed(booking: TradeBooking, name: str) -> TradeBooking:

@@ -15,6 +15,7 @@ from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.ledger import read_windows
+from brokersync.sync.places import Places
 from brokersync.sync.plan import Ask
 from brokersync.types import TradePage, TradeRequest
 
@@ -91,7 +92,7 @@ class WindowReader:
             self._cursor, resume_at = last.cursor, last.resume_at
             if resume_at is None:
                 if self._cursor in seen:
-                    raise BrokerResponseError("The broker's paging does not move on.", fault=Fault.PLUGIN)
+                    raise _does_not_move_on()
                 seen.add(self._cursor)
 
     async def _bookmark(self, ask: Ask) -> str | None:
@@ -114,11 +115,17 @@ class WindowReader:
             source=ask.source.name, window=ask.window, accounts=ask.accounts, cursor=self._cursor, bookmark=bookmark
         )
         last: _Read | None = None
+        places = Places(self._cursor)
         async with aclosing(self._read(request)) as pages:
             while (page := await self._next(pages, last)) is not None:
                 if last is not None:
                     await self._commit(last, going_on=True)
+                if not places.lead_on(page):
+                    # its rows may be there already, and those without an id would be taken for new ones
+                    raise _does_not_move_on()
                 last = _Read(page, self._clock.now())
+                if page.resume_at is not None:
+                    break
         if last is None:
             await self._writer.commit(TradePage(), going_on=False)
             return None
@@ -156,3 +163,7 @@ class WindowReader:
             )
             await self._clock.sleep((until - now).total_seconds())
         return None
+
+
+def _does_not_move_on() -> BrokerResponseError:
+    return BrokerResponseError("The broker's paging does not move on.", fault=Fault.PLUGIN)

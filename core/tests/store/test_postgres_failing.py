@@ -192,6 +192,16 @@ async def test_two_that_wait_for_each_other_both_end(store: PostgresStore) -> No
     assert len(tries) == 3, "the server ended one of them, which then came again"
 
 
+async def test_what_can_not_be_run_again_says_that_others_were_at_work(store: PostgresStore) -> None:
+    def script() -> Script[None]:
+        yield Fetch("DO $$ BEGIN RAISE EXCEPTION 'met another' USING ERRCODE = '40P01'; END $$")
+
+    async with store.rehearsal() as rehearsal:
+        with pytest.raises(StoreError, match="40P01") as caught:
+            await rehearsal._write(script)
+    assert caught.value.remedy == "Others worked on the same rows at the same time; nothing is lost, run it again."
+
+
 async def test_a_write_that_is_refused_is_told_and_leaves_nothing(store: PostgresStore) -> None:
     def script() -> Script[None]:
         yield from execute("UPDATE feed_head SET position = 7")

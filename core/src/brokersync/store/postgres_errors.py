@@ -24,6 +24,7 @@ _CONNECTION: Final = "08"
 _REMEDIES: Final = {
     "28": "Check the user, the password and pg_hba.conf.",
     "3D": "Create the database, or name another one in the URL.",
+    "40": "Others worked on the same rows at the same time; nothing is lost, run it again.",
     "53": "Give the server more room or connections; nothing is lost, run it again then.",
     "54": "The server's own limits are too small for this write; raise them.",
     "55": "Another process holds what is needed; wait for it or stop it.",

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import discovery, job, limits, matching, startup, store
+from benchmarks import discovery, fleet, job, limits, matching, startup, store
 from benchmarks.measuring import Written, write
 
 TABLES: dict[str, Callable[[int], Written]] = {
     "discovery": discovery.run,
+    "fleet": fleet.run,
     "job": job.run,
     "limits": limits.one_process,
     "limits-fleet": limits.four_processes,

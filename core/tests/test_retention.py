@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,3 +224,14 @@ def test_a_source_that_the_login_may_not_read_gives_what_it_has_given() -> None:
 def test_a_source_that_has_forgotten_too_repairs_nothing() -> None:
     words = repair(manifest(SESSION, LIMITED), SESSION, window(0.5, 1), START + 40 * DAY)
     assert words == "Nothing else of Paper reaches back so far."
+
+
+def test_what_the_source_forgot_before_it_was_final_is_lost_where_a_lag_ends_that() -> None:
+    lagging = attrs.evolve(LIMITED, finality_lag=DAY)
+    known = (span(0, 3, FINAL), span(3, 4.5, PROVISIONAL))
+    assert missing(lagging, *known, now=12, opened=0) == []
+    assert missing(lagging, *known, now=15, opened=0) == [span(3, 5, LOST)]
+    # these may be provisional for as long as they are kept
+    assert missing(LIMITED, *known, now=15, opened=0) == [span(4.5, 5, LOST)]
+    never_final = attrs.evolve(LIMITED, finality_lag=20 * DAY)
+    assert missing(never_final, *known, now=15, opened=0) == [span(4.5, 5, LOST)]

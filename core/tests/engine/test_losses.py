@@ -333,3 +333,19 @@ async def test_a_backfill_that_goes_on_for_hours_does_not_keep_the_session_from_
     assert asked == {"fills": 9, "reports": 75}
     assert (await bench.spans())[-1][1] > bench.clock.moment - timedelta(minutes=15)
     assert len({start for start, _, _ in await bench.spans(source="reports")}) == 1
+
+
+async def test_what_a_source_forgot_while_it_was_provisional_is_told_once_with_the_rest(bench: Bench) -> None:
+    bench.source_is(retention=Retention.LIMITED, look_back=4 * DAY, finality_lag=DAY)
+    bench.connected_at = NOW
+    bench.answer = lambda request: [page(request)]
+    await bench.run()
+    before = await bench.spans()
+    bench.clock.moment = NOW + 8 * DAY
+    for _ in range(2):
+        await bench.run()
+    (provisional,) = [start for start, _, state in before if state is PROVISIONAL]
+    forgotten = TODAY + 4 * DAY
+    assert told(bench) == [("A", TimeWindow(provisional, forgotten))]
+    spans = await bench.spans()
+    assert [one for one in spans if one[2] is LOST] == [(provisional, forgotten, LOST)]

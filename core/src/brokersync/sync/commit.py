@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from brokersync.records import (
 from brokersync.store import PageRules, Store
 from brokersync.sync.doubts import is_to_come, named_alike, not_made_yet, rows_missing
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover, subtract
+from brokersync.sync.ledger import cover, give_up, subtract
 from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
@@ -159,27 +159,34 @@ class PageWriter:
         window = self._reading.provable(ask.window) if sure else None
         spans = [] if window is None else [(one, Span(window=window, state=state)) for one in ask.accounts]
         page = attrs.evolve(self._frame(), ends_request=True, finished=ask.window)
-        return await self._put(page, spans)
+        return await self._put(page, spans, self._rules)
 
     async def write_down(
         self, source: SourceSpec, spans: Sequence[tuple[BrokerAccount, Span]]
     ) -> list[tuple[BrokerAccount, Span]]:
-        """Write what is known of a source's history without having read it; answers with what of it is new."""
+        """Write what is known of a source's history without having read it; answers with what of it is new.
+
+        It is laid over what is provisional, too.
+        """
         self._start(None, source, None)
-        return await self._put(attrs.evolve(self._frame(), cause=None), spans)
+        rules = attrs.evolve(self._rules, cover=give_up)
+        return await self._put(attrs.evolve(self._frame(), cause=None), spans, rules, over=(SpanState.PROVISIONAL,))
 
     async def _put(
-        self, page: PageCommit, spans: Sequence[tuple[BrokerAccount, Span]]
+        self,
+        page: PageCommit,
+        spans: Sequence[tuple[BrokerAccount, Span]],
+        rules: PageRules,
+        over: Collection[SpanState] = (),
     ) -> list[tuple[BrokerAccount, Span]]:
         """Lay these spans over the ledger; others that see the account may have done so meanwhile."""
         keyed = tuple((self._key(account.environment, account.account_id), span) for account, span in spans)
-        before = (await self._store.commit_page(attrs.evolve(page, spans=keyed), self._rules)).covered_before
+        before = (await self._store.commit_page(attrs.evolve(page, spans=keyed), rules)).covered_before
+        stands = {name: [one.window for one in known if one.state not in over] for name, known in before.items()}
         return [
             (account, attrs.evolve(span, window=part))
             for account, span in spans
-            for part in subtract(
-                [span.window], (one.window for one in before.get(f"{account.environment}/{account.account_id}", ()))
-            )
+            for part in subtract([span.window], stands.get(f"{account.environment}/{account.account_id}", ()))
         ]
 
     def _frame(self) -> PageCommit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from brokersync.records import Span, SpanState
 from brokersync.types import TimeWindow
@@ -15,13 +15,22 @@ def cover(spans: Sequence[Span], new: Span) -> tuple[Span, ...]:
 
     What is final stays final: a weaker statement about a stretch changes nothing.
     """
+    return _laid_over(spans, new, _STRENGTH)
+
+
+def give_up(spans: Sequence[Span], new: Span) -> tuple[Span, ...]:
+    """Like `cover`, but what is provisional gives way, too: it will not be read again."""
+    return _laid_over(spans, new, {**_STRENGTH, SpanState.PROVISIONAL: 0})
+
+
+def _laid_over(spans: Sequence[Span], new: Span, strength: Mapping[SpanState, int]) -> tuple[Span, ...]:
     pieces: list[Span] = []
     rest = [new.window]
     for span in spans:
         shared = span.window.overlap(new.window)
         if shared is None:
             pieces.append(span)
-        elif _STRENGTH[new.state] < _STRENGTH[span.state]:
+        elif strength[new.state] < strength[span.state]:
             pieces.append(span)
             rest = subtract(rest, [span.window])
         else:

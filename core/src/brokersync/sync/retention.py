@@ -27,24 +27,33 @@ def gone(
     since: datetime | None = None,
     begun: Iterable[TimeWindow] = (),
 ) -> tuple[Span, ...]:
-    """The spans of an account that nothing is known of and that the source can not give any more, oldest first.
+    """The spans of an account that the source can not give any more and that nothing is known of, oldest first.
 
-    What it could still give when the connection was made is lost; what it could not even then was never available,
-    and of a source that keeps a session only nothing is said of it. History begins where the account was opened, but
-    not before `since`. `begun` are windows whose request is under way and may still bring them.
+    Nor is anything known for sure of what is provisional still, where that ends after a lag. What the source could give
+    when the connection was made is lost; what it could not even then was never available, and of a source that keeps a
+    session only nothing is said of it. History begins where the account was opened, but not before `since`. `begun`
+    are windows whose request is under way and may still bring them.
     """
     horizon, first = reach(source, now), reach(source, connected_at)
     if source.files or horizon is None or first is None:
         return ()
-    known = [moment for moment in (since, account.opened_at) if moment]
-    begins = floor(max(known), source.calendar) if known else first
+    moments = [moment for moment in (since, account.opened_at) if moment]
+    begins = floor(max(moments), source.calendar) if moments else first
     if source.retention is Retention.SESSION:
         begins = max(begins, first)
-    taken = [*(span.window for span in spans), *begun]
+    under_way = list(begun)
+    known = [span.window for span in spans]
+    sure = [span.window for span in spans if span.state is not SpanState.PROVISIONAL or not _becomes_final(source)]
     return (
-        *_unknown(begins, min(first, horizon), taken, SpanState.UNAVAILABLE),
-        *_unknown(max(begins, first), horizon, taken, SpanState.LOST),
+        *_unknown(begins, min(first, horizon), [*known, *under_way], SpanState.UNAVAILABLE),
+        *_unknown(max(begins, first), horizon, [*sure, *under_way], SpanState.LOST),
     )
+
+
+def _becomes_final(source: SourceSpec) -> bool:
+    """Whether what is read is final before it is forgotten; without a lag a source may never call it so."""
+    limited, lag = source.retention is Retention.LIMITED, source.finality_lag
+    return limited and source.look_back is not None and timedelta(0) < lag < source.look_back
 
 
 def _unknown(start: datetime, end: datetime, taken: Sequence[TimeWindow], state: SpanState) -> list[Span]:

@@ -160,7 +160,9 @@ def test_what_stands_in_the_way_of_a_day_is_named() -> None:
     )
     put_off = attrs.evolve(failed, failures=0, reason="BrokerRateLimitError")
     limited = attrs.evolve(LOGIN, failing={"fills": {"live/A": (put_off,)}})
-    assert said(asked(logins=(limited,))).endswith("was put off, last on 2026-03-20 12:00 UTC: BrokerRateLimitError.")
+    assert said(asked(logins=(limited,))).endswith(
+        "was put off, last on 2026-03-20 12:00 UTC: a limit of the broker was reached."
+    )
     not_ready = attrs.evolve(put_off, reason="BrokerNotReadyError")
     late = attrs.evolve(LOGIN, failing={"fills": {"live/A": (not_ready,)}})
     assert said(asked(logins=(late,))).endswith("is not ready at the broker, as it said on 2026-03-20 12:00 UTC.")

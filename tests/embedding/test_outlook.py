@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokersync import BrokerAuthError, BrokerSync, Deferred, ProviderRegistry, Settings
-from brokersync.errors import BrokerError, BrokerUnavailableError
+from brokersync.errors import BrokerError, BrokerNotReadyError, BrokerUnavailableError
 from brokersync.explaining import Outlook
 
 from .broker import Desk, open_desk
@@ -64,6 +64,19 @@ async def test_a_broker_that_is_away_is_named_with_the_time_of_the_next_attempt(
         assert await desk.bs.incidents(open_only=True)
         (obstacle, *_) = [one for one in (await of(desk)).obstacles if "does not answer since" in one]
         assert "it is asked again at" in obstacle
+
+
+async def test_what_a_broker_puts_off_says_until_when_and_why(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.run(name)
+        put_off = BrokerNotReadyError("The statement comes tomorrow.", retry_after=timedelta(hours=20))
+        desk.broker.failing = lambda _: put_off
+        await desk.bs.run(name)
+        (source,) = (await of(desk)).sources
+        assert source.waits_until == desk.clock.now() + timedelta(hours=20)
+        assert source.failing == "is not ready at the broker, as it said on 2030-03-01 09:00 UTC"
 
 
 async def test_a_plugin_that_is_gone_is_an_obstacle_and_no_error(tmp_path: Path) -> None:

@@ -177,10 +177,10 @@ def _show_history(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
 
 def _expected(source: Mapping[str, Any], zone: str) -> Iterable[str]:
     if source["next_window"]:
-        waits = f", ready after {_minute(source['waits_until'])} UTC" if source["waits_until"] else ""
+        waits = f", not before {_minute(source['waits_until'])} UTC" if source["waits_until"] else ""
         yield f"next: {days_text(source['next_window'], zone)}{waits}"
     if source["failing"]:
-        yield f"failed last: {source['failing']}"
+        yield f"a part {source['failing']}"
 
 
 def _minute(moment: str | None) -> str:

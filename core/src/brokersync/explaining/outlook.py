@@ -8,9 +8,11 @@ from datetime import datetime
 import attrs
 
 from brokersync.errors import BrokerError
+from brokersync.explaining.failing import failed
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
 from brokersync.shared import Shared
+from brokersync.sync.halving import put_off_until
 from brokersync.sync.ledger import read_windows
 from brokersync.sync.plan import Ask, plan_source, request_name
 from brokersync.types import BrokerAccount, TimeWindow
@@ -20,7 +22,8 @@ from brokersync.types import BrokerAccount, TimeWindow
 class SourceOutlook:
     """One source of one account: up to when it is read, and the window that comes next, if any is due.
 
-    `waits_until` is set while the broker prepares an answer; `failing` is the last reason why a window was not read.
+    `waits_until` is set while the broker prepares an answer or wants to be left alone. `failing` says what happened to
+    a window that could not be read.
     """
 
     account: BrokerAccount
@@ -83,15 +86,16 @@ class _Source:
         failing: Mapping[str, Sequence[FailedWindow]],
         begun: Sequence[OpenRequest],
         planned: Sequence[Ask],
+        now: datetime,
     ) -> None:
         self._source, self._spans, self._failing = source, spans, failing
-        self._begun, self._planned = begun, planned
+        self._begun, self._planned, self._now = begun, planned, now
 
     @classmethod
     async def outlooks(
         cls, shared: Shared, connection: Connection, manifest: Manifest, source: SourceSpec
     ) -> list[SourceOutlook]:
-        store, name = shared.store, connection.connection_id
+        store, name, now = shared.store, connection.connection_id, shared.clock.now()
         accounts = await store.accounts(name)
         spans = await store.spans(connection.owner, manifest.key, source.name)
         failing = await store.failing(name, source.name)
@@ -100,12 +104,12 @@ class _Source:
             source,
             accounts,
             spans,
-            now=shared.clock.now(),
+            now=now,
             since=connection.since,
             connected_at=connection.created_at,
             failing=failing,
         )
-        known = cls(source, spans, failing, begun, planned)
+        known = cls(source, spans, failing, begun, planned, now)
         return [known.of(account) for account in accounts]
 
     def of(self, account: BrokerAccount) -> SourceOutlook:
@@ -122,6 +126,6 @@ class _Source:
             source=self._source.name,
             read_until=read[-1].end if read else None,
             next_window=begun.window if begun else due[0] if due else None,
-            waits_until=begun.resume_at if begun else None,
-            failing=failing[-1].reason if failing else None,
+            waits_until=begun.resume_at if begun else put_off_until(failing, due[0], self._now) if due else None,
+            failing=failed(failing[-1]) if failing else None,
         )

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from brokersync.explaining.explanation import SourceAnswer, SourceState
+from brokersync.explaining.failing import failed
 from brokersync.explaining.readings import Reading
 from brokersync.manifest import Manifest, SelectsBy, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span, SpanState
-from brokersync.sync.halving import is_only_not_ready
 from brokersync.sync.history import source_histories
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import request_name
@@ -176,12 +176,7 @@ def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
     for one in windows:
         # what is put off with its whole connection waits for that
         if one.window.overlap(window) and (one.failures or login.connection.state is ConnectionState.ACTIVE):
-            if is_only_not_ready(one):
-                return f"is not ready at the broker, as it said on {one.at:%Y-%m-%d %H:%M} UTC"
-            if not one.failures:
-                return f"was put off, last on {one.at:%Y-%m-%d %H:%M} UTC: {one.reason}"
-            times = "once" if one.failures == 1 else f"in {one.failures} syncs"
-            return f"could not be read {times}, last on {one.at:%Y-%m-%d %H:%M} UTC: {one.reason}"
+            return failed(one)
     return ""
 
 

@@ -210,7 +210,7 @@ class BrokerSync(Working, Following, Custody):
         if not dry_run:
             era = await begin_in_era(self._shared, owner, provider)
             return await into(self._store, era)
-        async with self._store.rehearsal() as rehearsal:
+        async with self._store.rehearsal(owner) as rehearsal:
             return await into(rehearsal, None)
 
     @until_closed
@@ -264,7 +264,7 @@ class BrokerSync(Working, Following, Custody):
 
         if not dry_run:
             return await into(self._store)
-        async with self._store.rehearsal() as rehearsal:
+        async with self._store.rehearsal(owner) as rehearsal:
             return await into(rehearsal)
 
 

@@ -127,7 +127,7 @@ async def test_positions_of_the_feed_grow_over_all_owners_and_pages_of_it_join(s
 async def test_a_rehearsal_shows_its_own_pages_and_leaves_no_trace(store: SqlStore) -> None:
     await store.commit_page(page(trade("a")), RULES)
     before = await rows(store)
-    async with store.rehearsal() as rehearsal:
+    async with store.rehearsal("o") as rehearsal:
         first = await rehearsal.commit_page(page(trade("b"), trade("a")), RULES)
         assert first.dispositions == ("added", "unchanged")
         cancel = TradeBooking(
@@ -144,7 +144,7 @@ async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(s
     def broken(_: Sequence[KeptBooking]) -> tuple[BrokerTrade, ...]:
         raise RuntimeError("in the middle")
 
-    async with store.rehearsal() as rehearsal:
+    async with store.rehearsal("o") as rehearsal:
         await rehearsal.commit_page(page(trade("a")), RULES)
         with pytest.raises(RuntimeError):
             await rehearsal.commit_page(page(trade("b")), attrs.evolve(RULES, fold=broken))
@@ -157,7 +157,7 @@ async def test_a_page_that_fails_within_a_rehearsal_leaves_the_pages_before_it(s
 
 async def test_a_rehearsal_that_fails_leaves_no_trace_either(store: SqlStore) -> None:
     async def rehearse() -> None:
-        async with store.rehearsal() as rehearsal:
+        async with store.rehearsal("o") as rehearsal:
             await rehearsal.commit_page(page(trade("a")), RULES)
             raise RuntimeError
 

@@ -125,7 +125,7 @@ async def test_a_role_that_may_make_no_tables_is_told_what_to_do_and_works_after
     await admin.execute(layout_sql("brokersync", "worker"))
     await store.open()
     assert (await store.commit_page(page(trade("a")), RULES)).added == 1
-    async with store.rehearsal() as rehearsal:
+    async with store.rehearsal("o") as rehearsal:
         assert (await rehearsal.commit_page(page(trade("b")), RULES)).added == 1
     assert [one.trade_id for one in (await store.trades("o", ALL))[0]] == ["a"]
     await store.close()

@@ -196,7 +196,7 @@ async def test_what_can_not_be_run_again_says_that_others_were_at_work(store: Po
     def script() -> Script[None]:
         yield Fetch("DO $$ BEGIN RAISE EXCEPTION 'met another' USING ERRCODE = '40P01'; END $$")
 
-    async with store.rehearsal() as rehearsal:
+    async with store.rehearsal("o") as rehearsal:
         with pytest.raises(StoreError, match="40P01") as caught:
             await rehearsal._write(script)
     assert caught.value.remedy == "Others worked on the same rows at the same time; nothing is lost, run it again."

@@ -190,7 +190,11 @@ async def test_a_connection_that_ends_takes_the_job_along_that_is_being_submitte
 
 async def test_others_commit_while_somebody_rehearses(slow: Any, other: PostgresStore) -> None:
     await other.commit_page(page(trade("before"), owner="rehearses"), RULES)
-    async with asyncio.timeout(60), slow.rehearsal() as rehearsal, other.rehearsal() as second:
+    async with (
+        asyncio.timeout(60),
+        slow.rehearsal("rehearses") as rehearsal,
+        other.rehearsal("rehearses too") as second,
+    ):
         for number in range(3):
             assert (await rehearsal.commit_page(page(trade(f"r{number}"), owner="rehearses"), RULES)).added == 1
             assert (await second.commit_page(page(trade(f"s{number}"), owner="rehearses too"), RULES)).added == 1
@@ -201,6 +205,19 @@ async def test_others_commit_while_somebody_rehearses(slow: Any, other: Postgres
     assert await heard(other) == [(2, "t0"), (3, "t1"), (4, "t2"), (5, "after")]
     assert await heard(other, owner="rehearses") == [(1, "before")]
     assert await heard(other, owner="rehearses too") == []
+
+
+async def test_a_rehearsal_holds_its_accounts_from_its_start_so_that_no_page_and_it_wait_for_each_other(
+    slow: Any, other: PostgresStore
+) -> None:
+    await other.commit_page(page(trade("a", account="A"), trade("b", account="B")), RULES)
+    async with slow.rehearsal("o") as rehearsal:
+        writing = asyncio.create_task(other.commit_page(page(trade("x", account="A"), trade("y", account="B")), RULES))
+        await somebody_waits(other, "SELECT environment, account_id")
+        for account in "BA":
+            assert (await rehearsal.commit_page(page(trade("r", account=account)), RULES)).added == 1
+        assert not writing.done()
+    assert (await writing).added == 2
 
 
 async def test_pages_of_one_account_follow_each_other(slow: Any, other: PostgresStore) -> None:

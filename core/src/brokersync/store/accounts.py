@@ -41,6 +41,11 @@ def _known(owner: str, provider: str, names: Iterable[Names]) -> Script[dict[Nam
     return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in wanted}
 
 
+def own_accounts(owner: str) -> Script[None]:
+    """Lock all accounts of an owner, whichever the broker, in the order in which others lock some of them."""
+    yield Fetch("SELECT account FROM accounts WHERE owner = ? ORDER BY account {for_update}", (owner,))
+
+
 def put_accounts(
     owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
 ) -> Script[None]:

@@ -181,12 +181,14 @@ class PostgresStore(SqlStore):
         return self._pool
 
     @asynccontextmanager
-    async def rehearsal(self) -> AsyncIterator[SqlStore]:
+    async def rehearsal(self, owner: str) -> AsyncIterator[SqlStore]:
         with explaining(self.where):
             async with self._opened().acquire() as db:
                 await db.execute(begin_writing(self.schema, patient=True))
                 try:
-                    yield Rehearsal(db, self.where, self._thread)
+                    rehearsal = Rehearsal(db, self.where, self._thread)
+                    await rehearsal.hold_accounts(owner)
+                    yield rehearsal
                 finally:
                     if not db.is_closed():
                         await db.execute("ROLLBACK")

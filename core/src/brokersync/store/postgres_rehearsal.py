@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+from brokersync.store.accounts import own_accounts
 from brokersync.store.postgres_errors import explaining
 from brokersync.store.postgres_run import ScriptThread, calls
 from brokersync.store.sql import NewPositions, Script, Statement
@@ -30,6 +31,10 @@ class Rehearsal(SqlStore):
         self._turn = asyncio.Lock()
         # drawn, since two that rehearse would wait for each other at the same position
         self._position = _FAR + secrets.randbelow(_FAR // 2)
+
+    async def hold_accounts(self, owner: str) -> None:
+        """Lock them all at once and in the order of all writers: page after page they would come in any order."""
+        await self._write(lambda: own_accounts(owner))
 
     async def _scrub(self) -> tuple[str, ...]:
         return ()
@@ -63,7 +68,7 @@ class Rehearsal(SqlStore):
         return [("fetch", ("SELECT $1::bigint", self._position))]
 
     @asynccontextmanager
-    async def rehearsal(self) -> AsyncIterator[SqlStore]:
+    async def rehearsal(self, owner: str) -> AsyncIterator[SqlStore]:
         await self._db.execute("SAVEPOINT rehearsal")
         try:
             yield self

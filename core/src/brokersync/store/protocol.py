@@ -292,10 +292,10 @@ class Store(Protocol):
         Raises `LeaseLostError` and `ErasedError`.
         """
 
-    def rehearsal(self) -> AbstractAsyncContextManager[Store]:
-        """A view on this store whose commits vanish when it ends.
+    def rehearsal(self, owner: str) -> AbstractAsyncContextManager[Store]:
+        """A view on this store whose commits vanish when it ends; it is for one owner's accounts.
 
-        Meanwhile other writers of the same accounts wait, and all writers where the store is a file.
+        Meanwhile other writers of these accounts wait, and all writers where the store is a file.
         """
 
     async def trades(

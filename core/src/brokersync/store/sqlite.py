@@ -133,7 +133,7 @@ class SqliteStore(SqlStore):
         )
 
     @asynccontextmanager
-    async def rehearsal(self) -> AsyncIterator[SqliteStore]:
+    async def rehearsal(self, owner: str) -> AsyncIterator[SqliteStore]:
         view = SqliteStore(self.path, self._given)
         await view.open()
         try:

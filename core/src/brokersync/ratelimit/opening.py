@@ -9,6 +9,7 @@ from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink
 from brokersync.provider import Clock
 from brokersync.ratelimit.local import LocalLimiter
+from brokersync.ratelimit.quotas import QuotaLimiter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -26,13 +27,14 @@ def open_limiter(settings: FleetSettings, clock: Clock, events: EventSink) -> Li
     """
     local = LocalLimiter(clock)
     if settings.redis is None:
-        return local
+        return QuotaLimiter(local, clock)
     # redis costs a third of a second to import, and only a fleet has to pay for it
     from brokersync.ratelimit.fleet import FleetLimiter
     from brokersync.ratelimit.redis_limiter import RedisLimiter
 
     redis = open_redis(settings.redis)
-    return FleetLimiter(RedisLimiter(redis, clock, share=settings.share), local, clock, settings, events)
+    fleet = FleetLimiter(RedisLimiter(redis, clock, share=settings.share), local, clock, settings, events)
+    return QuotaLimiter(fleet, clock)
 
 
 def open_redis(url: str) -> Redis:

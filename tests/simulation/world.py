@@ -188,11 +188,15 @@ class World:
         return next(login.owner for login in self.logins if login.connection_id == connection_id)
 
     def _begins(self, connection_id: str) -> None:
-        """A run begins; another may be under way only in a process that was thought to be dead."""
+        """A run begins; another may be under way only in a process that was thought to be dead.
+
+        And one that stood still after it had taken the lease may begin with what another has taken over since.
+        """
         process, now = Process.current(), self.loop.now()
         assert process is not None
         other, since = self._running.get(connection_id, (process, now))
-        if other is not process and other.alive and not other.stopped_since(since):
+        stood_still = other.stopped_since(since) or process.stopped_since(since)
+        if other is not process and other.alive and not stood_still:
             self.trespasses.append(f"{process.name} and {other.name} both sync {connection_id}")
         self._running[connection_id] = process, now
 

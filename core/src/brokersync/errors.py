@@ -165,10 +165,12 @@ class BrokerRetryableError(BrokerError):
 class BrokerRateLimitError(BrokerRetryableError):
     """The broker, or our own limiter on its behalf, refuses further requests for a while.
 
-    `scope` is that of the limit that let a call of ours not through, where it lets nobody else through either.
+    `scope` is that of the limit that let a call of ours not through, where it lets nobody else through either. `ours`
+    says that our limiter refused it, which keeps the time by itself.
     """
 
     scope: LimitScope | None = None
+    ours: bool = False
 
 
 class BrokerTimeoutError(BrokerRetryableError):

@@ -351,6 +351,18 @@ async def test_a_slow_limit_does_not_let_a_round_begin_anew_before_its_oldest_wi
     assert isinstance(outcome, Done)
 
 
+async def test_a_sync_that_our_limiter_puts_off_comes_a_little_early_and_is_not_put_off_by_itself(bench: Bench) -> None:
+    bench.source_is(scope=SourceScope.LOGIN)
+    refused, began = BrokerRateLimitError("later", retry_after=DAY / 4), bench.clock.moment
+    refused.ours = True
+    bench.answer = lambda request: [refused]
+    for _ in range(2):
+        outcome = await bench.run()
+        assert isinstance(outcome, Deferred)
+        assert outcome.until == began + DAY / 4 - timedelta(seconds=1)
+        assert len(bench.requests) == 1, "the limiter says each time whether it may go"
+
+
 async def test_what_a_deferred_round_has_read_is_read_again_by_who_asks_for_it(bench: Bench) -> None:
     bench.accounts = (A, B)
     down = [BrokerRateLimitError("later", retry_after=DAY / 96)]

@@ -60,7 +60,7 @@ class LimitedCall:
             operation=self.operation,
         )
         sparing = not self.pressing and any(one.reserve and one.scope is scope for one in self.limits)
-        error.scope = None if sparing else scope
+        error.scope, error.ours = None if sparing else scope, True
         return error
 
 

@@ -39,6 +39,7 @@ from brokersync.sync.turns import Turns
 from brokersync.sync.window import Reader, Wait, WindowReader
 
 _FAILURES_IN_A_ROW = 3
+_BEGINS_WITHIN = timedelta(seconds=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -231,7 +232,7 @@ class SyncEngine:
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:
         not_ready = isinstance(error, BrokerNotReadyError)
         pause = error.retry_after or await (self._failures.not_ready(ask) if not_ready else self._failures.pause(ask))
-        self._postpone(self._clock.now() + pause, error.message)
+        self._postpone(self._clock.now() + pause - self._head_start(error), error.message)
         # another window of the account would take the place of the one that was begun
         outcome = _Outcome.WAITS if self._writer.keeps_place else _Outcome.FAILED
         if not_ready:
@@ -247,6 +248,11 @@ class SyncEngine:
             await self._failures.count(ask, error)
         self._unanswered += 1
         return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
+
+    def _head_start(self, error: BrokerRetryableError) -> timedelta:
+        """A sync takes a while to begin, so it comes early and waits for its instant at our limiter."""
+        ours = isinstance(error, BrokerRateLimitError) and error.ours
+        return min(_BEGINS_WITHIN, self._options.long_wait / 2) if ours else timedelta(0)
 
     async def _refused(self, ask: Ask, error: BrokerAuthError) -> _Outcome:
         """Hold a refusal against the account that it is about. Raises one that is the login's."""

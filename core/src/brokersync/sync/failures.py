@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.errors import BrokerError, BrokerRetryableError
+from brokersync.errors import BrokerError, BrokerRateLimitError, BrokerRetryableError
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
@@ -79,9 +79,10 @@ class FailureBook:
     async def put_off(self, ask: Ask, error: BrokerRetryableError) -> None:
         """Remember a long wait that the broker asks for, since the sync comes again before for what need not wait.
 
-        What is frozen the limiter keeps.
+        What our limiter has refused or frozen it keeps.
         """
-        if error.retry_after is None or error.retry_after <= _LONGEST_PAUSE or error.freeze is not None:
+        kept = error.freeze is not None or (isinstance(error, BrokerRateLimitError) and error.ours)
+        if error.retry_after is None or error.retry_after <= _LONGEST_PAUSE or kept:
             return
         await self.met(ask, error)
         known = self._known[ask.source.name][ask.account]

@@ -233,5 +233,5 @@ def test_what_the_source_forgot_before_it_was_final_is_lost_where_a_lag_ends_tha
     assert missing(lagging, *known, now=15, opened=0) == [span(3, 5, LOST)]
     # these may be provisional for as long as they are kept
     assert missing(LIMITED, *known, now=15, opened=0) == [span(4.5, 5, LOST)]
-    never_final = attrs.evolve(LIMITED, finality_lag=20 * DAY)
+    never_final = attrs.evolve(LIMITED, finality_lag=10 * DAY - HOUR)
     assert missing(never_final, *known, now=15, opened=0) == [span(4.5, 5, LOST)]

@@ -184,6 +184,21 @@ async def test_a_session_is_read_before_it_ends_after_an_outage_for_which_its_us
     assert [start >= MIDNIGHT - timedelta(minutes=30) for start, _ in told(desk)] == [True] * len(told(desk))
 
 
+async def test_a_login_that_a_late_worker_tried_after_one_session_is_tried_before_the_end_of_the_next(
+    tmp_path: Path,
+) -> None:
+    desk = open_desk(tmp_path, retention="session")
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = dead_token
+        await minutes_until(desk, MIDNIGHT - timedelta(minutes=10))
+        desk.clock.advance(minutes=20)
+        await desk.bs.run_due()
+        known = await desk.bs.connection(name)
+        assert (known.state, known.deadline) == (ConnectionState.NEEDS_USER, MIDNIGHT + DAY)
+        assert known.next_at == MIDNIGHT + DAY - timedelta(minutes=30)
+
+
 async def test_what_the_broker_puts_off_for_one_account_does_not_keep_another_waiting_beyond_its_deadline(
     tmp_path: Path,
 ) -> None:
@@ -235,3 +250,21 @@ async def test_nobody_is_asked_again_before_the_time_that_the_broker_told(tmp_pa
         assert asked == [NOW]
         await minutes_until(desk, NOW + timedelta(hours=41))
         assert [moment - NOW >= timedelta(hours=40) for moment in asked] == [False, True]
+
+
+async def test_a_time_far_away_is_not_believed_for_ever(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, manifest=MANIFEST.replace('scope = "login"', 'scope = "account"'))
+    desk.broker.accounts = lambda user: ("a", "b")
+    asked: list[datetime] = []
+
+    def puts_off(account: str) -> BrokerUnavailableError | None:
+        asked.extend([desk.clock.now()] if account == "b" else [])
+        return BrokerUnavailableError("503", retry_after=timedelta(days=400)) if account == "b" else None
+
+    desk.broker.refused = puts_off
+    async with desk.bs:
+        await desk.connect("ann")
+        for _ in range(9 * 4):
+            await desk.bs.run_due()
+            desk.clock.advance(hours=6)
+    assert [moment - NOW for moment in asked] == [timedelta(0), timedelta(days=7)]

@@ -245,8 +245,10 @@ class Connections(Journal):
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:
             refusal = as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error
-            rule = partial(asked, error=refusal, probe_at=shared.login_probe_at(connection))
-            await shared.store.move_connection(connection.connection_id, rule)
+            await shared.store.move_connection(
+                connection.connection_id,
+                lambda known: asked(known, refusal, probe_at=shared.login_probe_at(known)),
+            )
             names = {"provider": connection.provider, "connection_id": connection.connection_id}
             shared.events(ConnectionNeedsUser(**names, reason=refusal.message, remedy=refusal.remedy))
             raise refusal from error

@@ -187,9 +187,9 @@ class Settler:
                 await self._shared.store.move_login(self._connection, uncounted)
             spread = share(self._connection.connection_id)
             return await self._later(max(now + FIRST_DOUBT, incident.probe_at + spread), error.message)
-        probe_at = self._shared.login_probe_at(self._connection)
-        rule = partial(refused, error=error, now=now, settings=settings, probe_at=probe_at)
-        after = await self._move_this_login(rule)
+        rule = partial(refused, error=error, now=now, settings=settings)
+        # by the deadline as it is now: the one of the session that has just ended is no help
+        after = await self._move_this_login(lambda known: rule(known, probe_at=self._shared.login_probe_at(known)))
         if after is not None and not self._is_this_login(after):
             return await self._later(now, "The user has logged in again meanwhile.")
         if after is not None and after.state is ConnectionState.ACTIVE and after.next_at is not None:

@@ -34,6 +34,8 @@ def failed(one: FailedWindow) -> str:
     if is_only_not_ready(one):
         return f"is not ready at the broker, as it said on {last}"
     why = _WORDS.get(one.reason, one.reason)
+    if one.not_before is not None:
+        why += f", which wants to be left alone until {one.not_before:%Y-%m-%d %H:%M} UTC"
     if not one.failures:
         return f"was put off, last on {last}: {why}"
     times = "once" if one.failures == 1 else f"in {one.failures} syncs"

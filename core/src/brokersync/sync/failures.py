@@ -28,6 +28,8 @@ from brokersync.types import TimeWindow
 
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=15)
+# a broker that means longer says so again; one that wrote nonsense is not believed for a year
+_LONGEST_PUT_OFF = timedelta(days=7)
 _NEVER_READY = "NeverReady"
 _REFUSED = "Refused"
 _NOT_READ_IN_TIME = "NotReadInTime"
@@ -86,7 +88,7 @@ class FailureBook:
             return
         await self.met(ask, error)
         known = self._known[ask.source.name][ask.account]
-        until = self._clock.now() + error.retry_after
+        until = self._clock.now() + min(error.retry_after, _LONGEST_PUT_OFF)
         await self._put(ask, put_off(known, ask.window, until, reason=type(error).__name__))
 
     async def put_off_until(self, ask: Ask) -> datetime | None:

@@ -15,6 +15,7 @@ from brokersync.types import BrokerAccount, TimeWindow
 
 # the broker's clock and ours differ by less
 _CLOCKS_DIFFER: Final = timedelta(seconds=5)
+_DAY: Final = timedelta(days=1)
 
 
 def gone(
@@ -53,7 +54,8 @@ def gone(
 def _becomes_final(source: SourceSpec) -> bool:
     """Whether what is read is final before it is forgotten; without a lag a source may never call it so."""
     limited, lag = source.retention is Retention.LIMITED, source.finality_lag
-    return limited and source.look_back is not None and timedelta(0) < lag < source.look_back
+    # the lag runs from the end of a day
+    return limited and source.look_back is not None and timedelta(0) < lag <= source.look_back - _DAY
 
 
 def _unknown(start: datetime, end: datetime, taken: Sequence[TimeWindow], state: SpanState) -> list[Span]:

@@ -43,10 +43,10 @@ class Stand:
         self.key, self.folder = key, folder
         self.requests = 0
         self.on_request: Callable[[int], Awaitable[None]] | None = None
+        # its time stands: an hour of a test is not to bring it trades that the first of its stores could not have
         frozen = datetime.now(UTC)
-        began = asyncio.get_running_loop().time()
         settings = SandboxSettings(
-            now=lambda: frozen + timedelta(seconds=asyncio.get_running_loop().time() - began),
+            now=lambda: frozen,
             logins=2,
             days=_DAYS,
             think=timedelta(0),

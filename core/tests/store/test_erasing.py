@@ -325,7 +325,7 @@ def test_every_method_of_a_store_is_told_whose_rows_it_may_touch() -> None:
     """A new method that is told neither owner nor connection has to be looked at: whose rows can it read or change?"""
     by_the_operator = {
         "connections", "due_connections", "overdue_connections", "wrapped_keys", "ending_grants", "prune",
-        "feed_position", "rehearsal",
+        "feed_position",
     }  # fmt: skip
     of_reports_whose_names_the_service_knows = {"past_reports"}
     nobodys = {

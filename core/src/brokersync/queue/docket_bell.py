@@ -135,7 +135,6 @@ class DocketBell:
 
         while True:
             try:
-                # it returns when it is cancelled
                 return await wakes.deliver(wake, sleeper.room, name)
             except Exception as error:  # noqa: BLE001  its bugs are to cost time and no worker
                 self._lost(error)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from brokersync import BrokerAuthError, BrokerSync
 from brokersync.config import RetrySettings
 from brokersync.events import Event, HistoryLost, SyncRecorded
 from brokersync.plugin import AuthResult, BrokerNotReadyError, BrokerTokenExpiredError, BrokerUnavailableError
-from brokersync.records import ConnectionState, Done, SpanState
+from brokersync.records import ConnectionState, Deferred, Done, Lease, SpanState
 from brokersync.sandboxes import SandboxSettings
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.testing import run_sandbox
@@ -122,6 +123,33 @@ async def test_a_single_run_that_reads_nothing_tells_what_is_lost_by_then(
         records = [event.report.lost for event in desk.heard(SyncRecorded)]
         assert sum(map(len, records)) == 1
         await desk.bs.run_due()
+        assert told(desk) == [(NOW, MIDNIGHT)]
+
+
+async def test_what_is_lost_is_left_to_the_worker_that_has_taken_over_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = open_desk(tmp_path, retention="session")
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+        await desk.bs.run(name)
+        await desk.bs.pause(name)
+        desk.clock.advance(hours=15)
+        take = desk.bs._store.take_lease
+
+        async def stand_still(lease: str, **facts: Any) -> Lease:
+            taken = await take(lease, **facts)
+            desk.clock.advance(hours=1)
+            now = desk.clock.now()
+            await take(lease, owner="alice", holder="another", now=now, until=now + timedelta(minutes=1))
+            return taken
+
+        monkeypatch.setattr(desk.bs._store, "take_lease", stand_still)
+        assert isinstance(await desk.bs.run(name), Deferred)
+        assert told(desk) == []
+        monkeypatch.undo()
+        desk.clock.advance(minutes=2)
+        await desk.bs.run(name)
         assert told(desk) == [(NOW, MIDNIGHT)]
 
 

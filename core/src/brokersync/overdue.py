@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from brokersync.errors import BrokerConfigError
+from brokersync.errors import BrokerConfigError, LeaseLostError
 from brokersync.events import EventSink
 from brokersync.holding import held
 from brokersync.records import Connection, Lease
@@ -36,10 +36,15 @@ async def note_overdue(
     with suppress(BrokerConfigError):  # who comes to need the plugin says what is wrong with it
         if lease is not None:
             await _note(shared, connection, lease, events, report)
-            return
-        async with held(shared, f"sync|{connection.connection_id}", connection.owner) as own:
-            if own is not None:
-                await _note(shared, connection, own.lease, events, report)
+        else:
+            with suppress(LeaseLostError):
+                await _note_alone(shared, connection, events, report)
+
+
+async def _note_alone(shared: Shared, connection: Connection, events: EventSink, report: ReportBuilder) -> None:
+    async with held(shared, f"sync|{connection.connection_id}", connection.owner) as own:
+        if own is not None:
+            await _note(shared, connection, own.lease, events, report)
 
 
 async def _note(shared: Shared, connection: Connection, lease: Lease, events: EventSink, report: ReportBuilder) -> None:

@@ -145,6 +145,30 @@ def redis_url(own_redis: Callable[..., AbstractContextManager[Any]]) -> Iterator
 
 
 @pytest.fixture(scope="session")
+def own_cluster() -> Callable[..., AbstractContextManager[Any]]:
+    """`scratch_cluster`; where there is no Redis, the test is skipped."""
+    from brokersync.testing.redis_cluster import scratch_cluster
+    from brokersync.testing.redis_server import NoRedisError
+
+    @contextmanager
+    def started() -> Iterator[Any]:
+        try:
+            with scratch_cluster() as running:
+                yield running
+        except NoRedisError as error:
+            pytest.skip(f"No Redis here: {error}")
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def cluster_url(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator[str]:
+    """A cluster that runs as long as the tests."""
+    with own_cluster() as running:
+        yield running.url
+
+
+@pytest.fixture(scope="session")
 def postgres_url(own_postgres: Callable[..., AbstractContextManager[Any]]) -> Iterator[str]:
     """The URL of a server that may hold schemas of ours: `DATABASE_URL`, else one that runs as long as the tests."""
     if given := os.environ.get("DATABASE_URL"):

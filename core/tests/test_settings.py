@@ -28,6 +28,8 @@ from brokersync.errors import BrokerConfigError
         ('fleet.redis = "redis://"', "fleet.redis"),
         ('fleet.redis = "unix://"', "fleet.redis"),
         ('fleet.redis = "redis://host/one"', "fleet.redis"),
+        ('fleet.redis = "redis+cluster://host/1"', "fleet.redis"),
+        ('fleet.redis = "unix+cluster:///run/redis"', "fleet.redis"),
         ("http.max_body_bytes = 0", "max_body_bytes must be at least 1"),
     ],
 )
@@ -38,7 +40,17 @@ def test_a_setting_that_can_not_work_is_refused_by_its_name(text: str, said: str
     assert "hidden" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["redis://me:pw@host:6379/0", "rediss://host", "redis://[::1]:7/", "unix:///run/redis"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:pw@host:6379/0",
+        "rediss://host",
+        "redis://[::1]:7/",
+        "unix:///run/redis",
+        "redis+cluster://me:pw@host:6379",
+        "rediss+cluster://host/0",
+    ],
+)
 def test_a_url_that_redis_understands_is_taken(url: str) -> None:
     assert parse_settings(f'fleet.redis = "{url}"').fleet.redis == url
 

@@ -273,7 +273,10 @@ share = 250
 hosts = { flx = "https://example.com" }
 settings = { client_id = "hidden" }
 """
-_LIKE_THIS = "write it like redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path/to/socket"
+_LIKE_THIS = (
+    "write it like redis://user:password@host:6379/0, rediss:// for TLS, redis+cluster:// or rediss+cluster:// for a "
+    "cluster, or unix:///path/to/socket"
+)
 
 
 @pytest.mark.parametrize("command", ["worker", "migrate", "providers"])

@@ -11,7 +11,6 @@ from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -19,6 +18,7 @@ from brokersync.converter import structure_config
 from brokersync.errors import BrokerConfigError
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
+from brokersync.redis_url import LIKE_THIS, is_redis_url
 
 CONFIG_VARIABLE = "BROKERSYNC_CONFIG"
 STORE_VARIABLE = "BROKERSYNC_STORE"
@@ -106,19 +106,8 @@ def _percent(_: object, field: attrs.Attribute[Any], value: int) -> None:
 
 def _redis_url(_: object, field: attrs.Attribute[Any], value: str | None) -> None:
     """The value is not shown: it may hold a password."""
-    if value is None:
-        return
-    try:
-        url = urlsplit(value)
-        host, _port = url.hostname, url.port
-    except ValueError:
-        url, host = urlsplit(""), None
-    on_a_host = url.scheme in ("redis", "rediss") and host and re.fullmatch(r"/?[0-9]*", url.path)
-    if not on_a_host and not (url.scheme == "unix" and url.path):
-        raise ValueError(
-            f"{field.name} is not the URL of a Redis; write it like redis://user:password@host:6379/0, "
-            "rediss:// for TLS, or unix:///path/to/socket"
-        )
+    if value is not None and not is_redis_url(value):
+        raise ValueError(f"{field.name} is not the URL of a Redis; write it like {LIKE_THIS}")
 
 
 @attrs.frozen(kw_only=True)

@@ -31,6 +31,11 @@ def slots(amount: int, scope: LimitScope = LimitScope.APP, **more: Any) -> RateL
     return RateLimit(scope=scope, amount=amount, kind=LimitKind.CONCURRENCY, **more)
 
 
+async def keys(redis: Any, pattern: str) -> list[bytes]:
+    """Those that stand in the Redis, on whichever of its servers."""
+    return [key async for key in redis.scan_iter(pattern, count=1000)]
+
+
 class Board:
     """Time stands still but for `advance`; whoever has to sleep goes at once and its place is written down."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from brokersync.errors import LimitScope
 from brokersync.ratelimit import Left, LimitedCall
 
-from .board import Board, bucket, slots, window
+from .board import Board, bucket, keys, slots, window
 
 NONE = timedelta(0)
 
@@ -41,7 +41,7 @@ async def test_without_a_time_what_is_gone_comes_back_after_a_period(redis: Any)
     board = Board(redis, window(1200, 60))
     await correct(board, 0)
     assert await board.call() == 60
-    [key] = await redis.keys(f"*{board.provider}*:log")
+    [key] = await keys(redis, f"*{board.provider}*:log")
     assert 0 < await redis.pttl(key) <= 130_000
 
 

@@ -136,6 +136,12 @@ async def test_a_server_that_stands_still_is_given_up_within_a_second_or_two(ser
         os.kill(server.pid, signal.SIGCONT)
 
 
+async def test_many_calls_at_once_are_no_reason_to_take_the_server_to_be_away(server: Any, client: Any) -> None:
+    process = Process(client, window(1000, 60))
+    await asyncio.gather(*(process.call(str(number)) for number in range(400)))
+    assert process.events == []
+
+
 async def test_a_freeze_of_one_process_reaches_the_other_before_it_asks(server: Any, client: Any) -> None:
     one = Process(client, window(10, 60))
     heard = Frost(client, one)

@@ -12,7 +12,7 @@ from brokersync.errors import LimitScope
 from brokersync.ratelimit.freezes import Freezes
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
-from .board import SECOND, Board, window
+from .board import SECOND, Board, keys, window
 
 FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=60)
 
@@ -45,7 +45,7 @@ async def test_a_penalty_is_forgotten_by_the_server_when_it_changes_nothing_any_
     board = Board(redis)
     for _ in range(3):
         board.advance(await penalise(board))
-    [key] = await redis.keys(f"*{board.provider}*penalty*")
+    [key] = await keys(redis, f"*{board.provider}*penalty*")
     assert 4_000 < await redis.pttl(key) <= 30_000
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from brokersync.errors import BrokerConfigError, LimitScope
 
-from .board import SECOND, Board, bucket, window
+from .board import SECOND, Board, bucket, keys, window
 
 CREDENTIAL = LimitScope.CREDENTIAL
 
@@ -167,9 +167,9 @@ async def test_no_key_holds_a_credential_or_outlives_its_use(redis: Any) -> None
     await board.call(credential="the user's login")
     await board.refused("the connection", credential="the user's login")
     await board.freeze(30, CREDENTIAL, "the user's login")
-    keys = await redis.keys(f"brokersync:{{{board.provider}}}:*")
-    assert len(keys) >= 5
-    for key in keys:
+    found = await keys(redis, f"brokersync:{{{board.provider}}}:*")
+    assert len(found) >= 5
+    for key in found:
         assert b"login" not in key
         assert 0 < await redis.pttl(key) <= 200_000
 

@@ -16,10 +16,26 @@ from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.ratelimit import LimitedCall
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
-from .board import LEASE, SECOND, Board, bucket, slots, window
+from .board import LEASE, SECOND, Board, bucket, keys, slots, window
 
 NONE = timedelta(0)
 CREDENTIAL = LimitScope.CREDENTIAL
+
+
+async def test_a_limit_that_is_told_twice_is_one_with_the_larger_reserve(redis: Any) -> None:
+    board = Board(redis, window(4, 60), window(4, 60, reserve=2), window(4, 60))
+    assert [await board.ask(longest=NONE) for _ in range(2)] == [(True, 0), (True, 0)]
+    await board.refused()
+    bucketed = Board(redis, bucket(2, 5, weights={"list": 1}), bucket(2, 5, weights={"list": 1}))
+    assert [await bucketed.call() for _ in range(3)] == [0, 0, 2.5]
+    bucketed.advance(5)
+    assert [await bucketed.ask(longest=NONE) for _ in range(2)] == [(True, 5), (False, 7.5)]
+
+
+async def test_limits_that_differ_in_their_weights_only_count_for_themselves(redis: Any) -> None:
+    board = Board(redis, bucket(2, 1), bucket(2, 1, weights={"list": 1}))
+    await board.call(weight=2)
+    assert await board.refused() == 0.5
 
 
 async def test_a_call_weighs_in_each_limit_what_that_says(redis: Any) -> None:
@@ -137,7 +153,7 @@ async def test_a_server_that_lost_its_memory_lets_a_share_of_the_slots_be_taken_
 ) -> None:
     board = Board(redis, slots(20))
     await board.call()
-    for key in await redis.keys(f"*{board.provider}*"):
+    for key in await keys(redis, f"*{board.provider}*"):
         await redis.delete(key)
     board.advance(1)
     assert [(await board.ask(longest=NONE))[0] for _ in range(4)] == [True, True, False, False]

@@ -100,15 +100,14 @@ def _show_waits(usage: Usage) -> None:
 async def _usage(brokers: Sequence[_Broker], settings: Settings) -> dict[str, Usage] | None:
     if settings.fleet.redis is None:
         return None
-    from redis.exceptions import RedisError
-
     from brokersync.ratelimit.opening import open_redis
+    from brokersync.ratelimit.outages import AWAY
     from brokersync.ratelimit.usage import usage_of
 
     redis = open_redis(settings.fleet.redis)
     try:
         return {one.manifest.key: await usage_of(redis, one.manifest.key, one.limits) for one in brokers}
-    except (RedisError, OSError) as error:
+    except AWAY as error:
         raise _away(error) from None
     finally:
         await redis.aclose()

@@ -10,20 +10,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError
-
 from brokersync.config import QueueSettings
 from brokersync.errors import BrokerConfigError, StoreError
 from brokersync.events import EventSink, WakeUpsBack, WakeUpsLost
 from brokersync.provider import Clock
 from brokersync.queue.bell import Sleeper
 from brokersync.ratelimit.keys import digest
+from brokersync.ratelimit.outages import AWAY
 
 if TYPE_CHECKING:
     from brokersync.queue.docketing import Wakes
 
 _PACKAGE: Final = "docket"
-_LOST: Final = (RedisError, OSError, TimeoutError)
+_LOST: Final = (*AWAY, TimeoutError)
 _ANSWERS_WITHIN: Final = 2.0
 _LOOKS_AGAIN_AFTER: Final = 5.0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, final
 
 import attrs
-from redis.exceptions import RedisError
 
 from brokersync.config import FleetSettings
 from brokersync.errors import BrokerRateLimitError, LimitScope
@@ -19,20 +18,13 @@ from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
+from brokersync.ratelimit.outages import AWAY, LOOK_AGAIN, Outages
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
 if TYPE_CHECKING:
     from brokersync.ratelimit import Pass
 
-_LOST = (RedisError, OSError)
-_LOOK_AGAIN = timedelta(seconds=1)
 _PERCENT = 100
-
-
-@attrs.define
-class _Away:
-    since: float
-    look_again_at: float
 
 
 @attrs.frozen
@@ -48,7 +40,8 @@ class FleetLimiter:
     """Keeps the limits through Redis; see `Limiter`.
 
     While Redis is away each process takes its share of each limit, for as long as the settings say, and after that no
-    call goes. What went meanwhile is counted when Redis is back, so that nobody begins anew.
+    call goes. What went meanwhile is counted when Redis is back, so that nobody begins anew. Of a cluster only those
+    brokers do without whose server is away.
     """
 
     def __init__(
@@ -56,55 +49,56 @@ class FleetLimiter:
     ) -> None:
         self._shared, self._local, self._clock = shared, local, clock
         self._settings, self._events = settings, events
-        self._away: _Away | None = None
-        self._spent: deque[_Spent] = deque()
+        self._outages = Outages(clock)
+        self._spent: defaultdict[str, deque[_Spent]] = defaultdict(deque)
 
     async def acquire(
         self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
     ) -> Pass:
         """See `Limiter`. Raises `BrokerRateLimitError` when Redis is away for too long."""
-        if self._may_ask():
+        part = self._shared.part(call.provider)
+        if self._outages.may_ask(part):
             try:
-                await self._count_spent()
+                await self._count_spent(call.provider)
                 passed = await self._shared.acquire(call, longest=longest, on_wait=on_wait)
-            except _LOST as error:
-                self._lost(error)
+            except AWAY as error:
+                self._lost(part, error)
             else:
-                self._back()
+                self._back(part)
                 return passed
-        self._check_open(call)
+        self._check_open(call, part)
         thaws = self._shared.thaws_in(call)
         if thaws > longest:
             raise call.too_long(thaws)
         if thaws:
             await self._clock.sleep(thaws.total_seconds())
         alone = await self._local.acquire(self._alone(call), longest=longest, on_wait=on_wait)
-        self._spent.append(_Spent(call, self._clock.monotonic()))
+        self._spent[call.provider].append(_Spent(call, self._clock.monotonic()))
         return alone
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""
-        if self._away is not None:
+        if self._is_away(call.provider):
             await self._local.correct(self._alone(call), left)
             return
-        with suppress(*_LOST):  # the next call finds out that it is away
+        with suppress(*AWAY):  # the next call finds out that it is away
             await self._shared.correct(call, left)
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. While Redis is away only this process hears of it."""
         await self._local.freeze(provider, scope, key, until, reason)
-        with suppress(*_LOST):  # the next call finds out that it is away
+        with suppress(*AWAY):  # the next call finds out that it is away
             await self._shared.freeze(provider, scope, key, until, reason)
 
     async def penalise(
         self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
     ) -> timedelta:
         """See `Limiter`. While Redis is away only this process hears of it."""
-        if self._away is not None:
+        if self._is_away(provider):
             return await self._local.penalise(provider, scope, key, first, longest, reason)
         try:
             length = await self._shared.penalise(provider, scope, key, first, longest, reason)
-        except _LOST:
+        except AWAY:
             return await self._local.penalise(provider, scope, key, first, longest, reason)
         await self._local.freeze(provider, scope, key, self._clock.now() + length, reason)
         return length
@@ -113,20 +107,11 @@ class FleetLimiter:
         """See `Limiter`."""
         await self._shared.aclose()
 
-    def _may_ask(self) -> bool:
-        """One call a second finds out for all whether Redis is back."""
-        now = self._clock.monotonic()
-        if self._away is None:
-            return True
-        if now < self._away.look_again_at:
-            return False
-        self._away.look_again_at = now + _LOOK_AGAIN.total_seconds()
-        return True
+    def _is_away(self, provider: str) -> bool:
+        return self._shared.part(provider) in self._outages
 
-    def _lost(self, error: Exception) -> None:
-        now = self._clock.monotonic()
-        if self._away is None:
-            self._away = _Away(now, now + _LOOK_AGAIN.total_seconds())
+    def _lost(self, part: str, error: Exception) -> None:
+        if self._outages.begin(part):
             self._events(
                 SharedLimitsLost(
                     reason=type(error).__name__,
@@ -135,19 +120,17 @@ class FleetLimiter:
                 )
             )
 
-    def _back(self) -> None:
-        if self._away is not None:
-            away = timedelta(seconds=self._clock.monotonic() - self._away.since)
-            self._away = None
+    def _back(self, part: str) -> None:
+        away = self._outages.end(part)
+        if away is not None:
             self._events(SharedLimitsBack(duration=away))
 
-    def _check_open(self, call: LimitedCall) -> None:
-        assert self._away is not None
-        if self._clock.monotonic() - self._away.since >= self._settings.alone.total_seconds():
+    def _check_open(self, call: LimitedCall, part: str) -> None:
+        if self._outages.lasts(part) >= self._settings.alone:
             raise BrokerRateLimitError(
                 "The Redis that holds the shared limits has been away for too long, so no call is made.",
                 remedy="Start it, or correct `fleet.redis` in the configuration; nothing is lost meanwhile.",
-                retry_after=_LOOK_AGAIN,
+                retry_after=LOOK_AGAIN,
                 provider=call.provider,
                 operation=call.operation,
             )
@@ -165,10 +148,11 @@ class FleetLimiter:
         reserve = min(limit.reserve * self._settings.share // _PERCENT, amount - least)
         return attrs.evolve(limit, amount=amount, reserve=reserve, period=limit.period * slower)
 
-    async def _count_spent(self) -> None:
-        while self._spent:
-            one = self._spent[0]
+    async def _count_spent(self, provider: str) -> None:
+        spent = self._spent.get(provider)
+        while spent:
+            one = spent[0]
             ago = timedelta(seconds=self._clock.monotonic() - one.at)
             await self._shared.count(one.call, ago)
-            if self._spent and self._spent[0] is one:
-                self._spent.popleft()
+            if spent and spent[0] is one:
+                spent.popleft()

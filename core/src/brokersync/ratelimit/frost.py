@@ -8,9 +8,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, final
 
-from redis.exceptions import RedisError
-
 from brokersync.provider import Clock
+from brokersync.ratelimit.outages import AWAY
 
 FREEZES = "brokersync:freezes"
 TURNS = "brokersync:turns"
@@ -80,7 +79,7 @@ class Frost:
 
     async def _hear(self) -> None:
         while True:
-            with suppress(RedisError, OSError):
+            with suppress(*AWAY):
                 async with self._redis.pubsub() as heard:
                     await heard.subscribe(FREEZES, TURNS)
                     async for message in heard.listen():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brokersync.config import FleetSettings
 from brokersync.errors import BrokerConfigError
@@ -10,9 +10,10 @@ from brokersync.events import EventSink
 from brokersync.provider import Clock
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.quotas import QuotaLimiter
+from brokersync.redis_url import LIKE_THIS, is_cluster
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
     from brokersync.ratelimit import Limiter
 
@@ -37,23 +38,24 @@ def open_limiter(settings: FleetSettings, clock: Clock, events: EventSink) -> Li
     return QuotaLimiter(fleet, clock)
 
 
-def open_redis(url: str) -> Redis:
+def open_redis(url: str) -> Redis | RedisCluster:
     """A client that gives its server up soon."""
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as NotConnectedError
 
+    from brokersync.ratelimit.cluster import open_cluster
+
+    how: dict[str, Any] = {
+        "socket_timeout": _ANSWERS_WITHIN,
+        "socket_connect_timeout": _ANSWERS_WITHIN,
+        # once more, since a connection that was idle may have been closed, and a server's part taken over, meanwhile
+        "retry": Retry(NoBackoff(), 1, supported_errors=(NotConnectedError,)),
+    }
     try:
-        return Redis.from_url(
-            url,
-            socket_timeout=_ANSWERS_WITHIN,
-            socket_connect_timeout=_ANSWERS_WITHIN,
-            # once more, since a connection that was idle may have been closed meanwhile
-            retry=Retry(NoBackoff(), 1, supported_errors=(NotConnectedError,)),
-        )
+        return open_cluster(url, **how) if is_cluster(url) else Redis.from_url(url, **how)
     except ValueError:
         raise BrokerConfigError(
-            "The URL of Redis (fleet.redis) is not understood.",
-            remedy="Write it like redis://user:password@host:6379/0, rediss:// for TLS, or unix:///path/to/socket.",
+            "The URL of Redis (fleet.redis) is not understood.", remedy=f"Write it like {LIKE_THIS}."
         ) from None

@@ -53,9 +53,14 @@ class RedisCall:
     """Three keys of each meter."""
 
     def __attrs_post_init__(self) -> None:
-        provider = self.wanted.provider
-        keys = [key for one in self.meters for key in meter_keys(provider, one.limit, one.key)]
-        object.__setattr__(self, "meter_keys", keys)
+        named: dict[tuple[str, ...], Counted] = {}
+        for one in self.meters:
+            keys = meter_keys(self.wanted.provider, one.limit, one.key)
+            # a limit that is told twice is one, with the larger reserve
+            if keys not in named or named[keys].limit.reserve < one.limit.reserve:
+                named[keys] = one
+        object.__setattr__(self, "meters", tuple(named.values()))
+        object.__setattr__(self, "meter_keys", [key for keys in named for key in keys])
 
     @property
     def keys(self) -> list[bytes]:

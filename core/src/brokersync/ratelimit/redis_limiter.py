@@ -10,19 +10,20 @@ from itertools import count
 from typing import Any, final
 
 import attrs
-from redis.exceptions import RedisError
 
 from brokersync.errors import LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
+from brokersync.ratelimit.cluster import part_of
 from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key
+from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key, queue_key
 from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
+from brokersync.ratelimit.outages import AWAY
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
-from brokersync.ratelimit.scripts import Script, Word
+from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
 from brokersync.ratelimit.slots import Free
 
 _TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
@@ -47,6 +48,7 @@ class RedisLimiter:
     def __init__(self, redis: Any, clock: Clock, *, share: int = 10, now: Callable[[], int] | None = None) -> None:
         """`share` is in percent; `now` stands for the server's clock in tests, in microseconds."""
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
+        self._scripts = ScriptRunner(redis)
         self._began: dict[str, tuple[str, float]] = {}
         self._frost, self._lateness = Frost(redis, clock), Lateness()
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
@@ -71,8 +73,8 @@ class RedisLimiter:
 
     async def release(self, call: RedisCall) -> None:
         """Give back its slots, or its place in line. Where Redis is away its lease ends by itself."""
-        with suppress(RedisError, OSError):
-            await _RELEASE.run(self._redis, call.meter_keys, [call.name, TURNS, *call.weights])
+        with suppress(*AWAY):
+            await self._scripts.run(_RELEASE, call.meter_keys, [call.name, TURNS, *call.weights])
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`."""
@@ -81,7 +83,7 @@ class RedisLimiter:
             frozen = freeze_key(provider, scope, key)
             self._frost.add(frozen, micros)
             words = [self._server_time(), micros, reason, FREEZES, f"{micros} {frozen}"]
-            await _FREEZE.run(self._redis, [frozen], words)
+            await self._scripts.run(_FREEZE, [frozen], words)
 
     async def penalise(
         self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
@@ -89,7 +91,7 @@ class RedisLimiter:
         """See `Limiter`."""
         keys = [freeze_key(provider, scope, key), penalty_key(provider, scope, key)]
         words = [self._server_time(), first // _MICRO, longest // _MICRO, round(SHORTEST / _MICRO.total_seconds())]
-        micros = int(await _PENALISE.run(self._redis, keys, [*words, reason, FREEZES]))
+        micros = int(await self._scripts.run(_PENALISE, keys, [*words, reason, FREEZES]))
         self._frost.add(keys[0], micros)
         return micros * _MICRO
 
@@ -101,7 +103,7 @@ class RedisLimiter:
         log, _, state = meter_keys(call.provider, one.limit, one.key)
         limit, resets_in = one.limit, one.limit.period if left.resets_in is None else left.resets_in
         words = [self._server_time(), next(self._names), limit.kind.value, limit.amount, limit.period // _MICRO]
-        await _CORRECT.run(self._redis, [log, state], [*words, left.calls, resets_in // _MICRO])
+        await self._scripts.run(_CORRECT, [log, state], [*words, left.calls, resets_in // _MICRO])
 
     async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""
@@ -110,7 +112,11 @@ class RedisLimiter:
         words: list[Word] = [self._server_time(), asked.name, ago // _MICRO]
         for limit, _, weight, _ in asked.meters:
             words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
-        await _SPEND.run(self._redis, keys, words)
+        await self._scripts.run(_SPEND, keys, words)
+
+    def part(self, provider: str) -> str:
+        """Which server counts for a broker, as far as is known: in a cluster each has some of them."""
+        return part_of(self._redis, queue_key(provider))
 
     def thaws_in(self, call: LimitedCall) -> timedelta:
         """For how long its scopes are frozen, as far as it was heard here."""
@@ -149,7 +155,7 @@ class RedisLimiter:
         provider, period = call.wanted.provider, call.longest_period
         now, known, asked_at = self._server_time(), self._known(provider), self._clock.monotonic()
         words = call.words(now, longest, _GRACE, known, self._share, self._lateness.now)
-        answer = call.read(await _TAKE.run(self._redis, call.keys, [words]))
+        answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         self._lateness.answered_after(self._clock.monotonic() - asked_at)
         self._remember(provider, answer.began, period)
         return answer
@@ -176,7 +182,7 @@ class RedisLimiter:
         finally:
             if not went:
                 kept = call.over_time
-                await _GIVE_BACK.run(self._redis, kept.meter_keys, [self._server_time(), call.name, *kept.weights])
+                await self._scripts.run(_GIVE_BACK, kept.meter_keys, [self._server_time(), call.name, *kept.weights])
 
     def _server_time(self) -> Word:
         return "" if self._now is None else self._now()

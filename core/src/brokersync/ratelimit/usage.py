@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit.cluster import micros_of
 from brokersync.ratelimit.keys import freeze_prefix, meter_prefix, queue_key
 
 _MICRO = timedelta(microseconds=1)
@@ -44,8 +45,7 @@ class Usage:
 
 async def usage_of(redis: Any, provider: str, limits: Sequence[RateLimit]) -> Usage:
     """What stands in Redis of one broker, by the server's clock. Looks at every key of it, so it is for people."""
-    seconds, micros = await redis.time()
-    now = int(seconds) * 1_000_000 + int(micros)
+    now = await micros_of(redis, queue_key(provider))
     return Usage(
         used=tuple([await _used(redis, provider, limit, now) for limit in limits]),
         waiting=await redis.zcard(queue_key(provider)),

@@ -78,7 +78,7 @@ def scratch_redis(*, durable: bool = False) -> Iterator[ScratchRedis]:
     """Start a server and kill it at the end. Raises `NoRedisError` when there is none on this machine."""
     # a socket's path may be 100 bytes long, so the folder is not one of pytest's
     folder = Path(tempfile.mkdtemp(prefix="redis-")).resolve()
-    made = ScratchRedis(_program(), folder, durable)
+    made = ScratchRedis(redis_program(), folder, durable)
     try:
         made.start()
         yield made
@@ -87,7 +87,8 @@ def scratch_redis(*, durable: bool = False) -> Iterator[ScratchRedis]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _program() -> str:
+def redis_program() -> str:
+    """The server that is there. Raises `NoRedisError`."""
     on_path = shutil.which("redis-server") or shutil.which("valkey-server")
     if on_path is not None:
         return on_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import Final
 
@@ -40,7 +41,7 @@ class Rotation:
         self._replaced = 0
 
     async def __call__(self, *, data_keys: bool) -> KeyRotation:
-        """Wrap each data key anew, or make a new one. Raises `StoreError` while another process does so."""
+        """Wrap each data key anew, or make a new one. Raises `StoreError` while this is under way already."""
         lease = await self._hold()
         try:
             keys = await self._keys.begin() if isinstance(self._keys, Rotates) else self._keys
@@ -55,10 +56,11 @@ class Rotation:
         )
 
     async def _hold(self) -> Lease:
-        now = self._clock.now()
-        lease = await self._store.take_lease(_NAME, owner="", holder=self._worker, now=now, until=now + _LASTS)
-        if lease.holder != self._worker:
-            raise StoreError("Another process is rotating the key.", remedy="Wait until it is done.")
+        # of its own, since a lease is given again to who holds it
+        now, holder = self._clock.now(), f"{self._worker}-{secrets.token_hex(4)}"
+        lease = await self._store.take_lease(_NAME, owner="", holder=holder, now=now, until=now + _LASTS)
+        if lease.holder != holder:
+            raise StoreError("The key is being rotated already.", remedy="Wait until that is done.")
         return lease
 
     async def _pass(self, keys: KeyProvider, lease: Lease, *, data_keys: bool) -> None:

@@ -60,7 +60,10 @@ class Sealer:
 
     async def new_data_key(self, owner: str) -> bytes:
         """A fresh data key, wrapped, to be kept beside the owner's rows."""
-        return await self._keys.wrap(os.urandom(KEY_BYTES), owner)
+        plain = os.urandom(KEY_BYTES)
+        wrapped = await self._keys.wrap(plain, owner)
+        self._remember((owner, wrapped), plain)
+        return wrapped
 
     async def data_key(self, wrapped: bytes, owner: str) -> DataKey:
         """The key to seal and open with."""
@@ -78,12 +81,14 @@ class Sealer:
         name = (owner, wrapped)
         async with self._locks[hash(name) % _LOCKS]:
             if name not in self._opened:
-                self._opened[name] = await self._keys.unwrap(wrapped, owner)
-                if len(self._opened) > _REMEMBERED:
-                    self._opened.popitem(last=False)
-            else:
-                self._opened.move_to_end(name)
+                self._remember(name, await self._keys.unwrap(wrapped, owner))
+            self._opened.move_to_end(name)
             return self._opened[name]
+
+    def _remember(self, name: tuple[str, bytes], plain: bytes) -> None:
+        self._opened[name] = plain
+        if len(self._opened) > _REMEMBERED:
+            self._opened.popitem(last=False)
 
 
 def key_id(key: bytes) -> bytes:

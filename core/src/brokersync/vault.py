@@ -14,7 +14,7 @@ import attrs
 from brokersync.converter import SEALED
 from brokersync.errors import BrokerAuthError, BrokerError
 from brokersync.records import Connection, Grant
-from brokersync.sealing import DataKey, Sealer
+from brokersync.sealing import DataKey, Sealer, sealed_by
 from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
 
@@ -97,10 +97,7 @@ class GrantVault:
 
         It is sealed with the data key `wrapped`, else with the owner's, which is made on first use.
         """
-        wrapped = wrapped or await self.store.wrapped_key(owner)
-        if wrapped is None:
-            new = await self._sealer.new_data_key(owner)
-            wrapped = await self.store.data_key(owner, lambda: new)
+        wrapped = wrapped or await self.store.wrapped_key(owner) or await self._first_key(owner)
         key = await self._sealer.data_key(wrapped, owner)
         known = {"taken_over": [*taken_over], "made_at": None if made_at is None else made_at.isoformat()}
         row = f"{provider}|{environment}|{auth.identity}"
@@ -116,6 +113,17 @@ class GrantVault:
             grant_expires_at=auth.grant_expires_at,
             sealed_with=wrapped,
         )
+
+    async def _first_key(self, owner: str) -> bytes:
+        new = await self._sealer.new_data_key(owner)
+        wrapped = await self.store.data_key(owner, lambda: new)
+        if wrapped != new:
+            return wrapped
+        # a rotation of the master key that had ended before it was stored has not seen it
+        again = await self._sealer.rewrapped(new, owner)
+        if sealed_by(again) == sealed_by(new) or not await self.store.replace_key(owner, new, again):
+            return wrapped
+        return again
 
     async def load(self, connection: Connection) -> tuple[Grant, dict[str, str]]:
         """The connection's grant and the user's fields. Raises `BrokerAuthError` when there is none."""

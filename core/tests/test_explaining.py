@@ -213,13 +213,24 @@ def test_when_a_day_was_read_is_told_with_what_was_asked() -> None:
 
 @pytest.mark.parametrize("text", ["2026-03-05", "20260305;101500", "03/05/2026", "05/03/26", "2026-03-05T10:00:00Z"])
 def test_rows_in_quarantine_are_found_by_symbol_and_day_in_any_format(text: str) -> None:
-    row = {"provider": "paper", "account_id": None, "raw": {"when": text, "deep": [{"what": "aapl"}]}}
+    row = {
+        "provider": "paper",
+        "environment": None,
+        "account_id": None,
+        "raw": {"when": text, "deep": [{"what": "aapl"}]},
+    }
     (found,) = suspects([row], KEY, "AAPL", DAY)
     assert found["sure"]
     assert suspects([row | {"account_id": "B"}], KEY, "AAPL", DAY) == ()
     assert suspects([row | {"provider": "other"}], KEY, "AAPL", DAY) == ()
+    assert suspects([row | {"environment": "demo"}], KEY, "AAPL", DAY) == ()
     assert [one["sure"] for one in suspects([row], KEY, "MSFT", DAY)] == [False]
     assert suspects([row], KEY, "MSFT", date(2026, 4, 7)) == ()
+
+
+def test_a_row_in_quarantine_whose_day_can_not_be_told_may_be_the_one_in_question() -> None:
+    row = {"provider": "paper", "environment": None, "account_id": None, "raw": {"contract": 4711, "at": 1772704800}}
+    assert [(one["sure"], one["may_be"]) for one in suspects([row], KEY, "AAPL", DAY)] == [(False, True)]
 
 
 @pytest.mark.parametrize("asked_of", [{"symbol": " ", "day": DAY}, {"symbol": "A"}, {"trade_id": ""}])

@@ -11,6 +11,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokersync.records import NumberedRow
 from brokersync.sync.occurrences import Occurrences
 from brokersync.types import (
     AssetClass,
@@ -18,6 +19,7 @@ from brokersync.types import (
     BrokerTrade,
     IdQuality,
     Instrument,
+    QuarantinedRow,
     Side,
     TradeBooking,
 )
@@ -149,3 +151,16 @@ def test_rows_of_different_times_under_one_id_are_noticed(rows: list[tuple[int, 
     told_apart = len(set(rows)) == len({content for _, content in rows})
     assert numbers.takes_confused() is not told_apart
     assert not numbers.takes_confused(), "once is enough"
+
+
+def test_equal_rows_that_are_not_understood_are_numbered_across_a_break_but_for_those_with_an_id() -> None:
+    row = QuarantinedRow(reason="odd", raw={"x": 1}, account_id="A", environment="live")
+    numbers = Occurrences()
+    assert numbers.number_row(row) == row
+    later = Occurrences(json.loads(json.dumps(numbers.kept())))
+    again = later.number_row(row)
+    assert isinstance(again, NumberedRow)
+    assert again.number == 2
+    for other in (attrs.evolve(row, account_id="B"), attrs.evolve(row, raw={"x": 2}), attrs.evolve(row, row_id="r")):
+        assert later.number_row(other) == other
+        assert later.number_row(attrs.evolve(row, row_id="r")) == attrs.evolve(row, row_id="r")

@@ -171,6 +171,21 @@ async def test_a_trade_is_found_by_its_key_and_by_every_name_of_its_rows(bs: Bro
     assert found.verdict == "No trade of this account has ever been known as nothing."
 
 
+async def test_a_row_that_was_not_understood_is_found_by_its_ids(bs: BrokerSync) -> None:
+    await read(bs, fill(1, transactionType="Unheard"), fill(2, symbol="BOLT"))
+    for name in ("exec:0000aa.00000001.01", "0000aa.00000001.01.01", "tx:801", "801"):
+        found = await bs.explain("me", account="U7", trade_id=name)
+        assert found.verdict.startswith("A row that is probably it was not understood")
+        assert [row["sure"] for row in found.quarantined] == [True]
+    found = await bs.explain("me", account="U7", trade_id="tx:9")
+    assert found.verdict == (
+        "No trade of this account has ever been known as tx:9; a row that was not understood waits in quarantine, and "
+        "may be it."
+    )
+    found = await bs.explain("me", account="U7", trade_id="tx:802")
+    assert found.quarantined == ()
+
+
 async def test_an_owner_sees_only_rows_of_its_own(bs: BrokerSync) -> None:
     await read(bs, fill(1), fill(2, transactionType="Unheard"), owner="other")
     await read(bs, fill(3, symbol="BOLT"))

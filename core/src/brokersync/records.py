@@ -337,6 +337,13 @@ class KeptBooking:
 
 
 @attrs.frozen(kw_only=True)
+class NumberedRow(QuarantinedRow):
+    """One of several rows of a reading that are equal and have no id; the first of them needs no number."""
+
+    number: int
+
+
+@attrs.frozen(kw_only=True)
 class PageCommit:
     """One page on its way into the store, with what follows from it for coverage and for going on.
 

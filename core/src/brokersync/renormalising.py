@@ -12,24 +12,23 @@ from typing import Any
 import attrs
 
 from brokersync.converter import to_json
-from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError
+from brokersync.errors import BrokerConfigError
 from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
 from brokersync.provider import RawRow
 from brokersync.records import AccountKey, ChangeCause, Era, PageCommit
+from brokersync.renewed_pages import Pages, Renormalise, all_pages, broken
 from brokersync.shared import Shared
-from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
+from brokersync.store import KeptRow, QuarantinedRaw, Renewed, RenewedPage, Store, TradeDifference
 from brokersync.store.rows import compact
 from brokersync.sync.commit import page_rules
-from brokersync.sync.occurrences import Occurrences, renamed
-from brokersync.typed import wrong_type
-from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking, TradePage
+from brokersync.sync.occurrences import Occurrences, numbered, renamed
+from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking
 
 OnDifference = Callable[[TradeDifference], None]
 _COUNTED = (
     "rows", "unchanged", "renewed", "understood", "refused", "left", "without_raw", "added", "modified", "removed",
 )  # fmt: skip
-Renormalise = Callable[[str, Iterable[RawRow]], Iterable[TradePage]]
 
 
 @attrs.frozen(kw_only=True)
@@ -150,21 +149,45 @@ class Renormaliser:
     async def _release(
         self, manifest: Manifest, renormalise: Renormalise, source: str, accounts: Sequence[AccountKey]
     ) -> None:
-        """Try the rows in quarantine, one by one, so that it is known which became what."""
+        """Try the rows in quarantine, those that are equal at once, so that it is known which became what."""
         mine = {(key.environment, key.account_id) for key in accounts}
-        environments = {key.environment for key in accounts}
+        equal: defaultdict[tuple[str | None, str | None, bytes], list[QuarantinedRaw]] = defaultdict(list)
         for row in await self._store.quarantined_raw(self._owner, manifest.key, source):
-            told = RawRow(raw=row.raw, account_id=row.account_id, environment=row.environment)
-            if row.account_id is not None and not any((one, row.account_id) in mine for one in environments):
+            equal[row.environment, row.account_id, _name(row.raw)].append(row)
+        for (environment, account_id, _), rows in equal.items():
+            if account_id is not None and not any((key.environment, account_id) in mine for key in accounts):
                 continue
-            pages = await asyncio.to_thread(_all_pages, manifest, renormalise, source, [told])
-            bookings = tuple(booking for page in pages for booking in page.bookings)
-            self._counts["rows"] += 1
+            told = RawRow(raw=rows[0].raw, account_id=account_id, environment=environment)
+            pages = await asyncio.to_thread(all_pages, manifest, renormalise, source, [told])
+            bookings = [booking for page in pages for booking in page.bookings]
+            self._counts["rows"] += len(rows)
             if all((one.environment, one.account_id) in mine for one in bookings) and bookings:
-                await self.commit(manifest, source, bookings=bookings, understood=[row.digest], as_of=row.as_of)
-                self._counts["understood"] += 1
+                named = await self._under_free_names(manifest, source, bookings * len(rows))
+                digests = [row.digest for row in rows]
+                await self.commit(manifest, source, bookings=named, understood=digests, as_of=rows[0].as_of)
+                self._counts["understood"] += len(rows)
             else:
-                self._counts["unchanged"] += 1
+                self._counts["unchanged"] += len(rows)
+
+    async def _under_free_names(
+        self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]
+    ) -> tuple[TradeBooking, ...]:
+        """A row that has no id is another one than those of its name that were understood before."""
+        highest: dict[tuple[AccountKey, str], int] = {}
+        named = []
+        for one in bookings:
+            if one.id_quality is IdQuality.SYNTHETIC:
+                key = AccountKey(
+                    owner=self._owner, provider=manifest.key, environment=one.environment, account_id=one.account_id
+                )
+                name = one.booking_id
+                if (key, name) not in highest:
+                    highest[key, name] = await self._store.highest_number(key, source, name)
+                highest[key, name] += 1
+                named.append(numbered(one, highest[key, name]))
+            else:
+                named.append(one)
+        return tuple(named)
 
     async def commit(
         self,
@@ -219,10 +242,10 @@ class _Work:
     async def run(self) -> None:
         rows, without = await self._parent._store.kept_rows(self._key, self._source)  # noqa: SLF001  its own parent
         self._parent.count(rows=len(rows), without_raw=without)
-        pages = _Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
+        pages = Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
         while (page := await asyncio.to_thread(pages.next)) is not None:
             renewed = [self._renewed(booking) for booking in page.bookings]
-            refused = tuple(row for row in page.quarantined if self._take(row.raw))
+            refused = tuple(self._occurrences.number_row(row) for row in page.quarantined if self._take(row.raw))
             self._parent.count(refused=len(refused))
             await self._parent.commit(self._manifest, self._source, renewed=renewed, quarantined=refused)
         self._parent.count(left=sum(len(rest) for rest in self._given.values()))
@@ -247,7 +270,7 @@ class _Work:
         row = self._take(raw)
         fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
         if row is None or not fits:
-            raise _broken(self._manifest, "a booking is of none of the rows that were handed to it")
+            raise broken(self._manifest, "a booking is of none of the rows that were handed to it")
         return Renewed(row=row, booking=self._numbered(booking, row.booking_id))
 
     def _numbered(self, booking: TradeBooking, before: str) -> TradeBooking:
@@ -260,41 +283,5 @@ class _Work:
         return self._occurrences.number(booking)
 
 
-class _Pages:
-    """A plugin's pages, made on a thread; whatever it raises besides `BrokerError` is its fault."""
-
-    def __init__(self, manifest: Manifest, start: Callable[[], Iterable[TradePage]]) -> None:
-        self._manifest, self._start = manifest, start
-        self._pages: Iterator[TradePage] | None = None
-
-    def next(self) -> TradePage | None:
-        try:
-            if self._pages is None:
-                self._pages = iter(self._start())
-            page: object = next(self._pages, None)
-        except (BrokerError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise _broken(self._manifest, wrong_type(error) or f"it raised {type(error).__name__}") from error
-        if page is not None and not isinstance(page, TradePage):
-            raise _broken(self._manifest, "it gave something else than a TradePage")
-        return page
-
-
-def _all_pages(manifest: Manifest, renormalise: Renormalise, source: str, rows: Sequence[RawRow]) -> list[TradePage]:
-    pages = _Pages(manifest, lambda: renormalise(source, rows))
-    return list(iter(pages.next, None))
-
-
 def _name(raw: Mapping[str, Any]) -> bytes:
     return blake2b(compact(raw).encode(), digest_size=16).digest()
-
-
-def _broken(manifest: Manifest, what: str) -> BrokerPluginError:
-    return BrokerPluginError(
-        f"The plugin for {manifest.display_name} broke the contract in renormalise: {what}.",
-        remedy="Report it to the plugin's authors.",
-        provider=manifest.key,
-        operation="renormalise",
-        report_to=manifest.support,
-    )

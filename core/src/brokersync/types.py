@@ -342,7 +342,7 @@ class TradePage:
     `skipped` counts rows that are no executions, by reason; `unmapped` counts names and values that were new to us.
     `rows` is how many rows of the broker's the page was made from, where each gave one booking, was quarantined or
     skipped: core reports a difference. `as_of` is when the broker made what the page was read from, where it says so:
-    of two contents of one row the one made later stands, whichever was read first.
+    of two contents of one row the one made later stands, whichever was read first, and nothing later than it is proved.
     """
 
     bookings: tuple[TradeBooking, ...] = ()

@@ -39,6 +39,18 @@ async def test_an_error_behind_a_page_that_covers_leaves_the_rest_open(bench: Be
     assert await bench.spans() == [(START, START + 2 * DAY, FINAL)]
 
 
+async def test_a_page_proves_nothing_that_came_after_it_was_made(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    made = TODAY - DAY + timedelta(hours=5)
+    bench.answer = lambda request: [page(request, fill("1"), as_of=min(made, NOW))]
+    await bench.run()
+    assert await bench.spans() == [(START, TODAY - DAY, FINAL), (TODAY - DAY, made, PROVISIONAL)]
+    made = NOW
+    await bench.run()
+    assert bench.requests[-1].window.start <= TODAY - DAY
+    assert await bench.spans() == [(START, TODAY, FINAL)]
+
+
 async def test_an_answer_that_ends_without_covering_all_leaves_the_rest_open(bench: Bench) -> None:
     bench.source_is(open_day=False)
     bench.answer = lambda request: [page(request, window=TimeWindow(START + DAY, START + 2 * DAY))]

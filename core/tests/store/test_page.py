@@ -4,12 +4,14 @@ import json
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
+from hashlib import blake2b
 
 import attrs
 import pytest
 
-from brokersync.records import KeptBooking, OpenRequest, Span, SpanState
+from brokersync.records import KeptBooking, NumberedRow, OpenRequest, Span, SpanState
 from brokersync.store import SqlStore
+from brokersync.store.sql import execute
 from brokersync.sync.fold import fold
 from brokersync.types import (
     BookingEffect,
@@ -214,6 +216,30 @@ async def test_a_row_that_is_read_with_other_things_beside_it_leaves_quarantine_
     await store.commit_page(page(quarantined=other), RULES)
     await store.commit_page(page(trade("r", raw={"fill": 1, "fee": 3})), RULES)
     assert len(await store.quarantined("o")) == 3, "of another account, environment or name"
+
+
+async def test_equal_rows_in_quarantine_stay_as_many_until_they_are_understood(store: SqlStore) -> None:
+    bad = QuarantinedRow(reason="side", raw={"side": "Kauf"}, account_id="A", environment="live")
+    again = NumberedRow(reason="side", raw=bad.raw, account_id="A", environment="live", number=2)
+    elsewhere = (attrs.evolve(bad, account_id="B"), attrs.evolve(bad, environment="demo"))
+    for _ in range(2):
+        await store.commit_page(page(quarantined=(bad, again, *elsewhere)), RULES)
+        assert len(await store.quarantined("o")) == 4
+    await store.commit_page(page(bookings=(TradeBooking.of(trade("r"), raw=bad.raw),)), RULES)
+    kept = await store.quarantined("o")
+    assert {(row["environment"], row["account_id"]) for row in kept} == {("live", "B"), ("demo", "A")}
+
+
+async def test_a_row_that_an_older_release_put_in_quarantine_is_known(store: SqlStore) -> None:
+    bad = QuarantinedRow(reason="side", raw={"side": "Kauf"}, account_id="A", environment="live")
+    await store.commit_page(page(quarantined=(bad,)), RULES)
+    by_text_alone = blake2b(b'{"side":"Kauf"}', digest_size=16).digest()
+    await store._write(lambda: execute("UPDATE quarantine SET hash = ?", by_text_alone))
+    other = attrs.evolve(bad, account_id="B")
+    await store.commit_page(page(quarantined=(bad, other)), RULES)
+    assert len(await store.quarantined("o")) == 2
+    await store.commit_page(page(bookings=(TradeBooking.of(trade("r"), raw=bad.raw),)), RULES)
+    assert [row["account_id"] for row in await store.quarantined("o")] == ["B"]
 
 
 async def test_a_row_that_was_read_before_it_was_refused_leaves_quarantine_when_it_is_read_as_before(

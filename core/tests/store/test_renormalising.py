@@ -30,11 +30,12 @@ from brokersync.plugin import (
     TradePage,
     hookimpl,
 )
-from brokersync.records import ChangeCause, ChangeKind
+from brokersync.records import ChangeCause, ChangeKind, OpenRequest, PageCommit
 from brokersync.renormalising import changed_fields
 from brokersync.store import SqlStore, TradeDifference, TradeFilter
 
-from .pages import DAY, START, rows
+from .owners import connect, connection
+from .pages import DAY, RULES, START, WEEK, rows
 
 (MANIFEST,) = parse_manifests(
     """
@@ -272,6 +273,50 @@ async def test_equal_rows_without_an_id_stay_two(desk: Desk) -> None:
     report = await desk.again(lambda raw: nameless(raw, raw["price"]))
     assert (await desk.trades()).keys() == {"EUR@1.5", "EUR@1.5#2", "EUR@1.5#3"}
     assert report.renewed == 3
+
+
+def nameless(raw: dict[str, Any], name: str = "") -> TradeBooking:
+    return TradeBooking.of(trade(raw, trade_id=name or raw["symbol"], id_quality=IdQuality.SYNTHETIC), raw=raw)
+
+
+def refused(raw: dict[str, Any]) -> QuarantinedRow:
+    return QuarantinedRow(reason="odd", raw=raw, account_id="A", environment="live")
+
+
+async def test_equal_rows_without_an_id_that_are_understood_now_are_as_many_trades(desk: Desk) -> None:
+    def mended(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+        return right(raw) if raw["id"] == 3 else nameless(raw)
+
+    await desk.imported(mended, line(3))
+    for _ in range(2):
+        await desk.imported(refused, line(1), line(1), line(1), line(2, symbol="BOLT"))
+        assert len(await desk.store.quarantined("me")) == 4
+    report = await desk.again(mended)
+    assert (report.understood, report.added) == (4, 4)
+    assert (await desk.trades()).keys() == {"t3", "EUR", "EUR#2", "EUR#3", "BOLT"}
+    assert await desk.store.quarantined("me") == ()
+    assert (await desk.imported(mended, line(1), line(1), line(1), line(2, symbol="BOLT"))).unchanged == 4
+
+
+async def test_a_row_without_an_id_that_is_understood_now_takes_none_from_one_that_was_before(desk: Desk) -> None:
+    await desk.imported(lambda raw: refused(raw) if raw["id"] == 2 else nameless(raw), line(1), line(2))
+    await desk.again(nameless)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+
+
+async def test_rows_that_are_read_under_another_name_are_counted_anew_by_what_is_half_read(desk: Desk) -> None:
+    of = connection("me", connection_id="c", provider="lines")
+    await connect(desk.store, of)
+    await desk.imported(nameless, line(1), line(1))
+    begun = OpenRequest(connection_id="c", source="file", account="", window=WEEK, cursor="2", counts={"2": "EUR"})
+    other = attrs.evolve(begun, source="other")
+    for one in (begun, other):
+        page = PageCommit(owner="me", provider="lines", source=one.source, at=START, connection_id="c")
+        await desk.store.commit_page(attrs.evolve(page, next_request=one), RULES)
+    await desk.again(nameless)
+    assert len(await desk.store.open_requests("c")) == 2
+    await desk.again(lambda raw: nameless(raw, "NEW"))
+    assert await desk.store.open_requests("c") == (other,)
 
 
 async def test_a_cancel_read_as_a_trade_is_mended_too(desk: Desk) -> None:

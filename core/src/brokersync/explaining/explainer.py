@@ -12,7 +12,7 @@ from brokersync.dispositions import Rule
 from brokersync.errors import BrokerConfigError, Fault
 from brokersync.explaining.bookings import explained
 from brokersync.explaining.explanation import ExplainedBooking, Explanation
-from brokersync.explaining.quarantine import suspects
+from brokersync.explaining.quarantine import suspects, suspects_of
 from brokersync.explaining.question import Question, days_of, may_mean, means, span_around
 from brokersync.explaining.readings import file_log, last_readings
 from brokersync.explaining.sources import Known, Login, answers, day_window
@@ -49,6 +49,7 @@ class Explainer:
         rows = tuple(row for row in rows if row.rule is not Rule.WAITS or row.booking_id == question.trade_id)
         meant = next((one for one in trades if one.trade_id == question.trade_id), trades[0] if trades else None)
         day = question.day or (min(days_of(meant, manifest)) if meant else None)
+        unread = suspects_of(await self._store.quarantined(self._owner), key, question.trade_id)
         found = Explanation(
             verdict="",
             account=key,
@@ -58,6 +59,7 @@ class Explainer:
             trades=tuple(sorted(trades, key=lambda one: one is not meant)),
             bookings=rows,
             sources=await self._sources(key, manifest, day) if day else (),
+            quarantined=tuple(row for row in unread if row["sure"] or not rows),
         )
         return attrs.evolve(found, verdict=verdict(found))
 

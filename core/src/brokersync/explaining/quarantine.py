@@ -11,28 +11,56 @@ from brokersync.records import AccountKey
 
 _MOST = 20
 _FORMS = ("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
+_A_DAY = re.compile(
+    r"(19|20)\d\d-\d\d-\d\d|(19|20)\d\d(0[1-9]|1[0-2])[0-3]\d(?!\d)|\d\d/\d\d/\d\d|\d\d-[a-z]{3}-\d\d", re.IGNORECASE
+)
 
 
 def suspects(
     rows: Iterable[Mapping[str, Any]], key: AccountKey | None, symbol: str, day: date
 ) -> tuple[Mapping[str, Any], ...]:
-    """The rows of the account in which symbol or day is found, those with both first; `sure` says that both are."""
+    """The rows of the account that have its symbol, its day or none, the likeliest first.
+
+    `sure` says that both are found, `may_be` that nothing in the row speaks against it.
+    """
     found = []
-    for row in rows:
-        if key is not None and not _of_account(row, key):
-            continue
+    for row in _of(rows, key):
         words = list(_words(row["raw"]))
         has_symbol = any(word.upper() == symbol.upper() for word in words)
         has_day = any(_names_day(word, day) for word in words)
-        if has_symbol or has_day:
-            found.append({**row, "sure": has_symbol and has_day})
-    return tuple(sorted(found, key=lambda row: not row["sure"])[:_MOST])
+        may_be = has_day or not any(_A_DAY.match(word) for word in words)
+        if has_symbol or may_be:
+            found.append({**row, "sure": has_symbol and has_day, "may_be": may_be})
+    return _likeliest(found)
+
+
+def suspects_of(rows: Iterable[Mapping[str, Any]], key: AccountKey, trade_id: str) -> tuple[Mapping[str, Any], ...]:
+    """The rows of the account, those first, and `sure`, that hold this id, be it behind the kind of a name."""
+    ids = (trade_id, trade_id.partition(":")[2])
+    return _likeliest(
+        {**row, "sure": any(_is_id(word, one) for word in _words(row["raw"]) for one in ids), "may_be": True}
+        for row in _of(rows, key)
+    )
+
+
+def _likeliest(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(sorted(rows, key=lambda row: (not row["sure"], not row["may_be"]))[:_MOST])
+
+
+def _is_id(word: str, name: str) -> bool:
+    """Also where a revision follows it."""
+    return bool(name) and (word == name or word.startswith(f"{name}."))
+
+
+def _of(rows: Iterable[Mapping[str, Any]], key: AccountKey | None) -> Iterable[Mapping[str, Any]]:
+    return (row for row in rows if key is None or _of_account(row, key))
 
 
 def _of_account(row: Mapping[str, Any], key: AccountKey) -> bool:
-    if row["provider"] != key.provider:
-        return False
-    return row["account_id"] in (None, key.account_id)
+    place = (row["environment"], row["account_id"])
+    return row["provider"] == key.provider and all(
+        told in (None, mine) for told, mine in zip(place, (key.environment, key.account_id), strict=True)
+    )
 
 
 def _words(value: Any) -> Iterable[str]:

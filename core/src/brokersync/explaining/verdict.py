@@ -93,30 +93,38 @@ def _quarantined(rows: Sequence[Mapping[str, object]]) -> str:
 def _merged(found: Explanation) -> str:
     if found.trade_id is None:
         return ""
-    return f"No trade of this account has ever been known as {found.trade_id}."
+    return f"No trade of this account has ever been known as {found.trade_id}{_unread(found)}."
+
+
+def _unread(found: Explanation) -> str:
+    """That of some rows nobody knows whether they are it."""
+    number = sum(bool(row["may_be"]) for row in found.quarantined)
+    if not number:
+        return ""
+    if number == 1:
+        return "; a row that was not understood waits in quarantine, and may be it"
+    return f"; {number} rows that were not understood wait in quarantine, and one of them may be it"
 
 
 def _not_there(found: Explanation) -> str:
-    day = f"{found.day}"
+    day, unread = f"{found.day}", _unread(found)
+    none = "Among the rows that were understood there is no such trade" if unread else "There is no such trade"
     read = [one for one in found.sources if one.state in _READ]
     standing = [one for one in found.sources if one.state in _OBSTACLES]
     final = [one for one in read if one.state is SourceState.FINAL]
     certain = [one for one in final if one.unread_after is None]
     if certain:
-        return (
-            f"There is no such trade: {day} was read completely from {_sources(certain)} "
-            f"and held no row for {found.symbol}."
-        )
+        return f"{none}: {day} was read completely from {_sources(certain)} and held no row for {found.symbol}{unread}."
     if final:
         later = min(one.unread_after for one in final if one.unread_after)
         return (
-            f"There is no such trade so far: {day} was read completely from {_sources(final)} and held no row for "
-            f"{found.symbol}, but a trade of that day may be booked on a later one, and {later} is not read yet."
+            f"{none} so far: {day} was read completely from {_sources(final)} and held no row for {found.symbol}, "
+            f"but a trade of that day may be booked on a later one, and {later} is not read yet{unread}."
         )
     if read and not standing:
         return (
-            f"There is no such trade so far: {day} was read from {_sources(read)} and held no row for {found.symbol}, "
-            "and it is still provisional."
+            f"{none} so far: {day} was read from {_sources(read)} and held no row for {found.symbol}, "
+            f"and it is still provisional{unread}."
         )
     for state in _OBSTACLES:
         for one in standing:

@@ -6,7 +6,7 @@ from brokersync.store.exporting import EXPORTED
 from brokersync.store.jobs import JobTable
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import PageRules, Store, TradeFilter
-from brokersync.store.renormalising import KeptRow, Renewed, RenewedPage, TradeDifference
+from brokersync.store.renormalising import KeptRow, QuarantinedRaw, Renewed, RenewedPage, TradeDifference
 from brokersync.store.sealed import KeyReplacedError, SealedGrant
 from brokersync.store.sql_store import SqlStore
 from brokersync.store.sqlite import SqliteStore
@@ -19,6 +19,7 @@ __all__ = [
     "KeyReplacedError",
     "PageRules",
     "PostgresStore",
+    "QuarantinedRaw",
     "Renewed",
     "RenewedPage",
     "SealedGrant",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import count
 from typing import Any
 
 import attrs
 
 from brokersync.converter import instant_text
-from brokersync.records import PageCommit
+from brokersync.records import NumberedRow, PageCommit
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
-from brokersync.types import TradeBooking
+from brokersync.types import QuarantinedRow, TradeBooking
 
 _COLUMNS = (
     "owner", "provider", "source", "hash", "environment", "account_id", "reason", "as_of", "raw", "first_seen",
@@ -43,7 +44,7 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     told: dict[bytes, _Entry] = {}
     for row in page.quarantined:
         entry = _Entry(row.environment, row.account_id, row.reason, made, pack_raw(row.raw))
-        names = _names(row.row_id, row.environment, row.account_id, row.raw)
+        names = _names(row, known)
         told[next((name for name in names if name in known), names[0])] = entry
     at = instant_text(page.at)
     new = [(*_place(page, name), *attrs.astuple(one), at) for name, one in told.items() if name not in known]
@@ -73,12 +74,11 @@ def release(page: PageCommit, understood: Iterable[tuple[TradeBooking, Mapping[s
     gone = set()
     for booking, raw in understood:
         if raw:
-            gone.add(_hash(raw))
-        for environment in (booking.environment, None):
-            for account_id in (booking.account_id, None):
-                name = _row_hash(booking.booking_id, environment, account_id)
-                if name in known and not known[name].made_after(made):
-                    gone.add(name)
+            gone |= {name for place in _places(booking) for name in _equal(raw, *place, known)}
+        for place in _places(booking):
+            name = _row_hash(booking.booking_id, *place)
+            if name in known and not known[name].made_after(made):
+                gone.add(name)
     yield Many(
         "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
         [_place(page, name) for name in sorted(gone & known.keys())],
@@ -87,12 +87,12 @@ def release(page: PageCommit, understood: Iterable[tuple[TradeBooking, Mapping[s
 
 def quarantined(owner: str) -> Script[tuple[Mapping[str, Any], ...]]:
     rows = yield Fetch(
-        "SELECT provider, source, account_id, reason, raw, first_seen FROM quarantine"
+        "SELECT provider, source, environment, account_id, reason, raw, first_seen FROM quarantine"
         " WHERE owner = ? ORDER BY first_seen, provider, source, hash",
         (owner,),
     )
-    names = ("provider", "source", "account_id", "reason", "raw", "first_seen")
-    return tuple(dict(zip(names, (*row[:4], unpack_raw(row[4]), row[5]), strict=True)) for row in rows)
+    names = ("provider", "source", "environment", "account_id", "reason", "raw", "first_seen")
+    return tuple(dict(zip(names, (*row[:5], unpack_raw(row[5]), row[6]), strict=True)) for row in rows)
 
 
 def _known(page: PageCommit) -> Script[dict[bytes, _Entry]]:
@@ -111,13 +111,48 @@ def _place(page: PageCommit, name: bytes) -> tuple[str, str, str, bytes]:
     return (page.owner, page.provider, page.source, name)
 
 
-def _names(
-    row_id: str | None, environment: str | None, account_id: str | None, raw: Mapping[str, Any]
-) -> Sequence[bytes]:
+def _names(row: QuarantinedRow, known: Mapping[bytes, _Entry]) -> Sequence[bytes]:
     """What may tell a row from others: its id, since its text may change with what is kept beside it; else the text."""
-    by_text = [_hash(raw)] if raw else []
-    by_id = [] if row_id is None else [_row_hash(row_id, environment, account_id)]
-    return [*by_id, *by_text] or [_hash(raw)]
+    place = (row.environment, row.account_id)
+    by_id = [] if row.row_id is None else [_row_hash(row.row_id, *place)]
+    number = row.number if isinstance(row, NumberedRow) else 1
+    by_text = [_text_hash(row.raw, *place, number)] if row.raw or not by_id else []
+    return [*by_id, *by_text, *(_named_before(row.raw, *place, known) if number == 1 else ())]
+
+
+def _equal(
+    raw: Mapping[str, Any], environment: str | None, account_id: str | None, known: Mapping[bytes, _Entry]
+) -> Iterator[bytes]:
+    """All rows of this text; who understands one understands all, and the reading that has one has the others."""
+    yield from _named_before(raw, environment, account_id, known)
+    for number in count(1):
+        name = _text_hash(raw, environment, account_id, number)
+        if name not in known:
+            return
+        yield name
+
+
+def _named_before(
+    raw: Mapping[str, Any], environment: str | None, account_id: str | None, known: Mapping[bytes, _Entry]
+) -> Iterator[bytes]:
+    """The name of before the account was a part of it."""
+    name = _hash(raw)
+    entry = known.get(name)
+    if entry is not None and (entry.environment, entry.account_id) == (environment, account_id):
+        yield name
+
+
+def _places(booking: TradeBooking) -> Sequence[tuple[str | None, str | None]]:
+    """A row that was not understood may not tell where it belongs."""
+    return [
+        (environment, account_id)
+        for environment in (booking.environment, None)
+        for account_id in (booking.account_id, None)
+    ]
+
+
+def _text_hash(raw: Mapping[str, Any], environment: str | None, account_id: str | None, number: int) -> bytes:
+    return _hash(["text", environment, account_id, number, raw])
 
 
 def _row_hash(row_id: str, environment: str | None, account_id: str | None) -> bytes:

@@ -18,7 +18,7 @@ from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules
 from brokersync.store.rows import optional_moment, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
-from brokersync.types import BrokerTrade, TradeBooking
+from brokersync.types import BrokerTrade, IdQuality, TradeBooking
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +92,20 @@ def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...],
     return kept, len(rows) - len(kept)
 
 
+def highest_number(key: AccountKey, source: str, name: str) -> Script[int]:
+    """See `Store.highest_number`."""
+    account = yield from account_number(key.owner, key.provider, key.environment, key.account_id)
+    head = f"{name}#"
+    rows = yield Fetch(
+        "SELECT booking_id FROM bookings WHERE account = ? AND source = ?"
+        " AND (booking_id = ? OR substr(booking_id, 1, ?) = ?)",
+        (-1 if account is None else account, source, name, len(head), head),
+    )
+    behind = [booking_id.removeprefix(head) for (booking_id,) in rows if booking_id != name]
+    numbers = [int(one) for one in behind if one.isdecimal()]
+    return max(numbers, default=1 if len(behind) < len(rows) else 0)
+
+
 def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[QuarantinedRaw, ...]]:
     rows = yield Fetch(
         "SELECT hash, environment, account_id, raw, as_of FROM quarantine"
@@ -108,6 +122,19 @@ def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[Quar
         )
         for digest, environment, account_id, raw, as_of in rows
     )
+
+
+def _begin_anew(page: PageCommit, renewed: Sequence[Renewed]) -> Script[None]:
+    """What is half read has counted the rows without ids under the names they had."""
+    if any(
+        one.booking.id_quality is IdQuality.SYNTHETIC and one.booking.booking_id != one.row.booking_id
+        for one in renewed
+    ):
+        yield Many(
+            "DELETE FROM open_requests WHERE source = ? AND connection_id IN"
+            " (SELECT connection_id FROM connections WHERE owner = ? AND provider = ?)",
+            [(page.source, page.owner, page.provider)],
+        )
 
 
 def renew(
@@ -132,6 +159,7 @@ def renew(
         },
         numbers,
     )
+    yield from _begin_anew(page, [one for number, one in changed.items() if number in kept])
     mine = tuple(changed[number].booking for number in sorted(kept))
     again = tuple(booking.booking_id for booking in mine)
     given = attrs.evolve(page, bookings=(*mine, *page.bookings), renewed=again)

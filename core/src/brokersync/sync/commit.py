@@ -110,20 +110,21 @@ class PageWriter:
         read_at = read_at or self._clock.now()
         bookings = tuple(self._occurrences.number(booking) for booking in page.bookings)
         following = self._next(page) if going_on else None
-        spans = tuple(part for span in page.covered for part in self._spans(span, read_at))
+        as_of = self._as_of(page, read_at)
+        spans = tuple(part for span in page.covered for part in self._spans(span, read_at, as_of))
         self._bookmark = page.bookmark or self._bookmark
         outcome = await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
                 bookings=bookings,
-                as_of=self._as_of(page, read_at),
+                as_of=as_of,
                 accounts=page.accounts,
                 spans=spans,
-                quarantined=page.quarantined,
+                quarantined=tuple(map(self._occurrences.number_row, page.quarantined)),
                 next_request=following,
                 ends_request=not going_on,
                 finished=self._ask.window if self._ask and not going_on else None,
-                bookmark=self._bookmark if not going_on and await self._is_whole(spans) else None,
+                bookmark=self._bookmark if not going_on and await self._is_whole(spans, as_of) else None,
             ),
             self._rules,
         )
@@ -241,13 +242,13 @@ class PageWriter:
             self._report.problem(not_made_yet(page.as_of, self._manifest), source=self._reading.source.name)
         return None
 
-    def _spans(self, covered: CoveredSpan, read_at: datetime) -> list[tuple[AccountKey, Span]]:
-        spans = self._reading.spans(covered, read_at)
+    def _spans(self, covered: CoveredSpan, read_at: datetime, as_of: datetime | None) -> list[tuple[AccountKey, Span]]:
+        spans = self._reading.spans(covered, read_at, as_of)
         for span in spans:
             self._report.covered(self._reading.source.name, covered.environment, covered.account_id, span.window)
         return [(self._key(covered.environment, covered.account_id), span) for span in spans]
 
-    async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]]) -> bool:
+    async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]], as_of: datetime | None) -> bool:
         """Whether nothing is missing before the bookmark, nor needed once more: only what follows it will be read."""
         if self._bookmark is None or self._ask is None:
             return True
@@ -257,7 +258,7 @@ class PageWriter:
         for account in self._ask.accounts:
             key = self._key(account.environment, account.account_id)
             new = [span for of, span in spans if of == key]
-            if self._reading.missing((*known.get((account.environment, account.account_id), ()), *new)):
+            if self._reading.missing((*known.get((account.environment, account.account_id), ()), *new), as_of):
                 return False
         return True
 

@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 import attrs
 
-from brokersync.types import IdQuality, TradeBooking
+from brokersync.records import NumberedRow
+from brokersync.store.rows import compact
+from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 # one in a thousand million readings of a hundred thousand rows takes two of them for equal
@@ -53,7 +55,20 @@ class Occurrences:
             booking.trade.executed_at
         ):
             self._confused = True
-        return booking if self._counts[key] == 1 else renamed(booking, f"{booking.booking_id}#{self._counts[key]}")
+        return numbered(booking, self._counts[key])
+
+    def number_row(self, row: QuarantinedRow) -> QuarantinedRow:
+        """The row that was not understood, with which one of the equal ones it is."""
+        if row.row_id is not None:
+            return row
+        key = _digest("not understood", row.environment or "", row.account_id or "", compact(row.raw))
+        self._counts[key] += 1
+        number = self._counts[key]
+        if number == 1:
+            return row
+        return NumberedRow(
+            reason=row.reason, raw=row.raw, account_id=row.account_id, environment=row.environment, number=number
+        )
 
     def takes_confused(self) -> bool:
         """Whether rows came under one id that no window need hold together; said once."""
@@ -68,6 +83,11 @@ def _digest(*names: str) -> str:
 
 def _cut(names: str) -> Iterator[str]:
     return (names[start : start + _DIGEST_LENGTH] for start in range(0, len(names), _DIGEST_LENGTH))
+
+
+def numbered(booking: TradeBooking, number: int) -> TradeBooking:
+    """One of several equal bookings; the first keeps its id."""
+    return booking if number == 1 else renamed(booking, f"{booking.booking_id}#{number}")
 
 
 def renamed(booking: TradeBooking, name: str) -> TradeBooking:

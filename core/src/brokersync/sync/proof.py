@@ -39,23 +39,27 @@ class Proof:
         begun_with = accounts if opened.accounts is None else opened.accounts
         return cls(source, ask, opened.begun_at or now, now, begun_with, resumed=True)
 
-    def spans(self, covered: CoveredSpan, read_at: datetime) -> tuple[Span, ...]:
-        """What a page's claim comes to, that was read at `read_at`."""
-        window = self.provable(covered.window)
+    def spans(self, covered: CoveredSpan, read_at: datetime, as_of: datetime | None = None) -> tuple[Span, ...]:
+        """What a page's claim comes to, that was read at `read_at` and made at `as_of`."""
+        window = self.provable(covered.window, as_of)
         if window is None or not self._knows(covered) or self._may_lack_rows(read_at):
             return ()
-        return _by_finality(self.source, window, covered.finality, self.begun_at)
+        return _by_finality(self.source, window, covered.finality, self._known_at(as_of))
 
-    def provable(self, window: TimeWindow) -> TimeWindow | None:
-        """The part of a page's claim that was asked for and, when it was asked for, had already passed."""
+    def provable(self, window: TimeWindow, as_of: datetime | None = None) -> TimeWindow | None:
+        """The part of a page's claim that was asked for and had already passed when it was, and when it was made."""
         asked = self.ask.window if self.ask else window
-        start, end = max(window.start, asked.start), min(window.end, asked.end, self.begun_at)
+        start, end = max(window.start, asked.start), min(window.end, asked.end, self._known_at(as_of))
         return TimeWindow(start, end) if start < end else None
 
-    def missing(self, spans: Iterable[Span]) -> list[TimeWindow]:
+    def missing(self, spans: Iterable[Span], as_of: datetime | None = None) -> list[TimeWindow]:
         """What was asked for of an account, could be proved, and is not read by these spans of its."""
-        window = self.provable(self.ask.window) if self.ask else None
+        window = self.provable(self.ask.window, as_of) if self.ask else None
         return subtract([window], read_windows(spans)) if window else []
+
+    def _known_at(self, as_of: datetime | None) -> datetime:
+        """Of when a page can tell: a broker may answer with what it made long before it was asked."""
+        return self.begun_at if as_of is None else min(self.begun_at, as_of)
 
     def _knows(self, covered: CoveredSpan) -> bool:
         if self.ask is None:

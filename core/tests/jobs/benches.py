@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import attrs
-from redis.asyncio import Redis
 
 from brokersync.config import QueueSettings, Settings
 from brokersync.events import Event
@@ -19,6 +18,7 @@ from brokersync.queue.bell import Bell
 from brokersync.queue.docket_bell import DocketBell
 from brokersync.queue.embedded import EmbeddedEngine
 from brokersync.queue.engine import JobEngine
+from brokersync.ratelimit.opening import open_redis
 from brokersync.records import Connection
 from brokersync.store import SealedGrant, SqlStore
 
@@ -115,7 +115,7 @@ class DocketBench(EmbeddedBench):
 
     async def keys(self) -> list[str]:
         """What stands in the Redis under the queue's name."""
-        async with Redis.from_url(self.url) as redis:
+        async with open_redis(self.url) as redis:
             return sorted([key.decode() async for key in redis.scan_iter(f"{self.queue.name}:*", count=1000)])
 
 

@@ -1,4 +1,4 @@
-"""Each engine: the embedded one over each database, and docket, which goes over the same tables, over one."""
+"""Each engine: the embedded one over each database, and docket, which goes over the same tables, over one of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from .benches import DocketBench, EmbeddedBench
 
 
-@pytest.fixture(params=["embedded-sqlite", "embedded-postgres", "docket"])
+@pytest.fixture(params=["embedded-sqlite", "embedded-postgres", "docket", "docket-cluster"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path, stores_in: Any) -> AsyncIterator[EmbeddedBench]:
     stores = stores_in(tmp_path, request.getfixturevalue("schemas") if "postgres" in request.param else None)
-    if request.param == "docket":
-        made: EmbeddedBench = DocketBench(stores, url=request.getfixturevalue("redis_url"))
+    if "docket" in request.param:
+        url = request.getfixturevalue("cluster_url" if "cluster" in request.param else "redis_url")
+        made: EmbeddedBench = DocketBench(stores, url=url)
     else:
         made = EmbeddedBench(stores)
     yield made

@@ -14,9 +14,10 @@ import pytest
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ConnectionState
 from brokersync.config import QueueSettings
 from brokersync.errors import ClosedError, StoreError
-from brokersync.events import Event, JobStuck, SyncDeferred, SyncRecorded, SyncStarted
+from brokersync.events import Event, JobsCounted, JobStuck, SyncDeferred, SyncRecorded, SyncStarted
 from brokersync.jobs import JobCounts
 from brokersync.plugin import BrokerNotReadyError
+from brokersync.queue.planner import job_of
 from brokersync.store import TradeFilter
 
 from .broker import MANIFEST, Broker, Desk, open_desk
@@ -242,6 +243,20 @@ async def test_a_sync_that_shows_no_sign_of_life_is_ended_and_left_to_another_wo
                 await until(lambda: recorded(other) == ["done"])
         assert recorded(desk) == ["cancelled"]
         assert desk.heard(JobStuck)[0].silent_for == timedelta(milliseconds=50)
+
+
+async def test_a_worker_tells_how_many_jobs_wait_and_for_how_long(stores: Any) -> None:
+    desk = open_it(stores)
+    async with desk.bs:
+        for user in ("ann", "bob"):
+            await desk.connect(user)
+        await desk.bs._engine.submit(*(job_of(one, desk.clock.now()) for one in await desk.bs.connections()))
+        desk.clock.advance(minutes=3)
+        desk.broker.on_page = lambda _: asyncio.Event().wait()
+        async with working(desk, concurrency=1, stop_within=timedelta(milliseconds=1)):
+            await until(lambda: desk.heard(JobsCounted))
+        told = desk.heard(JobsCounted)[0]
+        assert (told.ready + told.running, told.later, told.oldest) == (2, 0, timedelta(minutes=3))
 
 
 async def test_closing_ends_a_worker_and_gives_its_jobs_back(stores: Any) -> None:

@@ -240,6 +240,19 @@ class WakeUpsBack(Event):
     duration: timedelta
 
 
+@attrs.frozen(kw_only=True)
+class JobsCounted(Event):
+    """How many jobs of all workers may begin, wait for their time, or are under way, as a worker sees it each minute.
+
+    `oldest` is for how long the one has waited that might have begun first.
+    """
+
+    ready: int
+    later: int
+    running: int
+    oldest: timedelta
+
+
 EventSink: TypeAlias = Callable[[Event], None]
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from brokersync.arguments import checked
 from brokersync.errors import BrokerConfigError
-from brokersync.events import EventSink, no_events
+from brokersync.events import EventSink, JobsCounted, no_events
 from brokersync.jobs import Job, JobCounts, JobPlace
 from brokersync.queue.handling import JobHandler, maintenance_of
 from brokersync.queue.opening import open_engine
@@ -20,7 +20,7 @@ from brokersync.queue.worker import Worker
 from brokersync.records import Connection, ConnectionState, Deferred, Done
 from brokersync.runner import RunOptions
 from brokersync.scheduling import Scheduling
-from brokersync.shared import Shared
+from brokersync.shared import Shared, all_of
 from brokersync.underway import until_closed
 
 _LATELY: Final = timedelta(minutes=10)
@@ -85,10 +85,17 @@ class Working(Scheduling):
             self._engine,
             JobHandler(self._shared, self._run_job, events),
             plan=self._plan,
-            look_after=partial(self._look_after, None, events),
+            look_after=partial(self._look_after_all, events),
             concurrency=queue.concurrency if concurrency is None else concurrency,
             stop_within=queue.stop_within if stop_within is None else stop_within,
         )
+
+    async def _look_after_all(self, events: EventSink) -> None:
+        await self._look_after(None, events)
+        counts, now = await self._engine.counts(), self._shared.clock.now()
+        oldest = timedelta(0) if counts.oldest is None else max(now - counts.oldest, timedelta(0))
+        told = JobsCounted(ready=counts.ready, later=counts.later, running=counts.running, oldest=oldest)
+        all_of(events, self._shared.events)(told)
 
     async def _take_jobs_back(self, connections: Sequence[Connection]) -> None:
         for connection in connections:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
-from opentelemetry.metrics import Counter, Histogram, get_meter
+from opentelemetry.metrics import Counter, Histogram, _Gauge, get_meter
 
 from brokersync.events import (
     ConnectionNeedsOperator,
@@ -15,6 +15,7 @@ from brokersync.events import (
     HistoryLost,
     IncidentClosed,
     IncidentOpened,
+    JobsCounted,
     JobStuck,
     LimitWaited,
     PageCommitted,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BROKER: Final = "brokersync.broker"
 
+_Meters: TypeAlias = Counter | Histogram | _Gauge
 _Measured: TypeAlias = tuple[float, Mapping[str, str]]
 
 # in seconds: from an answer on loopback to a back-fill of ten years
@@ -42,13 +44,17 @@ _BOUNDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900,
 
 @attrs.frozen
 class Instrument:
-    """One metric: what it measures, and what of which event; a unit of `s` makes it a histogram, else it counts."""
+    """One metric: what it measures, and what of which event.
+
+    A `gauge` shows the last number; else a unit of `s` makes it a histogram, and any other one counts.
+    """
 
     name: str
     unit: str
     about: str
     event: type[Event]
     measured: Callable[[Any], Sequence[_Measured]]
+    gauge: bool = False
 
 
 def _once(*fields: str) -> Callable[[Any], Sequence[_Measured]]:
@@ -84,6 +90,11 @@ def _of_page(event: PageCommitted) -> Sequence[_Measured]:
 
 def _of_quarantine(event: PageCommitted) -> Sequence[_Measured]:
     return [(event.quarantined, {"brokersync.source": event.source})] if event.quarantined else []
+
+
+def _of_jobs(event: JobsCounted) -> Sequence[_Measured]:
+    numbers = {"ready": event.ready, "later": event.later, "running": event.running}
+    return [(number, {"brokersync.state": state}) for state, number in numbers.items()]
 
 
 def _state(name: str) -> Callable[[Any], Sequence[_Measured]]:
@@ -135,6 +146,11 @@ INSTRUMENTS: Final = (
         "brokersync.incidents.duration", "s", "How long brokers were away.", IncidentClosed,
         lambda event: [(event.duration.total_seconds(), {"brokersync.environment": event.environment})],
     ),
+    Instrument("brokersync.jobs", "{job}", "Jobs of all workers.", JobsCounted, _of_jobs, gauge=True),
+    Instrument(
+        "brokersync.jobs.oldest", "s", "For how long the job has waited that might have begun first.", JobsCounted,
+        lambda event: [(event.oldest.total_seconds(), {})], gauge=True,
+    ),
     Instrument("brokersync.jobs.stuck", "{job}", "Syncs that showed no sign of life.", JobStuck, _once()),
     Instrument("brokersync.plugins.refused", "{plugin}", "Plugins that were left out.", PluginRefused, _once()),
 )  # fmt: skip
@@ -145,8 +161,8 @@ class Metrics:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = get_meter("brokersync", VERSION, provider)
-        made: dict[str, Counter | Histogram] = {}
-        self._by_event: dict[type[Event], list[tuple[Counter | Histogram, Instrument]]] = {}
+        made: dict[str, _Meters] = {}
+        self._by_event: dict[type[Event], list[tuple[_Meters, Instrument]]] = {}
         for one in INSTRUMENTS:
             instrument = made.setdefault(one.name, _made(meter, one))
             self._by_event.setdefault(one.event, []).append((instrument, one))
@@ -156,13 +172,17 @@ class Metrics:
         for instrument, one in self._by_event.get(type(event), ()):
             for number, facts in one.measured(event):
                 attributes = {BROKER: event.provider, **facts} if event.provider else facts
-                if isinstance(instrument, Histogram):
+                if isinstance(instrument, Counter):
+                    instrument.add(number, attributes)
+                elif isinstance(instrument, Histogram):
                     instrument.record(number, attributes)
                 else:
-                    instrument.add(number, attributes)
+                    instrument.set(number, attributes)
 
 
-def _made(meter: Meter, one: Instrument) -> Counter | Histogram:
+def _made(meter: Meter, one: Instrument) -> _Meters:
+    if one.gauge:
+        return meter.create_gauge(one.name, one.unit, one.about)
     if one.unit != "s":
         return meter.create_counter(one.name, one.unit, one.about)
     return meter.create_histogram(one.name, one.unit, one.about, explicit_bucket_boundaries_advisory=_BOUNDS)

@@ -229,7 +229,8 @@ def test_rows_in_quarantine_are_found_by_symbol_and_day_in_any_format(text: str)
 
 
 def test_a_row_in_quarantine_whose_day_can_not_be_told_may_be_the_one_in_question() -> None:
-    row = {"provider": "paper", "environment": None, "account_id": None, "raw": {"contract": 4711, "at": 1772704800}}
+    raw = {"contract": 4711, "at": 1772704800, "expires": "2026-06-19"}
+    row = {"provider": "paper", "environment": None, "account_id": None, "raw": raw}
     assert [(one["sure"], one["may_be"]) for one in suspects([row], KEY, "AAPL", DAY)] == [(False, True)]
 
 

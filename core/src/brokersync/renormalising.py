@@ -161,33 +161,33 @@ class Renormaliser:
             pages = await asyncio.to_thread(all_pages, manifest, renormalise, source, [told])
             bookings = [booking for page in pages for booking in page.bookings]
             self._counts["rows"] += len(rows)
-            if all((one.environment, one.account_id) in mine for one in bookings) and bookings:
-                named = await self._under_free_names(manifest, source, bookings * len(rows))
+            if not bookings or not all((one.environment, one.account_id) in mine for one in bookings):
+                self._counts["unchanged"] += len(rows)
+            elif await self._are_taken(manifest, source, bookings):
+                self._counts["left"] += len(rows)
+            else:
+                named = tuple(
+                    numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one
+                    for number in range(1, len(rows) + 1)
+                    for one in bookings
+                )
                 digests = [row.digest for row in rows]
                 await self.commit(manifest, source, bookings=named, understood=digests, as_of=rows[0].as_of)
                 self._counts["understood"] += len(rows)
-            else:
-                self._counts["unchanged"] += len(rows)
 
-    async def _under_free_names(
-        self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]
-    ) -> tuple[TradeBooking, ...]:
-        """A row that has no id is another one than those of its name that were understood before."""
-        highest: dict[tuple[AccountKey, str], int] = {}
-        named = []
+    async def _are_taken(self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]) -> bool:
+        """Whether another row has a name that was made of a content: it may be this very one, told in other words.
+
+        Only a reading that has both can tell.
+        """
         for one in bookings:
             if one.id_quality is IdQuality.SYNTHETIC:
                 key = AccountKey(
                     owner=self._owner, provider=manifest.key, environment=one.environment, account_id=one.account_id
                 )
-                name = one.booking_id
-                if (key, name) not in highest:
-                    highest[key, name] = await self._store.highest_number(key, source, name)
-                highest[key, name] += 1
-                named.append(numbered(one, highest[key, name]))
-            else:
-                named.append(one)
-        return tuple(named)
+                if await self._store.has_booking(key, source, one.booking_id):
+                    return True
+        return False
 
     async def commit(
         self,

@@ -230,14 +230,23 @@ async def test_equal_rows_in_quarantine_stay_as_many_until_they_are_understood(s
     assert {(row["environment"], row["account_id"]) for row in kept} == {("live", "B"), ("demo", "A")}
 
 
+async def test_equal_rows_that_have_ids_by_now_are_told_apart_by_them(store: SqlStore) -> None:
+    bad = QuarantinedRow(reason="side", raw={"side": "Kauf"}, account_id="A", environment="live")
+    await store.commit_page(page(quarantined=(bad,)), RULES)
+    for _ in range(2):
+        await store.commit_page(page(quarantined=tuple(attrs.evolve(bad, row_id=name) for name in "rs")), RULES)
+        assert len(await store.quarantined("o")) == 2
+
+
 async def test_a_row_that_an_older_release_put_in_quarantine_is_known(store: SqlStore) -> None:
     bad = QuarantinedRow(reason="side", raw={"side": "Kauf"}, account_id="A", environment="live")
     await store.commit_page(page(quarantined=(bad,)), RULES)
     by_text_alone = blake2b(b'{"side":"Kauf"}', digest_size=16).digest()
     await store._write(lambda: execute("UPDATE quarantine SET hash = ?", by_text_alone))
     other = attrs.evolve(bad, account_id="B")
-    await store.commit_page(page(quarantined=(bad, other)), RULES)
-    assert len(await store.quarantined("o")) == 2
+    again = NumberedRow(reason="side", raw=bad.raw, account_id="A", environment="live", number=2)
+    await store.commit_page(page(quarantined=(bad, again, other)), RULES)
+    assert len(await store.quarantined("o")) == 3
     await store.commit_page(page(bookings=(TradeBooking.of(trade("r"), raw=bad.raw),)), RULES)
     assert [row["account_id"] for row in await store.quarantined("o")] == ["B"]
 

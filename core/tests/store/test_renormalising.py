@@ -298,10 +298,16 @@ async def test_equal_rows_without_an_id_that_are_understood_now_are_as_many_trad
     assert (await desk.imported(mended, line(1), line(1), line(1), line(2, symbol="BOLT"))).unchanged == 4
 
 
-async def test_a_row_without_an_id_that_is_understood_now_takes_none_from_one_that_was_before(desk: Desk) -> None:
+async def test_a_row_whose_name_is_made_of_its_content_waits_for_a_reading_where_another_has_that_name(
+    desk: Desk,
+) -> None:
     await desk.imported(lambda raw: refused(raw) if raw["id"] == 2 else nameless(raw), line(1), line(2))
-    await desk.again(nameless)
+    report = await desk.again(nameless)
+    assert (report.understood, report.left) == (0, 1)
+    assert (await desk.trades()).keys() == {"EUR"}
+    await desk.imported(nameless, line(1), line(2))
     assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+    assert await desk.store.quarantined("me") == ()
 
 
 async def test_rows_that_are_read_under_another_name_are_counted_anew_by_what_is_half_read(desk: Desk) -> None:

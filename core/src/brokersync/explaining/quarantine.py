@@ -11,6 +11,8 @@ from brokersync.records import AccountKey
 
 _MOST = 20
 _FORMS = ("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d-%b-%y")
+# seconds, or parts of them, since 1970
+_MAY_BE_A_TIME = re.compile(r"\d{10,}(\.\d+)?")
 _A_DAY = re.compile(
     r"(19|20)\d\d-\d\d-\d\d|(19|20)\d\d(0[1-9]|1[0-2])[0-3]\d(?!\d)|\d\d/\d\d/\d\d|\d\d-[a-z]{3}-\d\d", re.IGNORECASE
 )
@@ -28,7 +30,7 @@ def suspects(
         words = list(_words(row["raw"]))
         has_symbol = any(word.upper() == symbol.upper() for word in words)
         has_day = any(_names_day(word, day) for word in words)
-        may_be = has_day or not any(_A_DAY.match(word) for word in words)
+        may_be = has_day or not any(map(_A_DAY.match, words)) or any(map(_MAY_BE_A_TIME.fullmatch, words))
         if has_symbol or may_be:
             found.append({**row, "sure": has_symbol and has_day, "may_be": may_be})
     return _likeliest(found)

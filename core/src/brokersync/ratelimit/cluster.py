@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,11 @@ def part_of(redis: Any, key: str | bytes) -> str:
     except SlotNotCoveredError:
         return ""
     return "" if node is None else node.name
+
+
+def parts_of(redis: Any) -> Collection[str]:
+    """All servers, as far as is known."""
+    return [node.name for node in redis.get_nodes()] if isinstance(redis, RedisCluster) else [""]
 
 
 async def micros_of(redis: Any, key: str) -> int:

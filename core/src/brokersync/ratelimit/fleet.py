@@ -121,7 +121,7 @@ class FleetLimiter:
             )
 
     def _back(self, part: str) -> None:
-        away = self._outages.end(part)
+        away = self._outages.end(part, self._shared.parts)
         if away is not None:
             self._events(SharedLimitsBack(duration=away))
 

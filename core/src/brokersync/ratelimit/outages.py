@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Final, final
 
@@ -14,7 +15,6 @@ from brokersync.provider import Clock
 AWAY: Final = (RedisError, RedisClusterException, OSError)
 
 LOOK_AGAIN: Final = timedelta(seconds=1)
-_GIVEN_UP: Final = timedelta(minutes=1)
 
 
 @attrs.define
@@ -56,16 +56,13 @@ class Outages:
         self._away.setdefault(part, _Outage(now, now + LOOK_AGAIN.total_seconds()))
         return well
 
-    def end(self, part: str) -> timedelta | None:
+    def end(self, part: str, parts: Callable[[], Collection[str]]) -> timedelta | None:
         """The part has answered; for how long not all was well, where all is now.
 
-        What nobody has asked again for a minute counts no more: in a cluster another server may stand for it by now.
+        What is not among the present `parts` any more counts no longer: another server stands for it.
         """
         if not self._away:
             return None
-        now = self._clock.monotonic()
-        given_up = now - _GIVEN_UP.total_seconds()
-        self._away = {
-            name: outage for name, outage in self._away.items() if name != part and outage.look_again_at > given_up
-        }
-        return None if self._away else timedelta(seconds=now - self._since)
+        present = set(parts()) - {part}
+        self._away = {name: outage for name, outage in self._away.items() if name in present}
+        return None if self._away else timedelta(seconds=self._clock.monotonic() - self._since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -14,7 +14,7 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
-from brokersync.ratelimit.cluster import part_of
+from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
 from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key, queue_key
@@ -117,6 +117,10 @@ class RedisLimiter:
     def part(self, provider: str) -> str:
         """Which server counts for a broker, as far as is known: in a cluster each has some of them."""
         return part_of(self._redis, queue_key(provider))
+
+    def parts(self) -> Collection[str]:
+        """The servers that there are, as far as is known."""
+        return parts_of(self._redis)
 
     def thaws_in(self, call: LimitedCall) -> timedelta:
         """For how long its scopes are frozen, as far as it was heard here."""

@@ -343,8 +343,7 @@ class Store(Protocol):
 
     async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], int]: ...
 
-    async def highest_number(self, key: AccountKey, source: str, name: str) -> int:
-        """Of the bookings of that id and its `#2`, `#3` the number of the last; 0 when there is none."""
+    async def has_booking(self, key: AccountKey, source: str, name: str) -> bool: ...
 
     async def quarantined_raw(self, owner: str, provider: str, source: str) -> tuple[QuarantinedRaw, ...]: ...
 

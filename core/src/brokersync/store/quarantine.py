@@ -45,7 +45,7 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     for row in page.quarantined:
         entry = _Entry(row.environment, row.account_id, row.reason, made, pack_raw(row.raw))
         names = _names(row, known)
-        told[next((name for name in names if name in known), names[0])] = entry
+        told[next((name for name in names if name in known and name not in told), names[0])] = entry
     at = instant_text(page.at)
     new = [(*_place(page, name), *attrs.astuple(one), at) for name, one in told.items() if name not in known]
     yield Put("quarantine", _COLUMNS, new, key=_KEY)
@@ -127,9 +127,10 @@ def _equal(
     yield from _named_before(raw, environment, account_id, known)
     for number in count(1):
         name = _text_hash(raw, environment, account_id, number)
-        if name not in known:
+        if name in known:
+            yield name
+        elif number > 1:  # the first may have the name of before, or one by its id
             return
-        yield name
 
 
 def _named_before(

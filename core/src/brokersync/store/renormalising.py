@@ -92,18 +92,13 @@ def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...],
     return kept, len(rows) - len(kept)
 
 
-def highest_number(key: AccountKey, source: str, name: str) -> Script[int]:
-    """See `Store.highest_number`."""
+def has_booking(key: AccountKey, source: str, name: str) -> Script[bool]:
     account = yield from account_number(key.owner, key.provider, key.environment, key.account_id)
-    head = f"{name}#"
-    rows = yield Fetch(
-        "SELECT booking_id FROM bookings WHERE account = ? AND source = ?"
-        " AND (booking_id = ? OR substr(booking_id, 1, ?) = ?)",
-        (-1 if account is None else account, source, name, len(head), head),
+    row = yield from fetch_one(
+        "SELECT 1 FROM bookings WHERE account = ? AND source = ? AND booking_id = ?",
+        *(-1 if account is None else account, source, name),
     )
-    behind = [booking_id.removeprefix(head) for (booking_id,) in rows if booking_id != name]
-    numbers = [int(one) for one in behind if one.isdecimal()]
-    return max(numbers, default=1 if len(behind) < len(rows) else 0)
+    return row is not None
 
 
 def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[QuarantinedRaw, ...]]:

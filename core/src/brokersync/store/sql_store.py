@@ -338,8 +338,8 @@ class SqlStore(ABC):
     async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], int]:
         return await self._read(lambda: renormalising.kept_rows(key, source))
 
-    async def highest_number(self, key: AccountKey, source: str, name: str) -> int:
-        return await self._read(lambda: renormalising.highest_number(key, source, name))
+    async def has_booking(self, key: AccountKey, source: str, name: str) -> bool:
+        return await self._read(lambda: renormalising.has_booking(key, source, name))
 
     async def quarantined_raw(self, owner: str, provider: str, source: str) -> tuple[QuarantinedRaw, ...]:
         return await self._read(lambda: renormalising.quarantined_raw(owner, provider, source))

@@ -123,13 +123,20 @@ def test_of_several_keys_the_first_seals_and_all_open() -> None:
 
 async def test_a_key_provider_is_asked_once_for_a_key_however_many_tasks_want_it() -> None:
     service = Counting()
+    wrapped = await Sealer(service).new_data_key("o")
     sealer = Sealer(service)
-    wrapped = await sealer.new_data_key("o")
     await asyncio.gather(*(sealer.data_key(wrapped, "o") for _ in range(50)))
     assert service.asked == 1
     sealer.close()
     await sealer.data_key(wrapped, "o")
     assert service.asked == 2, "a closed sealer remembers nothing"
+
+
+async def test_a_key_provider_is_not_asked_for_a_key_that_was_just_made() -> None:
+    service = Counting()
+    sealer = Sealer(service)
+    await sealer.data_key(await sealer.new_data_key("o"), "o")
+    assert service.asked == 0
 
 
 async def test_only_so_many_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,8 @@ async def test_rows_are_read_again_only_until_they_are_erased(store: SqlStore) -
 
 async def test_two_files_at_once_are_both_kept(store: SqlStore) -> None:
     reports = await asyncio.gather(*(imported(store) for _ in range(3)))
-    assert sorted(one.added for one in reports) == [0, 0, PAGES]
+    # which of them adds which page is left to chance
+    assert sum(one.added for one in reports) == PAGES
     assert await whole(store)
 
 

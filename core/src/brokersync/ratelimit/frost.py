@@ -82,9 +82,12 @@ class Frost:
             with suppress(*AWAY):
                 async with self._redis.pubsub() as heard:
                     await heard.subscribe(FREEZES, TURNS)
-                    async for message in heard.listen():
-                        if message["type"] == "message":
+                    while True:
+                        message = await heard.get_message(ignore_subscribe_messages=True, timeout=_AGAIN)
+                        _end_when_told()
+                        if message is not None:
                             self._take_in(_text(message["channel"]), _text(message["data"]))
+            _end_when_told()
             await self._clock.sleep(_AGAIN)
 
     def _take_in(self, channel: str, said: str) -> None:
@@ -93,6 +96,13 @@ class Frost:
             self.add(key, int(micros))
         elif (come := self._turns.get(said)) is not None:
             come.set()
+
+
+def _end_when_told() -> None:
+    """Redis swallows a cancellation now and then, and who waits for the end of this task would wait for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _text(data: str | bytes) -> str:

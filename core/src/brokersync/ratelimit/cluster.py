@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -11,7 +10,7 @@ from redis.exceptions import SlotNotCoveredError
 
 from brokersync.redis_url import server_url
 
-_SECOND = timedelta(seconds=1)
+_MICROS = 1_000_000
 
 
 def open_cluster(url: str, **how: Any) -> RedisCluster:
@@ -42,4 +41,4 @@ async def micros_of(redis: Any, key: str) -> int:
         seconds, micros = await redis.time(target_nodes=redis.get_node_from_key(key))
     else:
         seconds, micros = await redis.time()
-    return int(seconds) * (_SECOND // timedelta(microseconds=1)) + int(micros)
+    return int(seconds) * _MICROS + int(micros)

@@ -169,7 +169,7 @@ class OpenRequest:
 
     `begun_at` is when its first answer was asked for, for `accounts`, each as environment/id; `attempts` counts the
     syncs since that could not move it on; `gave_rows` says whether its pages held any. `counts` are those of the rows
-    without an id before `cursor`, which leads on for nobody who does not count on from there.
+    without an id before `cursor`, which leads on for nobody who does not count on from there; `made_at` bounds the rest.
     """
 
     connection_id: str
@@ -183,6 +183,7 @@ class OpenRequest:
     accounts: tuple[str, ...] | None = None
     gave_rows: bool = False
     counts: Mapping[str, str] = attrs.field(default=_NO_COUNTS, hash=False)
+    made_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -49,6 +49,50 @@ async def test_a_page_proves_nothing_that_came_after_it_was_made(bench: Bench) -
     await bench.run()
     assert bench.requests[-1].window.start <= TODAY - DAY
     assert await bench.spans() == [(START, TODAY, FINAL)]
+
+
+@pytest.mark.parametrize("last", [NOW, None])
+async def test_a_page_proves_nothing_that_came_after_an_earlier_one_was_made(
+    bench: Bench, last: datetime | None
+) -> None:
+    bench.source_is(open_day=False)
+    made = TODAY - DAY + timedelta(hours=5)
+    bench.answer = lambda request: [
+        TradePage(bookings=(fill("new", at=made - timedelta(hours=1)),), cursor="2", as_of=made),
+        page(request, fill("old"), as_of=last),
+    ]
+    await bench.run()
+    assert await bench.spans() == [(START, TODAY - DAY, FINAL), (TODAY - DAY, made, PROVISIONAL)]
+
+
+async def test_a_reading_that_was_left_is_bounded_by_the_pages_before(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    made = TODAY - DAY + timedelta(hours=5)
+    first = TradePage(bookings=(fill("new", at=made - timedelta(hours=1)),), cursor="2", as_of=made)
+    bench.answer = lambda request: (
+        [first, BrokerUnavailableError("down")] if request.cursor is None else [page(request, as_of=NOW)]
+    )
+    await bench.run()
+    await bench.run()
+    assert bench.requests[-1].cursor == "2"
+    assert await bench.spans() == [(START, TODAY - DAY, FINAL), (TODAY - DAY, made, PROVISIONAL)]
+
+
+async def test_a_page_bounds_no_later_one_where_it_covers_what_it_tells_of(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.source_is(open_day=False, scope=SourceScope.LOGIN)
+    made = START + DAY
+
+    def claim(account: str, window: TimeWindow) -> tuple[CoveredSpan, ...]:
+        return (CoveredSpan(account_id=account, environment="live", window=window),)
+
+    bench.answer = lambda request: [
+        TradePage(bookings=(fill("a"),), covered=claim("A", TimeWindow(START, made)), as_of=made, cursor="2"),
+        TradePage(covered=claim("A", TimeWindow(made, TODAY)), as_of=NOW, cursor="3"),
+        TradePage(covered=claim("B", request.window), as_of=NOW),
+    ]
+    await bench.run()
+    assert await bench.spans("A") == await bench.spans("B") == [(START, TODAY, FINAL)]
 
 
 async def test_an_answer_that_ends_without_covering_all_leaves_the_rest_open(bench: Bench) -> None:

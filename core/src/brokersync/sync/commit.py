@@ -9,10 +9,7 @@ from typing import Any
 import attrs
 
 from brokersync.converter import instant_text
-from brokersync.errors import (
-    BrokerDataUnavailableError,
-    DataUnavailableReason,
-)
+from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.events import EventSink, PageCommitted
 from brokersync.manifest import Manifest, SourceSpec
 from brokersync.provider import Clock
@@ -28,6 +25,7 @@ from brokersync.records import (
     SpanState,
 )
 from brokersync.store import PageRules, Store
+from brokersync.sync.ages import Ages
 from brokersync.sync.doubts import is_to_come, named_alike, not_made_yet, rows_missing
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover, give_up, subtract
@@ -90,6 +88,7 @@ class PageWriter:
         self._ask, self._kept = ask, opened
         self._proof = Proof.of(source, ask, opened, self._clock.now()) if source else None
         self._occurrences = Occurrences(opened.counts) if opened else Occurrences()
+        self._ages = Ages(opened.made_at if opened else None)
         self._bookmark: str | None = None
         self._gave_rows = opened is not None and opened.gave_rows
         self._moved = self._doubted = False
@@ -109,10 +108,14 @@ class PageWriter:
         self._gave_rows = self._gave_rows or bool(page.bookings or page.quarantined)
         read_at = read_at or self._clock.now()
         bookings = tuple(self._occurrences.number(booking) for booking in page.bookings)
-        following = self._next(page) if going_on else None
+        quarantined = tuple(map(self._occurrences.number_row, page.quarantined))
         as_of = self._as_of(page, read_at)
-        spans = tuple(part for span in page.covered for part in self._spans(span, read_at, as_of))
+        self._ages.add(page, as_of)
+        spans = tuple(part for span in page.covered for part in self._spans(span, read_at))
         self._bookmark = page.bookmark or self._bookmark
+        whole = not going_on and await self._is_whole(spans)
+        self._ages.cover(page)
+        following = self._next(page) if going_on else None
         outcome = await self._store.commit_page(
             attrs.evolve(
                 self._frame(),
@@ -120,11 +123,11 @@ class PageWriter:
                 as_of=as_of,
                 accounts=page.accounts,
                 spans=spans,
-                quarantined=tuple(map(self._occurrences.number_row, page.quarantined)),
+                quarantined=quarantined,
                 next_request=following,
                 ends_request=not going_on,
                 finished=self._ask.window if self._ask and not going_on else None,
-                bookmark=self._bookmark if not going_on and await self._is_whole(spans, as_of) else None,
+                bookmark=self._bookmark if whole else None,
             ),
             self._rules,
         )
@@ -229,6 +232,7 @@ class PageWriter:
             resume_at=page.resume_at,
             accounts=self._reading.accounts,
             gave_rows=self._gave_rows,
+            made_at=self._ages.pending(self._reading.accounts),
             # a place that several pages lead to lies behind the first of them
             counts=kept.counts if kept and kept.cursor == page.cursor else self._occurrences.kept(),
         )
@@ -242,13 +246,13 @@ class PageWriter:
             self._report.problem(not_made_yet(page.as_of, self._manifest), source=self._reading.source.name)
         return None
 
-    def _spans(self, covered: CoveredSpan, read_at: datetime, as_of: datetime | None) -> list[tuple[AccountKey, Span]]:
-        spans = self._reading.spans(covered, read_at, as_of)
+    def _spans(self, covered: CoveredSpan, read_at: datetime) -> list[tuple[AccountKey, Span]]:
+        spans = self._reading.spans(covered, read_at, self._ages.of(covered.environment, covered.account_id))
         for span in spans:
             self._report.covered(self._reading.source.name, covered.environment, covered.account_id, span.window)
         return [(self._key(covered.environment, covered.account_id), span) for span in spans]
 
-    async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]], as_of: datetime | None) -> bool:
+    async def _is_whole(self, spans: Sequence[tuple[AccountKey, Span]]) -> bool:
         """Whether nothing is missing before the bookmark, nor needed once more: only what follows it will be read."""
         if self._bookmark is None or self._ask is None:
             return True
@@ -258,7 +262,8 @@ class PageWriter:
         for account in self._ask.accounts:
             key = self._key(account.environment, account.account_id)
             new = [span for of, span in spans if of == key]
-            if self._reading.missing((*known.get((account.environment, account.account_id), ()), *new), as_of):
+            made = self._ages.of(account.environment, account.account_id)
+            if self._reading.missing((*known.get((account.environment, account.account_id), ()), *new), made):
                 return False
         return True
 

@@ -169,7 +169,7 @@ class OpenRequest:
 
     `begun_at` is when its first answer was asked for, for `accounts`, each as environment/id; `attempts` counts the
     syncs since that could not move it on; `gave_rows` says whether its pages held any. `counts` are those of the rows
-    without an id before `cursor`, which leads on for nobody who does not count on from there; `made_at` bounds the rest.
+    without an id before `cursor`, without which nobody goes on from there; `made_at` bounds what the rest proves.
     """
 
     connection_id: str

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
 import attrs
@@ -17,12 +16,13 @@ from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
 from brokersync.provider import RawRow
 from brokersync.records import AccountKey, ChangeCause, Era, PageCommit
-from brokersync.renewed_pages import Pages, Renormalise, all_pages, broken
+from brokersync.releasing import Releaser, text_digest
+from brokersync.renewed_pages import Pages, Renormalise, broken
 from brokersync.shared import Shared
-from brokersync.store import KeptRow, QuarantinedRaw, Renewed, RenewedPage, Store, TradeDifference
-from brokersync.store.rows import compact
+from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
+from brokersync.store.quarantine import raw_of
 from brokersync.sync.commit import page_rules
-from brokersync.sync.occurrences import Occurrences, numbered, renamed
+from brokersync.sync.occurrences import Occurrences, renamed
 from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking
 
 OnDifference = Callable[[TradeDifference], None]
@@ -129,9 +129,10 @@ class Renormaliser:
             mine = [key for key in accounts if key.provider == provider]
             self._era = None if dry_run else await begin_in_era(self._shared, self._owner, provider, known=True)
             for source in loaded.manifest.sources:
+                releaser = Releaser(self._store, self._owner, self.commit, self._counts)
                 for key in mine:
-                    await _Work(self, loaded.manifest, loaded.spec.renormalise, source.name, key).run()
-                await self._release(loaded.manifest, loaded.spec.renormalise, source.name, mine)
+                    await _Work(self, loaded.manifest, loaded.spec.renormalise, source.name, key, releaser).run()
+                await releaser.run(loaded.manifest, loaded.spec.renormalise, source.name, mine)
         if unable and len(unable) == len({key.provider for key in accounts}):
             raise BrokerConfigError(
                 f"The plugin for {' and '.join(unable)} can not read kept rows again.",
@@ -145,49 +146,6 @@ class Renormaliser:
             unable=tuple(unable),
             **{name: self._counts[name] for name in _COUNTED},
         )
-
-    async def _release(
-        self, manifest: Manifest, renormalise: Renormalise, source: str, accounts: Sequence[AccountKey]
-    ) -> None:
-        """Try the rows in quarantine, those that are equal at once, so that it is known which became what."""
-        mine = {(key.environment, key.account_id) for key in accounts}
-        equal: defaultdict[tuple[str | None, str | None, bytes], list[QuarantinedRaw]] = defaultdict(list)
-        for row in await self._store.quarantined_raw(self._owner, manifest.key, source):
-            equal[row.environment, row.account_id, _name(row.raw)].append(row)
-        for (environment, account_id, _), rows in equal.items():
-            if account_id is not None and not any((key.environment, account_id) in mine for key in accounts):
-                continue
-            told = RawRow(raw=rows[0].raw, account_id=account_id, environment=environment)
-            pages = await asyncio.to_thread(all_pages, manifest, renormalise, source, [told])
-            bookings = [booking for page in pages for booking in page.bookings]
-            self._counts["rows"] += len(rows)
-            if not bookings or not all((one.environment, one.account_id) in mine for one in bookings):
-                self._counts["unchanged"] += len(rows)
-            elif await self._are_taken(manifest, source, bookings):
-                self._counts["left"] += len(rows)
-            else:
-                named = tuple(
-                    numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one
-                    for number in range(1, len(rows) + 1)
-                    for one in bookings
-                )
-                digests = [row.digest for row in rows]
-                await self.commit(manifest, source, bookings=named, understood=digests, as_of=rows[0].as_of)
-                self._counts["understood"] += len(rows)
-
-    async def _are_taken(self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]) -> bool:
-        """Whether another row has a name that was made of a content: it may be this very one, told in other words.
-
-        Only a reading that has both can tell.
-        """
-        for one in bookings:
-            if one.id_quality is IdQuality.SYNTHETIC:
-                key = AccountKey(
-                    owner=self._owner, provider=manifest.key, environment=one.environment, account_id=one.account_id
-                )
-                if await self._store.has_booking(key, source, one.booking_id):
-                    return True
-        return False
 
     async def commit(
         self,
@@ -232,8 +190,15 @@ class _Work:
     """One account in one source."""
 
     def __init__(
-        self, parent: Renormaliser, manifest: Manifest, renormalise: Renormalise, source: str, key: AccountKey
+        self,
+        parent: Renormaliser,
+        manifest: Manifest,
+        renormalise: Renormalise,
+        source: str,
+        key: AccountKey,
+        releaser: Releaser,
     ) -> None:
+        self._releaser = releaser
         self._parent, self._manifest, self._renormalise = parent, manifest, renormalise
         self._source, self._key = source, key
         self._given: defaultdict[bytes, deque[KeptRow]] = defaultdict(deque)
@@ -253,7 +218,7 @@ class _Work:
     def _raw_rows(self, rows: Iterable[KeptRow]) -> Iterator[RawRow]:
         for row in rows:
             raw = row.raw
-            self._given[_name(raw)].append(row)
+            self._given[text_digest(raw)].append(row)
             yield RawRow(
                 raw=raw,
                 account_id=self._key.account_id,
@@ -262,15 +227,15 @@ class _Work:
             )
 
     def _take(self, raw: Mapping[str, Any]) -> KeptRow | None:
-        waiting = self._given.get(_name(raw))
+        waiting = self._given.get(text_digest(raw))
         return waiting.popleft() if waiting else None
 
     def _renewed(self, booking: TradeBooking) -> Renewed:
-        raw = booking.raw or (booking.trade.raw if booking.trade else {})
-        row = self._take(raw)
+        row = self._take(raw_of(booking) or {})
         fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
         if row is None or not fits:
             raise broken(self._manifest, "a booking is of none of the rows that were handed to it")
+        self._releaser.read(booking)
         return Renewed(row=row, booking=self._numbered(booking, row.booking_id))
 
     def _numbered(self, booking: TradeBooking, before: str) -> TradeBooking:
@@ -281,7 +246,3 @@ class _Work:
         if mark and number.isdecimal() and name == booking.booking_id:
             return renamed(booking, before)
         return self._occurrences.number(booking)
-
-
-def _name(raw: Mapping[str, Any]) -> bytes:
-    return blake2b(compact(raw).encode(), digest_size=16).digest()

@@ -404,3 +404,31 @@ async def test_a_new_id_that_another_trade_is_known_by_does_not_take_that_trade_
     await desk.imported(misnamed, line(1), line(2))
     await desk.again(mended)
     assert (await desk.trades()).keys() == {"new1", "row2"}
+
+
+async def test_a_reading_with_fewer_equal_rows_leaves_the_others_in_quarantine(desk: Desk) -> None:
+    await desk.imported(lambda raw: refused(raw) if raw["id"] == 1 else right(raw), line(3), line(1), line(1), line(1))
+    for _ in range(2):
+        await desk.imported(nameless, line(1))
+        assert len(await desk.store.quarantined("me")) == 2
+    report = await desk.again(lambda raw: nameless(raw) if raw["id"] == 1 else right(raw))
+    assert (report.understood, report.left, report.added) == (2, 0, 2)
+    assert (await desk.trades()).keys() == {"t3", "EUR", "EUR#2", "EUR#3"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_equal_rows_are_counted_by_their_text_where_another_has_their_name(desk: Desk) -> None:
+    await desk.imported(lambda raw: refused(raw) if raw["id"] == 2 else nameless(raw), line(1), line(2), line(2))
+    await desk.imported(nameless, line(1), line(2), line(2))
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2", "EUR#3"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_rows_that_one_version_refused_leave_quarantine_when_the_next_reads_them_as_before(desk: Desk) -> None:
+    await desk.imported(nameless, line(1), line(1), line(2, symbol="BOLT"))
+    await desk.again(lambda raw: refused(raw) if raw["id"] == 1 else nameless(raw))
+    assert len(await desk.store.quarantined("me")) == 2
+    report = await desk.again(nameless)
+    assert (report.unchanged, report.understood, report.left) == (3, 2, 0)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2", "BOLT"}
+    assert await desk.store.quarantined("me") == ()

@@ -15,7 +15,7 @@ from brokersync.store.contents import booking_content, load_booking
 from brokersync.store.feed import NewChange
 from brokersync.store.kept import Kept
 from brokersync.store.protocol import PageRules
-from brokersync.store.quarantine import release
+from brokersync.store.quarantine import raw_of, release
 from brokersync.store.refold import Member, refold
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, sortable
 from brokersync.store.sets import Sets
@@ -57,8 +57,7 @@ class _Row:
 
     @property
     def raw(self) -> Mapping[str, Any] | None:
-        trade = self.booking.trade
-        return self.booking.raw or (trade.raw if trade else None) or None
+        return raw_of(self.booking)
 
 
 def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[BookedPage]:
@@ -69,7 +68,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     rows = [_row(booking, numbers) for booking in page.bookings]
     if not rows:
         return BookedPage()
-    yield from release(page, [(row.booking, row.raw) for row in rows])
+    yield from release(page, numbers)
     kept = yield from _known(page, rows)
     yield from _raise(page, rules, kept)
     changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]

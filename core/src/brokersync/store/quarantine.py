@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 from typing import Any
@@ -11,9 +12,10 @@ import attrs
 
 from brokersync.converter import instant_text
 from brokersync.records import NumberedRow, PageCommit
+from brokersync.store.accounts import Names
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
-from brokersync.types import QuarantinedRow, TradeBooking
+from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
 _COLUMNS = (
     "owner", "provider", "source", "hash", "environment", "account_id", "reason", "as_of", "raw", "first_seen",
@@ -61,7 +63,7 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     return len(page.quarantined)
 
 
-def release(page: PageCommit, understood: Iterable[tuple[TradeBooking, Mapping[str, Any] | None]]) -> Script[None]:
+def release(page: PageCommit, numbers: Mapping[Names, int]) -> Script[None]:
     """Take out the rows that are understood by now: as they were, or as the broker tells them later."""
     found = yield from fetch_one(
         "SELECT 1 FROM quarantine WHERE owner = ? AND provider = ? AND source = ? LIMIT 1",
@@ -70,12 +72,13 @@ def release(page: PageCommit, understood: Iterable[tuple[TradeBooking, Mapping[s
     if found is None:
         return
     known = yield from _known(page)
+    counted = yield from _text_numbers(page, numbers)
     made = made_at(page)
     gone = set()
-    for booking, raw in understood:
-        if raw:
-            gone |= {name for place in _places(booking) for name in _equal(raw, *place, known)}
-        for place in _places(booking):
+    for booking in page.bookings:
+        for place in places_of(booking):
+            if raw := raw_of(booking):
+                gone |= set(_equal(raw, *place, known, counted.get(_key_of(booking))))
             name = _row_hash(booking.booking_id, *place)
             if name in known and not known[name].made_after(made):
                 gone.add(name)
@@ -121,16 +124,78 @@ def _names(row: QuarantinedRow, known: Mapping[bytes, _Entry]) -> Sequence[bytes
 
 
 def _equal(
-    raw: Mapping[str, Any], environment: str | None, account_id: str | None, known: Mapping[bytes, _Entry]
+    raw: Mapping[str, Any],
+    environment: str | None,
+    account_id: str | None,
+    known: Mapping[bytes, _Entry],
+    number: int | None,
 ) -> Iterator[bytes]:
-    """All rows of this text; who understands one understands all, and the reading that has one has the others."""
-    yield from _named_before(raw, environment, account_id, known)
-    for number in count(1):
-        name = _text_hash(raw, environment, account_id, number)
+    """The row of this text and number, or all of this text where the broker's id makes them one row."""
+    if number in (None, 1):
+        yield from _named_before(raw, environment, account_id, known)
+    if number is not None:
+        yield _text_hash(raw, environment, account_id, number)
+        return
+    for equal in count(1):
+        name = _text_hash(raw, environment, account_id, equal)
         if name in known:
             yield name
-        elif number > 1:  # the first may have the name of before, or one by its id
+        elif equal > 1:  # the first may have the name of before, or one by its id
             return
+
+
+def _text_numbers(page: PageCommit, numbers: Mapping[Names, int]) -> Script[dict[tuple[str, str, str], int]]:
+    """Which of the rows with its text each row without an id is: rows of other texts may have its name, too."""
+    mine = {_key_of(one): one for one in page.bookings if one.id_quality is IdQuality.SYNTHETIC and raw_of(one)}
+    most: dict[tuple[str, str, str], int] = {}
+    for environment, account_id, name in mine:
+        base, number = _numbered(name)
+        key = (environment, account_id, base)
+        most[key] = max(most.get(key, 1), number)
+    told = yield from _texts(page.source, most, numbers)
+    told |= {key: compact(raw_of(one)) for key, one in mine.items()}
+    found: dict[tuple[str, str, str], int] = {}
+    for (environment, account_id, base), last in most.items():
+        # a row that was not understood has kept its number, and has no name here
+        missing, seen = 0, Counter[str]()
+        for number in range(1, last + 1):
+            key = (environment, account_id, base if number == 1 else f"{base}#{number}")
+            text = told.get(key)
+            missing += text is None
+            if text is not None:
+                seen[text] += 1
+            if key in mine and text is not None:
+                found[key] = seen[text] + missing
+    return found
+
+
+def _texts(
+    source: str, most: Mapping[tuple[str, str, str], int], numbers: Mapping[Names, int]
+) -> Script[dict[tuple[str, str, str], str]]:
+    """What the rows with these names, up to these numbers, looked like that are known already."""
+    names: dict[Names, list[str]] = {}
+    for (environment, account_id, base), last in most.items():
+        if last > 1:
+            wanted = names.setdefault((environment, account_id), [])
+            wanted += [base, *(f"{base}#{number}" for number in range(2, last + 1))]
+    found: dict[tuple[str, str, str], str] = {}
+    for place, wanted in names.items():
+        rows = yield Fetch(
+            "SELECT booking_id, data FROM bookings JOIN raw_rows ON raw_rows.booking = bookings.booking"
+            " WHERE account = ? AND source = ? AND booking_id IN (??)",
+            (numbers[place], source, wanted),
+        )
+        found |= {(*place, name): compact(unpack_raw(data)) for name, data in rows}
+    return found
+
+
+def _key_of(booking: TradeBooking) -> tuple[str, str, str]:
+    return (booking.environment, booking.account_id, booking.booking_id)
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    base, mark, number = name.rpartition("#")
+    return (base, int(number)) if mark and number.isdecimal() and int(number) > 1 else (name, 1)
 
 
 def _named_before(
@@ -143,7 +208,17 @@ def _named_before(
         yield name
 
 
-def _places(booking: TradeBooking) -> Sequence[tuple[str | None, str | None]]:
+def raw_of(booking: TradeBooking) -> Mapping[str, Any] | None:
+    """What a row looked like as the broker told it, where that is kept."""
+    return booking.raw or (booking.trade.raw if booking.trade else None) or None
+
+
+def text_number(digest: bytes, raw: Mapping[str, Any], place: tuple[str | None, str | None], most: int) -> int:
+    """Which of the equal rows in quarantine one is, out of so many at most; the first where it is named otherwise."""
+    return next((number for number in range(1, most + 1) if _text_hash(raw, *place, number) == digest), 1)
+
+
+def places_of(booking: TradeBooking) -> Sequence[tuple[str | None, str | None]]:
     """A row that was not understood may not tell where it belongs."""
     return [
         (environment, account_id)

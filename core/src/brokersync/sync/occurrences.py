@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
 from brokersync.records import NumberedRow
+from brokersync.store.quarantine import places_of, raw_of
 from brokersync.store.rows import compact
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
@@ -31,7 +33,7 @@ class Occurrences:
     def __init__(self, kept: Mapping[str, str] = _NONE) -> None:
         self._counts = Counter({name: int(times) for times, names in kept.items() for name in _cut(names)})
         self._times: dict[str, datetime] = {}
-        self._confused = False
+        self._confused, self._taken_up = False, bool(kept)
 
     @property
     def seen(self) -> bool:
@@ -51,17 +53,18 @@ class Occurrences:
             return booking
         key = _digest(booking.environment, booking.account_id, booking.booking_id)
         self._counts[key] += 1
+        number = self._counts[key] + self._unread_before(booking)
         if booking.trade is not None and self._times.setdefault(key, booking.trade.executed_at) != (
             booking.trade.executed_at
         ):
             self._confused = True
-        return numbered(booking, self._counts[key])
+        return numbered(booking, number)
 
     def number_row(self, row: QuarantinedRow) -> QuarantinedRow:
         """The row that was not understood, with which one of the equal ones it is."""
         if row.row_id is not None:
             return row
-        key = _digest("not understood", row.environment or "", row.account_id or "", compact(row.raw))
+        key = _unread(row.environment, row.account_id, row.raw)
         self._counts[key] += 1
         number = self._counts[key]
         if number == 1:
@@ -70,10 +73,19 @@ class Occurrences:
             reason=row.reason, raw=row.raw, account_id=row.account_id, environment=row.environment, number=number
         )
 
+    def _unread_before(self, booking: TradeBooking) -> int:
+        """How many equal rows of this reading were not understood, by an older plugin that began it."""
+        raw = raw_of(booking) if self._taken_up else None
+        return sum(self._counts[_unread(*place, raw)] for place in places_of(booking)) if raw else 0
+
     def takes_confused(self) -> bool:
         """Whether rows came under one id that no window need hold together; said once."""
         confused, self._confused = self._confused, False
         return confused
+
+
+def _unread(environment: str | None, account_id: str | None, raw: Mapping[str, Any]) -> str:
+    return _digest("not understood", environment or "", account_id or "", compact(raw))
 
 
 def _digest(*names: str) -> str:

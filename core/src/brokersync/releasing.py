@@ -1,0 +1,100 @@
+"""The rows in quarantine that a corrected plugin understands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from brokersync.manifest import Manifest
+from brokersync.provider import RawRow
+from brokersync.records import AccountKey
+from brokersync.renewed_pages import Renormalise, all_pages
+from brokersync.store import QuarantinedRaw, Store
+from brokersync.store.quarantine import raw_of, text_number
+from brokersync.store.rows import compact
+from brokersync.sync.occurrences import numbered
+from brokersync.types import IdQuality, TradeBooking
+
+_Text = tuple[str, str, bytes]
+# so many of the equal rows before one in quarantine may have been read meanwhile
+_MOST_BETWEEN = 1000
+
+
+class Releaser:
+    """Takes rows of one source out of quarantine by `commit`, and counts them in `counts`."""
+
+    def __init__(self, store: Store, owner: str, commit: Callable[..., Awaitable[None]], counts: Counter[str]) -> None:
+        self._store, self._owner, self._commit, self._counts = store, owner, commit, counts
+        self._read: Counter[_Text] = Counter()
+
+    def read(self, booking: TradeBooking) -> None:
+        """Note that a kept row of the source was understood."""
+        self._read[_text(booking)] += 1
+
+    async def run(
+        self, manifest: Manifest, renormalise: Renormalise, source: str, accounts: Sequence[AccountKey]
+    ) -> None:
+        """Try those of one source, the equal ones at once, so that it is known which became what."""
+        mine = {(key.environment, key.account_id) for key in accounts}
+        equal: defaultdict[tuple[str | None, str | None, bytes], list[QuarantinedRaw]] = defaultdict(list)
+        for row in await self._store.quarantined_raw(self._owner, manifest.key, source):
+            equal[row.environment, row.account_id, text_digest(row.raw)].append(row)
+        for (environment, account_id, _), rows in equal.items():
+            if account_id is not None and not any((key.environment, account_id) in mine for key in accounts):
+                continue
+            told = RawRow(raw=rows[0].raw, account_id=account_id, environment=environment)
+            pages = await asyncio.to_thread(all_pages, manifest, renormalise, source, [told])
+            bookings = [booking for page in pages for booking in page.bookings]
+            self._counts["rows"] += len(rows)
+            if not bookings or not all((one.environment, one.account_id) in mine for one in bookings):
+                self._counts["unchanged"] += len(rows)
+            else:
+                await self._release_equal(manifest, source, rows, bookings)
+
+    async def _release_equal(
+        self, manifest: Manifest, source: str, rows: Sequence[QuarantinedRaw], bookings: Sequence[TradeBooking]
+    ) -> None:
+        """Each row gets the number that it has among its equals, of which others may have been read meanwhile."""
+        made_up = any(one.id_quality is IdQuality.SYNTHETIC for one in bookings)
+        named: list[TradeBooking] = []
+        understood: list[bytes] = []
+        for row in rows:
+            place = (row.environment, row.account_id)
+            number = text_number(row.digest, row.raw, place, len(rows) + _MOST_BETWEEN) if made_up else 1
+            mine = [numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one for one in bookings]
+            if await self._are_taken(manifest, source, mine):
+                if number > self._read[_text(bookings[0])]:
+                    self._counts["left"] += 1
+                    continue
+                mine = []  # it is the very row that has the name, refused by an older version
+            named += mine
+            understood.append(row.digest)
+        if understood:
+            await self._commit(manifest, source, bookings=tuple(named), understood=understood, as_of=rows[0].as_of)
+            self._counts["understood"] += len(understood)
+
+    async def _are_taken(self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]) -> bool:
+        """Whether another row has a name that was made of a content: it may be this very one, told in other words.
+
+        Only a reading that has both can tell.
+        """
+        for one in bookings:
+            if one.id_quality is IdQuality.SYNTHETIC:
+                key = AccountKey(
+                    owner=self._owner, provider=manifest.key, environment=one.environment, account_id=one.account_id
+                )
+                if await self._store.has_booking(key, source, one.booking_id):
+                    return True
+        return False
+
+
+def text_digest(raw: Mapping[str, Any]) -> bytes:
+    """By which rows are known that look the same."""
+    return blake2b(compact(raw).encode(), digest_size=16).digest()
+
+
+def _text(booking: TradeBooking) -> _Text:
+    return booking.environment, booking.account_id, text_digest(raw_of(booking) or {})

@@ -1,0 +1,49 @@
+"""Equal rows without ids of which a plugin understands none, and a newer one all, while their window is half read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from brokersync.errors import BrokerUnavailableError
+from brokersync.types import QuarantinedRow, TradeBooking, TradePage, TradeRequest
+
+from .bench import START, Bench, Step, fill, page
+
+RAW: dict[str, Any] = {"row": "equal"}
+UNREAD = QuarantinedRow(reason="odd", raw=RAW, account_id="A", environment="live")
+READ = TradeBooking.of(fill("n", named=False).trade, raw=RAW)  # type: ignore[arg-type]  # a fill has a trade
+
+
+def unread(request: TradeRequest) -> list[Step]:
+    if request.cursor is None:
+        return [TradePage(quarantined=(UNREAD, UNREAD), cursor="2"), BrokerUnavailableError("down")]
+    return [page(request, quarantined=(UNREAD,))]
+
+
+def read(request: TradeRequest) -> list[Step]:
+    return [page(request, *([READ] if request.cursor else [READ] * 3))]
+
+
+async def test_rows_that_are_not_understood_stay_as_many_where_their_reading_is_gone_on_with(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    bench.answer = unread
+    await bench.run()
+    await bench.run()
+    assert bench.requests[-1].cursor == "2"
+    assert len(await bench.store.quarantined("o")) == 3
+
+
+async def test_a_plugin_that_understands_the_rest_counts_on_from_what_was_not_understood(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    bench.answer = unread
+    await bench.run()
+    bench.answer = read
+    await bench.run()
+    assert bench.requests[-1].cursor == "2"
+    assert await bench.ids() == ["n#3"]
+    assert len(await bench.store.quarantined("o")) == 2
+    bench.clock.moment += timedelta(days=1)
+    await bench.run(again_from=START)
+    assert await bench.ids() == ["n", "n#2", "n#3"]
+    assert await bench.store.quarantined("o") == ()

@@ -111,8 +111,9 @@ class Custody(Connections):
     async def rotate_key(self, *, data_keys: bool = False) -> KeyRotation:
         """Replace the master key, and with `data_keys` every owner's data key too; syncs go on meanwhile.
 
-        A key file gets a new key and loses the old ones; of `BROKERSYNC_KEY` the first key takes over, and a
-        `KeyProvider` of your own is asked to wrap anew. An interrupted rotation is repeated from its start.
+        A key file gets a new key and loses the old ones, unless other stores may need them; of `BROKERSYNC_KEY` the
+        first key takes over, and a `KeyProvider` of your own is asked to wrap anew. An interrupted rotation is repeated
+        from its start.
         """
         shared = self._shared
         return await Rotation(shared.store, shared.keys, shared.clock, shared.worker)(data_keys=data_keys)

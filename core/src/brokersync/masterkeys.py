@@ -6,8 +6,10 @@ import base64
 import binascii
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -78,11 +80,12 @@ class KeyFile:
     """The `KeyProvider` of `master_keys`, read or made when the first value is sealed or opened.
 
     `on_made` is told the path when a key file was made. The file is read again for each new owner and when a value
-    names a key that is not known, so another process may rotate it.
+    names a key that is not known, so another process may rotate it. A file that is `shared` by several stores never
+    loses a key, since only a store itself can tell which of them still open what is in it.
     """
 
-    def __init__(self, path: Path, on_made: Callable[[Path], None] = lambda _: None) -> None:
-        self._path, self._on_made = path, on_made
+    def __init__(self, path: Path, on_made: Callable[[Path], None] = lambda _: None, *, shared: bool = False) -> None:
+        self._path, self._on_made, self._shared = path, on_made, shared
         self._known: MasterKeys | None = None
         self._replaced: frozenset[bytes] = frozenset()
 
@@ -101,21 +104,44 @@ class KeyFile:
 
     async def begin(self) -> KeyProvider:
         """Put a new key at the head of the file. Of `BROKERSYNC_KEY` the first key is the new one."""
-        keys = self._read()
         if _named():
+            keys = self._read()
             if len(keys.keys) == 1:
                 raise _new_key_for_the_environment()
             return keys
-        self._replaced = frozenset(keys.keys)
-        return self._rewrite([os.urandom(KEY_BYTES), *keys.keys])
+        # the lease of a rotation keeps away those of the same store only
+        with self._alone() if self._shared else nullcontext():
+            keys = self._read()
+            self._replaced = frozenset(keys.keys)
+            return self._rewrite([os.urandom(KEY_BYTES), *keys.keys])
 
     async def end(self) -> Sequence[str]:
-        """Take the old keys out of the file."""
+        """Take the old keys out of the file, unless it is shared."""
         keys = self._read()
         if _named():
             return (f"Nothing is sealed with the other keys of {KEY_VARIABLE} any more: take out all but the first.",)
+        if self._shared:
+            why = "since other stores of yours may be sealed with them. Of this one they open only old copies."
+            return (f"The old keys stay in {self._path}, {why}",)
         self._rewrite([key for key in keys.keys if key not in self._replaced])
         return ()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Rotations of several stores put their keys into a shared file one after the other."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path.with_name(f"{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _unusable(self._path, error) from None
+        try:
+            try:
+                _lock(handle)
+            except OSError as error:
+                raise _unusable(self._path, error) from None
+            yield
+        finally:
+            os.close(handle)  # which ends the lock, as the end of the process does
 
     def _rewrite(self, keys: Sequence[bytes]) -> MasterKeys:
         try:
@@ -167,6 +193,18 @@ def _write(path: Path, keys: Sequence[bytes], *, first: bool = False) -> bool:
         draft.unlink(missing_ok=True)
     _settle(path.parent)
     return True
+
+
+def _lock(handle: int) -> None:
+    """Wait until no other process or thread holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _settle(folder: Path) -> None:

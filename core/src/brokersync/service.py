@@ -30,7 +30,7 @@ from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseRepo
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import News, Shared, all_of
 from brokersync.store import Store
-from brokersync.store.place import store_at
+from brokersync.store.place import is_shared, store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import StatementHints
 from brokersync.underway import until_closed
@@ -107,7 +107,7 @@ class BrokerSync(Working, Following, Custody):
         return cls(
             store=store,
             registry=registry or ProviderRegistry.installed(settings, events),
-            keys=keys or KeyFile(key_file, on_key_made),
+            keys=keys or KeyFile(key_file, on_key_made, shared=is_shared(key_file)),
             settings=settings,
             clock=clock,
             events=events,

@@ -77,12 +77,13 @@ class Common:
         """
         from brokersync.masterkeys import KeyFile
         from brokersync.service import BrokerSync
-        from brokersync.store.place import store_at
+        from brokersync.store.place import is_shared, store_at
 
         settings = self.settings()
         store, key_file = store_at(self.place(settings), make=make)
         events = self._events(hears)
-        return BrokerSync.open(store, settings=settings, events=events, keys=KeyFile(key_file, _tell_of_key))
+        keys = KeyFile(key_file, _tell_of_key, shared=is_shared(key_file))
+        return BrokerSync.open(store, settings=settings, events=events, keys=keys)
 
     def _events(self, hears: EventSink | None) -> EventSink:
         from brokersync.shared import all_of

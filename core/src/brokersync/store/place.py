@@ -26,11 +26,20 @@ def store_at(place: str | Path | Store, *, make: bool = True) -> tuple[Store, Pa
         )
     if not isinstance(place, str | Path):
         # there is no folder beside it; other machines that use it need the same key
-        return place, data_folder() / "brokersync.key"
+        return place, _key_file_of_many()
     path = Path(place)
     if not path.name:
         raise BrokerConfigError(f"{str(place)!r} is no file for a store.", remedy="Name a file or a postgresql:// URL.")
     return SqliteStore(path, make=make), path.with_name(path.name + ".key")
+
+
+def is_shared(key_file: Path) -> bool:
+    """Whether other stores of the user may have the same key file."""
+    return key_file.absolute() == _key_file_of_many().absolute()
+
+
+def _key_file_of_many() -> Path:
+    return data_folder() / "brokersync.key"
 
 
 def data_folder() -> Path:

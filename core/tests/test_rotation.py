@@ -167,6 +167,46 @@ async def test_a_rotation_killed_at_any_step_leaves_a_store_that_opens_and_can_b
 
 
 @every_rotation
+async def test_a_rotation_cancelled_at_any_step_does_not_keep_the_next_one_from_it(desk: Desk, data_keys: bool) -> None:
+    for step in range(1, 100):
+        rotating: list[asyncio.Task[KeyRotation]] = []
+
+        async def cancel(rotating: list[asyncio.Task[KeyRotation]] = rotating) -> None:
+            rotating[0].cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        store = Interrupting(desk.store, step, cancel)
+        rotation = Rotation(store, KeyFile(desk.path), Clock(), "w")  # type: ignore[arg-type]  # stands for it
+        rotating.append(asyncio.ensure_future(rotation(data_keys=data_keys)))
+        (outcome,) = await asyncio.gather(*rotating, return_exceptions=True)
+        if store.over:
+            break
+        assert isinstance(outcome, asyncio.CancelledError), step
+        await desk.rotate(data_keys=data_keys)
+        assert [await desk.token(owner) for owner in OWNERS] == ["t"] * 3, step
+        assert len(desk.keys()) == 1
+    assert step > 10
+
+
+async def test_a_rotation_that_is_cancelled_leaves_the_lease_to_another_that_holds_it(desk: Desk) -> None:
+    await desk.store.take_lease("rotate-key", owner="", holder="two", now=NOW, until=NOW + timedelta(minutes=2))
+    rotating: list[asyncio.Task[KeyRotation]] = []
+
+    async def cancel() -> None:
+        rotating[0].cancel()
+        await asyncio.sleep(0)
+
+    store = Interrupting(desk.store, 2, cancel)
+    rotation = Rotation(store, KeyFile(desk.path), Clock(), "w")  # type: ignore[arg-type]  # as above
+    rotating.append(asyncio.ensure_future(rotation(data_keys=False)))
+    with pytest.raises(asyncio.CancelledError):
+        await rotating[0]
+    with pytest.raises(StoreError, match="is being rotated already"):
+        await desk.rotate()
+
+
+@every_rotation
 async def test_a_key_file_killed_while_it_is_written_is_the_old_one_or_the_new_one(
     desk: Desk, data_keys: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -36,32 +38,41 @@ class Rotation:
     """One rotation of all data keys in a store. Make it, call it once."""
 
     def __init__(self, store: Store, keys: KeyProvider, clock: Clock, worker: str) -> None:
-        self._store, self._keys, self._clock, self._worker = store, keys, clock, worker
+        self._store, self._keys, self._clock = store, keys, clock
+        # of its own, since a lease is given again to who holds it
+        self._holder = f"{worker}-{secrets.token_hex(4)}"
         self._wrapped: dict[str, bytes] = {}
         self._replaced = 0
 
     async def __call__(self, *, data_keys: bool) -> KeyRotation:
         """Wrap each data key anew, or make a new one. Raises `StoreError` while this is under way already."""
-        lease = await self._hold()
+        now = self._clock.now()
+        taking = asyncio.ensure_future(
+            self._store.take_lease(_NAME, owner="", holder=self._holder, now=now, until=now + _LASTS)
+        )
         try:
+            # it is seen through, since a cancellation would leave open whether the lease is held
+            lease = self._held(await asyncio.shield(taking))
             keys = await self._keys.begin() if isinstance(self._keys, Rotates) else self._keys
             await self._pass(keys, lease, data_keys=data_keys)
             remains = await self._keys.end() if isinstance(self._keys, Rotates) else ()
             # an owner may have come meanwhile, by a process that had read the old key just before
             await self._pass(keys, lease, data_keys=False)
         finally:
-            await self._store.release_lease(lease)
+            await _seen_through(self._give_back(taking))
         return KeyRotation(
             rewrapped=len(self._wrapped) - self._replaced, replaced=self._replaced, remains=tuple(remains)
         )
 
-    async def _hold(self) -> Lease:
-        # of its own, since a lease is given again to who holds it
-        now, holder = self._clock.now(), f"{self._worker}-{secrets.token_hex(4)}"
-        lease = await self._store.take_lease(_NAME, owner="", holder=holder, now=now, until=now + _LASTS)
-        if lease.holder != holder:
+    def _held(self, lease: Lease) -> Lease:
+        if lease.holder != self._holder:
             raise StoreError("The key is being rotated already.", remedy="Wait until that is done.")
         return lease
+
+    async def _give_back(self, taking: asyncio.Future[Lease]) -> None:
+        await asyncio.wait([taking])
+        if not taking.cancelled() and taking.exception() is None and taking.result().holder == self._holder:
+            await self._store.release_lease(taking.result())
 
     async def _pass(self, keys: KeyProvider, lease: Lease, *, data_keys: bool) -> None:
         sealer, after = Sealer(keys), ""
@@ -84,3 +95,13 @@ class Rotation:
         if done:
             self._wrapped[owner] = new
             self._replaced += data_keys
+
+
+async def _seen_through(work: Coroutine[Any, Any, None]) -> None:
+    """A cancellation waits for the work to end; a second one does not."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -616,3 +616,9 @@ async def test_a_plugin_that_does_not_say_whose_tokens_they_are_broke_the_contra
     with pytest.raises(BrokerError, match="did not say who"):
         await desk.take_over()
     assert (await desk.grants(), await desk.bs.connections()) == ([], ())
+
+
+async def test_logging_in_again_without_fields_names_those_that_were_never_given(desk: Desk) -> None:
+    connection = await desk.take_over()
+    with pytest.raises(BrokerConfigError, match="is missing"):
+        await desk.bs.reauthenticate(connection.connection_id, {})

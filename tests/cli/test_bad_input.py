@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sqlite3
 import subprocess
@@ -319,3 +320,11 @@ def test_what_is_about_all_owners_takes_none_alone(brokersync: Run, command: str
     answer = brokersync(command, "--owner", "ann")
     assert (answer.code, answer.out) == (Exit.USAGE, "")
     assert "--owner" in answer.err
+
+
+def test_a_login_without_any_field_names_each_that_is_missing(brokersync: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    answer = brokersync("connect", "tradovate")
+    assert answer.code == 3
+    assert "username is missing; password is missing" in answer.err
+    assert "Its fields are: " in answer.err

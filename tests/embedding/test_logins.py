@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from brokersync import BrokerAuthError, BrokerConfigError
+from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, Settings
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, TokenRefreshed
 from brokersync.plugin import AuthResult, BrokerTokenExpiredError, BrokerUnavailableError, Secret
 from brokersync.records import ConnectionState, Deferred, Done
@@ -237,3 +238,15 @@ async def test_a_token_endpoint_that_is_away_defers_the_sync_and_leaves_the_gran
         assert isinstance(await desk.bs.run(name), Done)
         events: list[Any] = desk.heard(TokenRefreshed)
         assert len(events) == (1 if found == "by the clock" else 0)
+
+
+async def test_connecting_without_fields_names_each_that_is_missing(tmp_path: Path) -> None:
+    async with BrokerSync.open(tmp_path / "s.db", settings=Settings()) as bs:
+        for fields in (dict[str, str](), {"username": "n"}):
+            with pytest.raises(BrokerConfigError) as caught:
+                await bs.connect("tradovate", owner="a", fields=fields)
+            wanted = [one.name for one in bs.registry.manifest("tradovate").user_fields if one.required]
+            missing = [name for name in wanted if name not in fields]
+            assert all(f"{name} is missing" in str(caught.value) for name in missing), str(caught.value)
+            assert "Its fields are: " in caught.value.remedy
+        assert not await bs.connections()

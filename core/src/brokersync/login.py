@@ -42,7 +42,7 @@ class OpenLogin:
         self.refused = self.turned_away = False
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        """A new login from the user's fields. Raises `BrokerAuthError` where none are kept and some are needed."""
+        """A new login from the kept fields. Raises `BrokerAuthError` where none are kept and some are needed."""
         if not fields and any(field.required for field in self._loaded.manifest.user_fields):
             raise BrokerAuthError(
                 "The token has ended, and there is nothing to log in again with: the login was taken over without it.",
@@ -50,6 +50,9 @@ class OpenLogin:
                 provider=self._loaded.manifest.key,
                 operation="authenticate",
             )
+        return await self._sent(fields)
+
+    async def _sent(self, fields: Mapping[str, str]) -> AuthResult:
         credentials = make_credentials(self._loaded, fields)
         try:
             auth = await self._provider.authenticate(credentials)
@@ -80,13 +83,16 @@ class OpenLogin:
         return await self._provider.get_accounts(auth)
 
     async def test(self, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
-        """Log in and list the accounts; a broker that wants a moment is given it, three minutes at most."""
+        """Log in with what a user gave, and list the accounts; a broker that wants a moment is given it, three minutes.
+
+        Raises `BrokerConfigError` for fields that are missing or do not fit.
+        """
         auth: AuthResult | None = None
         deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
         renewed = False
         while True:
             try:
-                auth = auth or await self.log_in(fields)
+                auth = auth or await self._sent(fields)
                 return auth, await self._provider.get_accounts(auth)
             except BrokerTokenExpiredError as error:
                 if renewed or auth is None:

@@ -59,6 +59,8 @@ async def trades(desk: Desk) -> dict[tuple[str, str], BrokerTrade]:
         (of(changed(order_id=7)), "BrokerTrade.order_id must be str or None, not int"),
         (of(changed(trade_date=NOW)), "BrokerTrade.trade_date must be date or None, not datetime"),
         (of(changed(), order=("7",)), "TradeBooking.order must be a tuple of int, but holds str"),
+        (of(changed(trade_id="x" * 513)), "BrokerTrade.trade_id has 513 characters, and an id has 512 at most"),
+        (of(changed(), booking_id="x" * 40_000), "TradeBooking.booking_id has 40000 characters, and an id has 512"),
         (of(changed(), raw={"a": b"1"}), "TradeBooking.raw must be a mapping of str to JSON values, but holds bytes"),
     ],
 )

@@ -21,13 +21,32 @@ _AS_JSON: Final = {str, int, float, bool, NoneType, Decimal, date, timedelta}
 _MOST_KNOWN: Final = 1_000
 
 
+# what an index of Postgres takes with certainty, whatever the characters are
+LONGEST_ID: Final = 512
+
+
+class TooLongError(ValueError):
+    """An id is longer than a store keeps; the message never shows it."""
+
+
 class WrongTypeError(TypeError):
     """A field has a value of another type than its annotation says; the message never shows the value."""
 
 
 def wrong_type(error: BaseException) -> str:
-    """What to say of an exception that says which field has a wrong type; nothing of any other."""
-    return str(error) if isinstance(error, WrongTypeError) else ""
+    """What to say of an exception that says which field has a wrong type, or too long an id; nothing of any other."""
+    return str(error) if isinstance(error, WrongTypeError | TooLongError) else ""
+
+
+def check_id(value: str, what: str) -> None:
+    """Raises `TooLongError` that names `what` for an id with more than `LONGEST_ID` characters."""
+    if len(value) > LONGEST_ID:
+        raise TooLongError(f"{what} has {len(value)} characters, and an id has {LONGEST_ID} at most")
+
+
+def short(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    """The validator of a field that holds an id."""
+    check_id(value, f"{type(instance).__name__}.{field.name}")
 
 
 def typed(kind: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:

@@ -29,7 +29,7 @@ from brokersync.enums import (
     TradeStatus,
 )
 from brokersync.secret import Secret
-from brokersync.typed import typed
+from brokersync.typed import check_id, short, typed
 
 __all__ = [
     "AssetClass",
@@ -93,6 +93,11 @@ def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
         raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
 
 
+def _id(instance: object, field: attrs.Attribute[Any], value: str) -> None:
+    _text(instance, field, value)
+    short(instance, field, value)
+
+
 @attrs.frozen(kw_only=True)
 class BrokerCredentials:
     """What a user gives to log in; a plugin subclasses it with the fields its manifest declares."""
@@ -108,7 +113,7 @@ class AuthResult:
     manifest's sources to those this login can read.
     """
 
-    identity: str = attrs.field(validator=_text)
+    identity: str = attrs.field(validator=_id)
     access_token: Secret | None = None
     refresh_token: Secret | None = None
     expires_at: datetime | None = attrs.field(default=None, validator=_utc)
@@ -123,8 +128,8 @@ class AuthResult:
 class BrokerAccount:
     """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own."""
 
-    account_id: str = attrs.field(validator=_text)
-    environment: str = attrs.field(validator=_text)
+    account_id: str = attrs.field(validator=_id)
+    environment: str = attrs.field(validator=_id)
     name: str | None = None
     currency: str | None = None
     kind: str | None = None
@@ -176,9 +181,9 @@ class BrokerTrade:
     """
 
     provider: str = attrs.field(validator=_text)
-    environment: str = attrs.field(validator=_text)
-    account_id: str = attrs.field(validator=_text)
-    trade_id: str = attrs.field(validator=_text)
+    environment: str = attrs.field(validator=_id)
+    account_id: str = attrs.field(validator=_id)
+    trade_id: str = attrs.field(validator=_id)
     revision: int = 1
     status: TradeStatus = TradeStatus.ACTIVE
     order_id: str | None = None
@@ -222,9 +227,9 @@ class TradeBooking:
     itself costs or gives back.
     """
 
-    booking_id: str = attrs.field(validator=_text)
-    environment: str = attrs.field(validator=_text)
-    account_id: str = attrs.field(validator=_text)
+    booking_id: str = attrs.field(validator=_id)
+    environment: str = attrs.field(validator=_id)
+    account_id: str = attrs.field(validator=_id)
     effect: BookingEffect = BookingEffect.NEW
     aliases: tuple[str, ...] = ()
     refs: tuple[str, ...] = ()
@@ -241,8 +246,10 @@ class TradeBooking:
             raise ValueError(f"a booking with effect {self.effect.value} needs its trade")
         if self.trade is not None and self.fees:
             raise ValueError("the fees of a booking with a trade stand in the trade")
-        if any("\x00" in name for name in (*self.aliases, *self.refs, *self.loose_refs)):
-            raise ValueError("aliases, refs and loose_refs must hold no NUL character")
+        for name in (*self.aliases, *self.refs, *self.loose_refs):
+            if "\x00" in name:
+                raise ValueError("aliases, refs and loose_refs must hold no NUL character")
+            check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
 
     @classmethod
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:
@@ -313,8 +320,8 @@ class TradeRequest:
 class CoveredSpan:
     """A span that this page, with those before it in the request, proves complete for one account."""
 
-    account_id: str
-    environment: str
+    account_id: str = attrs.field(validator=short)
+    environment: str = attrs.field(validator=short)
     window: TimeWindow
     finality: Finality = Finality.FINAL
 

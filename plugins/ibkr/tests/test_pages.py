@@ -386,3 +386,16 @@ def test_a_statement_without_a_column_of_ids_gives_no_page_and_says_what_to_tick
 def test_an_empty_column_of_ids_is_one(flex: Any) -> None:
     [page] = flex.pages(flex.document(flex.statement([flex.trade(tradeID="", transactionID="")])))
     assert len(page.bookings) == 1
+
+
+@pytest.mark.parametrize("name", ["tradeID", "transactionID", "ibExecID"])
+def test_a_row_with_an_id_without_end_is_held_alone(flex: Any, name: str) -> None:
+    rows = [flex.trade(1), flex.trade(2, **{name: "9" * 600})]
+    [page] = flex.pages(flex.document(flex.statement(rows)))
+    assert (len(page.bookings), len(page.quarantined)) == (1, 1)
+    assert "an id has 512 at most" in page.quarantined[0].reason
+
+
+def test_a_document_with_an_account_without_end_is_refused(flex: Any) -> None:
+    with pytest.raises(FlexSyntaxError, match="no account's id"):
+        flex.pages(flex.document(flex.statement([flex.trade(1, accountId="U" + "9" * 600)])))

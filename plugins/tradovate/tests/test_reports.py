@@ -323,6 +323,15 @@ async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: d
     assert last.covered
 
 
+async def test_a_row_with_an_id_without_end_is_held_alone(world: Any) -> None:
+    script(world, text(row(21), row(22) | {"_id": "9" * 600, "Fill ID": "9" * 600}))
+
+    first, _ = await read(world)
+
+    assert [one.booking_id for one in first.bookings] == ["fill:21"]
+    assert ["an id has 512 at most" in one.reason for one in first.quarantined] == [True]
+
+
 @pytest.mark.parametrize("line", ["22,200,301", ",".join(["22", *["x"] * 25])])
 async def test_a_row_of_another_length_is_held(world: Any, line: str) -> None:
     script(world, text(row(21)) + line + "\r\n")

@@ -15,6 +15,7 @@ import attrs
 from brokersync.records import NumberedRow
 from brokersync.store.quarantine import places_of, raw_of
 from brokersync.store.rows import compact
+from brokersync.typed import LONGEST_ID
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -99,7 +100,12 @@ def _cut(names: str) -> Iterator[str]:
 
 def numbered(booking: TradeBooking, number: int) -> TradeBooking:
     """One of several equal bookings; the first keeps its id."""
-    return booking if number == 1 else renamed(booking, f"{booking.booking_id}#{number}")
+    if number == 1:
+        return booking
+    name, end = booking.booking_id, f"#{number}"
+    if len(name) + len(end) > LONGEST_ID:
+        name = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return renamed(booking, name + end)
 
 
 def renamed(booking: TradeBooking, name: str) -> TradeBooking:

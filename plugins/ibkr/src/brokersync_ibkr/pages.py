@@ -20,6 +20,7 @@ from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
 from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_TYPE,
@@ -238,9 +239,12 @@ class _PageBuilder:
             return known
         if not is_account_id(account_id):
             self._note_unknown("an account alias in place of the account's id")
-        account = BrokerAccount(
-            account_id=account_id, environment=environment_of(account_id, self._reading.environment)
-        )
+        try:
+            account = BrokerAccount(
+                account_id=account_id, environment=environment_of(account_id, self._reading.environment)
+            )
+        except ValueError:
+            raise FlexSyntaxError("The XML names an account by what can be no account's id.") from None
         self._accounts[account_id] = account
         self._fresh.add(account_id)
         return account

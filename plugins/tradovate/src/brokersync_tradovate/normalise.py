@@ -138,7 +138,17 @@ def booking_of(
     reason = _why_not(fill, account_id)
     if reason is not None or account_id is None:
         return quarantined(row, reason or "", environment, account_id, row_id)
-    trade = BrokerTrade(
+    try:
+        return TradeBooking.of(_trade_of(fill, row, row_id, environment, account_id, instrument, costs))
+    except ValueError as error:
+        # a file may hold whatever it likes, such as an id without end
+        return quarantined(row, str(error), environment, account_id, row_id)
+
+
+def _trade_of(
+    fill: Fill, row: Row, row_id: str, environment: str, account_id: str, instrument: Instrument, costs: Costs
+) -> BrokerTrade:
+    return BrokerTrade(
         provider=PROVIDER,
         environment=environment,
         account_id=account_id,
@@ -155,7 +165,6 @@ def booking_of(
         tags=() if fill.active else ("inactive",),
         raw=plain(row),
     )
-    return TradeBooking.of(trade)
 
 
 def _why_not(fill: Fill, account_id: str | None) -> str | None:

@@ -206,6 +206,25 @@ async def test_a_rotation_that_is_cancelled_leaves_the_lease_to_another_that_hol
         await desk.rotate()
 
 
+async def test_a_rotation_that_is_cancelled_does_not_wait_for_long_for_a_store_that_hangs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brokersync.rotation._STORING_TAKES_AT_MOST", 0.05)
+    asked = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(desk.store, "take_lease", hang)
+    rotating = asyncio.ensure_future(desk.rotate())
+    await asked.wait()
+    rotating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(rotating, 10)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @every_rotation
 async def test_a_key_file_killed_while_it_is_written_is_the_old_one_or_the_new_one(
     desk: Desk, data_keys: bool, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from brokersync.store import Store
 from brokersync.vault import resealed
 
 _LASTS: Final = timedelta(minutes=2)
+_STORING_TAKES_AT_MOST: Final = 10.0
 _NAME: Final = "rotate-key"
 
 
@@ -46,33 +48,41 @@ class Rotation:
 
     async def __call__(self, *, data_keys: bool) -> KeyRotation:
         """Wrap each data key anew, or make a new one. Raises `StoreError` while this is under way already."""
-        now = self._clock.now()
-        taking = asyncio.ensure_future(
-            self._store.take_lease(_NAME, owner="", holder=self._holder, now=now, until=now + _LASTS)
-        )
+        lease = await self._hold()
         try:
-            # it is seen through, since a cancellation would leave open whether the lease is held
-            lease = self._held(await asyncio.shield(taking))
             keys = await self._keys.begin() if isinstance(self._keys, Rotates) else self._keys
             await self._pass(keys, lease, data_keys=data_keys)
             remains = await self._keys.end() if isinstance(self._keys, Rotates) else ()
             # an owner may have come meanwhile, by a process that had read the old key just before
             await self._pass(keys, lease, data_keys=False)
         finally:
-            await _seen_through(self._give_back(taking))
+            await _seen_through(self._store.release_lease(lease))
         return KeyRotation(
             rewrapped=len(self._wrapped) - self._replaced, replaced=self._replaced, remains=tuple(remains)
         )
 
-    def _held(self, lease: Lease) -> Lease:
+    async def _hold(self) -> Lease:
+        try:
+            lease = await self._take()
+        except asyncio.CancelledError:
+            # it may be taken nevertheless; a store that does not answer keeps nobody waiting for long
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_STORING_TAKES_AT_MOST):
+                    await _seen_through(self._give_back())
+            raise
         if lease.holder != self._holder:
             raise StoreError("The key is being rotated already.", remedy="Wait until that is done.")
         return lease
 
-    async def _give_back(self, taking: asyncio.Future[Lease]) -> None:
-        await asyncio.wait([taking])
-        if not taking.cancelled() and taking.exception() is None and taking.result().holder == self._holder:
-            await self._store.release_lease(taking.result())
+    async def _give_back(self) -> None:
+        """Who holds it is given it again, whenever the first time was stored."""
+        lease = await self._take()
+        if lease.holder == self._holder:
+            await self._store.release_lease(lease)
+
+    async def _take(self) -> Lease:
+        now = self._clock.now()
+        return await self._store.take_lease(_NAME, owner="", holder=self._holder, now=now, until=now + _LASTS)
 
     async def _pass(self, keys: KeyProvider, lease: Lease, *, data_keys: bool) -> None:
         sealer, after = Sealer(keys), ""
@@ -98,10 +108,11 @@ class Rotation:
 
 
 async def _seen_through(work: Coroutine[Any, Any, None]) -> None:
-    """A cancellation waits for the work to end; a second one does not."""
+    """A cancellation waits for the work to end, for as long as a store in working order may take."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=_STORING_TAKES_AT_MOST)
+        task.cancel()
         raise

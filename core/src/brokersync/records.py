@@ -47,8 +47,7 @@ class ChangeKind(StrEnum):
 
 
 class ChangeCause(StrEnum):
-    """What made a change: the broker's answer, a correction, a late fee, a newer plugin, a file the user gave, or that
-    the user had an account erased."""
+    """What made a change: the broker's answer, a correction, a late fee, a newer plugin, a file, or its erasure."""
 
     BROKER = "broker"
     CORRECTION = "correction"
@@ -350,11 +349,11 @@ class PageCommit:
 
     `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
     `finished` is the window that ended with this page, so that the same round of syncing does not read it again;
-    `again_from` says from when on that round reads what is covered, too. With
-    a `lease` the page is committed only while that is held, and with an `era` only while that lasts. `cause` is that
-    of every change, where it is known beforehand; `origin` says where the bookings were read, and `as_of` when the
-    broker made what they were read from. `renewed` are ids of bookings that were read anew from what is kept: they
-    stand, and stay as old as they are.
+    `again_from` says from when on that round reads what is covered, too. With a `lease` the page is committed only
+    while that is held, and with an `era` while that lasts. `cause` is that of every change, where it is known before;
+    `origin` says where the bookings were read, `as_of` when the broker made that, and `alike` of bookings without an id
+    which of the rows they are that look the same. `renewed` are ids of bookings that were read anew from what is kept:
+    they stand, and stay as old as they are.
     """
 
     owner: str
@@ -369,6 +368,7 @@ class PageCommit:
     connection_id: str | None = None
     request_account: str = ""
     bookings: tuple[TradeBooking, ...] = ()
+    alike: Mapping[str, int] = _NONE
     renewed: tuple[str, ...] = ()
     accounts: tuple[BrokerAccount, ...] = ()
     spans: tuple[tuple[AccountKey, Span], ...] = ()

@@ -13,12 +13,11 @@ from brokersync.provider import RawRow
 from brokersync.records import AccountKey
 from brokersync.renewed_pages import Renormalise, all_pages
 from brokersync.store import QuarantinedRaw, Store
-from brokersync.store.quarantine import raw_of, text_number
+from brokersync.store.quarantine import raw_of, text_number, whole_name
 from brokersync.store.rows import compact
 from brokersync.sync.occurrences import numbered
 from brokersync.types import IdQuality, TradeBooking
 
-_Text = tuple[str, str, bytes]
 # so many of the equal rows before one in quarantine may have been read meanwhile
 _MOST_BETWEEN = 1000
 
@@ -28,11 +27,11 @@ class Releaser:
 
     def __init__(self, store: Store, owner: str, commit: Callable[..., Awaitable[None]], counts: Counter[str]) -> None:
         self._store, self._owner, self._commit, self._counts = store, owner, commit, counts
-        self._read: Counter[_Text] = Counter()
+        self._read: dict[str, bytes] = {}
 
     def read(self, booking: TradeBooking) -> None:
         """Note that a kept row of the source was understood."""
-        self._read[_text(booking)] += 1
+        self._read[whole_name(booking)] = text_digest(raw_of(booking) or {})
 
     async def run(
         self, manifest: Manifest, renormalise: Renormalise, source: str, accounts: Sequence[AccountKey]
@@ -60,20 +59,25 @@ class Releaser:
         """Each row gets the number that it has among its equals, of which others may have been read meanwhile."""
         made_up = any(one.id_quality is IdQuality.SYNTHETIC for one in bookings)
         named: list[TradeBooking] = []
+        alike: dict[str, int] = {}
         understood: list[bytes] = []
         for row in rows:
             place = (row.environment, row.account_id)
             number = text_number(row.digest, row.raw, place, len(rows) + _MOST_BETWEEN) if made_up else 1
             mine = [numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one for one in bookings]
             if await self._are_taken(manifest, source, mine):
-                if number > self._read[_text(bookings[0])]:
+                # else it is the very row that has the name, which an older version refused
+                if any(self._read.get(whole_name(one)) != text_digest(row.raw) for one in mine):
                     self._counts["left"] += 1
                     continue
-                mine = []  # it is the very row that has the name, refused by an older version
+                mine = []
             named += mine
+            alike |= {whole_name(one): number for one in mine}
             understood.append(row.digest)
         if understood:
-            await self._commit(manifest, source, bookings=tuple(named), understood=understood, as_of=rows[0].as_of)
+            await self._commit(
+                manifest, source, bookings=tuple(named), alike=alike, understood=understood, as_of=rows[0].as_of
+            )
             self._counts["understood"] += len(understood)
 
     async def _are_taken(self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]) -> bool:
@@ -94,7 +98,3 @@ class Releaser:
 def text_digest(raw: Mapping[str, Any]) -> bytes:
     """By which rows are known that look the same."""
     return blake2b(compact(raw).encode(), digest_size=16).digest()
-
-
-def _text(booking: TradeBooking) -> _Text:
-    return booking.environment, booking.account_id, text_digest(raw_of(booking) or {})

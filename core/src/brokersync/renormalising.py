@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -154,6 +155,7 @@ class Renormaliser:
         *,
         renewed: Sequence[Renewed] = (),
         bookings: tuple[TradeBooking, ...] = (),
+        alike: Mapping[str, int] = MappingProxyType({}),
         quarantined: tuple[QuarantinedRow, ...] = (),
         understood: Sequence[bytes] = (),
         as_of: datetime | None = None,
@@ -167,6 +169,7 @@ class Renormaliser:
             cause=ChangeCause.PLUGIN,
             as_of=as_of,
             bookings=bookings,
+            alike=alike,
             quarantined=quarantined,
             era=self._era,
         )
@@ -235,8 +238,9 @@ class _Work:
         fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
         if row is None or not fits:
             raise broken(self._manifest, "a booking is of none of the rows that were handed to it")
-        self._releaser.read(booking)
-        return Renewed(row=row, booking=self._numbered(booking, row.booking_id))
+        named = self._numbered(booking, row.booking_id)
+        self._releaser.read(named)
+        return Renewed(row=row, booking=named)
 
     def _numbered(self, booking: TradeBooking, before: str) -> TradeBooking:
         """Equal rows keep the numbers by which they are told apart; under a name that is new they are counted anew."""

@@ -95,6 +95,24 @@ async def test_a_page_bounds_no_later_one_where_it_covers_what_it_tells_of(bench
     assert await bench.spans("A") == await bench.spans("B") == [(START, TODAY, FINAL)]
 
 
+async def test_a_stale_page_that_covers_less_than_it_tells_of_bounds_what_it_does_not_cover(bench: Bench) -> None:
+    bench.accounts = (A, B)
+    bench.source_is(open_day=False, scope=SourceScope.LOGIN)
+    made = TODAY - DAY + timedelta(hours=5)
+
+    def claim(account: str, window: TimeWindow) -> CoveredSpan:
+        return CoveredSpan(account_id=account, environment="live", window=window)
+
+    bench.answer = lambda request: [
+        TradePage(
+            bookings=(fill("b", "B"), fill("c", "C")), covered=(claim("B", request.window),), as_of=made, cursor="2"
+        ),
+        TradePage(covered=(claim("A", request.window),), as_of=NOW),
+    ]
+    await bench.run()
+    assert await bench.spans("A") == [(START, TODAY - DAY, FINAL), (TODAY - DAY, made, PROVISIONAL)]
+
+
 async def test_an_answer_that_ends_without_covering_all_leaves_the_rest_open(bench: Bench) -> None:
     bench.source_is(open_day=False)
     bench.answer = lambda request: [page(request, window=TimeWindow(START + DAY, START + 2 * DAY))]

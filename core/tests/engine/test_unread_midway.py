@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import attrs
+
 from brokersync.errors import BrokerUnavailableError
+from brokersync.store.quarantine import text_number
 from brokersync.types import QuarantinedRow, TradeBooking, TradePage, TradeRequest
 
 from .bench import START, Bench, Step, fill, page
@@ -47,3 +50,27 @@ async def test_a_plugin_that_understands_the_rest_counts_on_from_what_was_not_un
     await bench.run(again_from=START)
     assert await bench.ids() == ["n", "n#2", "n#3"]
     assert await bench.store.quarantined("o") == ()
+
+
+async def test_an_older_plugin_that_goes_on_counts_on_from_what_was_understood(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    bench.answer = lambda request: (
+        [page(request, quarantined=(UNREAD,))]
+        if request.cursor
+        else [TradePage(bookings=(READ,), cursor="2"), BrokerUnavailableError("down")]
+    )
+    await bench.run()
+    await bench.run()
+    assert await bench.ids() == ["n"]
+    (row,) = await bench.store.quarantined_raw("o", "paper", "fills")
+    assert text_number(row.digest, RAW, ("live", "A"), 9) == 2
+
+
+async def test_no_two_rows_get_one_name_where_some_before_them_were_not_understood(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    other = attrs.evolve(READ, raw={"row": "other"})
+    bench.answer = unread
+    await bench.run()
+    bench.answer = lambda request: [page(request, READ, other, READ, other)]
+    await bench.run()
+    assert await bench.ids() == ["n#3", "n#4", "n#5", "n#6"]

@@ -432,3 +432,22 @@ async def test_rows_that_one_version_refused_leave_quarantine_when_the_next_read
     assert (report.unchanged, report.understood, report.left) == (3, 2, 0)
     assert (await desk.trades()).keys() == {"EUR", "EUR#2", "BOLT"}
     assert await desk.store.quarantined("me") == ()
+
+
+async def test_a_row_that_is_left_stays_in_quarantine_while_its_equal_becomes_a_trade(desk: Desk) -> None:
+    rows = (line(1), line(2), line(1))
+    await desk.imported(lambda raw: refused(raw) if raw["id"] == 1 else nameless(raw), *rows)
+    for understood, left in ((1, 1), (0, 1)):
+        report = await desk.again(nameless)
+        assert (report.understood, report.left) == (understood, left)
+        assert len(await desk.trades()) + len(await desk.store.quarantined("me")) == 3
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2", "EUR#3"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_rows_that_look_different_under_one_name_leave_quarantine_with_a_whole_reading(desk: Desk) -> None:
+    rows = (line(1), line(2), line(1))
+    await desk.imported(lambda raw: refused(raw) if raw["id"] == 1 else nameless(raw), *rows)
+    await desk.imported(nameless, *rows)
+    assert await desk.store.quarantined("me") == ()

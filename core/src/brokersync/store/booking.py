@@ -68,7 +68,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     rows = [_row(booking, numbers) for booking in page.bookings]
     if not rows:
         return BookedPage()
-    yield from release(page, numbers)
+    yield from release(page)
     kept = yield from _known(page, rows)
     yield from _raise(page, rules, kept)
     changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
@@ -12,7 +11,6 @@ import attrs
 
 from brokersync.converter import instant_text
 from brokersync.records import NumberedRow, PageCommit
-from brokersync.store.accounts import Names
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
@@ -21,6 +19,7 @@ _COLUMNS = (
     "owner", "provider", "source", "hash", "environment", "account_id", "reason", "as_of", "raw", "first_seen",
 )  # fmt: skip
 _KEY = _COLUMNS[:4]
+_EACH, _NONE = -1, 0
 
 
 @attrs.frozen
@@ -63,7 +62,7 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     return len(page.quarantined)
 
 
-def release(page: PageCommit, numbers: Mapping[Names, int]) -> Script[None]:
+def release(page: PageCommit) -> Script[None]:
     """Take out the rows that are understood by now: as they were, or as the broker tells them later."""
     found = yield from fetch_one(
         "SELECT 1 FROM quarantine WHERE owner = ? AND provider = ? AND source = ? LIMIT 1",
@@ -72,13 +71,12 @@ def release(page: PageCommit, numbers: Mapping[Names, int]) -> Script[None]:
     if found is None:
         return
     known = yield from _known(page)
-    counted = yield from _text_numbers(page, numbers)
     made = made_at(page)
     gone = set()
     for booking in page.bookings:
         for place in places_of(booking):
             if raw := raw_of(booking):
-                gone |= set(_equal(raw, *place, known, counted.get(_key_of(booking))))
+                gone |= set(_equal(raw, *place, known, _number(page, booking)))
             name = _row_hash(booking.booking_id, *place)
             if name in known and not known[name].made_after(made):
                 gone.add(name)
@@ -128,12 +126,12 @@ def _equal(
     environment: str | None,
     account_id: str | None,
     known: Mapping[bytes, _Entry],
-    number: int | None,
+    number: int,
 ) -> Iterator[bytes]:
     """The row of this text and number, or all of this text where the broker's id makes them one row."""
-    if number in (None, 1):
+    if number in (_EACH, 1):
         yield from _named_before(raw, environment, account_id, known)
-    if number is not None:
+    if number != _EACH:
         yield _text_hash(raw, environment, account_id, number)
         return
     for equal in count(1):
@@ -144,58 +142,11 @@ def _equal(
             return
 
 
-def _text_numbers(page: PageCommit, numbers: Mapping[Names, int]) -> Script[dict[tuple[str, str, str], int]]:
-    """Which of the rows with its text each row without an id is: rows of other texts may have its name, too."""
-    mine = {_key_of(one): one for one in page.bookings if one.id_quality is IdQuality.SYNTHETIC and raw_of(one)}
-    most: dict[tuple[str, str, str], int] = {}
-    for environment, account_id, name in mine:
-        base, number = _numbered(name)
-        key = (environment, account_id, base)
-        most[key] = max(most.get(key, 1), number)
-    told = yield from _texts(page.source, most, numbers)
-    told |= {key: compact(raw_of(one)) for key, one in mine.items()}
-    found: dict[tuple[str, str, str], int] = {}
-    for (environment, account_id, base), last in most.items():
-        # a row that was not understood has kept its number, and has no name here
-        missing, seen = 0, Counter[str]()
-        for number in range(1, last + 1):
-            key = (environment, account_id, base if number == 1 else f"{base}#{number}")
-            text = told.get(key)
-            missing += text is None
-            if text is not None:
-                seen[text] += 1
-            if key in mine and text is not None:
-                found[key] = seen[text] + missing
-    return found
-
-
-def _texts(
-    source: str, most: Mapping[tuple[str, str, str], int], numbers: Mapping[Names, int]
-) -> Script[dict[tuple[str, str, str], str]]:
-    """What the rows with these names, up to these numbers, looked like that are known already."""
-    names: dict[Names, list[str]] = {}
-    for (environment, account_id, base), last in most.items():
-        if last > 1:
-            wanted = names.setdefault((environment, account_id), [])
-            wanted += [base, *(f"{base}#{number}" for number in range(2, last + 1))]
-    found: dict[tuple[str, str, str], str] = {}
-    for place, wanted in names.items():
-        rows = yield Fetch(
-            "SELECT booking_id, data FROM bookings JOIN raw_rows ON raw_rows.booking = bookings.booking"
-            " WHERE account = ? AND source = ? AND booking_id IN (??)",
-            (numbers[place], source, wanted),
-        )
-        found |= {(*place, name): compact(unpack_raw(data)) for name, data in rows}
-    return found
-
-
-def _key_of(booking: TradeBooking) -> tuple[str, str, str]:
-    return (booking.environment, booking.account_id, booking.booking_id)
-
-
-def _numbered(name: str) -> tuple[str, int]:
-    base, mark, number = name.rpartition("#")
-    return (base, int(number)) if mark and number.isdecimal() and int(number) > 1 else (name, 1)
+def _number(page: PageCommit, booking: TradeBooking) -> int:
+    """Which of the rows with its text a booking is: all, where the broker's id makes them one row."""
+    if booking.id_quality is not IdQuality.SYNTHETIC:
+        return _EACH
+    return page.alike.get(whole_name(booking), _NONE)
 
 
 def _named_before(
@@ -206,6 +157,11 @@ def _named_before(
     entry = known.get(name)
     if entry is not None and (entry.environment, entry.account_id) == (environment, account_id):
         yield name
+
+
+def whole_name(booking: TradeBooking) -> str:
+    """What tells a booking from all others of its broker; no part of it holds a NUL."""
+    return f"{booking.environment}\x00{booking.account_id}\x00{booking.booking_id}"
 
 
 def raw_of(booking: TradeBooking) -> Mapping[str, Any] | None:

@@ -120,11 +120,9 @@ def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[Quar
 
 
 def _begin_anew(page: PageCommit, renewed: Sequence[Renewed]) -> Script[None]:
-    """What is half read has counted the rows without ids under the names they had."""
-    if any(
-        one.booking.id_quality is IdQuality.SYNTHETIC and one.booking.booking_id != one.row.booking_id
-        for one in renewed
-    ):
+    """What is half read counts on from the names that rows without ids had, and knows none of those in quarantine."""
+    new = [one.booking for one in renewed if one.booking.booking_id != one.row.booking_id]
+    if any(one.id_quality is IdQuality.SYNTHETIC for one in (*new, *page.bookings)):
         yield Many(
             "DELETE FROM open_requests WHERE source = ? AND connection_id IN"
             " (SELECT connection_id FROM connections WHERE owner = ? AND provider = ?)",

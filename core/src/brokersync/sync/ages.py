@@ -11,8 +11,8 @@ from brokersync.types import CoveredSpan, QuarantinedRow, TradeBooking, TradePag
 class Ages:
     """A page bounds what is proved of an account until the account is covered up to there.
 
-    It concerns the accounts that it tells of, and all where it covers none or has rows of it knows not whom: its rows
-    may lie in what a later page covers. `behind` is the oldest of the pages before the place where a reading was left.
+    It concerns all accounts, unless it covers each that it tells of: rows that it lacks may lie in what a later page
+    covers. `behind` is the oldest of the pages before the place where a reading was left.
     """
 
     def __init__(self, behind: datetime | None = None) -> None:
@@ -44,9 +44,8 @@ class Ages:
 
 
 def _concerned(page: TradePage) -> Collection[str] | None:
-    if not page.covered or any(None in (row.environment, row.account_id) for row in page.quarantined):
-        return None
-    return _names((*page.covered, *page.bookings, *page.quarantined))
+    covered = _names(page.covered)
+    return covered if covered and _names((*page.bookings, *page.quarantined)) <= covered else None
 
 
 def _names(told: Iterable[CoveredSpan | TradeBooking | QuarantinedRow]) -> set[str]:

@@ -120,6 +120,7 @@ class PageWriter:
             attrs.evolve(
                 self._frame(),
                 bookings=bookings,
+                alike=self._occurrences.takes_alike(),
                 as_of=as_of,
                 accounts=page.accounts,
                 spans=spans,

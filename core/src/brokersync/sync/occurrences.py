@@ -8,12 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
 
 import attrs
 
 from brokersync.records import NumberedRow
-from brokersync.store.quarantine import places_of, raw_of
+from brokersync.store.quarantine import places_of, raw_of, whole_name
 from brokersync.store.rows import compact
 from brokersync.typed import LONGEST_ID
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
@@ -34,7 +33,10 @@ class Occurrences:
     def __init__(self, kept: Mapping[str, str] = _NONE) -> None:
         self._counts = Counter({name: int(times) for times, names in kept.items() for name in _cut(names)})
         self._times: dict[str, datetime] = {}
-        self._confused, self._taken_up = False, bool(kept)
+        self._confused = False
+        # whether rows may have come of which was not known where they belong
+        self._placeless = bool(kept)
+        self._alike: dict[str, int] = {}
 
     @property
     def seen(self) -> bool:
@@ -53,19 +55,27 @@ class Occurrences:
         if booking.id_quality is not IdQuality.SYNTHETIC:
             return booking
         key = _digest(booking.environment, booking.account_id, booking.booking_id)
-        self._counts[key] += 1
-        number = self._counts[key] + self._unread_before(booking)
+        raw = raw_of(booking)
+        text = compact(raw) if raw else ""
+        alike = (self._alike_before(booking, text) if raw else 0) + 1
+        # an older plugin that began the reading may not have understood those that look the same
+        number = self._counts[key] = max(self._counts[key] + 1, alike)
         if booking.trade is not None and self._times.setdefault(key, booking.trade.executed_at) != (
             booking.trade.executed_at
         ):
             self._confused = True
-        return numbered(booking, number)
+        named = numbered(booking, number)
+        if raw:
+            self._counts[_text(booking.environment, booking.account_id, text)] += 1
+            self._alike[whole_name(named)] = alike
+        return named
 
     def number_row(self, row: QuarantinedRow) -> QuarantinedRow:
-        """The row that was not understood, with which one of the equal ones it is."""
+        """The row that was not understood, with which one of those it is that look the same."""
         if row.row_id is not None:
             return row
-        key = _unread(row.environment, row.account_id, row.raw)
+        self._placeless = self._placeless or None in (row.environment, row.account_id)
+        key = _text(row.environment, row.account_id, compact(row.raw))
         self._counts[key] += 1
         number = self._counts[key]
         if number == 1:
@@ -74,10 +84,14 @@ class Occurrences:
             reason=row.reason, raw=row.raw, account_id=row.account_id, environment=row.environment, number=number
         )
 
-    def _unread_before(self, booking: TradeBooking) -> int:
-        """How many equal rows of this reading were not understood, by an older plugin that began it."""
-        raw = raw_of(booking) if self._taken_up else None
-        return sum(self._counts[_unread(*place, raw)] for place in places_of(booking)) if raw else 0
+    def takes_alike(self) -> Mapping[str, int]:
+        """Of the bookings since it was asked last, which one each is of those that look the same."""
+        alike, self._alike = self._alike, {}
+        return alike
+
+    def _alike_before(self, booking: TradeBooking, text: str) -> int:
+        places = places_of(booking) if self._placeless else [(booking.environment, booking.account_id)]
+        return sum(self._counts[_text(*place, text)] for place in places)
 
     def takes_confused(self) -> bool:
         """Whether rows came under one id that no window need hold together; said once."""
@@ -85,8 +99,8 @@ class Occurrences:
         return confused
 
 
-def _unread(environment: str | None, account_id: str | None, raw: Mapping[str, Any]) -> str:
-    return _digest("not understood", environment or "", account_id or "", compact(raw))
+def _text(environment: str | None, account_id: str | None, text: str) -> str:
+    return _digest("not understood", environment or "", account_id or "", text)
 
 
 def _digest(*names: str) -> str:

@@ -82,9 +82,10 @@ class Worker:
         self._works = True
         try:
             await asyncio.wait([working, told, *beside], return_when=asyncio.FIRST_COMPLETED)
-            await _ended(beside)
             self._engine.stop()
             self._handler.hand_over()
+            # afterwards, since a plan that waits for the store must not keep a sync from ending at its page
+            await _ended(beside)
             await asyncio.wait([working], timeout=self._stop_within.total_seconds())
         finally:
             self._works = False

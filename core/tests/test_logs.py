@@ -63,6 +63,7 @@ def test_an_event_s_fields_are_beside_the_text():
         "connection_id": "",
         "scope": "app",
         "until": "2030-01-01T00:00:00Z",
+        "pace": 100,
         "reason": "429",
     }
     assert started["window"] == "2030-01-01T00:00:00Z/2030-01-02T00:00:00Z"

@@ -12,7 +12,7 @@ import pytest
 from brokersync.cli.exits import Exit
 from brokersync.clock import SystemClock
 from brokersync.errors import LimitScope
-from brokersync.ratelimit import LimitedCall
+from brokersync.ratelimit import LimitedCall, Refusal
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.registry import ProviderRegistry
@@ -100,6 +100,8 @@ def test_a_fleet_sees_what_is_used_and_what_is_frozen(
     assert "The broker says so." in answer.out
     usage = brokersync("limits", "ibkr", "--config", path, "--json").document["brokers"][0]["usage"]
     assert [(one["holders"], one["most"]) for one in usage["used"] if one["limit"]["amount"] == 10] == [(2, 2)]
+    assert "One credential goes by 50 % of its limits, since the broker refused more." in answer.out
+    assert [(one["scope"], one["percent"]) for one in usage["slowed"]] == [("credential", 50)]
     assert "token" not in answer.out.replace("per token", "")
 
 
@@ -121,4 +123,9 @@ async def _use(url: str) -> None:
         await limiter.acquire(wanted, longest=timedelta(0), on_wait=lambda *_: None)
     until = clock.now() + timedelta(minutes=3)
     await limiter.freeze("ibkr", LimitScope.CREDENTIAL, "token c", until, "The broker says so.")
+    second = timedelta(seconds=1)
+    for _ in range(3):
+        await limiter.penalise(
+            Refusal(call=wanted, scope=LimitScope.CREDENTIAL, first=second, longest=second, reason="It refuses.")
+        )
     await limiter.aclose()

@@ -144,10 +144,14 @@ class LimitWaited(Event):
 
 @attrs.frozen(kw_only=True)
 class ScopeFrozen(Event):
-    """The broker refused further requests in a scope; all of them wait until then."""
+    """The broker refused further requests in a scope; all of them wait until then.
+
+    `pace` is how much of its limits the scope goes by afterwards, in percent.
+    """
 
     scope: str
     until: datetime
+    pace: int = 100
     reason: str
 
 

@@ -11,6 +11,7 @@ from brokersync.config import RetrySettings
 from brokersync.errors import (
     BrokerAuthError,
     BrokerError,
+    BrokerRateLimitError,
     BrokerRetryableError,
     BrokerTokenExpiredError,
     LimitScope,
@@ -19,7 +20,8 @@ from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryS
 from brokersync.http_classify import Failed
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit import Left, LimitedCall, Limiter
+from brokersync.ratelimit import Left, LimitedCall, Limiter, Penalty, Refusal
+from brokersync.ratelimit.refusal import WHOLE
 from brokersync.retry import Patience, may_repeat
 
 R_co = TypeVar("R_co", covariant=True)
@@ -104,7 +106,7 @@ class Manners:
                 for left in work.left:
                     await self._limiter.correct(call, left)
             previous = failed.error
-            await self._freeze(work, failed)
+            await self._freeze(work, call, failed)
             if isinstance(previous, BrokerTokenExpiredError):
                 if renewed:
                     raise _refused_again(previous)
@@ -151,28 +153,45 @@ class Manners:
             error=None if error is None else type(error).__name__,
         )
 
-    async def _freeze(self, work: Work[object], failed: Failed) -> None:
+    async def _freeze(self, work: Work[object], call: LimitedCall, failed: Failed) -> None:
         """Silence the scope that the broker refuses, for everybody; without a time from it, for longer each time."""
-        error = failed.error
-        asked = failed.asked
+        error, asked = failed.error, failed.asked
         scope: LimitScope | None = None
         if isinstance(error, BrokerRetryableError):
             asked = error.retry_after = error.retry_after or asked
             scope = error.freeze
-        if scope is None and work.status == _TOO_MANY:
-            scope = LimitScope.CREDENTIAL if LimitScope.CREDENTIAL in work.scopes else LimitScope.APP
-        if scope is None:
+        if scope is None and work.status != _TOO_MANY:
             return
-        key, reason = work.scopes.get(scope, ""), f"{type(error).__name__} of {work.operation}"
         asked = asked or max((one.resets_in for one in work.left if one.resets_in and not one.calls), default=None)
-        if asked:
-            await self._limiter.freeze(self._provider, scope, key, self._clock.now() + asked, reason)
-        else:
-            first, longest = self._retry.first_wait, self._retry.longest_wait
-            asked = await self._limiter.penalise(self._provider, scope, key, first, longest, reason)
+        refusal = Refusal(
+            call=call,
+            scope=scope,
+            asked=asked,
+            first=self._retry.first_wait,
+            longest=self._retry.longest_wait,
+            # a broker that says what it allows is met at that
+            slows=isinstance(error, BrokerRateLimitError) and not any(one.quota and one.period for one in work.left),
+            reason=f"{type(error).__name__} of {work.operation}",
+        )
+        penalty = await self._penalty(refusal)
         if isinstance(error, BrokerRetryableError):
-            error.retry_after, error.freeze = asked, scope
-        self._emit(ScopeFrozen, scope=scope.value, until=self._clock.now() + asked, reason=reason)
+            error.retry_after, error.freeze = penalty.lasts, penalty.scope
+        self._emit(
+            ScopeFrozen,
+            scope=penalty.scope.value,
+            until=self._clock.now() + penalty.lasts,
+            pace=penalty.pace,
+            reason=refusal.reason,
+        )
+
+    async def _penalty(self, refusal: Refusal) -> Penalty:
+        """What is asked for so long is a penalty for what was done, and says nothing of the limits."""
+        if refusal.asked is None or refusal.asked <= refusal.longest:
+            return await self._limiter.penalise(refusal)
+        scope = refusal.scope or refusal.guess
+        key, until = refusal.call.scopes.get(scope, ""), self._clock.now() + refusal.asked
+        await self._limiter.freeze(self._provider, scope, key, until, refusal.reason)
+        return Penalty(scope, refusal.asked, WHOLE)
 
     async def _pause(self, work: Work[object], failed: Failed, patience: Patience, attempt: int) -> None:
         """Sleep until the next attempt is due. Raises the error when there is to be none."""

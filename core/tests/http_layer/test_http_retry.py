@@ -209,6 +209,19 @@ async def test_429s_without_a_time_silence_for_longer_each_time(http, broker, cl
     assert clock.slept == [1, 2, 4]
 
 
+async def test_a_429_where_the_apps_limit_is_used_up_silences_and_then_slows_the_whole_broker(
+    make_http, broker, clock, events
+):
+    limit = RateLimit(scope=LimitScope.APP, amount=4, period=timedelta(seconds=100))
+    http = make_http(limits=(limit,))
+    broker.then(200, 200, 429, 429)
+    for _ in range(2):
+        await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)
+    with pytest.raises(BrokerRateLimitError):
+        await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)
+    assert [(frozen.scope, frozen.pace) for frozen in of(ScopeFrozen, events)] == [("app", 100), ("app", 50)]
+
+
 async def test_a_429_that_is_repeated_waits_once_and_not_twice(http, broker, clock):
     broker.then(asks(2, 429))
     await http.request("list", "GET", f"{broker.url}/", auth=LOGIN)

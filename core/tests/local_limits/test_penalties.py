@@ -21,9 +21,7 @@ NOW = timedelta(0)
 
 async def penalise(toy: Caller, key: str = "") -> float:
     """For how long the scope is frozen, from a second up to a minute."""
-    second = timedelta(seconds=1)
-    length = await toy.limiter.penalise("toy", LimitScope.APP, key, second, 60 * second, "it said no")
-    return length.total_seconds()
+    return (await toy.refuse(LimitScope.APP, app=key)).lasts.total_seconds()
 
 
 async def refused(toy: Caller, waiter: str, **how: object) -> float:

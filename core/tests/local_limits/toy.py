@@ -11,7 +11,7 @@ from itertools import count
 
 from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind, RateLimit
-from brokersync.ratelimit import LimitedCall, LocalLimiter, Pass
+from brokersync.ratelimit import LimitedCall, LocalLimiter, Pass, Penalty, Refusal
 from brokersync.ratelimit.lane import Lane
 
 LONG = timedelta(days=1)
@@ -111,6 +111,18 @@ class Caller:
     async def freeze(self, seconds: float, scope: LimitScope = LimitScope.APP, key: str = "") -> None:
         until = self.clock.now() + timedelta(seconds=seconds)
         await self.limiter.freeze("toy", scope, key, until, "it said so")
+
+    async def refuse(
+        self, scope: LimitScope | None = None, *, asked: float = 0, slows: bool = True, **scopes: str
+    ) -> Penalty:
+        """The broker refuses a call that went, from a second up to a minute."""
+        call = wanted(self.limits, scopes=APP | {LimitScope(name): key for name, key in scopes.items()})
+        second, time = timedelta(seconds=1), timedelta(seconds=asked) or None
+        return await self.limiter.penalise(
+            Refusal(
+                call=call, scope=scope, asked=time, first=second, longest=60 * second, slows=slows, reason="it said no"
+            )
+        )
 
     @property
     def lane(self) -> Lane:

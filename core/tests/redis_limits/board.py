@@ -10,7 +10,7 @@ from typing import Any
 
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
-from brokersync.ratelimit import LimitedCall
+from brokersync.ratelimit import LimitedCall, Penalty, Refusal
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
 SECOND = 1_000_000
@@ -75,19 +75,30 @@ class Board:
     ) -> float:
         """When the call goes, in seconds since the start. Raises `BrokerRateLimitError`."""
         self.slept = 0.0
-        named = {LimitScope(scope): key for scope, key in scopes.items()}
-        wanted = LimitedCall(
-            provider=self.provider,
-            limits=self.limits if limits is None else limits,
-            operation=operation,
-            scopes={LimitScope.APP: "", LimitScope.ENDPOINT: operation} | named,
-            weight=weight,
-            waiter=waiter,
-            pressing=pressing,
-            lasts=LEASE,
-        )
+        chosen = self.limits if limits is None else limits
+        wanted = self.wanted(chosen, operation, weight=weight, waiter=waiter, pressing=pressing, **scopes)
         self.passed = await self.limiter.acquire(wanted, longest=longest, on_wait=lambda scope, wait: None)
         return self.micros / SECOND + self.slept
+
+    def wanted(self, limits: Sequence[RateLimit], operation: str = "list", **facts: Any) -> LimitedCall:
+        named = {LimitScope(name): facts.pop(name) for name in [*facts] if name in [*LimitScope]}
+        scopes = {LimitScope.APP: "", LimitScope.ENDPOINT: operation} | named
+        return LimitedCall(
+            provider=self.provider, limits=limits, operation=operation, scopes=scopes, lasts=LEASE,
+            **{"waiter": "one"} | facts,
+        )  # fmt: skip
+
+    async def refuse(
+        self, scope: LimitScope | None = None, *, asked: float = 0, by: Any = None, slows: bool = True, **scopes: str
+    ) -> Penalty:
+        """The broker refuses a call that went, from a second up to a minute."""
+        second, time = timedelta(seconds=1), timedelta(seconds=asked) or None
+        call = self.wanted(self.limits, **scopes)
+        return await (by or self.limiter).penalise(
+            Refusal(
+                call=call, scope=scope, asked=time, first=second, longest=60 * second, slows=slows, reason="it said no"
+            )
+        )
 
     async def ask(self, waiter: str = "one", **how: Any) -> tuple[bool, float]:
         """Whether the call has its place, and when it goes or may come back, in seconds since the start."""

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokersync.errors import LimitScope
-from brokersync.ratelimit.freezes import Freezes
+from brokersync.ratelimit import LocalLimiter
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 
 from .board import SECOND, Board, keys, window
 
-FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=60)
-
 
 async def penalise(board: Board, limiter: RedisLimiter | None = None) -> float:
-    asked = limiter or board.limiter
-    length = await asked.penalise(board.provider, LimitScope.APP, "", FIRST, LONGEST, "it said no")
-    return length.total_seconds()
+    return (await board.refuse(LimitScope.APP, by=limiter)).lasts.total_seconds()
 
 
 async def test_a_freeze_without_a_time_grows_whichever_process_meets_the_refusal(redis: Any) -> None:
@@ -52,11 +47,11 @@ async def test_a_penalty_is_forgotten_by_the_server_when_it_changes_nothing_any_
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=12))
 async def test_both_limiters_freeze_for_as_long(redis: Any, pauses: list[int]) -> None:
-    board, freezes = Board(redis), Freezes()
+    board = Board(redis)
+    alone = LocalLimiter(board)
     for pause in pauses:
         board.advance(pause)
-        alone = freezes.penalise(LimitScope.APP, "", board.monotonic(), 1.0, 60.0)
-        assert await penalise(board) == alone
+        assert await board.refuse(LimitScope.APP, by=alone) == await board.refuse(LimitScope.APP)
 
 
 async def test_after_a_freeze_calls_go_one_after_the_other_as_the_limits_let_them(redis: Any) -> None:

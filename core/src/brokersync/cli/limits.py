@@ -95,6 +95,8 @@ def _show_waits(usage: Usage) -> None:
         say(f"{usage.waiting} wait for their place.")
     for one in usage.frozen:
         say(f"No calls of one {one.scope} for {duration_text(one.thaws_in)}: {one.reason}")
+    for slowed in usage.slowed:
+        say(f"One {slowed.scope} goes by {slowed.percent} % of its limits, since the broker refused more.")
 
 
 async def _usage(brokers: Sequence[_Broker], settings: Settings) -> dict[str, Usage] | None:

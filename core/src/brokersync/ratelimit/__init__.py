@@ -11,8 +11,9 @@ from brokersync.ratelimit.applying import LimitedCall
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.opening import open_limiter
+from brokersync.ratelimit.refusal import Penalty, Refusal
 
-__all__ = ["Left", "LimitedCall", "Limiter", "LocalLimiter", "Pass", "open_limiter"]
+__all__ = ["Left", "LimitedCall", "Limiter", "LocalLimiter", "Pass", "Penalty", "Refusal", "open_limiter"]
 
 
 class Pass(Protocol):
@@ -41,13 +42,12 @@ class Limiter(Protocol):
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """Let no call of this scope go before `until`; a freeze is never shortened."""
 
-    async def penalise(
-        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
-    ) -> timedelta:
-        """Freeze a scope that the broker refuses without a time, and answer for how long.
+    async def penalise(self, refusal: Refusal) -> Penalty:
+        """Freeze the scope that a broker refuses, and let it go by less of its limits where it does so again.
 
-        That begins with `first` and grows up to `longest` with each refusal soon after a freeze, whoever meets it; it
-        shrinks again while there is none.
+        Where the broker names no time the freeze begins with `first` and grows up to `longest` with each refusal soon
+        after one, whoever meets it; it shrinks again while there is none. Where it names no scope, the limit is taken
+        that was used most.
         """
 
     async def aclose(self) -> None:

@@ -35,6 +35,10 @@ class _ClockedLimiter(AsyncLimiter):
         super().__init__(amount, period)
         self._event_loop = cast("asyncio.AbstractEventLoop", _Time(clock))
 
+    def fill(self, level: float, now: float) -> None:
+        """Begin with a level, which may be above what it holds."""
+        self._level, self._last_check = level, now
+
     def has_capacity(self, amount: float = 1) -> bool:
         return super().has_capacity(amount - _ROUNDING)
 
@@ -43,10 +47,14 @@ class _ClockedLimiter(AsyncLimiter):
 class LeakyBucket:
     """At most `amount` calls at once, leaking `amount` per `period` seconds."""
 
-    __slots__ = ("_amount", "_barriers", "_granted", "_level", "_limiter", "_planned", "_rate", "_since", "_tail")
+    __slots__ = (
+        "_amount", "_barriers", "_clock", "_granted", "_level", "_limiter", "_period", "_planned", "_rate", "_since",
+        "_tail",
+    )  # fmt: skip
 
     def __init__(self, amount: int, period: float, clock: Clock) -> None:
         self._limiter = _ClockedLimiter(amount, period, clock)
+        self._clock, self._period = clock, period
         self._amount = amount
         self._rate = amount / period
         self._level, self._since = 0.0, clock.monotonic()
@@ -127,6 +135,20 @@ class LeakyBucket:
         self.settle(now, missing)
         self._tail = None
         return True
+
+    def used(self, now: float) -> float:
+        """See `Meter`."""
+        return self._after(self._level, self._since, now)
+
+    def allow(self, now: float, amount: int) -> None:
+        """See `Meter`; what was granted has its place."""
+        level = self._after(self._level, self._since, now)
+        self._amount = max(amount, self._granted)
+        if self._granted:
+            level = min(level, self._amount - self._granted)
+        self._rate, self._level, self._since, self._tail = self._amount / self._period, level, now, None
+        self._limiter = _ClockedLimiter(self._amount, self._period, self._clock)
+        self._limiter.fill(level, now)
 
     def idle(self, now: float) -> bool:
         """See `Meter`."""

@@ -20,6 +20,7 @@ from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.outages import AWAY, LOOK_AGAIN, Outages
 from brokersync.ratelimit.redis_limiter import RedisLimiter
+from brokersync.ratelimit.refusal import Penalty, Refusal
 
 if TYPE_CHECKING:
     from brokersync.ratelimit import Pass
@@ -90,18 +91,16 @@ class FleetLimiter:
         with suppress(*AWAY):  # the next call finds out that it is away
             await self._shared.freeze(provider, scope, key, until, reason)
 
-    async def penalise(
-        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
-    ) -> timedelta:
+    async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`. While Redis is away only this process hears of it."""
-        if self._is_away(provider):
-            return await self._local.penalise(provider, scope, key, first, longest, reason)
-        try:
-            length = await self._shared.penalise(provider, scope, key, first, longest, reason)
-        except AWAY:
-            return await self._local.penalise(provider, scope, key, first, longest, reason)
-        await self._local.freeze(provider, scope, key, self._clock.now() + length, reason)
-        return length
+        call = refusal.call
+        if not self._is_away(call.provider):
+            with suppress(*AWAY):
+                penalty = await self._shared.penalise(refusal)
+                key, until = call.scopes.get(penalty.scope, ""), self._clock.now() + penalty.lasts
+                await self._local.freeze(call.provider, penalty.scope, key, until, refusal.reason)
+                return penalty
+        return await self._local.penalise(attrs.evolve(refusal, call=self._alone(call)))
 
     async def aclose(self) -> None:
         """See `Limiter`."""

@@ -1,7 +1,11 @@
 -- Let no call of a scope go for a while, and tell all who wait; a freeze is never shortened.
 --
 -- KEYS  the freeze
--- ARGV  now ('' asks the server), how long in microseconds, the reason, the channel, the message
+-- ARGV  now ('' asks the server), how long in microseconds, the reason, the channel, the message, the rises until a pace is
+--       whole
+--
+-- A freeze holds when it ends, how many wait for that, the pace of its scope (the percentage, since when and for how long
+-- it is held; zeros: the whole), and the reason.
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -11,9 +15,12 @@ end
 
 local thaws = now + tonumber(ARGV[2])
 local known = redis.call('GET', KEYS[1])
-if known and tonumber(string.match(known, '^%d+')) >= thaws then
+local ends, floor, since, quiet = string.match(known or '0 0 0 0 0 ', '^(%d+) %d+ (%d+) (%d+) (%d+) ')
+if tonumber(ends) >= thaws then
   return 0
 end
-redis.call('SET', KEYS[1], string.format('%.0f 0 ', thaws) .. ARGV[3], 'PX', string.format('%.0f', math.ceil(ARGV[2] / 1000) + 1))
+local lasts = math.max(tonumber(ARGV[2]), tonumber(floor) > 0 and since + ARGV[6] * quiet - now or 0)
+local value = string.format('%.0f 0 ', thaws) .. floor .. ' ' .. since .. ' ' .. quiet .. ' ' .. ARGV[3]
+redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', math.ceil(lasts / 1000) + 1))
 redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 1

@@ -9,6 +9,8 @@ import attrs
 
 from brokersync.errors import LimitScope
 from brokersync.ratelimit.applying import Counted
+from brokersync.ratelimit.pace import MANY
+from brokersync.ratelimit.refusal import Refusal
 
 SHORTEST = 0.1
 """No freeze is shorter than this, and calls that nothing meters are as far apart after one, in seconds."""
@@ -16,11 +18,12 @@ SHORTEST = 0.1
 _Scope = tuple[LimitScope, str]
 
 
-class Penalty(NamedTuple):
-    """How long a scope was frozen last for a reason without a time, and when that ended."""
+class Episode(NamedTuple):
+    """How long a scope was frozen last by a refusal, when that ended, and how many calls were refused until then."""
 
     length: float
     ended: float
+    refusals: int
 
     def next_length(self, now: float) -> float:
         """Twice as long where it was too short; half of that for each time as long in which all was well.
@@ -44,7 +47,7 @@ class Freezes:
 
     def __init__(self) -> None:
         self._frozen: dict[_Scope, _Frozen] = {}
-        self._penalties: dict[_Scope, Penalty] = {}
+        self._penalties: dict[_Scope, Episode] = {}
 
     def __len__(self) -> int:
         return len(self._frozen) + len(self._penalties)
@@ -57,14 +60,24 @@ class Freezes:
         self._frozen[scope, key] = _Frozen(until, reason)
         return True
 
-    def penalise(self, scope: LimitScope, key: str, now: float, first: float, longest: float) -> float:
-        """For how long the scope is to be frozen that the broker names no time for."""
+    def penalise(self, scope: LimitScope, key: str, now: float, refusal: Refusal, period: float) -> tuple[float, bool]:
+        """For how long the scope is to be frozen, and whether that is one refusal too many for its limits.
+
+        `period` is that of the limit which the broker must mean.
+        """
+        first, longest = refusal.first.total_seconds(), refusal.longest.total_seconds()
+        asked = refusal.asked.total_seconds() if refusal.asked else 0.0
         known = self._penalties.get((scope, key))
         if known is not None and known.ended > now:
-            return known.ended - now
-        length = max(min(known.next_length(now), longest) if known else first, first, SHORTEST)
-        self._penalties[scope, key] = Penalty(length, now + length)
-        return length
+            length, refusals = max(known.ended - now, asked), known.refusals + 1
+            memory = length if asked > known.ended - now else known.length
+            self._penalties[scope, key] = Episode(memory, now + length, refusals)
+            return length, refusals == MANY
+        soon = known is not None and now - known.ended < max(known.length, period)
+        grown = min(known.next_length(now), longest) if known else first
+        length = max(asked or max(grown, first), SHORTEST)
+        self._penalties[scope, key] = Episode(length, now + length, MANY if soon else 1)
+        return length, soon
 
     def reasons(self, scopes: Mapping[LimitScope, str], now: float) -> list[str]:
         """Why calls of these scopes do not go."""

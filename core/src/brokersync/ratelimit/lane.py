@@ -13,14 +13,15 @@ from typing import final
 import attrs
 
 from brokersync.errors import BrokerRateLimitError, LimitScope
-from brokersync.limits import LimitKind, RateLimit
+from brokersync.limits import RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall
-from brokersync.ratelimit.bucket import LeakyBucket
 from brokersync.ratelimit.freezes import Freezes
 from brokersync.ratelimit.meter import Meter
+from brokersync.ratelimit.meters import meter_of
+from brokersync.ratelimit.pace import Paces
 from brokersync.ratelimit.promises import Promises
-from brokersync.ratelimit.window import RollingWindow
+from brokersync.ratelimit.refusal import Penalty, Refusal, suspect
 
 _SHORTEST_WAIT = 1e-6  # a rest that rounding left must move the clock, or the sleeper spins
 _FEWEST_TO_SWEEP = 64
@@ -56,6 +57,7 @@ class Lane:
         self._clock = clock
         self._meters: dict[tuple[RateLimit, str], Meter] = {}
         self._freezes = Freezes()
+        self._paces = Paces()
         self._promises = Promises()
         self._sweep_at = _FEWEST_TO_SWEEP
         self._waiting: dict[int, Call] = {}
@@ -70,6 +72,8 @@ class Lane:
         """
         now = self._clock.monotonic()
         self._sweep(now)
+        if self._paces.change(wanted.weight, now):
+            self._go_by_pace(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
         own = self._promises.take(wanted, meters, now) if self._promises else None
         at, scope = self._foresee(meters, wanted.scopes, now, own)
@@ -126,11 +130,27 @@ class Lane:
         if seconds > 0 and self._freezes.add(scope, key, self._clock.monotonic() + seconds, reason):
             self._plan_anew()
 
-    def penalise(self, scope: LimitScope, key: str, first: float, longest: float, reason: str) -> float:
-        """Freeze the scope for longer each time, and for less after a quiet while; answers for how long, in seconds."""
-        seconds = self._freezes.penalise(scope, key, self._clock.monotonic(), first, longest)
-        self.freeze(scope, key, seconds, reason)
-        return seconds
+    def penalise(self, refusal: Refusal, counted: Sequence[Counted]) -> Penalty:
+        """Freeze the scope that was refused, and have it go more slowly afterwards where it is refused again."""
+        now = self._clock.monotonic()
+        passed = suspect(refusal, counted, lambda one: self._share(one, now))
+        scope = passed.limit.scope if passed else refusal.scope or refusal.guess
+        key, period = refusal.call.scopes.get(scope, ""), passed.limit.period.total_seconds() if passed else 0.0
+        seconds, slower = self._freezes.penalise(scope, key, now, refusal, period)
+        if slower and refusal.slows and passed:
+            self._paces.slow_down(scope, key, now, now + seconds, period)
+            self._go_by_pace(now)
+        self.freeze(scope, key, seconds, refusal.reason)
+        return Penalty(scope, timedelta(seconds=seconds), self._paces.percent(scope, key, now))
+
+    def _share(self, one: Counted, now: float) -> float:
+        place = one.limit, one.key
+        return (self._meter(*place).used(now) - one.weight) / self._paces.allowed(*place, now)
+
+    def _go_by_pace(self, now: float) -> None:
+        for (limit, key), meter in self._meters.items():
+            meter.allow(now, self._paces.allowed(limit, key, now))
+        self._plan_anew()
 
     async def _sleep(self, call: Call, turn: asyncio.Future[None]) -> None:
         """Sleep until the call is due, or is told that something changed."""
@@ -148,12 +168,8 @@ class Lane:
     def _meter(self, limit: RateLimit, key: str) -> Meter:
         meter = self._meters.get((limit, key))
         if meter is None:
-            seconds = limit.period.total_seconds()
-            if limit.kind is LimitKind.BUCKET:
-                meter = LeakyBucket(limit.amount, seconds, self._clock)
-            else:
-                meter = RollingWindow(limit.amount, seconds)
-            self._meters[limit, key] = meter
+            amount = self._paces.allowed(limit, key, self._clock.monotonic())
+            meter = self._meters[limit, key] = meter_of(limit, amount, self._clock)
         return meter
 
     def _foresee(

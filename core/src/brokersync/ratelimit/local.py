@@ -11,6 +11,7 @@ from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.lane import Call, Lane
 from brokersync.ratelimit.left import Left
+from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.slots import Free, Held, Slots
 
 _NOTHING_TAKEN = Free()
@@ -49,12 +50,9 @@ class LocalLimiter:
         seconds = (until - self._clock.now()).total_seconds()
         self._lane(provider).freeze(scope, key, seconds, reason)
 
-    async def penalise(
-        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
-    ) -> timedelta:
+    async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`."""
-        lane = self._lane(provider)
-        return timedelta(seconds=lane.penalise(scope, key, first.total_seconds(), longest.total_seconds(), reason))
+        return self._lane(refusal.call.provider).penalise(refusal, apart(refusal.call.counted())[0])
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""

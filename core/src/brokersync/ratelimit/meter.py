@@ -58,5 +58,11 @@ class Meter(Protocol):
     def lower(self, now: float, left: int, seconds: float) -> bool:
         """Let no more than so many calls go within these seconds, if it would have; whether it would."""
 
+    def used(self, now: float) -> float:
+        """As how many calls those count that went."""
+
+    def allow(self, now: float, amount: int) -> None:
+        """Go by another amount from now on."""
+
     def idle(self, now: float) -> bool:
         """Whether nothing would change if this count were forgotten."""

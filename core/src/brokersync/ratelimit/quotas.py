@@ -14,6 +14,7 @@ from brokersync.limits import RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.left import Left
+from brokersync.ratelimit.refusal import Penalty, Refusal
 
 if TYPE_CHECKING:
     from brokersync.ratelimit import Limiter, Pass
@@ -50,11 +51,9 @@ class QuotaLimiter:
         """See `Limiter`."""
         await self._limiter.freeze(provider, scope, key, until, reason)
 
-    async def penalise(
-        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
-    ) -> timedelta:
+    async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`."""
-        return await self._limiter.penalise(provider, scope, key, first, longest, reason)
+        return await self._limiter.penalise(attrs.evolve(refusal, call=self._lowered(refusal.call)))
 
     async def aclose(self) -> None:
         """See `Limiter`."""

@@ -12,11 +12,11 @@ from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.keys import began_key, digest, freeze_key, meter_keys, queue_key
+from brokersync.ratelimit.pace import RISES
 
 _MICRO = timedelta(microseconds=1)
 _KEYS_BEFORE_FREEZES = 2
 _KEYS_OF_A_METER = 3
-_SHARED_BY_ALL = -1
 
 
 @attrs.frozen
@@ -93,6 +93,11 @@ class RedisCall:
         """The same call, as far as those under way are counted."""
         return attrs.evolve(self, meters=apart(self.meters)[1], freezes=())
 
+    @property
+    def freeze_places(self) -> dict[LimitScope, int]:
+        """Which freeze is whose, counted from one."""
+        return {scope: place for place, scope in enumerate(self.wanted.scopes, 1)}
+
     def words(
         self, now: int | str, longest: timedelta, grace: timedelta, known: str, share: int, lateness: timedelta
     ) -> str:
@@ -101,8 +106,10 @@ class RedisCall:
         waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
         asked, period = int(self.wanted.pressing), self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
-        words.append(f"{known or '-'} {share} {period} {len(self.meters)} {lateness // _MICRO}")
-        freezes = {scope: place for place, scope in enumerate(self.wanted.scopes, 1)} | {LimitScope.APP: _SHARED_BY_ALL}
+        words.append(f"{known or '-'} {share} {period} {len(self.meters)} {lateness // _MICRO} {RISES}")
+        freezes = self.freeze_places
+        app = freezes.get(LimitScope.APP, len(freezes) + 1)
+        freezes[LimitScope.APP] = -app  # which all share
         for limit, _, weight, _ in self.meters:
             facts = _facts(limit, self.wanted.lasts)
             words.append(f"{facts} {weight} {limit.reserve} {freezes.get(limit.scope, 0)}")

@@ -15,14 +15,16 @@ from brokersync.errors import LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
-from brokersync.ratelimit.freezes import SHORTEST
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import freeze_key, meter_keys, penalty_key, queue_key
+from brokersync.ratelimit.keys import freeze_key, meter_keys, queue_key
 from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
 from brokersync.ratelimit.outages import AWAY
+from brokersync.ratelimit.pace import RISES
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
+from brokersync.ratelimit.redis_refusal import RedisRefusal
+from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
 from brokersync.ratelimit.slots import Free
 
@@ -82,18 +84,17 @@ class RedisLimiter:
         if micros > 0:
             frozen = freeze_key(provider, scope, key)
             self._frost.add(frozen, micros)
-            words = [self._server_time(), micros, reason, FREEZES, f"{micros} {frozen}"]
+            words = [self._server_time(), micros, reason, FREEZES, f"{micros} {frozen}", RISES]
             await self._scripts.run(_FREEZE, [frozen], words)
 
-    async def penalise(
-        self, provider: str, scope: LimitScope, key: str, first: timedelta, longest: timedelta, reason: str
-    ) -> timedelta:
+    async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`."""
-        keys = [freeze_key(provider, scope, key), penalty_key(provider, scope, key)]
-        words = [self._server_time(), first // _MICRO, longest // _MICRO, round(SHORTEST / _MICRO.total_seconds())]
-        micros = int(await self._scripts.run(_PENALISE, keys, [*words, reason, FREEZES]))
-        self._frost.add(keys[0], micros)
-        return micros * _MICRO
+        asked = RedisRefusal(refusal)
+        answer = await self._scripts.run(_PENALISE, asked.keys, asked.words(self._server_time(), FREEZES))
+        penalty = asked.read(answer)
+        key = refusal.call.scopes.get(penalty.scope, "")
+        self._frost.add(freeze_key(refusal.call.provider, penalty.scope, key), penalty.lasts // _MICRO)
+        return penalty
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`. Places that were kept already are not taken back."""

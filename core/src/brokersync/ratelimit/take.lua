@@ -6,8 +6,8 @@
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
 --       waiter's name, 1 if somebody waits for it, longest wait, grace, when the counts began as far as the caller knows
 --       (- if it does not), the share in percent while counts are missing, the longest period, number of meters, how late
---       the caller may go after its place; then kind, amount, period, weight and reserve of each meter, and which freeze
---       is of its scope (0: none, -1: it is of the app)
+--       the caller may go after its place, the rises until a pace is whole; then kind, amount, period, weight and reserve
+--       of each meter, and which freeze is of its scope (0: none; below zero: that of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
@@ -35,13 +35,14 @@ end
 local call, waiter, pressing = words[2], words[3], words[4] == '1'
 local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[10])
 local known, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9])
-local lateness = tonumber(words[11])
+local lateness, rises = tonumber(words[11]), tonumber(words[12])
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
 local SLACK = 1000000
 local UNMETERED = 100000
 local MOST_LATE = 0.07
 local LATE_FOR = 60000000
+local ALL = 100
 
 local now = tonumber(words[1])
 if not now then
@@ -312,21 +313,45 @@ if state ~= told or later or tonumber(kept) < now + 2 * longest_period then
   redis.call('SET', KEYS[2], began .. ' ' .. state .. ' ' .. text(kept) .. ' ' .. lately, 'PX', millis)
 end
 
+-- a freeze outlives its end where its scope goes by less than all of its limits
+local thaws, frozen, reason, line, kept_pace, paces = now, 0, '', 0, '', {}
+for index = 2, freezes + 1 do
+  if found[index] then
+    local instant, waiters, pace, why = string.match(found[index], '^(%d+) (%d+) (%d+ %d+ %d+) (.*)$')
+    if tonumber(instant) > thaws then
+      thaws, frozen, reason, line, kept_pace = tonumber(instant), index + 1, why, tonumber(waiters), pace
+    end
+    local floor, since, quiet = string.match(pace, '^(%d+) (%d+) (%d+)$')
+    local steps = floor ~= '0' and math.max(math.floor((now - since) / quiet), 0) or rises
+    if steps < rises then
+      paces[index - 1] = ALL - math.floor((ALL - floor) / 2 ^ steps)
+    end
+  end
+end
+
+local function paced(amount, freeze, least)
+  local pace = paces[math.abs(freeze)]
+  return pace and math.min(math.max(math.floor(amount * pace / ALL), least), amount) or amount
+end
+
 for index = 1, count do
-  local key, word = 3 * index + freezes, 6 * index + 5
-  local amount, reserve = tonumber(words[word + 2]), tonumber(words[word + 5])
+  local key, word = 3 * index + freezes, 6 * index + 6
+  local kind, weight = kinds[words[word + 1]], tonumber(words[word + 4])
+  local reserve, freeze = tonumber(words[word + 5]), tonumber(words[word + 6])
+  local amount = tonumber(words[word + 2])
+  amount = kind and paced(amount, freeze, weight + reserve) or amount
   local meter = {
     key = key,
-    kind = kinds[words[word + 1]],
+    kind = kind,
     amount = amount,
     share = state == 'lost' and math.floor(amount * share / 100) or amount,
     began = tonumber(began),
     late = tonumber(late),
     period = tonumber(words[word + 3]),
-    weight = tonumber(words[word + 4]),
+    weight = weight,
     spared = pressing and 0 or reserve,
     eager = pressing and reserve > 0,
-    frozen_by = tonumber(words[word + 6]),
+    frozen_by = freeze,
   }
   if meter.kind then
     meter.log, meter.promises, meter.state = KEYS[key], KEYS[key + 1], KEYS[key + 2]
@@ -353,21 +378,11 @@ if waiting then
   end
 end
 
-local thaws, frozen, reason, line = now, 0, '', 0
-for index = 2, freezes + 1 do
-  if found[index] then
-    local instant, waiters, why = string.match(found[index], '^(%d+) (%d+) (.*)$')
-    if tonumber(instant) > thaws then
-      thaws, frozen, reason, line = tonumber(instant), index + 1, why, tonumber(waiters)
-    end
-  end
-end
-
 -- those that wait for a thaw go one after the other, as the limits let them that all of them share
 local function spacing()
   local widest = 0
   for _, meter in ipairs(meters) do
-    if meter.frozen_by == frozen - 2 or meter.frozen_by == -1 then
+    if meter.frozen_by == frozen - 2 or meter.frozen_by < 0 then
       widest = math.max(widest, meter.period / meter.amount)
     end
   end
@@ -376,7 +391,7 @@ end
 
 local queues = thaws > now and not (own and own >= thaws)
 if queues then
-  redis.call('SET', KEYS[frozen], text(thaws) .. ' ' .. line + 1 .. ' ' .. reason, 'KEEPTTL')
+  redis.call('SET', KEYS[frozen], text(thaws) .. ' ' .. line + 1 .. ' ' .. kept_pace .. ' ' .. reason, 'KEEPTTL')
   thaws = thaws + line * spacing()
 elseif thaws > now then
   thaws = own

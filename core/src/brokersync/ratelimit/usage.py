@@ -11,9 +11,11 @@ import attrs
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.ratelimit.cluster import micros_of
 from brokersync.ratelimit.keys import freeze_prefix, meter_prefix, queue_key
+from brokersync.ratelimit.pace import Pace
 
 _MICRO = timedelta(microseconds=1)
 _AT_ONCE = 1000
+_ALL = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -35,21 +37,32 @@ class Frozen:
 
 
 @attrs.frozen(kw_only=True)
+class Slowed:
+    """Something that goes by so many percent of its limits, since the broker refused what they allow."""
+
+    scope: str
+    percent: int
+
+
+@attrs.frozen(kw_only=True)
 class Usage:
     """One broker as its fleet sees it; `waiting` counts the connections that were sent away to come back later."""
 
     used: tuple[Used, ...]
     waiting: int
     frozen: tuple[Frozen, ...]
+    slowed: tuple[Slowed, ...]
 
 
 async def usage_of(redis: Any, provider: str, limits: Sequence[RateLimit]) -> Usage:
     """What stands in Redis of one broker, by the server's clock. Looks at every key of it, so it is for people."""
     now = await micros_of(redis, queue_key(provider))
+    found = [one async for one in _held_up(redis, provider, now)]
     return Usage(
         used=tuple([await _used(redis, provider, limit, now) for limit in limits]),
         waiting=await redis.zcard(queue_key(provider)),
-        frozen=tuple([one async for one in _frozen(redis, provider, now)]),
+        frozen=tuple([one for one in found if isinstance(one, Frozen)]),
+        slowed=tuple([one for one in found if isinstance(one, Slowed)]),
     )
 
 
@@ -71,13 +84,16 @@ async def _used(redis: Any, provider: str, limit: RateLimit, now: int) -> Used:
     return Used(limit=limit, holders=len(taken), most=max(taken, default=0))
 
 
-async def _frozen(redis: Any, provider: str, now: int) -> Any:
+async def _held_up(redis: Any, provider: str, now: int) -> Any:
     prefix = freeze_prefix(provider)
     async for key in redis.scan_iter(f"{prefix}*", count=_AT_ONCE):
         value = await redis.get(key)
         if value is None:
             continue
-        instant, _, reason = value.decode().split(" ", 2)
+        instant, _, floor, since, quiet, reason = value.decode().split(" ", 5)
+        scope = key.decode().removeprefix(prefix).partition(":")[0]
+        slowed = int(floor) and Pace(int(floor), int(since), int(quiet))
+        if slowed and (percent := slowed.after(slowed.rises(now))) < _ALL:
+            yield Slowed(scope=scope, percent=percent)
         if int(instant) > now:
-            scope = key.decode().removeprefix(prefix).partition(":")[0]
             yield Frozen(scope=scope, thaws_in=(int(instant) - now) * _MICRO, reason=reason)

@@ -90,6 +90,16 @@ class RollingWindow:
         self._leaving.extend(reversed(later))
         return True
 
+    def used(self, now: float) -> float:
+        """See `Meter`."""
+        self._forget(now)
+        return len(self._leaving)
+
+    def allow(self, now: float, amount: int) -> None:
+        """See `Meter`."""
+        self._amount = amount
+        self._floor_room, self._floor = -1, -math.inf
+
     def idle(self, now: float) -> bool:
         """See `Meter`."""
         self._forget(now)

@@ -1,0 +1,66 @@
+"""What is known of a call that a broker refused as one too many, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Final
+
+import attrs
+
+from brokersync.errors import LimitScope
+from brokersync.ratelimit.applying import Counted, LimitedCall
+
+WHOLE: Final = 100
+"""Percent: the pace of a scope that goes by all of its limits."""
+
+_LEAST_USED: Final = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """`scope` and `asked` are what the broker said: of what it is too many, and when it may be asked again.
+
+    Without a time from it the freeze begins with `first` and grows up to `longest`. `slows` says that a limit was
+    passed, not that the broker has a fault. `reason` is shown to users.
+    """
+
+    call: LimitedCall
+    scope: LimitScope | None = None
+    asked: timedelta | None = None
+    first: timedelta
+    longest: timedelta
+    slows: bool = True
+    reason: str
+
+    @property
+    def guess(self) -> LimitScope:
+        """What is taken for refused where neither the broker nor any count tells."""
+        return LimitScope.CREDENTIAL if LimitScope.CREDENTIAL in self.call.scopes else LimitScope.APP
+
+
+@attrs.frozen
+class Penalty:
+    """A scope makes no call for a while, and goes by so many percent of its limits from then on."""
+
+    scope: LimitScope
+    lasts: timedelta
+    pace: int
+
+
+def suspect(refusal: Refusal, counted: Iterable[Counted], used: Callable[[Counted], float]) -> Counted | None:
+    """The limit that the broker must have lowered, told by how much of each was used before the call.
+
+    Of the scope that it named, the one that was used most; without a scope one that was used by half at least.
+    """
+    found = [
+        (share, one)
+        for one in counted
+        if refusal.scope in (None, one.limit.scope)
+        and ((share := used(one)) >= _LEAST_USED or refusal.scope is not None)
+    ]
+    return max(found, key=_share, default=(0.0, None))[1]
+
+
+def _share(found: tuple[float, Counted]) -> float:
+    return found[0]

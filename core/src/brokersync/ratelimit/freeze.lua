@@ -15,7 +15,10 @@ end
 
 local thaws = now + tonumber(ARGV[2])
 local known = redis.call('GET', KEYS[1])
-local ends, floor, since, quiet = string.match(known or '0 0 0 0 0 ', '^(%d+) %d+ (%d+) (%d+) (%d+) ')
+local ends = string.match(known or '0', '^%d+')
+-- a release before there were paces wrote none
+local floor, since, quiet = string.match(known or '', '^%d+ %d+ (%d+) (%d+) (%d+) ')
+floor, since, quiet = floor or '0', since or '0', quiet or '0'
 if tonumber(ends) >= thaws then
   return 0
 end

@@ -29,10 +29,12 @@ end
 
 local function read(scope)
   local value = scope > 0 and redis.call('GET', KEYS[2 * scope - 1])
-  local until_, waiters, floor, since, quiet = string.match(value or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) ')
+  local until_, waiters = string.match(value or '', '^(%d+) (%d+) ')
+  -- a release before there were paces wrote none
+  local floor, since, quiet, why = string.match(value or '', '^%d+ %d+ (%d+) (%d+) (%d+) (.*)$')
   return {
     thaws = tonumber(until_) or 0, waiters = waiters or '0', floor = tonumber(floor) or 0,
-    since = tonumber(since) or 0, quiet = tonumber(quiet) or 0, why = value and string.match(value, '^%d+ %d+ %d+ %d+ %d+ (.*)$'),
+    since = tonumber(since) or 0, quiet = tonumber(quiet) or 0, why = why or value and string.match(value, '^%d+ %d+ (.*)$'),
   }
 end
 
@@ -49,7 +51,7 @@ end
 
 -- the limit that was used most before this call
 
-local scope, period, most = named > 0 and named or guess, 0, -1
+local scope, period, most = named > 0 and named or guess, 0, -math.huge
 for meter = 1, (#ARGV - BEFORE) / OF_A_METER do
   local word, key = BEFORE + OF_A_METER * (meter - 1), 2 * (scopes + meter) - 1
   local kind, amount, length = ARGV[word + 1], tonumber(ARGV[word + 2]), tonumber(ARGV[word + 3])

@@ -318,6 +318,9 @@ local thaws, frozen, reason, line, kept_pace, paces = now, 0, '', 0, '', {}
 for index = 2, freezes + 1 do
   if found[index] then
     local instant, waiters, pace, why = string.match(found[index], '^(%d+) (%d+) (%d+ %d+ %d+) (.*)$')
+    if not instant then -- of a release before there were paces
+      pace, instant, waiters, why = '0 0 0', string.match(found[index], '^(%d+) (%d+) (.*)$')
+    end
     if tonumber(instant) > thaws then
       thaws, frozen, reason, line, kept_pace = tonumber(instant), index + 1, why, tonumber(waiters), pace
     end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from brokersync.ratelimit.pace import Pace
 _MICRO = timedelta(microseconds=1)
 _AT_ONCE = 1000
 _ALL = 100
+_PACE = re.compile(r"(\d+) (\d+) (\d+) (.*)", re.DOTALL)
 
 
 @attrs.frozen(kw_only=True)
@@ -90,10 +92,17 @@ async def _held_up(redis: Any, provider: str, now: int) -> Any:
         value = await redis.get(key)
         if value is None:
             continue
-        instant, _, floor, since, quiet, reason = value.decode().split(" ", 5)
+        instant, floor, since, quiet, reason = _read(value.decode())
         scope = key.decode().removeprefix(prefix).partition(":")[0]
         slowed = int(floor) and Pace(int(floor), int(since), int(quiet))
         if slowed and (percent := slowed.after(slowed.rises(now))) < _ALL:
             yield Slowed(scope=scope, percent=percent)
         if int(instant) > now:
             yield Frozen(scope=scope, thaws_in=(int(instant) - now) * _MICRO, reason=reason)
+
+
+def _read(value: str) -> tuple[str, str, str, str, str]:
+    """A freeze: its end, the pace of its scope and why; a release before there were paces wrote none."""
+    instant, _, rest = value.split(" ", 2)
+    found = _PACE.match(rest)
+    return (instant, found[1], found[2], found[3], found[4]) if found else (instant, "0", "0", "0", rest)

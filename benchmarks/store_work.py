@@ -25,12 +25,12 @@ from brokersync.store.contents import booking_content, trade_content
 from brokersync.store.rows import sortable
 from brokersync.store.sql import Script
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
 
 SIZE, A_COMMIT = int(os.environ.get("BENCHMARK_TRADES", "100000")), 500
 START = datetime(2024, 1, 1, tzinfo=UTC)
-RULES = PageRules(fold=fold, cover=cover, precedence=lambda _: 1)
+RULES = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1)
 INSTRUMENTS = [
     Instrument(symbol=name, asset_class=AssetClass.FUTURE, currency="USD", multiplier=Decimal(5), exchange="CME")
     for name in ("MESZ6", "NQZ6", "CLF7", "MESH7")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokersync.records import Span, SpanState
-from brokersync.sync.ledger import cover, subtract, union
+from brokersync.sync.ledger import cover, reopen, subtract, union
 from brokersync.types import TimeWindow
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -86,6 +86,17 @@ def test_no_statement_weakens_what_is_final(statements: list[Span], new: Span) -
     final = {cell for cell, state in cells(after(statements)).items() if state is FINAL}
     still = {cell for cell, state in cells(after([*statements, new])).items() if state is FINAL}
     assert final <= still
+
+
+@given(st.lists(spans, max_size=6), windows)
+def test_what_is_opened_again_is_provisional_where_it_was_final_and_nothing_else_changes(
+    statements: list[Span], opened: TimeWindow
+) -> None:
+    known = cells(after(statements))
+    again = reopen(after(statements), opened)
+    assert cells(again) == known | {cell: PROVISIONAL for cell in hours(opened) if known.get(cell) is FINAL}
+    assert all(one.window.end <= following.window.start for one, following in pairwise(again))
+    assert reopen(again, opened) == again
 
 
 @given(st.lists(spans, max_size=6))

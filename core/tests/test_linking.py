@@ -14,7 +14,7 @@ from brokersync.matching import Doubt, ExistingTrade, MatchRule, Verdict
 from brokersync.records import PageCommit
 from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import (
     AssetClass,
     BookingEffect,
@@ -27,7 +27,7 @@ from brokersync.types import (
 )
 
 AT = utc(datetime.fromisoformat("2026-03-04T15:30:12Z"))
-RULES = PageRules(fold=fold, cover=cover, precedence=lambda _: 1)
+RULES = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1)
 
 
 def trade(trade_id: str, **facts: Any) -> BrokerTrade:

@@ -135,10 +135,10 @@ def _check_finals(
     before: Mapping[tuple[str, ...], Sequence[TimeWindow]],
     coverage: Mapping[tuple[str, str], Sequence[Span]],
 ) -> None:
-    """What was final at an earlier look is final now."""
+    """What was final at an earlier look is final now, unless its reading was given up and is to be made once more."""
     for account, spans in coverage.items():
         key, now = (owner, source, *account), [span.window for span in spans if span.state is SpanState.FINAL]
-        if gone := subtract(before.get(key, ()), now):
+        if gone := subtract(before.get(key, ()), [*now, *world.opened_again[key]]):
             raise Violation("what is final stays final", f"{source} of {account}: {gone}")
         world.finals[key] = union([*world.finals.get(key, ()), *now])
 

@@ -11,19 +11,24 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from brokersync.converter import from_json
 from brokersync.incidents import BrokerHealth, Incident
 from brokersync.records import PageCommit, PageOutcome, SpanState
 from brokersync.store import PageRules, SqliteStore
-from brokersync.store.rows import load_span
+from brokersync.store.coverage import Reopen
+from brokersync.store.rows import load_request, load_span
 from brokersync.store.sql import Script
 from brokersync.sync.ledger import subtract
 from brokersync.types import TimeWindow
 
 R = TypeVar("R")
 
+Account: TypeAlias = tuple[str, str, str, str]
+"""Owner, source, environment and account id."""
+
+_SOURCE: contextvars.ContextVar[str | None] = contextvars.ContextVar("the source of a request given up", default=None)
 _PAGE: contextvars.ContextVar[PageCommit | None] = contextvars.ContextVar("the page that is committed", default=None)
 
 
@@ -46,13 +51,22 @@ class Database:
 
 
 class WatchedStore(SqliteStore):
-    """Tells of each page that was committed by a worker that no longer holds its connection, or that undid a proof."""
+    """Tells of each page that was committed by a worker that no longer holds its connection, or that undid a proof.
+
+    What is final may be opened again where a request for it is given up that had rows without ids: `on_opened`.
+    """
 
     def __init__(
-        self, database: Database, *, on_trespass: Callable[[str], None], on_undone: Callable[[str], None]
+        self,
+        database: Database,
+        *,
+        on_trespass: Callable[[str], None],
+        on_undone: Callable[[str], None],
+        on_opened: Callable[[Account, list[TimeWindow]], None],
     ) -> None:
         super().__init__(Path(":memory:"))
-        self._database, self._on_trespass, self._on_undone = database, on_trespass, on_undone
+        self._database = database
+        self._on_trespass, self._on_undone, self._on_opened = on_trespass, on_undone, on_opened
 
     def _connect(self) -> sqlite3.Connection:
         if self._database.connection is None:
@@ -69,18 +83,30 @@ class WatchedStore(SqliteStore):
         finally:
             _PAGE.reset(token)
 
+    async def drop_request(self, connection_id: str, source: str, account: str, reopen: Reopen) -> None:
+        token = _SOURCE.set(source)
+        try:
+            await super().drop_request(connection_id, source, account, reopen)
+        finally:
+            _SOURCE.reset(token)
+
     def _in_transaction(self, db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
         page = _PAGE.get()
-        if page is None:
+        source = _SOURCE.get() if page is None else page.source
+        if source is None:
             return super()._in_transaction(db, script)
-        before = _finals(db, page.source)
+        before, begun = _finals(db, source), _begun(db, source)
         result = super()._in_transaction(db, script)
-        self._look_at_the_lease(db, page)
-        after = _finals(db, page.source)
+        if page is not None:
+            self._look_at_the_lease(db, page)
+        after = _finals(db, source)
         for account, spans in before.items():
             left = after.get(account, [])
-            if spans != left and (gone := subtract(_windows(spans), _windows(left))):
-                self._on_undone(f"{page.source} of account {account}: {gone}")
+            if spans == left or not (gone := subtract(_windows(spans), _windows(left))):
+                continue
+            if undone := subtract(gone, begun.get(account[0], ())):
+                self._on_undone(f"{source} of account {account}: {undone}")
+            self._on_opened(account, gone)
         return result
 
     def _look_at_the_lease(self, db: sqlite3.Connection, page: PageCommit) -> None:
@@ -90,13 +116,31 @@ class WatchedStore(SqliteStore):
             self._on_trespass(f"{name} is held by {row}, and written to with {page.lease}")
 
 
-def _finals(db: sqlite3.Connection, source: str) -> dict[int, list[tuple[str, str]]]:
+def _finals(db: sqlite3.Connection, source: str) -> dict[Account, list[tuple[str, str]]]:
     """From when to when each account is final in the store."""
-    final: dict[int, list[tuple[str, str]]] = {}
-    rows = db.execute("SELECT account, starts, ends FROM coverage WHERE source = ? AND state = 'final'", (source,))
-    for account, starts, ends in rows:
-        final.setdefault(account, []).append((starts, ends))
+    final: dict[Account, list[tuple[str, str]]] = {}
+    rows = db.execute(
+        "SELECT owner, source, environment, account_id, starts, ends FROM coverage"
+        " JOIN accounts ON accounts.account = coverage.account WHERE source = ? AND state = 'final'",
+        (source,),
+    )
+    for *account, starts, ends in rows:
+        final.setdefault((account[0], account[1], account[2], account[3]), []).append((starts, ends))
     return final
+
+
+def _begun(db: sqlite3.Connection, source: str) -> dict[str, list[TimeWindow]]:
+    """The windows of each owner's requests that were begun and had rows without ids."""
+    begun: dict[str, list[TimeWindow]] = {}
+    rows = db.execute(
+        "SELECT owner, open_requests.data FROM open_requests"
+        " JOIN connections ON connections.connection_id = open_requests.connection_id WHERE source = ?",
+        (source,),
+    )
+    for owner, data in rows:
+        if (request := load_request(data)).counts:
+            begun.setdefault(owner, []).append(request.window)
+    return begun
 
 
 def _windows(spans: Iterable[tuple[str, str]]) -> list[TimeWindow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -114,6 +115,7 @@ class World:
         self._probed_at: dict[str, datetime] = {}
         self.losses = Losses()
         self.finals: dict[tuple[str, ...], list[TimeWindow]] = {}
+        self.opened_again: defaultdict[tuple[str, ...], list[TimeWindow]] = defaultdict(list)
         self._running: dict[str, tuple[Process, datetime]] = {}
         self._workers: dict[str, Process] = {}
 
@@ -161,7 +163,12 @@ class World:
 
     def _open(self, process: Process) -> BrokerSync:
         return BrokerSync(
-            store=WatchedStore(self.database, on_trespass=self.trespasses.append, on_undone=self.undone_proofs.append),
+            store=WatchedStore(
+                self.database,
+                on_trespass=self.trespasses.append,
+                on_undone=self.undone_proofs.append,
+                on_opened=lambda account, windows: self.opened_again[account].extend(windows),
+            ),
             registry=self.registry,
             keys=_KEYS,
             settings=self._settings,

@@ -347,13 +347,12 @@ class NumberedRow(QuarantinedRow):
 class PageCommit:
     """One page on its way into the store, with what follows from it for coverage and for going on.
 
-    `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is.
-    `finished` is the window that ended with this page, so that the same round of syncing does not read it again;
-    `again_from` says from when on that round reads what is covered, too. With a `lease` the page is committed only
-    while that is held, and with an `era` while that lasts. `cause` is that of every change, where it is known before;
-    `origin` says where the bookings were read, `as_of` when the broker made that, and `alike` of bookings without an id
-    which of the rows they are that look the same. `renewed` are ids of bookings that were read anew from what is kept:
-    they stand, and stay as old as they are.
+    `next_request` replaces what is kept of the request, `ends_request` deletes it; with neither it stays as it is. What
+    was begun of another window gives way to one that `begins`. `finished` is the window that ended with this page, so
+    that the same round does not read it again; `again_from` says from when on that round reads what is covered, too.
+    With a `lease` the page is committed only while that is held, and with an `era` while that lasts. `cause` is that of
+    every change, where it is known before; `origin` says where the bookings were read, `as_of` when the broker made
+    that, `alike` which of those that look the same one without an id is. `renewed` were read anew and stay as old.
     """
 
     owner: str
@@ -374,6 +373,7 @@ class PageCommit:
     spans: tuple[tuple[AccountKey, Span], ...] = ()
     quarantined: tuple[QuarantinedRow, ...] = ()
     next_request: OpenRequest | None = None
+    begins: bool = False
     ends_request: bool = False
     finished: TimeWindow | None = None
     again_from: datetime | None = None

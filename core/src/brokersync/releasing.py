@@ -59,26 +59,36 @@ class Releaser:
         """Each row gets the number that it has among its equals, of which others may have been read meanwhile."""
         made_up = any(one.id_quality is IdQuality.SYNTHETIC for one in bookings)
         named: list[TradeBooking] = []
-        alike: dict[str, int] = {}
         understood: list[bytes] = []
         for row in rows:
             place = (row.environment, row.account_id)
             number = text_number(row.digest, row.raw, place, len(rows) + _MOST_BETWEEN) if made_up else 1
             mine = [numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one for one in bookings]
             if await self._are_taken(manifest, source, mine):
-                # else it is the very row that has the name, which an older version refused
-                if any(self._read.get(whole_name(one)) != text_digest(row.raw) for one in mine):
+                if not self._is_kept(place, bookings, number, text_digest(row.raw)):
                     self._counts["left"] += 1
                     continue
                 mine = []
             named += mine
-            alike |= {whole_name(one): number for one in mine}
             understood.append(row.digest)
         if understood:
-            await self._commit(
-                manifest, source, bookings=tuple(named), alike=alike, understood=understood, as_of=rows[0].as_of
-            )
+            # and no other row: those that do not tell where they belong are counted apart
+            await self._commit(manifest, source, bookings=tuple(named), understood=understood, as_of=rows[0].as_of)
             self._counts["understood"] += len(understood)
+
+    def _is_kept(
+        self, place: tuple[str | None, str | None], bookings: Sequence[TradeBooking], number: int, text: bytes
+    ) -> bool:
+        """Whether the very row has its name already, which an older version refused.
+
+        Not known of one that did not tell its account, since it was counted apart from its equals; nor where another
+        that looks different has one of the names before.
+        """
+        return None not in place and all(
+            self._read.get(whole_name(numbered(one, each) if one.id_quality is IdQuality.SYNTHETIC else one)) == text
+            for one in bookings
+            for each in range(1, number + 1)
+        )
 
     async def _are_taken(self, manifest: Manifest, source: str, bookings: Sequence[TradeBooking]) -> bool:
         """Whether another row has a name that was made of a content: it may be this very one, told in other words.

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from brokersync.errors import BrokerUnavailableError
+from brokersync.errors import BrokerCursorError, BrokerResponseError, BrokerUnavailableError
+from brokersync.records import Deferred
 from brokersync.store.quarantine import text_number
 from brokersync.types import QuarantinedRow, TradeBooking, TradePage, TradeRequest
 
@@ -74,3 +75,57 @@ async def test_no_two_rows_get_one_name_where_some_before_them_were_not_understo
     bench.answer = lambda request: [page(request, READ, other, READ, other)]
     await bench.run()
     assert await bench.ids() == ["n#3", "n#4", "n#5", "n#6"]
+
+
+OTHER = attrs.evolve(READ, raw={"row": "looks different"})
+
+
+async def overwritten(bench: Bench) -> None:
+    """A row has taken the name of another in a reading that was broken off, and is out of quarantine by that."""
+    bench.source_is(open_day=False)
+    bench.answer = lambda request: [page(request, OTHER, quarantined=(UNREAD,))]
+    await bench.run()
+    bench.answer = lambda request: [TradePage(bookings=(READ,), cursor="2"), BrokerUnavailableError("down")]
+    bench.clock.moment += timedelta(days=1)
+    await bench.run(again_from=START)
+    assert (await bench.ids(), await bench.store.quarantined("o")) == (["n"], ())
+
+
+async def test_a_reading_of_rows_without_ids_that_is_given_up_is_made_once_more(bench: Bench) -> None:
+    await overwritten(bench)
+    bench.answer = lambda request: [BrokerUnavailableError("down")]
+    for _ in range(12):
+        bench.clock.moment += timedelta(days=1)
+        assert isinstance(await bench.run(), Deferred)
+    assert await bench.store.open_requests("c") == ()
+    bench.answer = lambda request: [page(request, READ, OTHER)]
+    await bench.run()
+    assert await bench.ids() == ["n", "n#2"]
+    assert [state.value for _, _, state in await bench.spans()] == ["final"]
+
+
+async def test_so_is_one_whose_cursor_leads_nowhere_and_that_fails_from_its_start(bench: Bench) -> None:
+    await overwritten(bench)
+    bench.answer = lambda request: [BrokerCursorError("unknown") if request.cursor else BrokerUnavailableError("down")]
+    bench.clock.moment += timedelta(days=1)
+    await bench.run()
+    bench.answer = lambda request: [page(request, READ, OTHER)]
+    bench.clock.moment += timedelta(days=1)
+    await bench.run()
+    assert await bench.ids() == ["n", "n#2"]
+
+
+async def test_so_is_one_whose_place_another_window_takes(bench: Bench) -> None:
+    bench.source_is(longest_window=timedelta(days=3))
+    await overwritten(bench)
+    (begun,) = await bench.store.open_requests("c")
+    bench.answer = lambda request: (
+        [BrokerResponseError("odd")] if request.window.overlap(begun.window) else [page(request)]
+    )
+    bench.clock.moment += timedelta(days=1)
+    await bench.run()
+    assert await bench.store.open_requests("c") == ()
+    bench.answer = lambda request: [page(request, *([READ, OTHER] if begun.window.start in request.window else []))]
+    bench.clock.moment += timedelta(days=1)
+    await bench.run()
+    assert await bench.ids() == ["n", "n#2"]

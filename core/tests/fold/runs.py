@@ -12,7 +12,7 @@ import attrs
 from brokersync.records import Change, ChangeKind, PageCommit, PageOutcome
 from brokersync.store import PageRules, Store, TradeFilter
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import BrokerTrade, TradeBooking
 
 from .rows import PRECEDENCE, START
@@ -52,7 +52,7 @@ class Run:
 
     def commit(self, source: str, *bookings: TradeBooking, **facts: Any) -> PageOutcome:
         page = PageCommit(owner=self.owner, provider="paper", source=source, at=START, bookings=bookings, **facts)
-        rules = PageRules(fold=fold, cover=cover, precedence=PRECEDENCE.__getitem__)
+        rules = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=PRECEDENCE.__getitem__)
         outcome = self.runs.do(self.runs.store.commit_page(page, rules))
         self._follow(outcome)
         return outcome

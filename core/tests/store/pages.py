@@ -11,14 +11,14 @@ from brokersync.records import AccountKey, PageCommit
 from brokersync.store import PageRules, SqliteStore, SqlStore, TradeFilter
 from brokersync.store.sql import Fetch, Script
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 2, 15, tzinfo=UTC)
 WEEK = TimeWindow(START, START + 7 * DAY)
 ALL = TradeFilter(cancelled=True)
-RULES = PageRules(fold=fold, cover=cover, precedence=lambda _: 1)
+RULES = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1)
 TABLES = ("accounts", "bookings", "raw_rows", "booking_names", "trades", "changes", "coverage", "quarantine")
 
 

@@ -12,12 +12,12 @@ from brokersync.records import Connection, ConnectionState, OpenRequest, PageCom
 from brokersync.store import PageRules, SealedGrant, SqlStore, StoreCache
 from brokersync.store.rows import load_request, request_text
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import BrokerAccount, TimeWindow
 
 START = datetime(2026, 3, 2, 15, 0, 0, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)
-RULES = PageRules(fold=fold, cover=cover, precedence=lambda _: 1)
+RULES = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1)
 
 
 def connection(connection_id: str = "c", *, owner: str = "o", identity: str = "i") -> Connection:
@@ -145,8 +145,8 @@ async def test_requests_are_kept_per_connection_source_and_account(store: SqlSto
         await store.commit_page(frame, RULES)
     assert set(await store.open_requests("c")) == {request, attrs.evolve(request, account="live/B")}
     assert await store.open_requests("d") == ()
-    await store.drop_request("c", "fills", "live/B")
-    await store.drop_request("c", "fills", "live/B")
+    await store.drop_request("c", "fills", "live/B", reopen)
+    await store.drop_request("c", "fills", "live/B", reopen)
     assert await store.open_requests("c") == (request,)
     assert await store.bookmark("c", "fills", "live/B") == "live/B", "a bookmark outlives its request"
     assert await store.bookmark("d", "fills", "live/B") is None

@@ -32,7 +32,7 @@ from brokersync.records import AccountKey, OpenRequest, PageCommit, Span, SpanSt
 from brokersync.store import PageRules
 from brokersync.store.place import store_at
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import AssetClass, BrokerTrade, Instrument, Side, TimeWindow, TradeBooking
 
 START, DAY = datetime(2026, 3, 2, tzinfo=UTC), timedelta(days=1)
@@ -63,7 +63,7 @@ async def main():
     number = int(known[0].cursor) if known else first
     print("ready", flush=True)
     while number < end:
-        await store.commit_page(page(number), PageRules(fold=fold, cover=cover, precedence=lambda _: 1))
+        await store.commit_page(page(number), PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1))
         number += 1
         print(number, flush=True)
     await store.close()

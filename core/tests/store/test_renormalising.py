@@ -26,11 +26,12 @@ from brokersync.plugin import (
     RawRow,
     Side,
     StatementHints,
+    TimeWindow,
     TradeBooking,
     TradePage,
     hookimpl,
 )
-from brokersync.records import ChangeCause, ChangeKind, OpenRequest, PageCommit
+from brokersync.records import AccountKey, ChangeCause, ChangeKind, OpenRequest, PageCommit, Span, SpanState
 from brokersync.renormalising import changed_fields
 from brokersync.store import SqlStore, TradeDifference, TradeFilter
 
@@ -325,6 +326,29 @@ async def test_rows_that_are_read_under_another_name_are_counted_anew_by_what_is
     assert await desk.store.open_requests("c") == (other,)
 
 
+async def test_what_was_final_is_read_once_more_where_a_reading_of_it_is_given_up(desk: Desk) -> None:
+    of = connection("me", connection_id="c", provider="lines")
+    await connect(desk.store, of)
+    await desk.imported(nameless, line(1), line(1))
+    keys = [AccountKey(owner="me", provider="lines", environment="live", account_id=name) for name in "AB"]
+    read = tuple((key, Span(window=WEEK, state=SpanState.FINAL)) for key in keys)
+    days = TimeWindow(WEEK.start + DAY, WEEK.start + 2 * DAY)
+    begun = OpenRequest(
+        connection_id="c", source="file", account="live/A", window=days, cursor="2", counts={"2": "EUR"},
+        accounts=("live/A",),
+    )  # fmt: skip
+    page = PageCommit(
+        owner="me", provider="lines", source="file", at=START, connection_id="c", request_account="live/A",
+        spans=read, next_request=begun,
+    )  # fmt: skip
+    await desk.store.commit_page(page, RULES)
+    await desk.again(lambda raw: nameless(raw, "NEW"))
+    found = await desk.store.spans("me", "lines", "file")
+    assert [span.window for span in found["live", "A"] if span.state is SpanState.PROVISIONAL] == [days]
+    assert [span.state for span in found["live", "A"]].count(SpanState.FINAL) == 2
+    assert found["live", "B"] == (read[1][1],)
+
+
 async def test_a_cancel_read_as_a_trade_is_mended_too(desk: Desk) -> None:
     def both(raw: dict[str, Any]) -> TradeBooking:
         if "cancels" not in raw:
@@ -450,4 +474,72 @@ async def test_rows_that_look_different_under_one_name_leave_quarantine_with_a_w
     rows = (line(1), line(2), line(1))
     await desk.imported(lambda raw: refused(raw) if raw["id"] == 1 else nameless(raw), *rows)
     await desk.imported(nameless, *rows)
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_a_row_stays_in_quarantine_where_its_name_has_become_that_of_one_that_looks_different(desk: Desk) -> None:
+    def but_not(unread: int) -> Read:
+        return lambda raw: refused(raw) if raw["id"] == unread else nameless(raw)
+
+    rows = (line(1), line(2))
+    await desk.imported(but_not(2), *rows)
+    await desk.imported(but_not(1), *rows)
+    for _ in range(2):
+        report = await desk.again(nameless)
+        assert len(await desk.trades()) + len(await desk.store.quarantined("me")) == 2
+        assert report.understood == 0
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_a_row_that_does_not_tell_its_account_waits_for_a_reading_that_has_its_equals(desk: Desk) -> None:
+    def placeless(raw: dict[str, Any]) -> QuarantinedRow:
+        return QuarantinedRow(reason="unknown", raw=raw)
+
+    seen: list[int] = []
+
+    def second_is_unread(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+        seen.append(1)
+        return placeless(raw) if len(seen) == 2 else nameless(raw)
+
+    rows = (line(1), line(1))
+    await desk.imported(second_is_unread, *rows)
+    report = await desk.again(nameless)
+    assert (report.understood, report.left) == (0, 1)
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_equal_rows_of_which_one_tells_its_account_do_not_leave_quarantine_for_each_other(desk: Desk) -> None:
+    seen: list[int] = []
+
+    def refuses(raw: dict[str, Any]) -> QuarantinedRow:
+        seen.append(1)
+        return refused(raw) if len(seen) == 1 else attrs.evolve(refused(raw), account_id=None, environment=None)
+
+    rows = (line(1), line(1))
+    await desk.imported(lambda raw: right(raw) if raw["id"] == 3 else refuses(raw), line(3), *rows)
+    report = await desk.again(lambda raw: right(raw) if raw["id"] == 3 else nameless(raw))
+    assert (report.understood, report.left) == (1, 1)
+    assert len(await desk.trades()) + len(await desk.store.quarantined("me")) == 3
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"t3", "EUR", "EUR#2"}
+    assert await desk.store.quarantined("me") == ()
+
+
+async def test_a_row_is_not_taken_for_its_equal_where_one_that_looks_different_has_a_name_before(desk: Desk) -> None:
+    seen: list[int] = []
+
+    def last_is_unread(raw: dict[str, Any]) -> TradeBooking | QuarantinedRow:
+        seen.append(1)
+        return refused(raw) if len(seen) == 4 else nameless(raw)
+
+    rows = (line(2), line(1), line(1), line(1))
+    await desk.imported(last_is_unread, *rows)
+    report = await desk.again(nameless)
+    assert (report.understood, report.left) == (0, 1)
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2", "EUR#3", "EUR#4"}
     assert await desk.store.quarantined("me") == ()

@@ -16,7 +16,7 @@ from brokersync.secret import Secret
 from brokersync.store import PageRules
 from brokersync.store.sql import Fetch, Script
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import (
     AssetClass,
     AuthResult,
@@ -33,7 +33,7 @@ from brokersync.vault import GrantVault
 _START = datetime(2026, 3, 2, 15, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _WEEK = TimeWindow(_START, _START + 7 * _DAY)
-_RULES = PageRules(fold=fold, cover=cover, precedence=lambda _: 1)
+_RULES = PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1)
 _AGES = KeepSettings(raw=9999 * _DAY, logs=9999 * _DAY, feed=_DAY)
 
 

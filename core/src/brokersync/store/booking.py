@@ -20,7 +20,7 @@ from brokersync.store.refold import Member, refold
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
-from brokersync.types import BookingEffect, TradeBooking
+from brokersync.types import BookingEffect, IdQuality, TradeBooking
 
 _COLUMNS = (
     "booking", "account", "source", "booking_id", "set_id", "version", "is_cancel", "hash", "content", "origin",
@@ -75,6 +75,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     if not changed:
         yield from _date(kept)
         fates = tuple(kept[row.key].fate(row.digest) or Disposition.SAME for row in rows)
+        yield from _renew_raw(page, rows, fates, kept)
         return BookedPage(unchanged=len(rows), dispositions=tuple(_UNCHANGED[fate] for fate in fates), fates=fates)
     sets = yield from _sets(page, changed, kept)
     waited = yield from _waiting(sets)
@@ -83,6 +84,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     members = yield from _members(page, kept, sets)
     refolded = yield from refold(page, rules, sets, members)
     yield from _write_raw(page, rows, taken, kept)
+    yield from _renew_raw(page, rows, taken, kept)
     return BookedPage(
         changes=refolded.changes,
         unchanged=len(rows) - taken.count(None),
@@ -254,5 +256,27 @@ def _write_raw(
     kept: Mapping[tuple[int, str], Kept],
 ) -> Script[None]:
     raws = {kept[row.key].number: row.raw for row, fate in zip(rows, taken, strict=True) if fate is None and row.raw}
-    packed = [(number, pack_raw(raw), sortable(page.at)) for number, raw in raws.items()]
+    yield from _put_raw(page, {number: pack_raw(raw) for number, raw in raws.items()})
+
+
+def _renew_raw(
+    page: PageCommit,
+    rows: Sequence[_Row],
+    taken: Sequence[Disposition | None],
+    kept: Mapping[tuple[int, str], Kept],
+) -> Script[None]:
+    """Of equal rows without an id another may have the name now: what is kept is what that one looks like."""
+    raws = {
+        kept[row.key].number: pack_raw(row.raw)
+        for row, fate in zip(rows, taken, strict=True)
+        if fate is Disposition.SAME and row.raw and row.booking.id_quality is IdQuality.SYNTHETIC
+    }
+    if raws:
+        found = yield Fetch("SELECT booking, data FROM raw_rows WHERE booking IN (??)", (sorted(raws),))
+        known = {number: bytes(data) for number, data in found}
+        yield from _put_raw(page, {number: raws[number] for number, data in known.items() if data != raws[number]})
+
+
+def _put_raw(page: PageCommit, raws: Mapping[int, bytes]) -> Script[None]:
+    packed = [(number, data, sortable(page.at)) for number, data in raws.items()]
     yield Put("raw_rows", ("booking", "data", "at"), packed, key=("booking",), replace=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial, reduce
 
 from brokersync.records import PageCommit, PageOutcome, Span
 from brokersync.store.accounts import Names, describe, link, numbers_of
 from brokersync.store.booking import BookedPage, book
+from brokersync.store.coverage import change_coverage, make_way
 from brokersync.store.eras import check_era
 from brokersync.store.feed import publish
 from brokersync.store.leases import check_lease
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import put_in_quarantine
-from brokersync.store.rows import load_span, request_text, sortable
-from brokersync.store.sql import Fetch, Many, Put, Script, execute
+from brokersync.store.rows import request_text, sortable
+from brokersync.store.sql import Put, Script, execute
 
 _REQUEST = ("connection_id", "source", "account")
 
@@ -31,7 +33,7 @@ def commit_page(page: PageCommit, rules: PageRules) -> Script[PageOutcome]:
     quarantined = yield from put_in_quarantine(page)
     covered_before = yield from _cover(page, rules, numbers)
     if page.connection_id is not None:
-        yield from _keep_request(page, (page.connection_id, page.source, page.request_account))
+        yield from _keep_request(page, rules, (page.connection_id, page.source, page.request_account))
     # last: from here on other writers of the feed wait for the end of this transaction
     yield from publish(page.owner, page.at, booked.changes)
     return _outcome(booked, quarantined, covered_before)
@@ -68,34 +70,14 @@ def _cover(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> 
         spans.setdefault((key.environment, key.account_id), []).append(span)
     known: dict[str, tuple[Span, ...]] = {}
     for name, new in spans.items():
-        account = numbers[name]
-        rows = yield Fetch(
-            "SELECT starts, ends, state FROM coverage WHERE account = ? AND source = ? ORDER BY starts",
-            (account, page.source),
-        )
-        known["/".join(name)] = before = after = tuple(load_span(*row) for row in rows)
-        for span in new:
-            after = rules.cover(after, span)
-        if after == before:
-            continue
-        gone = [span for span in before if span not in after]
-        yield Many(
-            "DELETE FROM coverage WHERE account = ? AND source = ? AND starts = ?",
-            [(account, page.source, sortable(span.window.start)) for span in gone],
-        )
-        yield Put(
-            "coverage",
-            ("account", "source", "starts", "ends", "state"),
-            [
-                (account, page.source, sortable(span.window.start), sortable(span.window.end), span.state.value)
-                for span in after
-                if span not in before
-            ],
-        )
+        cover = partial(reduce, rules.cover, new)
+        known["/".join(name)] = yield from change_coverage(numbers[name], page.source, cover)
     return known
 
 
-def _keep_request(page: PageCommit, key: tuple[str, str, str]) -> Script[None]:
+def _keep_request(page: PageCommit, rules: PageRules, key: tuple[str, str, str]) -> Script[None]:
+    if page.begins and (window := page.next_request.window if page.next_request else page.finished):
+        yield from make_way(*key, window, rules.reopen)
     if page.ends_request:
         yield from execute("DELETE FROM open_requests WHERE connection_id = ? AND source = ? AND account = ?", *key)
         if page.finished is not None:

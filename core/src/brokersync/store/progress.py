@@ -70,13 +70,6 @@ def open_requests(connection_id: str) -> Script[tuple[OpenRequest, ...]]:
     return tuple(load_request(row[0]) for row in rows)
 
 
-def drop_request(connection_id: str, source: str, account: str) -> Script[None]:
-    yield from execute(
-        "DELETE FROM open_requests WHERE connection_id = ? AND source = ? AND account = ?",
-        *(connection_id, source, account),
-    )
-
-
 def finished(
     connection_id: str, since: datetime, each_since: datetime | None, again_from: datetime | None
 ) -> Script[Mapping[tuple[str, str], tuple[TimeWindow, ...]]]:

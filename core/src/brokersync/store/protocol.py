@@ -31,6 +31,7 @@ from brokersync.records import (
     Pruned,
     Span,
 )
+from brokersync.store.coverage import Reopen
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable
 from brokersync.store.sealed import SealedGrant
@@ -47,6 +48,7 @@ class PageRules:
     fold: Callable[[Sequence[KeptBooking]], Folded]
     cover: Callable[[Sequence[Span], Span], tuple[Span, ...]]
     precedence: Callable[[str], int]
+    reopen: Reopen
 
 
 @attrs.frozen(kw_only=True)
@@ -242,7 +244,8 @@ class Store(Protocol):
 
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]: ...
 
-    async def drop_request(self, connection_id: str, source: str, account: str) -> None: ...
+    async def drop_request(self, connection_id: str, source: str, account: str, reopen: Reopen) -> None:
+        """Give up a request that was begun; one that had rows without ids opens what was final of its window again."""
 
     async def finished(
         self,

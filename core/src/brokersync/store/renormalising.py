@@ -11,8 +11,9 @@ import attrs
 
 from brokersync.converter import instant_text
 from brokersync.records import AccountKey, PageCommit, PageOutcome
-from brokersync.store.accounts import account_number, numbers_of
+from brokersync.store.accounts import account_number, numbers_of, own_accounts
 from brokersync.store.contents import booking_content, differences, load_trade
+from brokersync.store.coverage import drop_requests
 from brokersync.store.eras import check_era
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules
@@ -119,15 +120,11 @@ def quarantined_raw(owner: str, provider: str, source: str) -> Script[tuple[Quar
     )
 
 
-def _begin_anew(page: PageCommit, renewed: Sequence[Renewed]) -> Script[None]:
+def _begin_anew(page: PageCommit, rules: PageRules, renewed: Sequence[Renewed]) -> Script[None]:
     """What is half read counts on from the names that rows without ids had, and knows none of those in quarantine."""
     new = [one.booking for one in renewed if one.booking.booking_id != one.row.booking_id]
     if any(one.id_quality is IdQuality.SYNTHETIC for one in (*new, *page.bookings)):
-        yield Many(
-            "DELETE FROM open_requests WHERE source = ? AND connection_id IN"
-            " (SELECT connection_id FROM connections WHERE owner = ? AND provider = ?)",
-            [(page.source, page.owner, page.provider)],
-        )
+        yield from drop_requests(page.owner, page.provider, page.source, rules.reopen)
 
 
 def renew(
@@ -139,6 +136,7 @@ def renew(
     """
     # before any account: who erases locks in this order
     yield from check_era(page.era)
+    yield from own_accounts(page.owner)
     accounts = {(one.booking.environment, one.booking.account_id) for one in renewed}
     numbers = yield from numbers_of(page.owner, page.provider, accounts)
     changed = {one.row.number: one for one in renewed if booking_content(one.booking)[1] != one.row.digest}
@@ -152,7 +150,7 @@ def renew(
         },
         numbers,
     )
-    yield from _begin_anew(page, [one for number, one in changed.items() if number in kept])
+    yield from _begin_anew(page, rules, [one for number, one in changed.items() if number in kept])
     mine = tuple(changed[number].booking for number in sorted(kept))
     again = tuple(booking.booking_id for booking in mine)
     given = attrs.evolve(page, bookings=(*mine, *page.bookings), renewed=again)

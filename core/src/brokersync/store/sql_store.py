@@ -47,6 +47,7 @@ from brokersync.store import (
     reading,
     renormalising,
 )
+from brokersync.store.coverage import Reopen, drop_request
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable, SqlJobs
 from brokersync.store.page import commit_page
@@ -255,8 +256,8 @@ class SqlStore(ABC):
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]:
         return await self._read(lambda: progress.open_requests(connection_id))
 
-    async def drop_request(self, connection_id: str, source: str, account: str) -> None:
-        await self._write(lambda: progress.drop_request(connection_id, source, account))
+    async def drop_request(self, connection_id: str, source: str, account: str, reopen: Reopen) -> None:
+        await self._write(lambda: drop_request(connection_id, source, account, reopen))
 
     async def finished(
         self,

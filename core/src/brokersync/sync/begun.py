@@ -10,6 +10,7 @@ from brokersync.provider import Clock
 from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
+from brokersync.sync.ledger import reopen
 from brokersync.sync.plan import Ask, request_name
 from brokersync.sync.retention import lost_its_front
 from brokersync.types import BrokerAccount
@@ -36,7 +37,7 @@ class BegunRequests:
             if _leads_on(source, request, now):
                 found.append((ask, request))
                 continue
-            await self._store.drop_request(request.connection_id, request.source, request.account)
+            await self._store.drop_request(request.connection_id, request.source, request.account, reopen)
             if _never_ready(request, now):
                 await self._failures.never_ready(ask)
             elif _has_moved(source, request, now):

@@ -28,7 +28,7 @@ from brokersync.store import PageRules, Store
 from brokersync.sync.ages import Ages
 from brokersync.sync.doubts import is_to_come, named_alike, not_made_yet, rows_missing
 from brokersync.sync.fold import fold
-from brokersync.sync.ledger import cover, give_up, subtract
+from brokersync.sync.ledger import cover, give_up, reopen, subtract
 from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
@@ -42,7 +42,7 @@ _SETTLED = timedelta(days=10)
 def page_rules(manifest: Manifest) -> PageRules:
     """The rules by which a store folds and covers this broker's pages."""
     ranks = {source.name: source.precedence for source in manifest.sources}
-    return PageRules(fold=fold, cover=cover, precedence=lambda source: ranks.get(source, 0))
+    return PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda source: ranks.get(source, 0))
 
 
 @attrs.frozen(kw_only=True)
@@ -207,6 +207,7 @@ class PageWriter:
             connection_id=self._target.connection_id,
             request_account=self._ask.account if self._ask else "",
             again_from=self._again_from,
+            begins=self._kept is None,
         )
 
     def _origin(self) -> dict[str, Any]:

@@ -23,6 +23,19 @@ def give_up(spans: Sequence[Span], new: Span) -> tuple[Span, ...]:
     return _laid_over(spans, new, {**_STRENGTH, SpanState.PROVISIONAL: 0})
 
 
+def reopen(spans: Sequence[Span], window: TimeWindow) -> tuple[Span, ...]:
+    """The spans with what is final of `window` provisional: it is to be read once more."""
+    pieces: list[Span] = []
+    for span in spans:
+        shared = span.window.overlap(window) if span.state is SpanState.FINAL else None
+        if shared is None:
+            pieces.append(span)
+            continue
+        pieces.append(Span(window=shared, state=SpanState.PROVISIONAL))
+        pieces += (Span(window=part, state=span.state) for part in subtract([span.window], [shared]))
+    return tuple(_joined(sorted(pieces, key=lambda span: span.window.start)))
+
+
 def _laid_over(spans: Sequence[Span], new: Span, strength: Mapping[SpanState, int]) -> tuple[Span, ...]:
     pieces: list[Span] = []
     rest = [new.window]

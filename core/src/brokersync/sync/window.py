@@ -14,7 +14,7 @@ from brokersync.provider import Clock
 from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter
-from brokersync.sync.ledger import read_windows
+from brokersync.sync.ledger import read_windows, reopen
 from brokersync.sync.places import Places
 from brokersync.sync.plan import Ask
 from brokersync.types import TradePage, TradeRequest
@@ -73,7 +73,7 @@ class WindowReader:
             if self._cursor is None and bookmark is None:
                 raise
         # once: a broker that never knows its own cursors would be asked for ever
-        await self._store.drop_request(self._connection.connection_id, ask.source.name, ask.account)
+        await self._store.drop_request(self._connection.connection_id, ask.source.name, ask.account, reopen)
         return await self._follow(ask, None, None)
 
     async def _follow(self, ask: Ask, opened: OpenRequest | None, bookmark: str | None) -> Wait | None:

@@ -71,7 +71,7 @@ async def test_an_interrupted_forget_has_destroyed_the_key_and_is_repeated(
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr("brokersync.store.erasing.erase_history", power_cut)
+        patched.setattr("brokersync.store.erasing.erase", power_cut)
         with pytest.raises(RuntimeError):
             await store.forget("gone")
     assert await store.wrapped_key("gone") is None

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 
 from brokersync.queue.planner import job_of
@@ -18,74 +15,11 @@ from brokersync.store.sql import Script, execute
 
 from .owners import connect, connection, tables
 from .pages import ALL, DAY, RULES, START, page, trade
-
-
-class Pausing:
-    """A pool whose connections wait before a statement that begins with `at`, until they may go on."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self.at: str | None = None
-        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Any]:
-        async with self._pool.acquire() as db:
-            yield _Connection(self, db)
-
-
-class _Connection:
-    def __init__(self, pool: Pausing, db: Any) -> None:
-        self._pool, self._db = pool, db
-
-    def __getattr__(self, name: str) -> Any:
-        work = getattr(self._db, name)
-        return self._watched(work) if name in ("execute", "fetch") else work
-
-    def _watched(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        async def watched(sql: str, *values: Any) -> Any:
-            if self._pool.at is not None and sql.startswith(self._pool.at):
-                self._pool.reached.set()
-                await self._pool.go_on.wait()
-            return await work(sql, *values)
-
-        return watched
-
-
-@pytest.fixture
-async def pool(postgres_url: str) -> AsyncIterator[Any]:
-    async with asyncpg.create_pool(postgres_url, max_size=20) as made:
-        yield made
-        await made.execute("DROP SCHEMA IF EXISTS test_races CASCADE")
-
-
-@pytest.fixture
-async def slow(pool: Any) -> Any:
-    made = PostgresStore(pool=Pausing(pool), schema="test_races")
-    await made.open()
-    return made
-
-
-@pytest.fixture
-async def other(slow: PostgresStore, pool: Any) -> PostgresStore:
-    made = PostgresStore(pool=pool, schema="test_races")
-    await made.open()
-    return made
+from .pausing import somebody_waits
 
 
 async def heard(store: SqlStore, since: int = 0, owner: str = "o") -> list[tuple[int, str]]:
     return [(change.position, change.trade_id) for change in await store.changes(owner, since)]
-
-
-async def somebody_waits(store: Any, begins: str) -> None:
-    """Returns when the server holds up a statement that begins so."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND starts_with(query, $1)"
-    async with asyncio.timeout(60):
-        for _ in range(10_000):
-            if await store._given.fetchval(waiting, begins):
-                return
-            await asyncio.sleep(0.01)  # real time: the server alone knows
-    raise AssertionError("nobody waits")
 
 
 async def test_a_transaction_that_began_first_and_commits_last_stands_behind_the_other(

@@ -92,9 +92,12 @@ def _merged(known: BrokerAccount, new: BrokerAccount) -> BrokerAccount:
 
 def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:
     rows = yield Fetch(
-        "SELECT data, environment, account_id FROM accounts"
+        "SELECT accounts.data, accounts.environment, account_id FROM accounts"
         " JOIN connection_accounts ON connection_accounts.account = accounts.account"
-        " WHERE connection_id = ? ORDER BY environment, account_id",
+        # a release before could leave a link to an account of another owner
+        " JOIN connections ON connections.connection_id = connection_accounts.connection_id"
+        " AND connections.owner = accounts.owner"
+        " WHERE connections.connection_id = ? ORDER BY accounts.environment, account_id",
         (connection_id,),
     )
     return tuple(

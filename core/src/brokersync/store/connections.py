@@ -14,7 +14,7 @@ from brokersync.converter import from_json
 from brokersync.doubts import let_off
 from brokersync.records import Connection, ConnectionState
 from brokersync.store.grants import LOGIN, THIS_LOGIN, put_grant
-from brokersync.store.keys import check_key
+from brokersync.store.keys import check_key, keep_key
 from brokersync.store.rows import compact, optional_text, sortable
 from brokersync.store.sealed import SealedGrant
 from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
@@ -27,11 +27,7 @@ _ASKING = (ConnectionState.NEEDS_USER, ConnectionState.NEEDS_OPERATOR)
 
 def add_connection(connection: Connection, grant: SealedGrant, instead_of: str | None) -> Script[Connection]:
     yield from check_key(grant)
-    login = (connection.owner, connection.provider, connection.environment, connection.identity)
-    # an id that is somebody else's by chance must never replace that connection, so only the login is a known key
-    yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
-    row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN} {{for_update}}", *login)
-    known = _connection(row[0])
+    known = yield from _kept(connection)
     yield from _drop_own_grant(known, connection)
     since = connection.since or known.since
     # what is connected again is due at once
@@ -41,19 +37,31 @@ def add_connection(connection: Connection, grant: SealedGrant, instead_of: str |
         yield from _store(again)
     yield from put_grant(grant)
     if instead_of is not None:
-        yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN}", *login[:2], grant.environment, instead_of)
+        made_up = (connection.owner, connection.provider, grant.environment, instead_of)
+        yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN}", *made_up)
     served = yield from _logged_in(grant, but_not=known.connection_id if is_new else None)
     return next((after for _, after in served if after.connection_id == known.connection_id), known)
 
 
 def join_connection(connection: Connection) -> Script[Connection | None]:
     """A connection by a grant that is there already, or the one of that login that is; `None` without the grant."""
-    login = (connection.owner, connection.provider, connection.environment, connection.identity)
-    grant = (*login[:2], connection.grant_environment, connection.identity)
+    # the grant goes with the key, or while that is locked
+    if not (yield from keep_key(connection.owner)):
+        return None
+    grant = (connection.owner, connection.provider, connection.grant_environment, connection.identity)
     if (yield from fetch_one(f"SELECT generation FROM grants WHERE {THIS_LOGIN}", *grant)) is None:
         return None
-    yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
-    row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN}", *login)
+    return (yield from _kept(connection))
+
+
+def _kept(connection: Connection) -> Script[Connection]:
+    """The connection of this login: the one that is there, else this one. It is locked until the transaction ends."""
+    login = (connection.owner, connection.provider, connection.environment, connection.identity)
+    row = None
+    while row is None:  # the one that was there may end between the two
+        # an id that is somebody else's by chance must never replace that connection, so only the login is a known key
+        yield Put("connections", _CONNECTION, [_values(connection)], key=LOGIN)
+        row = yield from fetch_one(f"SELECT data FROM connections WHERE {THIS_LOGIN} {{for_update}}", *login)
     return _connection(row[0])
 
 

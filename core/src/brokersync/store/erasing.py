@@ -11,6 +11,7 @@ from brokersync.converter import from_json, instant_text
 from brokersync.records import Connection, Disconnected
 from brokersync.store.eras import end_era, shut_gate
 from brokersync.store.health import drop_foreign_words
+from brokersync.store.keys import hold_key
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 
 _OWN = "owner = ?"
@@ -26,7 +27,8 @@ LOGINS: Final[Mapping[str, str]] = {
     "finished_windows": _OF_CONNECTIONS,
     "failing_windows": _OF_CONNECTIONS,
     "bookmarks": _OF_CONNECTIONS,
-    "connection_accounts": _OF_CONNECTIONS,
+    # a release before could leave some whose connection has gone
+    "connection_accounts": f"({_OF_CONNECTIONS} OR {_OF_ACCOUNTS})",
     "jobs": _OWN,
     "sync_log": _OWN,
     # it is read again when it is needed, and which instruments were looked up would tell who traded what
@@ -61,28 +63,25 @@ OF_CONNECTION: Final = (
 
 def shut_out(owner: str) -> Script[dict[str, int]]:
     """Destroy the owner's data key, and end every login and all work on it; how many rows went."""
-    yield from _let_nothing_begin(owner)
+    yield from hold_key(owner)
+    yield from shut_gate(owner)
     # whoever holds one of these ends before, and whoever wants one finds it gone
     yield Fetch("SELECT name FROM leases WHERE owner = ? ORDER BY name {for_update}", (owner,))
     yield Fetch("SELECT connection_id FROM connections WHERE owner = ? ORDER BY connection_id {for_update}", (owner,))
     return (yield from _delete(LOGINS, owner))
 
 
-def _let_nothing_begin(owner: str) -> Script[None]:
-    """No lease or era of the owner begins until the transaction ends: a lease not taken yet is no row to be locked."""
-    yield Fetch("SELECT 1 FROM owner_keys WHERE owner = ? {for_update}", (owner,))
-    yield from shut_gate(owner)
+def erase(owner: str) -> Script[dict[str, int]]:
+    """Delete everything of an owner; how many rows went.
 
-
-def erase_history(owner: str) -> Script[dict[str, int]]:
-    """Delete what is left of an owner that is shut out; how many rows went."""
-    yield from _let_nothing_begin(owner)
-    # what has begun since would be erased in part
-    for table in ("leases", "sync_log"):
-        yield from execute(f"DELETE FROM {table} WHERE owner = ?", owner)
+    Who has connected since the owner was shut out is so, too: half of what that made would else stay, and point at
+    accounts whose numbers others are given.
+    """
+    # first: who changes an environment's health goes on to connections
     yield from drop_foreign_words()
+    logins = yield from shut_out(owner)
     yield Fetch("SELECT account FROM accounts WHERE owner = ? ORDER BY account {for_update}", (owner,))
-    return (yield from _delete(HISTORY, owner))
+    return logins | (yield from _delete(HISTORY, owner))
 
 
 def _delete(tables: Mapping[str, str], owner: str) -> Script[dict[str, int]]:
@@ -106,7 +105,7 @@ def disconnect(connection: Connection, *, erase: bool, at: datetime) -> Script[D
     )
     if row is None:
         return None
-    alone = (yield from _alone(name)) if erase else []
+    alone = (yield from _alone(connection)) if erase else []
     for table in OF_CONNECTION:
         yield from execute(f"DELETE FROM {table} WHERE connection_id = ?", name)
     yield from execute("DELETE FROM connections WHERE connection_id = ?", name)
@@ -117,6 +116,12 @@ def disconnect(connection: Connection, *, erase: bool, at: datetime) -> Script[D
     yield from execute("DELETE FROM sync_log WHERE connection_id = ?", name)
     yield from _drop_strays(owner, connection.provider)
     return Disconnected(accounts=len(alone), trades=(yield from _erase_accounts(owner, alone, at)))
+
+
+def _let_nothing_begin(owner: str) -> Script[None]:
+    """No lease or era of the owner begins until the transaction ends: a lease not taken yet is no row to be locked."""
+    yield Fetch("SELECT 1 FROM owner_keys WHERE owner = ? {for_update}", (owner,))
+    yield from shut_gate(owner)
 
 
 def shares_grant(connection: Connection) -> Script[bool]:
@@ -137,13 +142,16 @@ def _drop_grant(of: Connection) -> Script[None]:
         )
 
 
-def _alone(connection_id: str) -> Script[list[int]]:
-    """The accounts that no other connection sees."""
+def _alone(of: Connection) -> Script[list[int]]:
+    """The owner's accounts that no other connection of the owner sees."""
+    # a release before could leave links of connections that have gone, and to accounts of another owner
     rows = yield Fetch(
-        "SELECT account FROM connection_accounts mine WHERE connection_id = ? AND NOT EXISTS"
-        " (SELECT 1 FROM connection_accounts other"
+        "SELECT account FROM connection_accounts mine WHERE connection_id = ?"
+        " AND account IN (SELECT account FROM accounts WHERE owner = ?) AND NOT EXISTS"
+        " (SELECT 1 FROM connection_accounts other JOIN connections ON"
+        " connections.connection_id = other.connection_id AND connections.owner = ?"
         " WHERE other.account = mine.account AND other.connection_id <> mine.connection_id)",
-        (connection_id,),
+        (of.connection_id, of.owner, of.owner),
     )
     return [int(row[0]) for row in rows]
 

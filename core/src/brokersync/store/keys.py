@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from brokersync.store.sealed import KeyReplacedError, SealedGrant
-from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
+from brokersync.store.sql import Fetch, Many, Put, Script, execute, fetch_one
+
+_COLUMNS: Final = ("owner", "wrapped")
+_NO_KEY: Final = b""
 
 
 def wrapped_key(owner: str) -> Script[bytes | None]:
@@ -15,10 +19,23 @@ def wrapped_key(owner: str) -> Script[bytes | None]:
 
 def data_key(owner: str, new: Callable[[], bytes]) -> Script[bytes]:
     kept = yield from wrapped_key(owner)
-    if kept is None:
-        yield Put("owner_keys", ("owner", "wrapped"), [(owner, new())], key=("owner",))
+    while kept is None:  # another one that was there may be destroyed between the two
+        yield Put("owner_keys", _COLUMNS, [(owner, new())], key=("owner",))
         kept = yield from wrapped_key(owner)
-    return kept or b""
+    return kept
+
+
+def hold_key(owner: str) -> Script[None]:
+    """Nobody makes, replaces or reads the owner's key to go by it until the transaction ends, also where there is none.
+
+    To be followed by destroying it. Where there is none, a row of no bytes is locked, which is never committed.
+    """
+    row = None
+    while row is None:  # another one who destroys it may have done so between the two
+        yield Put("owner_keys", _COLUMNS, [(owner, _NO_KEY)], key=("owner",))
+        row = yield from fetch_one("SELECT 1 FROM owner_keys WHERE owner = ? {for_update}", owner)
+    # others wait for the end of this transaction all the same, and it is not counted among what went
+    yield from execute("DELETE FROM owner_keys WHERE owner = ? AND wrapped = ?", owner, _NO_KEY)
 
 
 def wrapped_keys(after: str, limit: int) -> Script[tuple[tuple[str, bytes], ...]]:
@@ -58,6 +75,11 @@ def reseal(owner: str, old: bytes, new: bytes, change: Callable[[SealedGrant], S
         [(one.auth, one.credentials, owner, one.provider, one.environment, one.identity) for one in grants],
     )
     return True
+
+
+def keep_key(owner: str) -> Script[bool]:
+    """`False` for one who has no key, as one who has just been forgotten; else it stays until the transaction ends."""
+    return (yield from fetch_one("SELECT 1 FROM owner_keys WHERE owner = ? {for_share}", owner)) is not None
 
 
 def check_key(grant: SealedGrant) -> Script[None]:

@@ -9,6 +9,7 @@ import attrs
 from brokersync.converter import from_json
 from brokersync.errors import LeaseLostError
 from brokersync.records import Lease
+from brokersync.store.keys import keep_key
 from brokersync.store.rows import sortable
 from brokersync.store.sql import Put, Script, execute, fetch_one
 
@@ -17,7 +18,7 @@ _COLUMNS = ("name", "owner", "holder", "fence", "expires_at")
 
 def take_lease(name: str, owner: str, holder: str, now: datetime, until: datetime) -> Script[Lease]:
     """The lease as it is then; it is nobody's when its owner has been forgotten."""
-    if owner and not (yield from _is_there(owner)):
+    if owner and not (yield from keep_key(owner)):
         return Lease(name=name, owner=owner, holder="", fence=0, expires_at=now)
     row = None
     while row is None:  # an old one may be pruned between the two
@@ -31,11 +32,6 @@ def take_lease(name: str, owner: str, holder: str, now: datetime, until: datetim
         "UPDATE leases SET holder = ?, fence = ?, expires_at = ? WHERE name = ?", holder, fence, sortable(until), name
     )
     return Lease(name=name, owner=owner, holder=holder, fence=fence, expires_at=until)
-
-
-def _is_there(owner: str) -> Script[bool]:
-    """`False` for one who has just been forgotten; else that waits until the transaction ends."""
-    return (yield from fetch_one("SELECT 1 FROM owner_keys WHERE owner = ? {for_share}", owner)) is not None
 
 
 def extend_lease(lease: Lease, until: datetime) -> Script[Lease | None]:

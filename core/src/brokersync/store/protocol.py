@@ -111,7 +111,10 @@ class Store(Protocol):
         """
 
     async def join_connection(self, connection: Connection) -> Connection | None:
-        """Keep a connection by the grant that its login has; the one that is there stays. `None` without a grant."""
+        """Keep a connection by the grant that its login has; the one that is there stays.
+
+        `None` without a grant, or without the owner's key.
+        """
 
     async def keep_grant(self, grant: SealedGrant) -> None:
         """Keep a grant that no connection has yet, unless there is one of that login. Raises `KeyReplacedError`."""
@@ -225,7 +228,10 @@ class Store(Protocol):
         """Whether another connection of the owner uses the same login."""
 
     async def forget(self, owner: str) -> Forgotten:
-        """Everything of an owner: the data key first, so that what is interrupted can be repeated but not read."""
+        """Everything of an owner: the data key first, so that what is interrupted can be repeated but not read.
+
+        Who connects the owner meanwhile is forgotten, too, or waits until the end.
+        """
 
     async def export_page(
         self, owner: str, table: str, after: tuple[Any, ...] | None, limit: int = 500

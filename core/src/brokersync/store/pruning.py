@@ -55,14 +55,21 @@ def prune_feed(before: datetime, limit: int) -> Script[int]:
 def prune_rest(now: datetime) -> Script[None]:
     """What nobody needs any more: old leases, accounts that were erased and are in no feed, a broker's words.
 
-    And jobs of connections that a release ended which knew of no jobs.
+    And what releases before have left: jobs of connections that ended, and links between connections and accounts of
+    which one is gone, or that are of two owners.
     """
     yield from drop_foreign_words()
+    yield from execute("DELETE FROM leases WHERE expires_at < ?", sortable(now - _LEASES_STAY))
+    yield from execute(
+        "DELETE FROM connection_accounts WHERE NOT EXISTS"
+        " (SELECT 1 FROM connections JOIN accounts ON accounts.owner = connections.owner"
+        " WHERE connections.connection_id = connection_accounts.connection_id"
+        " AND accounts.account = connection_accounts.account)"
+    )
     yield from execute(
         "DELETE FROM jobs WHERE NOT EXISTS"
         " (SELECT 1 FROM connections WHERE connections.connection_id = jobs.connection_id)"
     )
-    yield from execute("DELETE FROM leases WHERE expires_at < ?", sortable(now - _LEASES_STAY))
     unused = " AND ".join(
         f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.account = accounts.account)"
         for table in ("connection_accounts", "bookings", "coverage")

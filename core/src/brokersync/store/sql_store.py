@@ -219,8 +219,9 @@ class SqlStore(ABC):
 
     async def forget(self, owner: str) -> Forgotten:
         logins = await self._write(lambda: erasing.shut_out(owner))
-        history = await self._write(lambda: erasing.erase_history(owner))
-        return Forgotten(rows=logins | history, remains=await self._scrub())
+        everything = await self._write(lambda: erasing.erase(owner))
+        rows = {table: gone + logins.get(table, 0) for table, gone in everything.items()}
+        return Forgotten(rows=rows, remains=await self._scrub())
 
     async def export_page(
         self, owner: str, table: str, after: tuple[Any, ...] | None, limit: int = 500

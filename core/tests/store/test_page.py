@@ -21,6 +21,7 @@ from brokersync.types import (
     TradeBooking,
 )
 
+from .owners import connect, connection
 from .pages import ALL, DAY, RULES, START, WEEK, ids, key, page, rows, trade, written
 
 WHOLE = page(
@@ -51,6 +52,7 @@ async def test_a_page_is_one_transaction(store: SqlStore) -> None:
         await store.commit_page(WHOLE, attrs.evolve(RULES, cover=lambda *_: broken([_kept("b")])))
     assert all(not found for found in (await rows(store)).values())
 
+    await connect(store, connection("o", connection_id="c"))
     outcome = await store.commit_page(WHOLE, RULES)
     assert (outcome.added, outcome.quarantined, outcome.dispositions) == (2, 1, ("added", "added"))
     assert await ids(store) == ["a", "b"]
@@ -279,6 +281,7 @@ async def test_rows_of_which_only_an_id_is_left_are_told_apart_by_it(store: SqlS
 
 
 async def test_a_bookings_account_belongs_to_the_connection_that_read_it(store: SqlStore) -> None:
+    await connect(store, connection("o", connection_id="c"))
     await store.commit_page(page(trade("a"), connection_id="c"), RULES)
     assert await store.accounts("c") == (BrokerAccount(account_id="A", environment="live"),)
     assert await store.accounts("d") == ()

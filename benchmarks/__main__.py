@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import discovery, fleet, job, limits, matching, startup, store
+from benchmarks import discovery, fleet, job, limits, matching, outages, startup, store
 from benchmarks.measuring import Written, write
 
 TABLES: dict[str, Callable[[int], Written]] = {
@@ -16,6 +16,7 @@ TABLES: dict[str, Callable[[int], Written]] = {
     "limits": limits.one_process,
     "limits-fleet": limits.four_processes,
     "matching": matching.run,
+    "outages": outages.run,
     "startup": startup.run,
     "store": store.run,
 }

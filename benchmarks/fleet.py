@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from bisect import bisect_left
@@ -15,21 +11,20 @@ from typing import Any
 
 import attrs
 
-from benchmarks.fleet_work import OWNERS, Plan, opened
+from benchmarks.fleet_run import WORKERS, Counted, Fleet
+from benchmarks.fleet_work import OWNERS, Plan
 from benchmarks.grid import Grid
 from benchmarks.measuring import Goal
 from brokersync.testing.redis_server import scratch_redis
 
-WORKERS = 8
 MOST_ROUNDS = 3
-_COMMAND = (sys.executable, "-m", "benchmarks.fleet_work")
 _LONG = Plan(app=300, credential=60, endpoint=200, period=10.0)
-_SHORT = Plan(app=30, credential=6, endpoint=20, period=1.0)
-_HALVED = attrs.evolve(_SHORT, halves_after=20.0)
+SHORT = Plan(app=30, credential=6, endpoint=20, period=1.0)
+_HALVED = attrs.evolve(SHORT, halves_after=20.0)
 # each with the number of windows that are measured, from the first call on
 _CASES: Mapping[str, tuple[Plan, int]] = {
     "windows of 10 s": (_LONG, 6),
-    "windows of 1 s": (_SHORT, 60),
+    "windows of 1 s": (SHORT, 60),
     "half from 20 s on, told by headers": (attrs.evolve(_HALVED, tells=True), 40),
     "half from 20 s on, by 429 alone": (_HALVED, 40),
 }
@@ -37,13 +32,22 @@ _CASES: Mapping[str, tuple[Plan, int]] = {
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What the broker counted, in seconds since the first call, and what became of the syncs."""
+    """What the broker counted in the windows from the first call on."""
 
-    plan: Plan
+    counted: Counted
     windows: int
-    let_in: Mapping[str, Sequence[float]]
-    refused: Sequence[float]
-    outcomes: Mapping[str, int]
+
+    @property
+    def plan(self) -> Plan:
+        return self.counted.plan
+
+    @property
+    def let_in(self) -> Sequence[float]:
+        return self.counted.let_in["app "]
+
+    @property
+    def refused(self) -> Sequence[float]:
+        return self.counted.refused
 
     @property
     def ends(self) -> float:
@@ -52,13 +56,13 @@ class Run:
     @property
     def calls(self) -> int:
         """Those that came in while it was measured."""
-        return _before(self.let_in["app "], self.ends) + _before(self.refused, self.ends)
+        return _before(self.let_in, self.ends) + _before(self.refused, self.ends)
 
     @property
     def used(self) -> float:
         """The part of the allowance of the whole app that was used before it was halved, if it ever was."""
         ends = self.plan.halves_after or self.ends
-        return _before(self.let_in["app "], ends) / (self.plan.app * ends / self.plan.period)
+        return _before(self.let_in, ends) / (self.plan.app * ends / self.plan.period)
 
     @property
     def refused_share(self) -> float:
@@ -77,14 +81,14 @@ class Run:
         if self.plan.halves_after is None:
             return float("nan")
         since = self.plan.halves_after + 2 * self.plan.period
-        times = self.let_in["app "]
+        times = self.let_in
         return (_before(times, self.ends) - _before(times, since)) / (
             self.plan.app // 2 * (self.ends - since) / self.plan.period
         )
 
     @property
     def failed(self) -> int:
-        return self.outcomes.get("failed", 0)
+        return self.counted.failed
 
 
 def run(rounds: int) -> Grid:
@@ -130,41 +134,10 @@ def _refused(run: Run) -> float:
 
 
 def _run(plan: Plan, windows: int) -> Run:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        scratch_redis() as redis,
-        _started("broker", plan.words()) as broker,
-    ):
-        port = _said(broker)
-        asyncio.run(_connect(plan, port, folder))
-        workers = [_started("worker", plan.words(), port, folder, redis.url) for _ in range(WORKERS)]
-        for one in workers:
-            _said(one)
+    with tempfile.TemporaryDirectory() as folder, scratch_redis() as redis:
+        fleet = Fleet.start(plan, folder, redis.url)
         time.sleep(plan.period * windows + 2)
-        told = [_ended(one) for one in workers]
-        counted = _ended(broker)
-    outcomes = {name: sum(one["outcomes"].get(name, 0) for one in told) for one in told for name in one["outcomes"]}
-    return Run(plan=plan, windows=windows, outcomes=outcomes, **counted)
-
-
-async def _connect(plan: Plan, port: str, folder: str) -> None:
-    async with opened(plan, port, folder, "") as bs:
-        for number in range(OWNERS):
-            await bs.connect("bench", owner=f"owner {number}", fields={"api_key": f"key-{number:04}"})
-
-
-def _started(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*_COMMAND, *words], stdout=subprocess.PIPE, text=True)
-
-
-def _said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def _ended(process: subprocess.Popen[str]) -> Any:
-    process.terminate()
-    return json.loads(process.communicate(timeout=60)[0].splitlines()[-1])
+        return Run(counted=fleet.stop(), windows=windows)
 
 
 def _before(times: Sequence[float], moment: float) -> int:

@@ -125,6 +125,7 @@ class _Meter:
     def told(self) -> dict[str, Any]:
         begin = self.first or 0.0
         return {
+            "began": begin,
             "let_in": {f"{scope} {key}": [at - begin for at in times] for (scope, key), times in self.let_in.items()},
             "refused": [at - begin for at in self.refused],
         }

@@ -116,6 +116,16 @@ async def test_a_restart_of_the_server_breaks_no_limit_beyond_the_share(server: 
     assert await process.goes_at_once(20) == 10
 
 
+async def test_who_waits_for_what_a_restart_has_made_less_waits_for_one_period_of_it(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    assert await process.goes_at_once(10) == 10
+    server.kill()
+    server.start()
+    process.advance(1)
+    places = [await process.call(str(number)) for number in range(12)]
+    assert places == ([60] * 10 + [120] * 2 if server.durable else [1] * 2 + [61] * 10)
+
+
 async def test_a_freeze_holds_when_redis_goes_away_after_it(server: Any, client: Any) -> None:
     process = Process(client, window(10, 60))
     await process.freeze(300)

@@ -93,7 +93,9 @@ function window.open(meter)
   -- a call may go later than its place, and then the next one must not come too near to it
   meter.period = meter.period + math.floor(math.min(meter.late, meter.period * MOST_LATE))
   if meter.share < meter.amount and now < meter.began + meter.period then
-    meter.first = meter.share < meter.weight and meter.began + meter.period or now
+    meter.whole_at = meter.began + meter.period
+    meter.first = meter.share < meter.weight and meter.whole_at or now
+    meter.whole = { meter.amount, meter.spared }
     lessen(meter)
   end
 end
@@ -122,8 +124,7 @@ local function leaves_first(meter, key, at)
   return found[2] and tonumber(found[2]) + meter.period or math.huge
 end
 
--- `behind` is the instant up to which promises count; without it none does
-function window.earliest(meter, at, behind)
+local function search(meter, at, behind)
   local room = meter.amount - meter.weight - meter.spared
   at = math.max(at, meter.first or at)
   if not behind then
@@ -136,7 +137,7 @@ function window.earliest(meter, at, behind)
   if not meter.trimmed then
     meter.trimmed = true
     redis.call('ZREMRANGEBYSCORE', meter.log, '-inf', text(now - meter.period))
-    return window.earliest(meter, at, behind)
+    return search(meter, at, behind)
   end
   while true do
     local from, to = '(' .. text(at - meter.period), text(at)
@@ -158,6 +159,18 @@ function window.earliest(meter, at, behind)
     end
     at = free
   end
+end
+
+-- `behind` is the instant up to which promises count; without it none does
+function window.earliest(meter, at, behind)
+  local found = search(meter, at, behind)
+  if meter.whole_at and found >= meter.whole_at then
+    local lessened = { meter.amount, meter.spared }
+    meter.amount, meter.spared = unpack(meter.whole)
+    found = search(meter, math.max(at, meter.whole_at), behind)
+    meter.amount, meter.spared = unpack(lessened)
+  end
+  return found
 end
 
 function window.close() end

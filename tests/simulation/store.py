@@ -73,6 +73,9 @@ class WatchedStore(SqliteStore):
             self._database.connection = super()._connect()
         return self._database.connection
 
+    async def _connected(self) -> sqlite3.Connection:
+        return await self._on_thread(self._connect)  # which is a step of the loop, where there are no threads
+
     async def close(self) -> None:
         self._db = None
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -44,17 +44,35 @@ class SqliteStore(SqlStore):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             elif not self.path.is_file():
                 raise no_store(f"at {self.path}")
-            self._db = await self._on_thread(self._connect)
+            self._db = await self._connected()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from None
 
     async def close(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            await self._on_thread(db.close)
+        db, self._db, executor = self._db, None, self._executor
+        if db is None:
+            return
+        # who is cancelled here does not wait any more, and takes nothing back
+        await asyncio.shield(asyncio.wrap_future(self._end(db.close)))
         if self._given is None:
-            self._executor.shutdown()  # its thread has nothing left to do
+            executor.shutdown()  # its thread has nothing left to do
+
+    async def _connected(self) -> sqlite3.Connection:
+        connecting = self._executor.submit(self._connect)
+        try:
+            return await asyncio.wrap_future(connecting)
+        except BaseException:
+            # of a cancelled caller the work may run on, and nobody would hold what it makes
+            self._end(lambda: _close_made(connecting))
+            raise
+
+    def _end(self, close: Callable[[], None]) -> Future[None]:
+        """The last work of a connection, behind all that was asked for; its thread ends with it."""
+        end = self._executor.submit(close)
+        if self._given is None:
+            self._executor.shutdown(wait=False)
             self._executor = _writer()
+        return end
 
     def _connect(self) -> sqlite3.Connection:
         # trades are private: a new file is its owner's alone, and SQLite gives its log the same rights
@@ -71,6 +89,8 @@ class SqliteStore(SqlStore):
         return db
 
     async def _on_thread(self, work: Callable[[], R]) -> R:
+        # of a cancelled caller, work that waits is taken back and work that runs goes on: right for a transaction,
+        # which is whole or was never there, and wrong for what takes something or gives it back
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def _read(self, script: Callable[[], Script[R]]) -> R:
@@ -137,12 +157,19 @@ class SqliteStore(SqlStore):
         view = SqliteStore(self.path, self._given)
         await view.open()
         try:
-            await view._do(lambda db: db.execute("BEGIN IMMEDIATE"))
-            view._rehearsing = True
+            await view._do(view._rehearse)
             yield view
         finally:
-            await view._do(lambda db: db.execute("ROLLBACK") if db.in_transaction else None)
-            await view.close()
+            await view.close()  # which undoes what was begun
+
+    def _rehearse(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        self._rehearsing = True
+
+
+def _close_made(connecting: Future[sqlite3.Connection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
 
 
 def run_script(db: sqlite3.Connection, script: Script[R]) -> R:

@@ -121,6 +121,8 @@ class Provider:
     place: str
     error: BaseException
     page: TradePage = attrs.field(factory=TradePage)
+    auth: AuthResult = attrs.field(factory=lambda: AUTH)
+    accounts: tuple[BrokerAccount, ...] = ()
 
     def _come_to(self, place: str) -> None:
         if self.place == place:
@@ -128,7 +130,7 @@ class Provider:
 
     async def authenticate(self, credentials: Credentials) -> AuthResult:
         self._come_to("authenticate")
-        return AUTH
+        return self.auth
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         self._come_to("refresh_token")
@@ -136,7 +138,7 @@ class Provider:
 
     async def get_accounts(self, auth: AuthResult) -> list[BrokerAccount]:
         self._come_to("get_accounts")
-        return []
+        return [*self.accounts]
 
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
         self._come_to("before pages")
@@ -337,6 +339,49 @@ async def test_what_is_said_of_rows_is_masked_and_the_rows_are_not() -> None:
     page, _ = await _visit("between pages", _managed(provider))
     assert (page.quarantined[0].reason, page.quarantined[0].raw) == ("odd ***", {"text": token})
     assert (page.skipped, page.unmapped) == ({"no ***": 3}, {"***": 1})
+
+
+ACCOUNT = BrokerAccount(account_id="A1", environment="live")
+KEPT: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
+    "its cursor": ("between pages", lambda text: {"page": TradePage(cursor=text)}),
+    "its bookmark": ("between pages", lambda text: {"page": TradePage(bookmark=text)}),
+    "an account of a page": (
+        "between pages",
+        lambda text: {"page": TradePage(accounts=(ACCOUNT, attrs.evolve(ACCOUNT, account_id=text)))},
+    ),
+    "an account": ("get_accounts", lambda text: {"accounts": (attrs.evolve(ACCOUNT, state={"next": text}),)}),
+    "its identity": ("authenticate", lambda text: {"auth": attrs.evolve(AUTH, identity=text)}),
+}
+
+
+async def _handed_over(kept: str, text: str) -> Any:
+    place, of = KEPT[kept]
+    return await _visit(place, _managed(attrs.evolve(Provider("", ValueError()), **of(text))))
+
+
+@pytest.mark.parametrize("form", [str, quote, lambda text: base64.b64encode(f"me:{text}".encode()).decode()])
+@pytest.mark.parametrize("secret", ["access_token", "refresh_token", "other"])
+@pytest.mark.parametrize("kept", KEPT)
+async def test_what_is_stored_in_clear_holds_no_secret_of_the_login(
+    kept: str, secret: str, form: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = "canary-of/16-chr"
+    given: dict[str, Any] = {"secrets": {"other": Secret(value)}} if secret == "other" else {secret: Secret(value)}
+    monkeypatch.setattr(f"{__name__}.AUTH", attrs.evolve(AUTH, **given))
+    with pytest.raises(BrokerPluginError, match=f"broke the contract in [a-z_]+: {kept.split(' of ')[0]} ") as caught:
+        await _handed_over(kept, f"https://broker.example/?page=2&by={form(value)}&limit=9")
+    assert "keep the secret out" in caught.value.message
+    assert "`auth`" in caught.value.message
+    assert form(value) not in _all_of(caught.value)
+
+
+@pytest.mark.parametrize("kept", KEPT)
+async def test_what_is_stored_in_clear_may_hold_a_short_secret_by_chance(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"year": Secret("2024"), "account": Secret("DU1234567890123")}
+    monkeypatch.setattr(f"{__name__}.AUTH", attrs.evolve(AUTH, secrets=secrets))
+    await _handed_over(kept, "2024-01-01 DU1234567890123")
 
 
 async def test_advice_is_masked() -> None:

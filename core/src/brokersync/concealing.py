@@ -12,12 +12,14 @@ import attrs
 
 from brokersync.errors import BrokerError
 from brokersync.manifest import Field
-from brokersync.redaction import Redactor
+from brokersync.redaction import Redactor, shows
 from brokersync.secret import Secret
-from brokersync.types import AuthResult, Challenge, TradePage
+from brokersync.types import AuthResult, BrokerAccount, Challenge, TradePage
 
 # a mask for every "a" of a text hides nothing and tells the secret
 _SHORTEST: Final = 4
+# a shorter one, a year or the number of an account, may stand by chance in what is stored in clear
+_SHORTEST_BY_NO_CHANCE: Final = 16
 # a provider that serves many logins forgets those of long ago
 _MOST: Final = 200
 _Redact: TypeAlias = Callable[[str], str]
@@ -84,9 +86,35 @@ def secrets_of(auth: AuthResult | None) -> tuple[Secret, ...]:
     return tuple(value for value in values if value)
 
 
+def kept_fault(value: AuthResult | TradePage | Iterable[BrokerAccount], secrets: Iterable[Secret]) -> str:
+    """What is wrong where a plugin put one of the secrets into what core stores unsealed; else nothing.
+
+    The rows of a page are the broker's and stay as they came.
+    """
+    values = [value for value in (secret.reveal() for secret in secrets) if len(value) >= _SHORTEST_BY_NO_CHANCE]
+    for name, text in _kept_in_clear(value) if values else ():
+        if any(shows(text, value) for value in values):
+            return (
+                f"{name} holds a secret of the login and would be stored in clear; keep the secret out, and put it in"
+                " anew from `auth` at each request"
+            )
+    return ""
+
+
 def secrets_in(fields: Iterable[Field], values: Mapping[str, Any]) -> tuple[Any, ...]:
     """The values of those fields that the manifest calls secret."""
     return tuple(values[field.name] for field in fields if field.secret and field.name in values)
+
+
+def _kept_in_clear(value: AuthResult | TradePage | Iterable[BrokerAccount]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, AuthResult):
+        yield "its identity", value.identity
+    elif isinstance(value, TradePage):
+        yield "its cursor", value.cursor or ""
+        yield "its bookmark", value.bookmark or ""
+        yield from _kept_in_clear(value.accounts)
+    else:
+        yield from (("an account", repr(account)) for account in value)
 
 
 def _counted(counts: Mapping[str, int], redact: _Redact) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from brokersync.concealing import KnownSecrets, secrets_in, secrets_of
+from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.manifest import Manifest
 from brokersync.provider import BrokerProvider, ProviderContext, ProviderSpec
@@ -93,7 +93,7 @@ class ManagedProvider:
             answer: object = await self._provider.get_accounts(auth)
         if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
             raise self._broken("get_accounts", f"it answered with {_kind(answer)} instead of a sequence of accounts")
-        fault = self._accounts_fault(answer)
+        fault = self._accounts_fault(answer) or kept_fault(answer, secrets_of(auth))
         if fault:
             raise self._broken("get_accounts", fault)
         return tuple(answer)
@@ -114,7 +114,7 @@ class ManagedProvider:
                     page = await anext(pages, _END)
                 if page is _END:
                     return
-                yield self._checked_page(page)
+                yield self._checked_page(page, secrets)
         finally:
             with self._border("get_trades", secrets):
                 await pages.aclose()
@@ -208,6 +208,8 @@ class ManagedProvider:
         strange = set(auth.sources or ()) - {source.name for source in self.manifest.sources}
         if strange:
             raise self._broken(verb, f"its manifest has no source {', '.join(sorted(strange))}")
+        if fault := kept_fault(auth, secrets_of(auth)):
+            raise self._broken(verb, fault)
         return auth
 
     def _check_source(self, name: str) -> None:
@@ -232,10 +234,10 @@ class ManagedProvider:
             seen.add((account.environment, account.account_id))
         return ""
 
-    def _checked_page(self, page: object) -> TradePage:
+    def _checked_page(self, page: object, secrets: Iterable[Secret]) -> TradePage:
         if not isinstance(page, TradePage):
             raise self._broken("get_trades", f"it gave {_kind(page)} instead of a TradePage")
-        fault = self._accounts_fault(page.accounts) or self._content_fault(page)
+        fault = self._accounts_fault(page.accounts) or self._content_fault(page) or kept_fault(page, secrets)
         if fault:
             raise self._broken("get_trades", fault)
         return self._known.shown_page(page)

@@ -54,6 +54,11 @@ def redact_text(text: str, secrets: Iterable[str]) -> str:
     return Redactor(secrets)(text)
 
 
+def shows(text: str, secret: str) -> bool:
+    """Whether the secret stands in a text, in whatever form; see `Redactor`."""
+    return any(form in text for form in _forms(secret))
+
+
 def redact_url(url: str, secret_values: Iterable[str] = (), *, params: Iterable[str] = ()) -> str:
     """The address as it may be shown: of a query only the names, nothing of user, password and fragment.
 

@@ -16,6 +16,7 @@ from asyncpg import exceptions
 from brokersync.errors import Fault, StoreError
 from brokersync.store import PostgresStore
 from brokersync.store.postgres_errors import explained, explaining, is_answer, is_lost, is_repeated
+from brokersync.store.postgres_session import undo
 from brokersync.store.sql import Fetch, Script, execute, fetch_one
 from brokersync.types import QuarantinedRow
 
@@ -92,6 +93,10 @@ class Failing:
         self.after = False
         self.ended = 0
 
+    def end(self, db: Any) -> None:
+        """The connection ends as it does when the server dies."""
+        db.terminate()
+
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
         async with self._pool.acquire() as db:
@@ -114,8 +119,9 @@ class _Connection:
             self._pool.ended += 1
             if self._pool.after:
                 await work(sql, *values)
-            # the connection ends as it does when the server dies: nobody hears what became of the statement
-            self._db.terminate()
+            self._pool.end(self._db)
+            # nobody hears what became of the statement
+            await asyncio.sleep(0)
             raise exceptions.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
         return watched
@@ -229,6 +235,81 @@ async def test_a_cancelled_write_leaves_nothing_and_the_store_goes_on(store: Pos
     assert await store.feed_position() == 0
     await store.commit_page(page(trade("a")), RULES)
     await whole(store, "a")
+
+
+@pytest.mark.parametrize("steps", range(4))
+@pytest.mark.parametrize("rehearsed", [False, True], ids=["write", "rehearsal"])
+async def test_a_write_that_is_cancelled_again_is_undone_without_a_complaint(
+    store: PostgresStore, pool: Any, rehearsed: bool, steps: int
+) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said["message"]))
+
+    def script() -> Script[None]:
+        yield from execute("UPDATE feed_head SET position = 7")
+        yield from execute("SELECT pg_sleep(60)")
+
+    async def rehearse() -> None:
+        async with store.rehearsal("o") as rehearsal:
+            await rehearsal._write(script)
+
+    task = asyncio.create_task(rehearse() if rehearsed else store._write(script))
+    while not await pool.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):  # noqa: ASYNC110  the server tells nobody
+        await asyncio.sleep(0.01)
+    for _ in range(3):
+        task.cancel()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.feed_position() == 0
+    await store.commit_page(page(trade("a")), RULES)
+    await whole(store, "a")
+    assert complaints == []
+
+
+@pytest.mark.parametrize("rehearsed", [False, True], ids=["write", "rehearsal"])
+async def test_what_is_cancelled_as_it_begins_is_undone_without_a_complaint(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, rehearsed: bool
+) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said["message"]))
+
+    async def rehearse() -> None:
+        async with store.rehearsal("o"):
+            pass
+
+    task = asyncio.create_task(rehearse() if rehearsed else store._write(lambda: execute("SELECT 1")))
+    store._given.at, store._given.after = "BEGIN", True
+    # it is cancelled when the transaction has begun and nobody heard of it
+    monkeypatch.setattr(store._given, "end", lambda _: task.cancel())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.feed_position() == 0
+    assert complaints == []
+
+
+class Hanging:
+    """A connection whose server answers nothing any more."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+
+    def is_closed(self) -> bool:
+        return self.terminated
+
+    async def execute(self, _: str) -> None:
+        await asyncio.Event().wait()
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+
+async def test_a_server_that_does_not_undo_in_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brokersync.store.postgres_session._UNDONE_WITHIN", 0.01)
+    await undo(db := Hanging())
+    assert db.terminated
+    await undo(db)
 
 
 async def test_a_server_that_is_not_there_is_told_with_what_to_do(tmp_path: Any) -> None:

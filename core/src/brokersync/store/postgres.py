@@ -14,7 +14,14 @@ from brokersync.store.postgres_errors import explaining, is_refused, is_repeated
 from brokersync.store.postgres_rehearsal import Rehearsal
 from brokersync.store.postgres_run import ScriptThread
 from brokersync.store.postgres_schema import checked_schema, is_made, is_ready, prepare, rights
-from brokersync.store.postgres_session import CommitLostError, begin_reading, begin_writing, transaction, was_committed
+from brokersync.store.postgres_session import (
+    CommitLostError,
+    begin_reading,
+    begin_writing,
+    transaction,
+    undo,
+    was_committed,
+)
 from brokersync.store.postgres_url import PostgresUrl
 from brokersync.store.schema import TABLES
 from brokersync.store.sql import Script, execute, fetch_one
@@ -184,14 +191,13 @@ class PostgresStore(SqlStore):
     async def rehearsal(self, owner: str) -> AsyncIterator[SqlStore]:
         with explaining(self.where):
             async with self._opened().acquire() as db:
-                await db.execute(begin_writing(self.schema, patient=True))
                 try:
+                    await db.execute(begin_writing(self.schema, patient=True))
                     rehearsal = Rehearsal(db, self.where, self._thread)
                     await rehearsal.hold_accounts(owner)
                     yield rehearsal
                 finally:
-                    if not db.is_closed():
-                        await db.execute("ROLLBACK")
+                    await undo(db)
 
 
 async def _make_pool(url: PostgresUrl, size: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -17,6 +18,8 @@ _BOUNDED: Final = "SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction
 _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
+# seconds: a server that runs takes milliseconds, and nobody is to wait for one that is gone
+_UNDONE_WITHIN: Final = 10
 
 
 class CommitLostError(Exception):
@@ -58,7 +61,7 @@ async def transaction(db: Any, begin: str) -> AsyncIterator[Held]:
         yield held
         number = await db.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
     except BaseException:
-        await _undo(db)
+        await undo(db)
         raise
     try:
         ended = await db.execute("COMMIT")
@@ -70,11 +73,26 @@ async def transaction(db: Any, begin: str) -> AsyncIterator[Held]:
         raise StoreError("The database has undone a transaction instead of keeping it.", remedy="Run it again.")
 
 
-async def _undo(db: Any) -> None:
+async def undo(db: Any) -> None:
+    """End what was begun without keeping any of it; who is cancelled meanwhile waits for it all the same."""
     if db.is_closed():
         return
+    # It may wait for a statement that is cancelled. To leave it, or to end the connection before, would leave that
+    # statement running on the server with its locks, or asyncpg to complain.
+    undoing, cancelled = asyncio.ensure_future(_rolled_back(db)), None
+    while not undoing.done():
+        try:
+            await asyncio.shield(undoing)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _rolled_back(db: Any) -> None:
     with suppress(Exception):
-        await db.execute("ROLLBACK")
+        async with asyncio.timeout(_UNDONE_WITHIN):
+            await db.execute("ROLLBACK")
         return
     # it can not be told to undo, so it is ended, and the server undoes by itself
     db.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,19 @@ from brokersync.plugin import AuthResult, BrokerTokenExpiredError, BrokerUnavail
 from brokersync.records import ConnectionState, Deferred, Done
 from brokersync.store import SealedGrant
 
-from .broker import KEY, MANIFEST, NOW, Broker, Desk, open_desk
+from .broker import KEY, MANIFEST, NOW, Broker, Credentials, Desk, Provider, open_desk
 
 ACTIVE, USER = ConnectionState.ACTIVE, ConnectionState.NEEDS_USER
 ONE_LOGIN = "one_login = true\n" + MANIFEST.replace('["live"]', '["live", "demo"]')
+
+WITH_NOTE = MANIFEST.replace(
+    "[[sources]]", '[[user_fields]]\nname = "note"\nlabel = "Note"\nhelp = "Any."\nrequired = false\n[[sources]]'
+)
+
+
+@attrs.frozen(kw_only=True)
+class WithNote(Credentials):
+    note: str | None = None
 
 
 async def grant(desk: Desk, environment: str = "live") -> SealedGrant:
@@ -203,6 +213,33 @@ async def test_connecting_again_changes_only_what_is_given(stores: Any) -> None:
         assert (named.label, named.connection_id) == ("Another", first.connection_id)
         await desk.bs.resume(first.connection_id)
         assert desk.heard(ConnectionRecovered) != []
+
+
+@pytest.mark.parametrize("fields", [{"user": "ann"}, {"user": "ann", "note": "another password"}])
+async def test_a_login_that_was_held_up_does_not_replace_one_that_was_made_after_it(
+    stores: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str]
+) -> None:
+    desk = open_desk(stores.place, manifest=WITH_NOTE, credentials=WithNote)
+    listing, held_up, go_on = Provider.get_accounts, asyncio.Event(), asyncio.Event()
+
+    async def hangs(provider: Provider, auth: AuthResult) -> Any:
+        if auth.access_token == Secret("first"):
+            held_up.set()
+            await go_on.wait()
+        return await listing(provider, auth)
+
+    monkeypatch.setattr(Provider, "get_accounts", hangs)
+    async with desk.bs:
+        desk.broker.login = lambda user: AuthResult(identity=user, access_token=Secret("first"))
+        slow = asyncio.create_task(desk.bs.connect(KEY, owner="alice", fields=fields))
+        await held_up.wait()
+        desk.clock.advance(minutes=10)
+        desk.broker.login = lambda user: AuthResult(identity=user, access_token=Secret("second"))
+        quick = await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"})
+        go_on.set()
+        assert (await slow).connection_id == quick.connection_id
+        # what somebody has given anew is not thrown away
+        assert await token(desk, quick.connection_id) == ("first" if "note" in fields else "second")
 
 
 @pytest.mark.parametrize("found", ["by the clock", "by a refusal"])

@@ -84,7 +84,7 @@ class Connections(Journal):
         )
         before = await self._of_the_login(connection)
         connection = _as_known(connection, _label(loaded.manifest, environment), before)
-        connection = await shared.vault.add(connection, auth, plain, made_at=shared.clock.now())
+        connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at)
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)
@@ -128,7 +128,7 @@ class Connections(Journal):
         if auth.identity != connection.identity:
             raise _another_login(connection, auth)
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
-        recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=shared.clock.now())
+        recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at)
         if recovered is not None:
             await shared.store.put_accounts(connection, accounts)
         for one in recovered or ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -34,12 +34,13 @@ class OpenLogin:
     """Makes and renews the tokens of a login; leaving it closes its provider.
 
     It is `refused` once the broker has refused the credentials that it was sent, and `turned_away` while it has made no
-    token after it refused to.
+    token after it refused to. `made_at` is when it was logged in here last.
     """
 
     def __init__(self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock) -> None:
         self._loaded, self._provider, self._clock = loaded, provider, clock
         self.refused = self.turned_away = False
+        self.made_at: datetime | None = None
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         """A new login from the kept fields. Raises `BrokerAuthError` where none are kept and some are needed."""
@@ -59,7 +60,7 @@ class OpenLogin:
         except (BrokerAuthError, BrokerTokenExpiredError):
             self.refused = self.turned_away = True
             raise
-        self.turned_away = False
+        self.turned_away, self.made_at = False, self._clock.now()
         return auth
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:

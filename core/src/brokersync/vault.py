@@ -55,14 +55,21 @@ class GrantVault:
         made_at: datetime | None,
         taken_over: str | None = None,
     ) -> Connection:
-        """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name."""
+        """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name.
+
+        A login of the same fields that was made after this one, by a process that was faster, stays.
+        """
+        if await self._has_newer(connection, fields, made_at) and (
+            joined := await self.store.join_connection(connection)
+        ):
+            return joined
         while True:
             with suppress(KeyReplacedError):
                 grant = await self._user_made(connection, auth, fields, made_at=made_at, taken_over=taken_over)
                 return await self.store.add_connection(connection, grant, instead_of=taken_over)
 
     async def log_in_again(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime
+        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime | None
     ) -> tuple[Connection, ...] | None:
         """See `Store.log_in_again`."""
         # a connection has its owner's key; where that has gone, a new one would outlive the owner who was forgotten
@@ -228,6 +235,14 @@ class GrantVault:
     def close(self) -> None:
         """Forget every key that was opened."""
         self._sealer.close()
+
+    async def _has_newer(self, connection: Connection, fields: Mapping[str, str], made_at: datetime | None) -> bool:
+        """Whether what is kept of the login was made later than `made_at`, which the broker may have ended by it."""
+        with suppress(BrokerError):  # there is none, or it does not open
+            kept, kept_fields = await self.load(connection)
+            if made_at is not None and kept.made_at is not None and kept_fields == dict(fields):
+                return kept.made_at > made_at
+        return False
 
     async def _user_made(
         self,

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -15,6 +14,7 @@ from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError
 from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
+from brokersync.new_names import NewNames
 from brokersync.provider import RawRow
 from brokersync.records import AccountKey, ChangeCause, Era, PageCommit
 from brokersync.releasing import Releaser, text_digest
@@ -23,8 +23,8 @@ from brokersync.shared import Shared
 from brokersync.store import KeptRow, Renewed, RenewedPage, Store, TradeDifference
 from brokersync.store.quarantine import raw_of
 from brokersync.sync.commit import page_rules
-from brokersync.sync.occurrences import Occurrences, renamed
-from brokersync.types import BrokerTrade, IdQuality, QuarantinedRow, TradeBooking
+from brokersync.sync.occurrences import Occurrences
+from brokersync.types import BrokerTrade, QuarantinedRow, TradeBooking
 
 OnDifference = Callable[[TradeDifference], None]
 _COUNTED = (
@@ -155,7 +155,6 @@ class Renormaliser:
         *,
         renewed: Sequence[Renewed] = (),
         bookings: tuple[TradeBooking, ...] = (),
-        alike: Mapping[str, int] = MappingProxyType({}),
         quarantined: tuple[QuarantinedRow, ...] = (),
         understood: Sequence[bytes] = (),
         as_of: datetime | None = None,
@@ -169,7 +168,6 @@ class Renormaliser:
             cause=ChangeCause.PLUGIN,
             as_of=as_of,
             bookings=bookings,
-            alike=alike,
             quarantined=quarantined,
             era=self._era,
         )
@@ -205,18 +203,33 @@ class _Work:
         self._parent, self._manifest, self._renormalise = parent, manifest, renormalise
         self._source, self._key = source, key
         self._given: defaultdict[bytes, deque[KeptRow]] = defaultdict(deque)
-        self._occurrences = Occurrences()
+        self._names, self._occurrences = NewNames(()), Occurrences()
 
     async def run(self) -> None:
         rows, without = await self._parent._store.kept_rows(self._key, self._source)  # noqa: SLF001  its own parent
-        self._parent.count(rows=len(rows), without_raw=without)
-        pages = Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
+        self._parent.count(rows=len(rows), without_raw=len(without))
+        self._names = NewNames([*(row.booking_id for row in rows), *without])
+        await asyncio.to_thread(self._note_names, rows)
+        pages = self._pages(rows)
         while (page := await asyncio.to_thread(pages.next)) is not None:
             renewed = [self._renewed(booking) for booking in page.bookings]
             refused = tuple(self._occurrences.number_row(row) for row in page.quarantined if self._take(row.raw))
             self._parent.count(refused=len(refused))
             await self._parent.commit(self._manifest, self._source, renewed=renewed, quarantined=refused)
         self._parent.count(left=sum(len(rest) for rest in self._given.values()))
+
+    def _pages(self, rows: Sequence[KeptRow]) -> Pages:
+        self._given.clear()
+        return Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
+
+    def _note_names(self, rows: Sequence[KeptRow]) -> None:
+        pages = self._pages(rows)
+        for page in iter(pages.next, None):
+            for booking in page.bookings:
+                if (row := self._take(raw_of(booking) or {})) is not None:
+                    self._names.note(row.booking_id, booking)
+            for refused in page.quarantined:
+                self._take(refused.raw)
 
     def _raw_rows(self, rows: Iterable[KeptRow]) -> Iterator[RawRow]:
         for row in rows:
@@ -238,15 +251,6 @@ class _Work:
         fits = (booking.environment, booking.account_id) == (self._key.environment, self._key.account_id)
         if row is None or not fits:
             raise broken(self._manifest, "a booking is of none of the rows that were handed to it")
-        named = self._numbered(booking, row.booking_id)
+        named = self._names.of(row.booking_id, booking)
         self._releaser.read(named)
         return Renewed(row=row, booking=named)
-
-    def _numbered(self, booking: TradeBooking, before: str) -> TradeBooking:
-        """Equal rows keep the numbers by which they are told apart; under a name that is new they are counted anew."""
-        name, mark, number = before.rpartition("#")
-        if booking.id_quality is not IdQuality.SYNTHETIC or before == booking.booking_id:
-            return booking
-        if mark and number.isdecimal() and name == booking.booking_id:
-            return renamed(booking, before)
-        return self._occurrences.number(booking)

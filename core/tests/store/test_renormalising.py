@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -349,6 +350,24 @@ async def test_what_was_final_is_read_once_more_where_a_reading_of_it_is_given_u
     assert found["live", "B"] == (read[1][1],)
 
 
+async def test_a_reading_that_knew_no_account_opens_nothing_again_when_it_is_given_up(desk: Desk) -> None:
+    of = connection("me", connection_id="c", provider="lines")
+    await connect(desk.store, of)
+    await desk.imported(nameless, line(1), line(1))
+    key = AccountKey(owner="me", provider="lines", environment="live", account_id="A")
+    begun = OpenRequest(
+        connection_id="c", source="file", account="", window=WEEK, cursor="2", counts={"2": "EUR"}, accounts=()
+    )
+    page = PageCommit(
+        owner="me", provider="lines", source="file", at=START, connection_id="c",
+        spans=((key, Span(window=WEEK, state=SpanState.FINAL)),), next_request=begun,
+    )  # fmt: skip
+    await desk.store.commit_page(page, RULES)
+    await desk.again(lambda raw: nameless(raw, "NEW"))
+    assert await desk.store.open_requests("c") == ()
+    assert [span.state for span in (await desk.store.spans("me", "lines", "file"))["live", "A"]] == [SpanState.FINAL]
+
+
 async def test_a_cancel_read_as_a_trade_is_mended_too(desk: Desk) -> None:
     def both(raw: dict[str, Any]) -> TradeBooking:
         if "cancels" not in raw:
@@ -543,3 +562,47 @@ async def test_a_row_is_not_taken_for_its_equal_where_one_that_looks_different_h
     await desk.imported(nameless, *rows)
     assert (await desk.trades()).keys() == {"EUR", "EUR#2", "EUR#3", "EUR#4"}
     assert await desk.store.quarantined("me") == ()
+
+
+async def test_a_renaming_that_was_broken_off_and_repeated_names_all_as_a_reading_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (line(1), line(1), line(1))
+    await desk.imported(nameless, *rows)
+    renew, pages = desk.store.renew, iter([True])
+
+    async def once(*page: Any) -> Any:
+        if next(pages, None) is None:
+            raise CancelledError
+        return await renew(*page)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.store, "renew", once)
+        with pytest.raises(CancelledError):
+            await desk.again(lambda raw: nameless(raw, "NEW"))
+    report = await desk.again(lambda raw: nameless(raw, "NEW"))
+    assert (report.renewed, report.left) == (2, 0)
+    assert (await desk.imported(lambda raw: nameless(raw, "NEW"), *rows)).unchanged == 3
+    assert (await desk.trades()).keys() == {"NEW", "NEW#2", "NEW#3"}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_row_that_comes_to_have_the_name_of_another_gets_the_next_number(desk: Desk, turned: bool) -> None:
+    rows = (line(1), line(2))[:: -1 if turned else 1]
+    await desk.imported(lambda raw: nameless(raw, "OLD" if raw["id"] == 1 else ""), *rows)
+    report = await desk.again(nameless)
+    assert (report.renewed, report.left) == (1, 0)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+    await desk.imported(nameless, *rows)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
+
+
+async def test_a_row_gets_the_name_that_another_leaves(desk: Desk) -> None:
+    rows = (line(1, symbol="A1"), line(2, symbol="A2"), line(3, symbol="A3"))
+    after = {"A1": "A2", "A2": "A3", "A3": "A4"}
+    await desk.imported(nameless, *rows)
+    for _ in range(3):
+        await desk.again(lambda raw: nameless(raw, after[raw["symbol"]]))
+    assert {name: one.instrument.symbol for name, one in (await desk.trades()).items()} == {
+        new: old for old, new in after.items()
+    }

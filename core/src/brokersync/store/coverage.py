@@ -87,8 +87,18 @@ def _reopen(request: OpenRequest, owner: str, provider: str, reopen: Reopen) -> 
         " ORDER BY account {for_update}",
         (owner, provider),
     )
-    # of the whole login, where it is not known whom it was for
-    mine = request.accounts or ((request.account,) if request.account else None)
+    mine = request.accounts if request.accounts is not None or not request.account else (request.account,)
+    if mine is None:  # a release before did not note whom in a login it was for
+        mine = yield from _seen_by(request.connection_id)
     for environment, account_id, account in rows:
-        if mine is None or f"{environment}/{account_id}" in mine:
+        if f"{environment}/{account_id}" in mine:
             yield from change_coverage(account, request.source, lambda spans: reopen(spans, request.window))
+
+
+def _seen_by(connection_id: str) -> Script[tuple[str, ...]]:
+    rows = yield Fetch(
+        "SELECT environment, account_id FROM accounts JOIN connection_accounts"
+        " ON connection_accounts.account = accounts.account WHERE connection_id = ?",
+        (connection_id,),
+    )
+    return tuple(f"{environment}/{account_id}" for environment, account_id in rows)

@@ -76,8 +76,8 @@ class RenewedPage:
     differences: tuple[TradeDifference, ...]
 
 
-def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...], int]]:
-    """All kept raw rows of an account in one source, oldest first, and how many bookings have none any more."""
+def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...], tuple[str, ...]]]:
+    """All kept raw rows of an account in one source, oldest first, and the ids of bookings that have none any more."""
     account = yield from account_number(key.owner, key.provider, key.environment, key.account_id)
     rows = yield Fetch(
         "SELECT bookings.booking, booking_id, hash, data FROM bookings"
@@ -90,7 +90,7 @@ def kept_rows(key: AccountKey, source: str) -> Script[tuple[tuple[KeptRow, ...],
         for number, booking_id, digest, data in rows
         if data is not None
     )
-    return kept, len(rows) - len(kept)
+    return kept, tuple(booking_id for _, booking_id, _, data in rows if data is None)
 
 
 def has_booking(key: AccountKey, source: str, name: str) -> Script[bool]:

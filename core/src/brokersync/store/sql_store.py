@@ -337,7 +337,7 @@ class SqlStore(ABC):
     ) -> tuple[tuple[int, str, Mapping[str, Any]], ...]:
         return await self._read(lambda: explaining.past_reports(names, before, limit))
 
-    async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], int]:
+    async def kept_rows(self, key: AccountKey, source: str) -> tuple[tuple[KeptRow, ...], tuple[str, ...]]:
         return await self._read(lambda: renormalising.kept_rows(key, source))
 
     async def has_booking(self, key: AccountKey, source: str, name: str) -> bool:

@@ -41,9 +41,11 @@ class Shift:
     ) -> None:
         self._table, self._clock, self._handler, self._holder = table, clock, handler, holder
         self._queue, self._margin, self._bell = settings.queue, settings.perishable_margin, bell
+        self._long_wait = settings.long_wait
         self._fair = Fair(places, self._queue.reserve)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._resting: dict[str, datetime] = {}
+        self._promised: dict[str, datetime] = {}
         self._coming: dict[str, datetime] = {}
         self._news, self._stopping = asyncio.Event(), False
         self._look_at = 0.0
@@ -133,8 +135,9 @@ class Shift:
         self._fair.drop()  # else what was seen before would stand in memory beside what is seen now
         self._resting = {name: until for name, until in self._resting.items() if until > now}
         self._coming = {name: at for name, at in self._coming.items() if at > now}
+        self._promised = {name: at for name, at in self._promised.items() if at > now - self._long_wait}
         ready = await self._table.ready(now)
-        waiting = [job for job in ready if not self._resting.keys() & {job.lane, job.connection_id}]
+        waiting = [job for job in ready if not self._rests(job)]
         await self._expect(now, early=woken > 0 and not waiting)
         await self._pass_on(ready, now)
         self._fair.load(waiting, would_be_lost(now, self._margin))
@@ -145,6 +148,11 @@ class Shift:
         # somebody may have said meanwhile that there is more
         self._look_at = min(self._look_at, ended + rest)
         return True
+
+    def _rests(self, job: Job) -> bool:
+        """Whether it is no use to begin it; who was told a moment of its own comes then, however the lane rests."""
+        name = job.connection_id
+        return name in self._resting or (job.lane in self._resting and name not in self._promised)
 
     async def _expect(self, now: datetime, *, early: bool) -> None:
         """Note when to look again; who was woken and finds nothing may have been woken by a clock that is ahead."""
@@ -203,7 +211,10 @@ class Shift:
             await self._handler(job)
         except Defer as later:
             if later.lane:
-                self._resting.setdefault(job.lane, later.until)
+                self._promised[job.connection_id] = later.until
+                # whoever comes sooner is told to come back, too; whoever comes then waits for its turn
+                rests = later.until - self._long_wait
+                self._resting[job.lane] = max(rests, self._resting.get(job.lane, rests))
                 self.look()
             if later.elsewhere:
                 self._resting[job.connection_id] = later.until + self._queue.hold

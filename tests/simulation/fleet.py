@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from brokersync.config import QueueSettings, Settings
+from brokersync.config import Settings
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.jobs import Job
 from brokersync.limits import RateLimit
@@ -30,8 +29,7 @@ from brokersync.store import SealedGrant, SqliteStore
 from .loop import VirtualLoop
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-CALLS, TAKES = 4, 0.2
-_SLOWEST, _FASTEST = 0.2, 50.0
+TAKES = 0.2
 _DEAD_FOR = 30.0
 
 
@@ -67,11 +65,39 @@ class _Store(SqliteStore):
 
 
 @attrs.frozen(kw_only=True)
-class Course:
-    """When the last call of each broker's last sync was over, in seconds, and the least that its limit allows."""
+class Sync:
+    """A connection's sync: so many calls of a broker, one after the other, due `after` so many seconds."""
 
-    ended: dict[str, float]
-    least: dict[str, float]
+    owner: str
+    provider: str
+    calls: int
+    after: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Course:
+    """When each sync was over, in seconds."""
+
+    syncs: Sequence[Sync]
+    rates: Mapping[str, float]
+    over: Mapping[int, float]
+
+    @property
+    def ended(self) -> dict[str, float]:
+        """When the last sync of each broker was over that has done any."""
+        found: dict[str, float] = {}
+        for number, at in self.over.items():
+            name = self.syncs[number].provider
+            found[name] = max(found.get(name, 0.0), at)
+        return found
+
+    @property
+    def least(self) -> dict[str, float]:
+        """The least that each broker's limit allows."""
+        calls: Counter[str] = Counter()
+        for sync in self.syncs:
+            calls[sync.provider] += sync.calls
+        return {name: calls[name] / self.rates[name] for name in self.ended}
 
     @property
     def makespan(self) -> float:
@@ -83,29 +109,22 @@ class Course:
 
     @property
     def slowdowns(self) -> list[float]:
-        """Of each broker, ascending."""
-        return sorted(self.ended[name] / self.least[name] for name in self.ended)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.slowdowns)
-
-    def tenth_worst(self) -> float:
-        return self.slowdowns[int(0.9 * len(self.slowdowns))]
+        """How much longer each broker took than its limit makes it, ascending; a second is nothing."""
+        least = self.least
+        return sorted(at / max(least[name], 1.0) for name, at in self.ended.items())
 
 
 @attrs.define(kw_only=True)
 class Fleet:
-    """So many connections, in turn of each broker; `order` is what they are submitted in: shuffled, or by broker."""
+    """Syncs in the order in which they are submitted, and how many calls a second each broker allows, or `dead` is."""
 
-    brokers: int
-    connections: int
+    syncs: Sequence[Sync]
+    rates: Mapping[str, float]
     places: int
-    order: str = "shuffled"
-    dead: int | None = None
-    _left: Counter[str] = attrs.field(factory=Counter)
-    _ended: dict[str, float] = attrs.field(factory=dict)
-    _all_done: asyncio.Event = attrs.field(factory=asyncio.Event)
+    dead: str | None = None
+    _left: dict[int, int] = attrs.field(factory=dict)
+    _over: dict[int, float] = attrs.field(factory=dict)
+    _all_over: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     def run(self) -> Course:
         """Every sync is done, but for those of a broker that is dead."""
@@ -114,84 +133,59 @@ class Fleet:
             loop.run_until_complete(self._course(loop))
         finally:
             loop.close()
-        least = {
-            name: max(CALLS * count / self._rate(name), CALLS * TAKES) for name, count in self._per_broker().items()
-        }
-        return Course(ended=self._ended, least={name: least[name] for name in self._ended})
+        return Course(syncs=self.syncs, rates=self.rates, over=self._over)
 
     async def _course(self, loop: _Loop) -> None:
         clock, store = _Clock(loop), _Store()
         await store.open()
         limiter = LocalLimiter(clock)
-        jobs = [self._job(number) for number in range(self.connections)]
+        jobs = [self._job(number) for number in range(len(self.syncs))]
         for job in jobs:
             await store.add_connection(*_connection(job))
-        engine = EmbeddedEngine(store.jobs, clock, Settings(queue=QueueSettings()), "one")
-        await engine.submit(*self._in_order(jobs))
-        self._left = Counter({job.connection_id: CALLS for job in jobs if job.provider != self._dead})
+        engine = EmbeddedEngine(store.jobs, clock, Settings(), "one")
+        await engine.submit(*jobs)
+        self._left = {number: sync.calls for number, sync in enumerate(self.syncs) if sync.provider != self.dead}
         began = loop.time()
 
         async def handle(job: Job) -> None:
-            await self._sync(job, limiter, clock)
-            self._ended[job.provider] = loop.time() - began
-            if not +self._left:
-                self._all_done.set()
+            number = int(job.connection_id)
+            await self._sync(number, limiter, clock)
+            self._over[number] = loop.time() - began
+            if len(self._over) == len(self._left):
+                self._all_over.set()
 
         running = asyncio.create_task(engine.run(handle, concurrency=self.places))
-        await self._all_done.wait()
+        await self._all_over.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    async def _sync(self, job: Job, limiter: LocalLimiter, clock: _Clock) -> None:
-        if job.provider == self._dead:
+    async def _sync(self, number: int, limiter: LocalLimiter, clock: _Clock) -> None:
+        provider = self.syncs[number].provider
+        if provider == self.dead:
             await asyncio.sleep(_DEAD_FOR)
             raise Defer(clock.now() + timedelta(minutes=5))
         call = LimitedCall(
-            provider=job.provider, limits=(self._limit(job.provider),), operation="list",
-            scopes={LimitScope.APP: ""}, waiter=job.connection_id,
+            provider=provider, limits=(self._limit(provider),), operation="list", scopes={LimitScope.APP: ""},
+            waiter=str(number),
         )  # fmt: skip
-        while self._left[job.connection_id]:
+        while self._left[number]:
             try:
                 await limiter.acquire(call, longest=Settings().long_wait, on_wait=lambda *_: None)
             except BrokerRateLimitError as error:
                 wait = error.retry_after or timedelta(0)
                 raise Defer(clock.now() + wait, lane=True) from None
             await asyncio.sleep(TAKES)
-            self._left[job.connection_id] -= 1
-
-    @property
-    def _dead(self) -> str | None:
-        return None if self.dead is None else f"broker-{self.dead}"
-
-    def _rate(self, provider: str) -> float:
-        """Calls a second: evenly spread over the decades from the slowest to the fastest."""
-        place = int(provider.partition("-")[2]) / (self.brokers - 1)
-        return float(_SLOWEST * (_FASTEST / _SLOWEST) ** place)
+            self._left[number] -= 1
 
     def _limit(self, provider: str) -> RateLimit:
-        rate = self._rate(provider)
-        amount = max(round(5 * rate), 1)
-        return RateLimit(scope=LimitScope.APP, amount=amount, period=timedelta(seconds=amount / rate))
-
-    def _per_broker(self) -> Counter[str]:
-        return Counter(self._job(number).provider for number in range(self.connections))
+        amount = max(round(5 * self.rates[provider]), 1)
+        return RateLimit(scope=LimitScope.APP, amount=amount, period=timedelta(seconds=amount / self.rates[provider]))
 
     def _job(self, number: int) -> Job:
-        return Job(
-            connection_id=f"c{number}", owner=f"owner {number}", provider=f"broker-{number % self.brokers}",
-            environment="live", at=START,
-        )  # fmt: skip
-
-    def _in_order(self, jobs: Sequence[Job]) -> list[Job]:
-        if self.order == "shuffled":
-            return random.Random(2).sample(jobs, len(jobs))
-        by_broker = sorted(jobs, key=lambda job: int(job.provider.partition("-")[2]))
-        if self.order == "the fastest first":
-            by_broker.reverse()
+        sync = self.syncs[number]
         # the queue takes whom has waited longest, so that it is told who came first
-        return [
-            attrs.evolve(job, at=START + number * timedelta(microseconds=1)) for number, job in enumerate(by_broker)
-        ]
+        at = START + timedelta(seconds=sync.after, microseconds=number)
+        return Job(connection_id=str(number), owner=sync.owner, provider=sync.provider, environment="live", at=at)
 
 
 def _connection(job: Job) -> tuple[Connection, SealedGrant]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -44,6 +44,11 @@ class Fair:
         self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
         for lane in lanes.values():
             lane.begin()
+
+    def rest(self, lane: str, but_not: Collection[str]) -> None:
+        """Of this lane only these connections wait until the next `load`."""
+        if lane in self._lanes:
+            self._lanes[lane].keep(but_not)
 
     def drop(self) -> None:
         """Nothing waits until the next `load`; whose turn it is stays known."""
@@ -149,6 +154,9 @@ class _Lane:
         self._of_owner.setdefault((self.name, job.owner, False), []).append(job)
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
+
+    def keep(self, names: Collection[str]) -> None:
+        self._waiting.intersection_update(names)
 
     @property
     def waits(self) -> bool:

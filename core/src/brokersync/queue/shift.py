@@ -212,16 +212,19 @@ class Shift:
         except Defer as later:
             if later.lane:
                 self._promised[job.connection_id] = later.until
-                # whoever comes sooner is told to come back, too; whoever comes then waits for its turn
-                rests = later.until - self._long_wait
-                self._resting[job.lane] = max(rests, self._resting.get(job.lane, rests))
-                self.look()
+                self._let_rest(job.lane, later.until - self._long_wait)
             if later.elsewhere:
                 self._resting[job.connection_id] = later.until + self._queue.hold
             return later.until
         except Exception:  # noqa: BLE001  whoever gave the handler knows what it raised; the job is done
             return None
         return None
+
+    def _let_rest(self, lane: str, until: datetime) -> None:
+        """Whoever comes sooner would be told to come back, too, and whoever comes then waits for its turn."""
+        until = self._resting[lane] = max(until, self._resting.get(lane, until))
+        self._next_at = until if self._next_at is None else min(until, self._next_at)
+        self._fair.rest(lane, self._promised.keys())
 
     async def _put_back(self, job: Job, at: datetime) -> None:
         self._coming[job.connection_id] = at

@@ -2,50 +2,80 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
+from brokersync.store import Renewed
 from brokersync.sync.occurrences import numbered
 from brokersync.types import IdQuality, TradeBooking
 
+_AT_ONCE = 500
+
 
 class NewNames:
-    """Equal rows keep the numbers by which they are told apart; under a new name they get what is free of them.
+    """Names equal rows as a reading of the source does, by the first numbers, and keeps the names that are among these.
 
-    Free is also what another row leaves, so all rows are noted before the first is named. What is named in several
-    runs, each of which broke off, has the same names in the end.
+    What rows that are not read hold is not given to others. All rows are noted before the first is named, since a name
+    may be one that another row leaves.
     """
 
     def __init__(self, held: Iterable[str]) -> None:
-        """`held` are all names in the source, also of rows that are not read."""
-        self._held = set(held)
-        self._tried: Counter[str] = Counter()
+        """`held` are all names in the source."""
+        self._unread = set(held)
+        self._equal: Counter[str] = Counter()
+        self._kept: defaultdict[str, set[str]] = defaultdict(set)
+        self._names: dict[str, set[str]] = {}
+        self._free: dict[str, Iterator[int]] = {}
 
     def note(self, before: str, booking: TradeBooking) -> None:
         """The row that had a name will be this booking."""
-        if _as_before(before, booking) is None:
-            self._held.discard(before)
+        self._unread.discard(before)
+        if booking.id_quality is IdQuality.SYNTHETIC:
+            self._equal[booking.booking_id] += 1
+            if _as_before(before, booking) is not None:
+                self._kept[booking.booking_id].add(before)
 
     def of(self, before: str, booking: TradeBooking) -> TradeBooking:
         """The booking under its name."""
         if booking.id_quality is not IdQuality.SYNTHETIC:
             return booking
-        if (kept := _as_before(before, booking)) is not None:
+        content = booking.booking_id
+        if content not in self._names:
+            self._share_out(booking)
+        kept = _as_before(before, booking)
+        if kept is not None and before in self._names[content]:
             return kept
-        while True:
-            self._tried[booking.booking_id] += 1
-            named = numbered(booking, self._tried[booking.booking_id])
-            if named.booking_id not in self._held:
-                self._held.add(named.booking_id)
-                return named
+        return numbered(booking, next(self._free[content]))
+
+    def _share_out(self, booking: TradeBooking) -> None:
+        content, numbers = booking.booking_id, dict[int, str]()
+        for number in count(1):
+            if len(numbers) == self._equal[content]:
+                break
+            if (name := numbered(booking, number).booking_id) not in self._unread:
+                numbers[number] = name
+        self._names[content] = set(numbers.values())
+        self._free[content] = iter([one for one, name in numbers.items() if name not in self._kept[content]])
+
+
+def moved_together(moves: Sequence[Renewed]) -> Iterator[Sequence[Renewed]]:
+    """The moves of one account in parts: at once those of which one gets a name that another leaves."""
+    left, wanted = {one.row.booking_id for one in moves}, {one.booking.booking_id for one in moves}
+    tied = [one for one in moves if one.booking.booking_id in left or one.row.booking_id in wanted]
+    if tied:
+        yield tied
+    loose = [one for one in moves if one.booking.booking_id not in left and one.row.booking_id not in wanted]
+    for first in range(0, len(loose), _AT_ONCE):
+        yield loose[first : first + _AT_ONCE]
 
 
 def _as_before(before: str, booking: TradeBooking) -> TradeBooking | None:
-    """The booking under the name that its row has, where it is still one of those of its content."""
+    """The booking under the name that its row has, where that is one of those of its content."""
     if before == booking.booking_id:
         return booking
     _, mark, number = before.rpartition("#")
-    if booking.id_quality is IdQuality.SYNTHETIC and mark and number.isdecimal():
+    if mark and number.isdecimal():
         named = numbered(booking, int(number))
         return named if named.booking_id == before else None
     return None

@@ -14,7 +14,7 @@ from brokersync.converter import to_json
 from brokersync.errors import BrokerConfigError
 from brokersync.holding import begin_in_era
 from brokersync.manifest import Manifest
-from brokersync.new_names import NewNames
+from brokersync.new_names import NewNames, moved_together
 from brokersync.provider import RawRow
 from brokersync.records import AccountKey, ChangeCause, Era, PageCommit
 from brokersync.releasing import Releaser, text_digest
@@ -210,12 +210,17 @@ class _Work:
         self._parent.count(rows=len(rows), without_raw=len(without))
         self._names = NewNames([*(row.booking_id for row in rows), *without])
         await asyncio.to_thread(self._note_names, rows)
-        pages = self._pages(rows)
+        pages, moves = self._pages(rows), list[Renewed]()
         while (page := await asyncio.to_thread(pages.next)) is not None:
             renewed = [self._renewed(booking) for booking in page.bookings]
             refused = tuple(self._occurrences.number_row(row) for row in page.quarantined if self._take(row.raw))
             self._parent.count(refused=len(refused))
-            await self._parent.commit(self._manifest, self._source, renewed=renewed, quarantined=refused)
+            moves += (one for one in renewed if one.moves)
+            stays = [one for one in renewed if not one.moves]
+            if stays or refused:
+                await self._parent.commit(self._manifest, self._source, renewed=stays, quarantined=refused)
+        for together in moved_together(moves):
+            await self._parent.commit(self._manifest, self._source, renewed=together)
         self._parent.count(left=sum(len(rest) for rest in self._given.values()))
 
     def _pages(self, rows: Sequence[KeptRow]) -> Pages:

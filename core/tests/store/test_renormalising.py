@@ -576,6 +576,7 @@ async def test_a_renaming_that_was_broken_off_and_repeated_names_all_as_a_readin
             raise CancelledError
         return await renew(*page)
 
+    monkeypatch.setattr("brokersync.new_names._AT_ONCE", 1)
     with monkeypatch.context() as broken:
         broken.setattr(desk.store, "renew", once)
         with pytest.raises(CancelledError):
@@ -597,12 +598,35 @@ async def test_a_row_that_comes_to_have_the_name_of_another_gets_the_next_number
     assert (await desk.trades()).keys() == {"EUR", "EUR#2"}
 
 
-async def test_a_row_gets_the_name_that_another_leaves(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "after",
+    [{"A1": "A2", "A2": "A3", "A3": "A4"}, {"A3": "A2", "A2": "A1", "A1": "A0"}, {"A1": "A2", "A2": "A3", "A3": "A1"}],
+    ids=["upwards", "downwards", "in a circle"],
+)
+async def test_a_row_gets_the_name_that_another_leaves(desk: Desk, after: dict[str, str]) -> None:
     rows = (line(1, symbol="A1"), line(2, symbol="A2"), line(3, symbol="A3"))
-    after = {"A1": "A2", "A2": "A3", "A3": "A4"}
     await desk.imported(nameless, *rows)
-    for _ in range(3):
-        await desk.again(lambda raw: nameless(raw, after[raw["symbol"]]))
-    assert {name: one.instrument.symbol for name, one in (await desk.trades()).items()} == {
-        new: old for old, new in after.items()
-    }
+    report = await desk.again(lambda raw: nameless(raw, after[raw["symbol"]]))
+    assert (report.renewed, report.left) == (3, 0)
+    named = {name: one.instrument.symbol for name, one in (await desk.trades()).items()}
+    assert named == {new: old for old, new in after.items()}
+    assert (await desk.imported(lambda raw: nameless(raw, after[raw["symbol"]]), *rows)).unchanged == 3
+
+
+@pytest.mark.parametrize("learns_an_id", [False, True])
+async def test_no_gap_is_left_among_equal_rows_where_one_of_them_gets_another_name(
+    desk: Desk, learns_an_id: bool
+) -> None:
+    def tells_apart(raw: dict[str, Any]) -> TradeBooking:
+        if raw["id"] != 1:
+            return nameless(raw)
+        return right(raw) if learns_an_id else nameless(raw, "ANOTHER")
+
+    rows = (line(1), line(2), line(3))
+    await desk.imported(nameless, *rows)
+    report = await desk.again(tells_apart)
+    assert report.left == 0
+    wanted = {"t1" if learns_an_id else "ANOTHER", "EUR", "EUR#2"}
+    assert (await desk.trades()).keys() == wanted
+    await desk.imported(tells_apart, *rows)
+    assert (await desk.trades()).keys() == wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,11 @@ class Renewed:
 
     row: KeptRow
     booking: TradeBooking
+
+    @property
+    def moves(self) -> bool:
+        """Whether it gets another id."""
+        return self.booking.booking_id != self.row.booking_id
 
 
 @attrs.frozen(kw_only=True)
@@ -197,17 +202,39 @@ def _still_kept(
             (account, source, wanted),
         )
         taken |= {(account, booking_id): number for booking_id, number in found}
-    kept = {}
-    for number, digest, *facts in sorted(rows, key=lambda row: row[0]):
-        new = changed[number].booking
-        place = (numbers[new.environment, new.account_id], new.booking_id)
-        if bytes(digest) == changed[number].row.digest and taken.setdefault(place, number) == number:
-            kept[number] = _Kept(*facts)
+    kept = {
+        number: _Kept(*facts)
+        for number, digest, *facts in sorted(rows, key=lambda row: row[0])
+        if bytes(digest) == changed[number].row.digest
+    }
+    places = {
+        number: (numbers[one.booking.environment, one.booking.account_id], one.booking.booking_id)
+        for number, one in changed.items()
+    }
+    while blocked := _blocked(kept.keys(), places, taken):
+        kept = {number: one for number, one in kept.items() if number not in blocked}
     return kept
+
+
+def _blocked(
+    kept: Collection[int], places: Mapping[int, tuple[int, str]], taken: Mapping[tuple[int, str], int]
+) -> set[int]:
+    """Those whose new id is another's that keeps it, or gets it."""
+    blocked: set[int] = set()
+    given: dict[tuple[int, str], int] = {}
+    for number in kept:
+        place = places[number]
+        holder = taken.get(place, number)
+        leaves = holder in kept and places[holder] != place
+        if given.setdefault(place, number) != number or (holder != number and not leaves):
+            blocked.add(number)
+    return blocked
 
 
 def _rename(renamed: Mapping[int, TradeBooking], numbers: Mapping[tuple[str, str], int]) -> Script[None]:
     """Give rows their new ids, and let the set that they stand in be found under them."""
+    # by way of a name that no row has, since one may get what another leaves
+    yield Many("UPDATE bookings SET booking_id = ? WHERE booking = ?", [(f"\x01{one}", one) for one in renamed])
     for number, booking in sorted(renamed.items()):
         account, name = numbers[booking.environment, booking.account_id], booking.booking_id
         mine = yield from fetch_one("SELECT set_id FROM bookings WHERE booking = ?", number)

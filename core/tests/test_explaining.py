@@ -190,6 +190,44 @@ def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:
     assert asked(retention=Retention.SESSION).state is SourceState.NOT_ASKED
 
 
+NEW_YORK = Calendar(zone="America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("day", "source", "moment"),
+    [
+        (20, {"open_day": False}, "2026-03-21 00:00"),
+        (19, {"open_day": False, "finality_lag": timedelta(hours=18)}, "2026-03-20 18:00"),
+        (20, {"open_day": False, "finality_lag": timedelta(hours=6), "calendar": NEW_YORK}, "2026-03-21 10:00"),
+    ],
+)
+def test_a_day_that_can_not_be_asked_for_yet_says_from_when_on_it_can(
+    day: int, source: dict[str, Any], moment: str
+) -> None:
+    answer = asked(day=date(2026, 3, day), **source)
+    assert (answer.state, answer.words) == (SourceState.LATER, f"it can be read from {moment} UTC on")
+    assert said(answer) == f"2026-03-05 has not been read yet from fills: it can be read from {moment} UTC on."
+    idle = attrs.evolve(CONNECTION, state=ConnectionState.NEEDS_USER, reason="Log in again.")
+    waits = asked(day=date(2026, 3, day), logins=(attrs.evolve(LOGIN, connection=idle),), **source)
+    assert waits.words.endswith("UTC on, and the connection is not synced (needs user): Log in again.")
+
+
+def test_a_day_that_was_never_to_be_read_is_not_told_to_come_later() -> None:
+    late = attrs.evolve(LOGIN, connection=attrs.evolve(CONNECTION, since=datetime(2026, 3, 21, tzinfo=UTC)))
+    lag: dict[str, Any] = {"open_day": False, "finality_lag": timedelta(days=2)}
+    assert asked(day=date(2026, 3, 19), logins=(late,), **lag).state is SourceState.NOT_ASKED
+    assert asked(day=date(2010, 3, 19), **lag).words.endswith("it lies outside of what this source is read for")
+    forgets: dict[str, Any] = lag | {"retention": Retention.SESSION}
+    assert asked(day=NOW.date(), **forgets).words.endswith("it lies outside of what this source is read for")
+
+
+def test_a_day_that_one_source_gives_later_and_another_has_read_is_there_so_far() -> None:
+    later = attrs.evolve(asked(day=NOW.date(), open_day=False), source="reports")
+    read = asked(span(SpanState.PROVISIONAL))
+    found = Explanation(verdict="", account=KEY, symbol="AAPL", day=DAY, trade_id=None, sources=(later, read))
+    assert verdict(found).startswith("There is no such trade so far: 2026-03-05 was read from fills and held no row")
+
+
 def test_of_two_trades_of_a_set_the_one_that_was_asked_for_is_the_answer() -> None:
     stock = Instrument(symbol="X", asset_class=AssetClass.STOCK)
     trades = tuple(

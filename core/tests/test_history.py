@@ -46,7 +46,7 @@ def known(account: BrokerAccount | None = A, **spans: Sequence[Span]) -> tuple[S
 
 
 def said(histories: Iterable[SourceHistory]) -> list[tuple[TimeWindow, SpanState | None, tuple[str, ...], bool]]:
-    return [attrs.astuple(one, recurse=False) for one in stretches(histories)]
+    return [(one.window, one.state, one.sources, one.due) for one in stretches(histories)]
 
 
 def test_what_one_source_has_lost_and_another_will_read_is_not_read_yet() -> None:
@@ -123,7 +123,23 @@ def test_what_a_later_sync_reads_is_due_before_it_can_be_asked_for() -> None:
     late = attrs.evolve(REPORTS, finality_lag=DAY)
     manifest = attrs.evolve(MANIFEST, sources=(SESSION, late))
     spans = {"session": [span(9, 9.5, PROVISIONAL)], "reports": [span(0, 9)]}
-    assert holes(source_histories(manifest, A, spans, now=NOW)) == [(window(9.5, 10), True)]
+    found = source_histories(manifest, A, spans, now=NOW)
+    assert holes(found) == [(window(9.5, 10), True)]
+    assert [one.due_from for one in with_holes(found) if not one.sources] == [START + 11 * DAY]
+
+
+def test_a_hole_is_due_from_when_the_first_of_it_can_be_asked_for() -> None:
+    manifest = attrs.evolve(MANIFEST, sources=(attrs.evolve(REPORTS, finality_lag=2 * DAY),))
+    read = source_histories(manifest, A, {"reports": [span(0, 8)]}, now=NOW)
+    (*_, hole) = with_holes(read)
+    assert (hole.window, hole.due, hole.due_from) == (window(8, 10.5), True, START + 11 * DAY)
+    (due, _) = with_holes(source_histories(manifest, A, {}, now=NOW))
+    assert (due.window, due.due, due.due_from) == (window(0, 8), True, None)
+
+
+def test_what_the_login_may_not_read_is_not_due() -> None:
+    found = source_histories(MANIFEST, A, {}, now=NOW, readable=("reports",))
+    assert said(found) == [(window(0, 10), None, ("reports",), True)]
 
 
 def test_the_running_day_and_what_no_source_can_tell_yet_are_no_holes() -> None:

@@ -15,7 +15,7 @@ from brokersync.manifest import Calendar, CalendarUnit, Retention, SourceScope, 
 from brokersync.records import Span, SpanState
 from brokersync.sync.days import day_floor, next_day
 from brokersync.sync.ledger import union
-from brokersync.sync.plan import Ask, cut, perishable_first, plan_source
+from brokersync.sync.plan import Ask, asked_from, cut, perishable_first, plan_source
 from brokersync.types import BrokerAccount, TimeWindow
 
 DAY = timedelta(days=1)
@@ -347,3 +347,29 @@ def test_what_vanishes_first_is_read_first_then_the_better_source() -> None:
         )
     ]
     assert names == ["session", "strong", "weak"]
+
+
+@pytest.mark.parametrize("calendar", [NEW_YORK, CHICAGO, UTC_DAYS])
+@pytest.mark.parametrize("day", [date(2026, 3, 2), SPRING, AUTUMN])
+@pytest.mark.parametrize(
+    "facts", [{"open_day": True}, {"open_day": False}, {"open_day": False, "finality_lag": 6 * HOUR}]
+)
+def test_a_day_is_asked_for_from_the_moment_on_that_is_told(
+    calendar: Calendar, day: date, facts: dict[str, Any]
+) -> None:
+    spec, window = source(calendar=calendar, **facts), days(day, day + DAY, calendar)
+    moment = asked_from(spec, window)
+    assert moment is not None
+
+    def asked(now: datetime) -> bool:
+        asks = plan_source(spec, [account()], {}, now=now, since=begin(date(2026, 2, 1), calendar))
+        return any(ask.window.overlap(window) for ask in asks)
+
+    assert (asked(moment - timedelta(microseconds=1)), asked(moment)) == (False, True)
+
+
+def test_a_day_that_is_forgotten_before_it_can_be_asked_for_never_is() -> None:
+    window = days(SPRING, SPRING + DAY)
+    assert asked_from(source(open_day=False, retention=Retention.SESSION), window) is None
+    short = source(open_day=False, retention=Retention.LIMITED, look_back=DAY, finality_lag=3 * DAY)
+    assert asked_from(short, window) is None

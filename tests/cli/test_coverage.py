@@ -15,13 +15,15 @@ import pytest
 from brokersync.cli.reports import show_results
 from brokersync.cli.sync import Result, _sum
 from brokersync.converter import to_json
+from brokersync.manifest import Calendar
 from brokersync.records import AccountKey, LostSpan, PageCommit, Span, SpanState, SyncReport
 from brokersync.service import BrokerSync
 from brokersync.sync.commit import page_rules
+from brokersync.sync.days import day_floor, next_day
 from brokersync.types import BrokerAccount, TimeWindow
 
 Run = Callable[..., Any]
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 FINAL, PROVISIONAL, LOST = SpanState.FINAL, SpanState.PROVISIONAL, SpanState.LOST
 
@@ -235,6 +237,31 @@ def test_after_a_sync_everything_is_known_and_today_is_provisional(
     assert "provisional: it is read again at the next sync" in " ".join(out.split())
     assert "not read yet" not in out
     assert "lost" not in out
+
+
+def test_a_day_that_can_be_read_later_only_says_from_when_on(
+    brokersync: Run, staged: Any, clock: Any, know: Any
+) -> None:
+    clock.time = datetime.now(UTC)
+
+    async def connect() -> str:
+        async with staged("ibkr", days=30) as stage:
+            made = await stage.connect(without="confirmations_query_id")
+            (account, *_) = await stage.bs.accounts(made.connection_id)
+            return str(account.account_id)
+
+    account = asyncio.run(connect())
+    new_york = Calendar(zone="America/New_York")
+    settled = day_floor(datetime.now(UTC) - 6 * HOUR, new_york)
+    day_before = day_floor(settled - HOUR, new_york)
+    know("ibkr", "activity", Span(window=TimeWindow(day_before, settled), state=FINAL), account=account)
+    from_when = next_day(settled, new_york) + 6 * HOUR
+    words = " ".join(brokersync("coverage").out.split())
+    assert f": not read yet; it is read from {from_when:%Y-%m-%d %H:%M} UTC on" in words
+    (found,) = brokersync("coverage", "--account", account, "--json").document["accounts"]
+    told = {one["window"]["start"]: (one["due"], one["due_from"]) for one in found["history"]}
+    assert told[text(settled)] == (True, text(from_when))
+    assert told[text(day_before)] == (False, None)
 
 
 def test_a_sync_says_what_was_lost_and_how_it_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,21 +98,27 @@ async def _histories(bs: BrokerSync, owner: str, wanted: Sequence[str], now: dat
     return found
 
 
-_Connected = Mapping[tuple[str, str, str], tuple["BrokerAccount", datetime | None, datetime]]
+_Reading = tuple["BrokerAccount", datetime | None, datetime, frozenset[str] | None]
+_Connected = Mapping[tuple[str, str, str], _Reading]
 
 
 async def _connected(bs: BrokerSync, owner: str) -> _Connected:
-    """The accounts that a connection reads, and from when on: the connection that reads furthest back counts."""
-    found: dict[tuple[str, str, str], tuple[BrokerAccount, datetime | None, datetime]] = {}
-    for connection in await bs.connections(owner):
+    """The accounts that a connection reads, from when on, and which sources of them; all where that is not known.
+
+    The connection that reads furthest back counts, and every source that one of them reads.
+    """
+    found: dict[tuple[str, str, str], _Reading] = {}
+    for one in await bs.outlook(owner):
+        connection, its_sources = one.connection, frozenset(source.source for source in one.sources) or None
         for account in await bs.accounts(connection.connection_id, owner):
             key = (connection.provider, account.environment, account.account_id)
-            since, made_at = connection.since, connection.created_at
+            since, made_at, read = connection.since, connection.created_at, its_sources
             if key in found:
-                _, before, first = found[key]
+                _, before, first, others = found[key]
                 since = None if since is None or before is None else min(since, before)
                 made_at = min(made_at, first)
-            found[key] = (account, since, made_at)
+                read = None if read is None or others is None else read | others
+            found[key] = (account, since, made_at, read)
     return found
 
 
@@ -125,13 +131,15 @@ async def _history(
     spans = {
         source.name: (await bs.coverage(owner, manifest.key, source.name)).get(key, ()) for source in manifest.sources
     }
-    account, since, made_at = connected.get((manifest.key, *key), (None, None, None))
+    account, since, made_at, readable = connected.get((manifest.key, *key), (None, None, None, None))
     begins = [moment for moment in (since, account.opened_at if account else None) if moment]
     return AccountHistory(
         environment=key[0],
         account_id=key[1],
         manifest=manifest,
-        sources=source_histories(manifest, account, spans, now=now, since=since, connected_at=made_at),
+        sources=source_histories(
+            manifest, account, spans, now=now, since=since, connected_at=made_at, readable=readable
+        ),
         connected=account is not None,
         begins=max(begins, default=None),
         until=None if account else readable_until(manifest, now),

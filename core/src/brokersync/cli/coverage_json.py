@@ -24,6 +24,7 @@ def document(one: AccountHistory) -> dict[str, Any]:
                 "window": to_json(stretch.window),
                 "sources": list(stretch.sources),
                 "due": stretch.due,
+                "due_from": to_json(stretch.due_from),
             }
             for stretch in one.stretches()
         ],

@@ -128,8 +128,10 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
         return f"provisional: {what_may_follow(due=gap.due, files=from_files)}"
     if gap.state is SpanState.UNAVAILABLE:
         return f"never available from {manifest.display_name}"
+    if gap.due_from:
+        return f"not read yet; it is read from {gap.due_from:%Y-%m-%d %H:%M} UTC on"
     if gap.due:
-        return "not read yet; the next sync reads it" if gap.sources else "not read yet; a later sync reads it"
+        return "not read yet; the next sync reads it"
     to_do = _read_elsewhere(gap, best) or way_to_read(manifest, gap.window, now, connected=one.connected)
     return f"not read from here. {to_do}" if best else f"nobody has read it yet. {to_do}"
 

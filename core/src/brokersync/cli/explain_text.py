@@ -28,6 +28,7 @@ _STYLES = {
     SourceState.FAILED: "red",
     SourceState.WAITS: "yellow",
     SourceState.UNREAD: "yellow",
+    SourceState.LATER: "yellow",
     SourceState.PARTLY: "yellow",
 }
 

@@ -20,8 +20,9 @@ _NONE: Mapping[str, int] = MappingProxyType({})
 class SourceState(StrEnum):
     """What a source says of a day.
 
-    `waits` has an open request, `failed` could not be read the last time, `not_asked` is not read by any connection,
-    and `no_file` is a source of files of which none was imported for that day.
+    `waits` has an open request, `failed` could not be read the last time, `later` can be asked for only from a moment
+    to come on, `not_asked` is not read by any connection, and `no_file` is a source of files of which none was imported
+    for that day.
     """
 
     FINAL = "final"
@@ -32,6 +33,7 @@ class SourceState(StrEnum):
     WAITS = "waits"
     FAILED = "failed"
     UNREAD = "unread"
+    LATER = "later"
     NOT_ASKED = "not_asked"
     NO_FILE = "no_file"
     FUTURE = "future"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from brokersync.explaining.failing import failed
 from brokersync.explaining.readings import Reading
 from brokersync.manifest import Manifest, SelectsBy, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span, SpanState
-from brokersync.sync.history import source_histories
+from brokersync.sync.history import SourceHistory, source_histories
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import request_name
 from brokersync.sync.retention import repair, what_may_follow
@@ -124,15 +124,23 @@ def _again(known: Known, source: SourceSpec, window: TimeWindow) -> str:
 
 
 def _due(known: Known, source: SourceSpec, window: TimeWindow) -> bool:
+    return any(due.overlap(window) for one in _histories(known, source) for due in one.due)
+
+
+def _due_from(known: Known, source: SourceSpec, window: TimeWindow) -> datetime | None:
+    """From when on it can be asked for what it can not be asked for yet."""
+    later = [day for one in _histories(known, source) for day in one.later]
+    return min((day.since for day in later if day.window.overlap(window)), default=None)
+
+
+def _histories(known: Known, source: SourceSpec) -> Iterator[SourceHistory]:
+    """What the source says by each login that may read it."""
     for login in _readers(known, source):
         one = login.connection
         histories = source_histories(
             known.manifest, login.account, known.spans, now=known.now, since=one.since, connected_at=one.created_at
         )
-        mine = next(one for one in histories if one.source == source.name)
-        if any(due.overlap(window) for due in mine.due):
-            return True
-    return False
+        yield next(one for one in histories if one.source == source.name)
 
 
 def _readers(known: Known, source: SourceSpec) -> list[Login]:
@@ -154,8 +162,15 @@ def _in_the_way(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[S
     for login in readers:
         if found := _failed(login, source, window):
             return SourceState.FAILED, found
+    return _to_come(known, source, window, readers)
+
+
+def _to_come(known: Known, source: SourceSpec, window: TimeWindow, readers: Sequence[Login]) -> tuple[SourceState, str]:
+    """When a day will be read that nothing keeps from being read, or why it will not."""
     if _due(known, source, window):
         return SourceState.UNREAD, "not read yet" + _next(readers, known.now)
+    if moment := _due_from(known, source, window):
+        return SourceState.LATER, f"it can be read from {moment:%Y-%m-%d %H:%M} UTC on{_idle(readers)}"
     since = [one.connection.since for one in readers if one.connection.since]
     if since and min(since) >= window.end:
         return SourceState.NOT_ASKED, f"not asked for: the connection reads from {min(since):%Y-%m-%d} on"
@@ -181,15 +196,21 @@ def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
 
 
 def _next(readers: Sequence[Login], now: datetime) -> str:
-    idle = [one.connection for one in readers if one.connection.state is not ConnectionState.ACTIVE]
-    if len(idle) == len(readers):
-        return f", and the connection is not synced ({idle[0].state.value.replace('_', ' ')}): {idle[0].reason or ''}"
+    if idle := _idle(readers):
+        return idle
     moments = [one.connection.next_at for one in readers if one.connection.next_at]
     if not moments:
         return "; the next sync reads it"
     first = min(moments)
     due = "has been due since" if first < now else "is due"
     return f"; the next sync {due} {first:%Y-%m-%d %H:%M} UTC"
+
+
+def _idle(readers: Sequence[Login]) -> str:
+    idle = [one.connection for one in readers if one.connection.state is not ConnectionState.ACTIVE]
+    if len(idle) < len(readers):
+        return ""
+    return f", and the connection is not synced ({idle[0].state.value.replace('_', ' ')}): {idle[0].reason or ''}"
 
 
 def _repair(known: Known, source: SourceSpec, window: TimeWindow) -> str:

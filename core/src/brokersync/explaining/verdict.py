@@ -14,7 +14,14 @@ from brokersync.explaining.question import means
 from brokersync.types import BrokerTrade, TimePrecision, TradeStatus
 
 # the worst obstacle is what a person has to know first
-_OBSTACLES = (SourceState.FAILED, SourceState.WAITS, SourceState.UNREAD, SourceState.PARTLY, SourceState.LOST)
+_OBSTACLES = (
+    SourceState.FAILED,
+    SourceState.WAITS,
+    SourceState.UNREAD,
+    SourceState.PARTLY,
+    SourceState.LATER,
+    SourceState.LOST,
+)
 _READ = (SourceState.FINAL, SourceState.PROVISIONAL)
 
 
@@ -121,7 +128,7 @@ def _not_there(found: Explanation) -> str:
             f"{none} so far: {day} was read completely from {_sources(final)} and held no row for {found.symbol}, "
             f"but a trade of that day may be booked on a later one, and {later} is not read yet{unread}."
         )
-    if read and not standing:
+    if read and all(one.state is SourceState.LATER for one in standing):
         return (
             f"{none} so far: {day} was read from {_sources(read)} and held no row for {found.symbol}, "
             f"and it is still provisional{unread}."
@@ -140,6 +147,7 @@ _OF_STATE = {
     SourceState.FAILED: "{day} could not be read so far from {source}: {words}.",
     SourceState.WAITS: "{day} is being read from {source}: {words}.",
     SourceState.UNREAD: "{day} has not been read yet from {source}: {words}.",
+    SourceState.LATER: "{day} has not been read yet from {source}: {words}.",
     SourceState.PARTLY: "{day} was read in part only from {source}: {words}.",
     SourceState.LOST: "{day} can not be had any more from {source}: {words}.",
 }

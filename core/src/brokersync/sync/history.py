@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from brokersync.manifest import Manifest, SourceSpec
 from brokersync.records import Span, SpanState
 from brokersync.sync.days import day_floor
-from brokersync.sync.ledger import subtract, union
-from brokersync.sync.plan import may_give, still_open
+from brokersync.sync.ledger import subtract
+from brokersync.sync.plan import asked_from, cut, may_give, still_open
 from brokersync.types import BrokerAccount, TimeWindow
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -25,13 +25,23 @@ class Stretch:
     """A stretch of history and the best that any source says of it.
 
     `state` is `None` where it was not read yet. `sources` are those that say so, none where nobody speaks of it; `due`
-    tells whether one of the account's sources will be asked for it, again or for the first time.
+    tells whether one of the account's sources will be asked for it, again or for the first time, and `due_from` from
+    when on the first of it can be asked for, where that is not yet so.
     """
 
     window: TimeWindow
     state: SpanState | None
     sources: tuple[str, ...]
     due: bool = False
+    due_from: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Later:
+    """A day, or what is left of it, that a source can be asked for only `since` a moment to come."""
+
+    window: TimeWindow
+    since: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +55,7 @@ class SourceHistory:
     spans: tuple[Span, ...]
     unread: tuple[TimeWindow, ...] = ()
     due: tuple[TimeWindow, ...] = ()
-    later: tuple[TimeWindow, ...] = ()
+    later: tuple[Later, ...] = ()
 
 
 def source_histories(
@@ -56,14 +66,19 @@ def source_histories(
     now: datetime,
     since: datetime | None = None,
     connected_at: datetime | None = None,
+    readable: Collection[str] | None = None,
 ) -> tuple[SourceHistory, ...]:
-    """What each of the manifest's sources knows of an account up to `now`; without an `account` none is asked again."""
+    """What each of the manifest's sources knows of an account up to `now`; without an `account` none is asked again.
+
+    Nor is one that is not among the `readable`, which are all where that is not known.
+    """
     found = []
     for source in manifest.sources:
         known = _until(spans.get(source.name, ()), now)
         due: list[TimeWindow] = []
         given: list[TimeWindow] = []
-        if account is not None and not source.files:
+        may_read = readable is None or source.name in readable
+        if account is not None and not source.files and may_read:
             due = _past(still_open(source, account, known, now=now, since=since, connected_at=connected_at), now)
             ever = TimeWindow(_LONG_AGO, now)
             given = may_give(source, account, known, ever, now=now, since=since, connected_at=connected_at)
@@ -76,8 +91,14 @@ def _of_source(
 ) -> SourceHistory:
     unread = subtract(due, [span.window for span in spans])
     return SourceHistory(
-        source=source.name, spans=tuple(spans), unread=tuple(unread), due=tuple(due), later=tuple(later)
+        source=source.name, spans=tuple(spans), unread=tuple(unread), due=tuple(due), later=_later(source, later)
     )
+
+
+def _later(source: SourceSpec, windows: Sequence[TimeWindow]) -> tuple[Later, ...]:
+    days = cut(windows, attrs.evolve(source, longest_window=timedelta(days=1)))
+    known = [(day, asked_from(source, day)) for day in sorted(days)]
+    return tuple(Later(window=day, since=since) for day, since in known if since)
 
 
 def readable_until(manifest: Manifest, now: datetime) -> datetime:
@@ -117,21 +138,29 @@ def stretches(histories: Iterable[SourceHistory]) -> tuple[Stretch, ...]:
 def with_holes(
     histories: Iterable[SourceHistory], *, begins: datetime | None = None, until: datetime | None = None
 ) -> tuple[Stretch, ...]:
-    """The `stretches`, and what nobody speaks of among them, after `begins` and before `until`, as not read."""
+    """The `stretches`, and what nobody speaks of among them, after `begins` and before `until`, as not read.
+
+    So is what can be asked for only later.
+    """
     histories = list(histories)
     known = stretches(histories)
+    later = [one for history in histories for one in history.later]
     starts = [*(one.window.start for one in known[:1]), *([begins] if begins else [])]
-    ends = [*(one.window.end for one in known[-1:]), *([until] if until else [])]
+    ends = [*(one.window.end for one in known[-1:]), *(one.window.end for one in later), *([until] if until else [])]
     if not starts or not ends or min(starts) >= max(ends):
         return known
     holes = subtract([TimeWindow(min(starts), max(ends))], [one.window for one in known])
-    later = union(window for one in histories for window in one.later)
-    never = subtract(holes, later)
+    never = subtract(holes, [one.window for one in later])
     unread = [
         *(Stretch(window=one, state=None, sources=()) for one in never),
-        *(Stretch(window=one, state=None, sources=(), due=True) for one in subtract(holes, never)),
+        *(_not_yet(one, later) for one in subtract(holes, never)),
     ]
     return tuple(sorted([*known, *unread], key=lambda one: one.window.start))
+
+
+def _not_yet(window: TimeWindow, later: Iterable[Later]) -> Stretch:
+    first = min(one.since for one in later if one.window.overlap(window))
+    return Stretch(window=window, state=None, sources=(), due=True, due_from=first)
 
 
 def _best(window: TimeWindow, said: Sequence[tuple[SpanState | None, str]], *, due: bool) -> Stretch:

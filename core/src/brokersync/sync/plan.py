@@ -132,6 +132,19 @@ def may_give(
     return [] if within is None else subtract([within], closed)
 
 
+def asked_from(source: SourceSpec, window: TimeWindow) -> datetime | None:
+    """From when on a source can be asked for a window's first day; `None` where it has forgotten that by then."""
+    if source.calendar.unit is CalendarUnit.INSTANT:
+        return window.start
+    begins = day_floor(window.start, source.calendar)
+    if source.open_day:
+        return begins
+    ends = next_day(begins, source.calendar)
+    moment = ends + source.finality_lag
+    edge = reach(source, moment)
+    return moment if edge is None or edge < ends else None
+
+
 def reach(source: SourceSpec, moment: datetime) -> datetime | None:
     """How far back the source gave history at that moment; `None` where it keeps all.
 

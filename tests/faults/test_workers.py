@@ -79,6 +79,8 @@ def at_request(stand: Stand, number: int) -> asyncio.Event:
             reached.set()
 
     stand.on_request = tell
+    if stand.requests >= number:  # where this process was slower than the workers, no other may come
+        reached.set()
     return reached
 
 

@@ -37,7 +37,7 @@ def course(
 ) -> Callable[..., Course]:
     """The course of events in one order, made once."""
     connections = sized("connections of many brokers with limits, on a virtual clock", 1000, 10_000)
-    brokers, places = (24, 100) if connections == 1000 else (240, 400)
+    brokers, places = (24, 100) if connections == 1000 else (240, 1000)
     rates = {f"broker {one}": SLOWEST * (FASTEST / SLOWEST) ** (one / (brokers - 1)) for one in range(brokers)}
 
     def of(order: str = "shuffled", dead: str | None = None) -> Course:

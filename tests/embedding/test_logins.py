@@ -242,6 +242,20 @@ async def test_a_login_that_was_held_up_does_not_replace_one_that_was_made_after
         assert await token(desk, quick.connection_id) == ("first" if "note" in fields else "second")
 
 
+async def test_a_login_stands_though_one_that_works_no_more_was_made_later_by_another_clock(stores: Any) -> None:
+    desk = open_desk(stores.place)
+    async with desk.bs:
+        desk.clock.advance(minutes=5)
+        (name,) = await desk.connect("ann")
+        desk.broker.failing = changed_password
+        with pytest.raises(BrokerAuthError):
+            await desk.bs.run(name)
+        desk.clock.advance(minutes=-3)
+        desk.broker.failing = lambda user: None
+        again = await desk.bs.connect(KEY, owner="alice", fields={"user": "ann"})
+        assert (again.connection_id, again.state) == (name, ACTIVE)
+
+
 @pytest.mark.parametrize("found", ["by the clock", "by a refusal"])
 async def test_a_token_endpoint_that_is_away_defers_the_sync_and_leaves_the_grant(stores: Any, found: str) -> None:
     ends = NOW + timedelta(hours=1)

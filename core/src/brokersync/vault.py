@@ -13,7 +13,7 @@ import attrs
 
 from brokersync.converter import SEALED
 from brokersync.errors import BrokerAuthError, BrokerError
-from brokersync.records import Connection, Grant
+from brokersync.records import Connection, ConnectionState, Grant
 from brokersync.sealing import DataKey, Sealer, sealed_by
 from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
@@ -57,12 +57,12 @@ class GrantVault:
     ) -> Connection:
         """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name.
 
-        A login of the same fields that was made after this one, by a process that was faster, stays.
+        A login of the same fields that was made after this one, by a process that was faster, stays while it works.
         """
-        if await self._has_newer(connection, fields, made_at) and (
-            joined := await self.store.join_connection(connection)
-        ):
-            return joined
+        if await self._has_newer(connection, fields, made_at):
+            joined = await self.store.join_connection(connection)
+            if joined is not None and joined.state is not ConnectionState.NEEDS_USER:
+                return joined
         while True:
             with suppress(KeyReplacedError):
                 grant = await self._user_made(connection, auth, fields, made_at=made_at, taken_over=taken_over)

@@ -36,8 +36,8 @@ class NewNames:
             if _as_before(before, booking) is not None:
                 self._kept[booking.booking_id].add(before)
 
-    def of(self, before: str, booking: TradeBooking) -> TradeBooking:
-        """The booking under its name."""
+    def of(self, before: str, booking: TradeBooking) -> TradeBooking | None:
+        """The booking under its name; `None` where it was not noted as this booking."""
         if booking.id_quality is not IdQuality.SYNTHETIC:
             return booking
         content = booking.booking_id
@@ -46,7 +46,8 @@ class NewNames:
         kept = _as_before(before, booking)
         if kept is not None and before in self._names[content]:
             return kept
-        return numbered(booking, next(self._free[content]))
+        number = next(self._free[content], None)
+        return None if number is None else numbered(booking, number)
 
     def _share_out(self, booking: TradeBooking) -> None:
         content, numbers = booking.booking_id, dict[int, str]()

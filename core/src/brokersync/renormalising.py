@@ -209,7 +209,7 @@ class _Work:
         rows, without = await self._parent._store.kept_rows(self._key, self._source)  # noqa: SLF001  its own parent
         self._parent.count(rows=len(rows), without_raw=len(without))
         self._names = NewNames([*(row.booking_id for row in rows), *without])
-        await asyncio.to_thread(self._note_names, rows)
+        await self._note_names(rows)
         pages, moves = self._pages(rows), list[Renewed]()
         while (page := await asyncio.to_thread(pages.next)) is not None:
             renewed = [self._renewed(booking) for booking in page.bookings]
@@ -227,9 +227,9 @@ class _Work:
         self._given.clear()
         return Pages(self._manifest, lambda: self._renormalise(self._source, self._raw_rows(rows)))
 
-    def _note_names(self, rows: Sequence[KeptRow]) -> None:
+    async def _note_names(self, rows: Sequence[KeptRow]) -> None:
         pages = self._pages(rows)
-        for page in iter(pages.next, None):
+        while (page := await asyncio.to_thread(pages.next)) is not None:
             for booking in page.bookings:
                 if (row := self._take(raw_of(booking) or {})) is not None:
                     self._names.note(row.booking_id, booking)
@@ -257,5 +257,7 @@ class _Work:
         if row is None or not fits:
             raise broken(self._manifest, "a booking is of none of the rows that were handed to it")
         named = self._names.of(row.booking_id, booking)
+        if named is None:
+            raise broken(self._manifest, "it read the same rows in another way when it was asked again")
         self._releaser.read(named)
         return Renewed(row=row, booking=named)

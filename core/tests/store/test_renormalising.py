@@ -630,3 +630,16 @@ async def test_no_gap_is_left_among_equal_rows_where_one_of_them_gets_another_na
     assert (await desk.trades()).keys() == wanted
     await desk.imported(tells_apart, *rows)
     assert (await desk.trades()).keys() == wanted
+
+
+async def test_a_plugin_that_reads_the_same_rows_in_another_way_the_second_time_is_named(desk: Desk) -> None:
+    await desk.imported(nameless, line(1), line(2))
+    asked: list[int] = []
+
+    def wavers(raw: dict[str, Any]) -> TradeBooking:
+        asked.append(1)
+        return nameless(raw, "ONE" if len(asked) <= 2 else "ANOTHER")
+
+    with pytest.raises(BrokerPluginError, match="in another way when it was asked again"):
+        await desk.again(wavers)
+    assert (await desk.trades()).keys() == {"EUR", "EUR#2"}

@@ -100,8 +100,91 @@ async def test_what_went_without_redis_is_counted_when_it_is_back(server: Any, c
     assert await process.goes_at_once(5) == 2
     server.start()
     process.advance(1)
-    assert await process.goes_at_once(20) == 8
+    assert await process.goes_at_once(20) == 0
     assert [type(event) for event in process.events] == [SharedLimitsLost, SharedLimitsBack]
+    process.advance(3)
+    assert await process.goes_at_once(20) == 8
+
+
+async def test_no_process_uses_what_another_used_without_redis(server: Any, client: Any) -> None:
+    one = Process(client, window(10, 60))
+    other = Process(client, window(10, 60), beside=one)
+    server.kill()
+    assert (await one.goes_at_once(9), await other.goes_at_once(9)) == (2, 2)
+    server.start()
+    one.clock.advance(1)
+    assert await one.goes_at_once(20) == 0
+    one.clock.advance(2)
+    assert await other.goes_at_once(20) == 0
+    one.clock.advance(1)
+    assert await one.goes_at_once(20) == 6
+    one.clock.advance(2)
+    assert await other.goes_at_once(20) == 0
+
+
+async def test_what_goes_by_the_share_when_redis_is_back_is_counted_there(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(1) == 1
+    server.start()
+    process.advance(1)
+    assert await process.goes_at_once(20) == 1
+    process.advance(3)
+    assert await process.goes_at_once(20) == 8
+
+
+async def test_what_went_without_redis_is_counted_once_however_many_call_when_it_is_back(
+    server: Any, client: Any
+) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(5) == 2
+    server.start()
+    process.advance(1)
+    await asyncio.gather(*(process.ask(str(number), longest=timedelta(0)) for number in range(20)))
+    process.advance(3)
+    assert await process.goes_at_once(20) == 8
+
+
+async def test_who_waits_for_the_share_waits_no_longer_when_all_is_as_it_was(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(2) == 2
+    async with asyncio.TaskGroup() as tasks:
+        waits = tasks.create_task(process.call("late"))
+        server.start()
+        process.advance(1)
+        assert await process.goes_at_once(1) == 0
+        process.advance(3)
+        assert await process.goes_at_once(1) == 1
+        async with asyncio.timeout(10):  # real time: were it to wait for its share, it would wait for ever
+            await waits
+    assert await process.goes_at_once(20) == 6
+
+
+async def test_who_would_wait_for_the_share_for_too_long_comes_back_when_all_is_as_it_was(
+    server: Any, client: Any
+) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(2) == 2
+    server.start()
+    process.advance(1)
+    assert await process.refused() == 4
+
+
+async def test_redis_may_go_away_again_before_all_is_as_it_was(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60), share=50)
+    server.kill()
+    assert await process.goes_at_once(1) == 1
+    server.start()
+    process.advance(1)
+    assert await process.goes_at_once(1) == 1
+    server.kill()
+    process.advance(2)
+    assert await process.goes_at_once(5) == 3
+    kinds = [type(event) for event in process.events]
+    assert kinds == [SharedLimitsLost, SharedLimitsBack, SharedLimitsLost]
 
 
 @pytest.mark.parametrize("make", [window, bucket])

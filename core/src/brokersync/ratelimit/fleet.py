@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,14 +36,31 @@ class _Spent:
     call: LimitedCall
     at: float
 
+    @property
+    def counts_for(self) -> float:
+        return max((limit.period.total_seconds() for limit in self.call.limits), default=0.0)
+
+
+@attrs.frozen
+class _Both:
+    """What a call has of the share of its process, and of the whole limits."""
+
+    share: Pass
+    whole: Pass
+
+    async def done(self) -> None:
+        """See `Pass`."""
+        await self.share.done()
+        await self.whole.done()
+
 
 @final
 class FleetLimiter:
     """Keeps the limits through Redis; see `Limiter`.
 
     While Redis is away each process takes its share of each limit, for as long as the settings say, and after that no
-    call goes. What went meanwhile is counted when Redis is back, so that nobody begins anew. Of a cluster only those
-    brokers do without whose server is away.
+    call goes. What went meanwhile is counted when Redis is back, and each process keeps to its share until the others
+    have told it, too, so that nobody begins anew. Of a cluster only those brokers do without whose server is away.
     """
 
     def __init__(
@@ -57,29 +75,31 @@ class FleetLimiter:
         self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
     ) -> Pass:
         """See `Limiter`. Raises `BrokerRateLimitError` when Redis is away for too long."""
-        part = self._shared.part(call.provider)
-        if self._outages.may_ask(part):
+        part, ends = self._shared.part(call.provider), self._clock.monotonic() + longest.total_seconds()
+        await self._look(call.provider, part)
+        share: Pass | None = None
+        while True:
+            left = timedelta(seconds=max(ends - self._clock.monotonic(), 0))
+            if share is None and self._outages.concerns(part):
+                share = await self._take_share(call, part, left, on_wait)
+                continue
+            if share is not None and self._outages.is_away(part):
+                self._note(call)
+                return share
             try:
-                await self._count_spent(call.provider)
-                passed = await self._shared.acquire(call, longest=longest, on_wait=on_wait)
+                passed = await self._shared.acquire(call, longest=left, on_wait=on_wait)
             except AWAY as error:
                 self._lost(part, error)
+            except BaseException:
+                if share is not None:
+                    await share.done()
+                raise
             else:
-                self._back(part)
-                return passed
-        self._check_open(call, part)
-        thaws = self._shared.thaws_in(call)
-        if thaws > longest:
-            raise call.too_long(thaws)
-        if thaws:
-            await self._clock.sleep(thaws.total_seconds())
-        alone = await self._local.acquire(self._alone(call), longest=longest, on_wait=on_wait)
-        self._spent[call.provider].append(_Spent(call, self._clock.monotonic()))
-        return alone
+                return passed if share is None else _Both(share, passed)
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""
-        if self._is_away(call.provider):
+        if self._outages.is_away(self._shared.part(call.provider)):
             await self._local.correct(self._alone(call), left)
             return
         with suppress(*AWAY):  # the next call finds out that it is away
@@ -94,7 +114,7 @@ class FleetLimiter:
     async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`. While Redis is away only this process hears of it."""
         call = refusal.call
-        if not self._is_away(call.provider):
+        if not self._outages.is_away(self._shared.part(call.provider)):
             with suppress(*AWAY):
                 penalty = await self._shared.penalise(refusal)
                 key, until = call.scopes.get(penalty.scope, ""), self._clock.now() + penalty.lasts
@@ -106,8 +126,56 @@ class FleetLimiter:
         """See `Limiter`."""
         await self._shared.aclose()
 
-    def _is_away(self, provider: str) -> bool:
-        return self._shared.part(provider) in self._outages
+    async def _look(self, provider: str, part: str) -> None:
+        """Ask a part that is away whether it answers again, now and then, and tell it what went meanwhile."""
+        if not self._outages.may_ask(part):
+            return
+        with suppress(*AWAY):
+            await self._shared.answer(provider)
+            while told := [name for name, spent in self._spent.items() if spent and self._shared.part(name) == part]:
+                for name in told:
+                    await self._tell(self._spent[name])
+            answered_after = self._outages.answers(part, self._shared.parts)
+            if answered_after is not None:
+                self._events(SharedLimitsBack(duration=answered_after))
+
+    async def _tell(self, spent: deque[_Spent]) -> None:
+        while spent:
+            one = spent.popleft()  # before it is told, or each who looks would tell it
+            try:
+                await self._shared.count(one.call, timedelta(seconds=self._clock.monotonic() - one.at))
+            except BaseException:
+                spent.appendleft(one)
+                raise
+
+    def _note(self, call: LimitedCall) -> None:
+        now, spent = self._clock.monotonic(), self._spent[call.provider]
+        while spent and now - spent[0].at >= spent[0].counts_for:
+            spent.popleft()
+        spent.append(_Spent(call, now))
+
+    async def _take_share(
+        self, call: LimitedCall, part: str, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
+    ) -> Pass | None:
+        """The call's place in the share of this process; `None` when the outage was over before that came."""
+        if self._outages.is_away(part):
+            self._check_open(call, part)
+            thaws = self._shared.thaws_in(call)
+            if thaws > longest:
+                raise call.too_long(thaws)
+            if thaws:
+                await self._clock.sleep(thaws.total_seconds())
+        try:
+            async with asyncio.timeout(None) as unless_over:
+                with self._outages.when_over(part, lambda: unless_over.reschedule(0)):
+                    return await self._local.acquire(self._alone(call), longest=longest, on_wait=on_wait)
+        except TimeoutError:
+            return None
+        except BrokerRateLimitError:
+            ends = self._outages.ends_in(part)
+            if ends is None:
+                raise
+            raise call.too_long(ends) from None
 
     def _lost(self, part: str, error: Exception) -> None:
         if self._outages.begin(part):
@@ -118,11 +186,6 @@ class FleetLimiter:
                     closes_at=self._clock.now() + self._settings.alone,
                 )
             )
-
-    def _back(self, part: str) -> None:
-        away = self._outages.end(part, self._shared.parts)
-        if away is not None:
-            self._events(SharedLimitsBack(duration=away))
 
     def _check_open(self, call: LimitedCall, part: str) -> None:
         if self._outages.lasts(part) >= self._settings.alone:
@@ -146,12 +209,3 @@ class FleetLimiter:
         amount, slower = max(hundredths // _PERCENT, least), max(least * _PERCENT / hundredths, 1)
         reserve = min(limit.reserve * self._settings.share // _PERCENT, amount - least)
         return attrs.evolve(limit, amount=amount, reserve=reserve, period=limit.period * slower)
-
-    async def _count_spent(self, provider: str) -> None:
-        spent = self._spent.get(provider)
-        while spent:
-            one = spent[0]
-            ago = timedelta(seconds=self._clock.monotonic() - one.at)
-            await self._shared.count(one.call, ago)
-            if spent and spent[0] is one:
-                spent.popleft()

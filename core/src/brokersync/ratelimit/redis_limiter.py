@@ -115,6 +115,10 @@ class RedisLimiter:
             words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
         await self._scripts.run(_SPEND, keys, words)
 
+    async def answer(self, provider: str) -> None:
+        """Have the server of a broker answer. Raises the errors of redis."""
+        await self._redis.exists(queue_key(provider))
+
     def part(self, provider: str) -> str:
         """Which server counts for a broker, as far as is known: in a cluster each has some of them."""
         return part_of(self._redis, queue_key(provider))

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import discovery, fleet, job, limits, matching, outages, startup, store
+from benchmarks import brokers, discovery, fleet, job, limits, matching, outages, startup, store
 from benchmarks.measuring import Written, write
 
 TABLES: dict[str, Callable[[int], Written]] = {
+    "brokers": brokers.run,
     "discovery": discovery.run,
     "fleet": fleet.run,
     "job": job.run,

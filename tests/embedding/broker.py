@@ -95,9 +95,9 @@ def _new_login(user: str) -> AuthResult:
 class Broker:
     """What the broker does: `failing` is raised by every request for trades, `asked` names whom it was asked for.
 
-    `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those.
-    `cancels` are the trades that it takes back, and `booking` is what its plugin makes of a row. `accounts` are those
-    that it lists for a login, each of which `refused` may refuse.
+    `login` answers a login and `renewal`, where there is one, a refresh; `renewals` counts those. A page takes so many
+    `calls`. `cancels` are the trades that it takes back, and `booking` is what its plugin makes of a row. `accounts`
+    are those that it lists for a login, each of which `refused` may refuse.
     """
 
     login: Callable[[str], AuthResult] = _new_login
@@ -108,6 +108,7 @@ class Broker:
     logins: list[str] = attrs.field(factory=list)
     trades: int = 2
     pages: int = 1
+    calls: int = 1
     on_page: Callable[[int], Any] = lambda number: None
     cancels: tuple[str, ...] = ()
     booking: Callable[[TradeBooking], TradeBooking] = lambda row: row
@@ -148,7 +149,8 @@ class Provider:
         if (refusal := self._broker.refused(account)) is not None:
             raise refusal
         for number in range(self._broker.pages):
-            await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
+            for _ in range(self._broker.calls):
+                await self._context.guard("list", lambda _: self._broker.answer(auth.identity), auth=auth)
             last = number == self._broker.pages - 1
             bookings = tuple(self._broker.booking(_booking(account, number, row)) for row in range(self._broker.trades))
             bookings += tuple(_cancel(account, trade_id) for trade_id in self._broker.cancels)

@@ -66,11 +66,15 @@ class _Store(SqliteStore):
 
 @attrs.frozen(kw_only=True)
 class Sync:
-    """A connection's sync: so many calls of a broker, one after the other, due `after` so many seconds."""
+    """A connection's sync, due `after` so many seconds: pages of so many calls, one after the other.
+
+    A page that is put off in its middle begins anew.
+    """
 
     owner: str
     provider: str
     calls: int
+    pages: int = 1
     after: float = 0.0
 
 
@@ -96,7 +100,7 @@ class Course:
         """The least that each broker's limit allows."""
         calls: Counter[str] = Counter()
         for sync in self.syncs:
-            calls[sync.provider] += sync.calls
+            calls[sync.provider] += sync.calls * sync.pages
         return {name: calls[name] / self.rates[name] for name in self.ended}
 
     @property
@@ -144,7 +148,7 @@ class Fleet:
             await store.add_connection(*_connection(job))
         engine = EmbeddedEngine(store.jobs, clock, Settings(), "one")
         await engine.submit(*jobs)
-        self._left = {number: sync.calls for number, sync in enumerate(self.syncs) if sync.provider != self.dead}
+        self._left = {number: sync.pages for number, sync in enumerate(self.syncs) if sync.provider != self.dead}
         began = loop.time()
 
         async def handle(job: Job) -> None:
@@ -164,17 +168,20 @@ class Fleet:
         if provider == self.dead:
             await asyncio.sleep(_DEAD_FOR)
             raise Defer(clock.now() + timedelta(minutes=5))
-        call = LimitedCall(
+        begins = LimitedCall(
             provider=provider, limits=(self._limit(provider),), operation="list", scopes={LimitScope.APP: ""},
             waiter=str(number),
         )  # fmt: skip
+        goes_on, settings = attrs.evolve(begins, continues=True), Settings()
         while self._left[number]:
-            try:
-                await limiter.acquire(call, longest=Settings().long_wait, on_wait=lambda *_: None)
-            except BrokerRateLimitError as error:
-                wait = error.retry_after or timedelta(0)
-                raise Defer(clock.now() + wait, lane=True) from None
-            await asyncio.sleep(TAKES)
+            for made in range(self.syncs[number].calls):
+                call, longest = (goes_on, settings.page_wait) if made else (begins, settings.long_wait)
+                try:
+                    await limiter.acquire(call, longest=longest, on_wait=lambda *_: None)
+                except BrokerRateLimitError as error:
+                    wait = error.retry_after or timedelta(0)
+                    raise Defer(clock.now() + wait, lane=True) from None
+                await asyncio.sleep(TAKES)
             self._left[number] -= 1
 
     def _limit(self, provider: str) -> RateLimit:

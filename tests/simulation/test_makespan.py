@@ -21,7 +21,13 @@ def syncs(brokers: int, connections: int, order: str) -> list[Sync]:
         random.Random(2).shuffle(numbers)
     else:
         numbers.sort(key=lambda number: number % brokers, reverse=order == "the fastest first")
-    return [Sync(owner=f"owner {one}", provider=f"broker {one % brokers}", calls=CALLS) for one in numbers]
+    # half of them read one page of all their calls, and half a page with each
+    shapes = [(CALLS, 1), (1, CALLS)]
+    return [
+        Sync(owner=f"owner {one}", provider=f"broker {one % brokers}", calls=calls, pages=pages)
+        for one in numbers
+        for calls, pages in [shapes[one // brokers % 2]]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def course(
 ) -> Callable[..., Course]:
     """The course of events in one order, made once."""
     connections = sized("connections of many brokers with limits, on a virtual clock", 1000, 10_000)
-    brokers, places = (24, 100) if connections == 1000 else (240, 1000)
+    brokers, places = (24, 200) if connections == 1000 else (240, 2000)
     rates = {f"broker {one}": SLOWEST * (FASTEST / SLOWEST) ** (one / (brokers - 1)) for one in range(brokers)}
 
     def of(order: str = "shuffled", dead: str | None = None) -> Course:

@@ -190,6 +190,8 @@ def _has_its_redis(instance: Any, _: attrs.Attribute[Any], value: QueueSettings)
 class Settings:
     """All of brokersync's configuration. A wait up to `long_wait` is slept; a longer one defers the sync.
 
+    In the middle of a page, whose calls would have to be made again, it is slept up to `page_wait`.
+
     A connection is synced every `sync_every`, and once more `perishable_margin` before a source forgets something.
     A worker that has not been heard of for `lease` is taken to be dead, and another may go on with its work.
     The user is asked to log in again after `refusals` fresh tokens that were refused in a row. A broker that is away is
@@ -199,6 +201,7 @@ class Settings:
 
     store: str | None = attrs.field(default=None, repr=False)  # a URL may hold a password
     long_wait: timedelta = timedelta(seconds=5)
+    page_wait: timedelta = timedelta(minutes=1)
     sync_every: timedelta = attrs.field(default=timedelta(hours=6), validator=_above_zero)
     perishable_margin: timedelta = attrs.field(default=timedelta(minutes=30), validator=_above_zero)
     lease: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)

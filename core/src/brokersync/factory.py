@@ -114,6 +114,7 @@ def open_provider(
         settings=settings.http,
         retry=settings.retry,
         long_wait=settings.long_wait,
+        page_wait=settings.page_wait,
         tokens=None if tokens is None else _Learning(tokens, known),
         session=session,
         connection_id=connection_id,
@@ -123,7 +124,7 @@ def open_provider(
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache
     )
-    return ManagedProvider(loaded, context, on_close=http.aclose, known=known)
+    return ManagedProvider(loaded, context, on_close=http.aclose, on_kept=http.kept, known=known)
 
 
 def make_context(

@@ -52,6 +52,7 @@ class BrokerHttp:
         settings: HttpSettings = _HTTP,
         retry: RetrySettings = _RETRY,
         long_wait: timedelta = timedelta(seconds=5),
+        page_wait: timedelta = timedelta(seconds=5),
         tokens: TokenSource | None = None,
         connection_id: str = "",
         egress: str = "",
@@ -72,6 +73,7 @@ class BrokerHttp:
             events=events,
             retry=retry,
             long_wait=long_wait,
+            page_wait=page_wait,
             random=random,
             pressing=pressing,
         )
@@ -154,6 +156,10 @@ class BrokerHttp:
                 lasts=self._settings.total,
             )
         )
+
+    def kept(self) -> None:
+        """What came until now need not be asked for again."""
+        self._manners.kept()
 
     async def aclose(self) -> None:
         """Close the session, unless it was injected."""

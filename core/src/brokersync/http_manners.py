@@ -72,14 +72,16 @@ class Manners:
         events: EventSink,
         retry: RetrySettings,
         long_wait: timedelta,
+        page_wait: timedelta,
         random: Callable[[], float],
         pressing: bool = False,
     ) -> None:
         self._provider, self._connection_id = provider, connection_id
         self._limits, self._limiter = limits, limiter
         self._clock, self._events = clock, events
-        self._retry, self._long_wait, self._random = retry, long_wait, random
-        self._pressing = pressing
+        self._retry, self._random = retry, random
+        self._long_wait, self._page_wait = long_wait, page_wait
+        self._pressing, self._unkept = pressing, 0
         self._capped = any(one.kind is LimitKind.CONCURRENCY for one in limits)
 
     async def run(self, work: Work[R]) -> R:
@@ -93,14 +95,17 @@ class Manners:
                 await work.log_in()  # which may need the room that this call would take
             call = self._limited(work)
             passed = await self._limiter.acquire(
-                call, longest=self._long_wait, on_wait=partial(self._on_wait, work.operation)
+                call, longest=self._longest_wait, on_wait=partial(self._on_wait, work.operation)
             )
             try:
                 await work.ready(previous)
                 attempt += 1
-                return await self._attempt(work, attempt)
+                answer = await self._attempt(work, attempt)
             except Failed as failure:
                 failed = failure
+            else:
+                self._unkept += 1
+                return answer
             finally:
                 await passed.done()
                 for left in work.left:
@@ -116,6 +121,15 @@ class Manners:
             else:
                 await self._pause(work, failed, patience, attempt)
 
+    def kept(self) -> None:
+        """What came until now need not be asked for again, should the next call be put off."""
+        self._unkept = 0
+
+    @property
+    def _longest_wait(self) -> timedelta:
+        """Who is put off begins the page anew, and would take of the limit again what it took for nothing."""
+        return self._page_wait if self._unkept else self._long_wait
+
     def _limited(self, work: Work[object]) -> LimitedCall:
         return LimitedCall(
             provider=self._provider,
@@ -125,6 +139,7 @@ class Manners:
             weight=work.weight,
             waiter=self._connection_id,
             pressing=self._pressing,
+            continues=self._unkept > 0,
             lasts=work.lasts + _SLACK,
         )
 
@@ -202,7 +217,7 @@ class Manners:
         wait = patience.after(error)
         if wait is None:
             raise error
-        if wait > self._long_wait:
+        if wait > self._longest_wait:
             error.retry_after = wait
             raise error
         self._emit(RetryScheduled, operation=work.operation, attempt=attempt, wait=wait, reason=type(error).__name__)

@@ -21,6 +21,10 @@ from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, Trade
 _END = object()
 
 
+def _nothing() -> None:
+    pass
+
+
 class ManagedProvider:
     """A plugin's provider, held to the contract.
 
@@ -36,13 +40,14 @@ class ManagedProvider:
         context: ProviderContext,
         *,
         on_close: Callable[[], Awaitable[None]] | None = None,
+        on_kept: Callable[[], None] | None = None,
         known: KnownSecrets | None = None,
     ) -> None:
         self.manifest: Manifest = loaded.manifest
         self.spec: ProviderSpec = loaded.spec
         self.context = context
         self._plugin = f"{loaded.distribution} {loaded.version}".rstrip()
-        self._on_close = on_close
+        self._on_close, self._on_kept = on_close, on_kept or _nothing
         self._closed = False
         self._known = known or KnownSecrets()
         self._provider = self._create()
@@ -115,7 +120,9 @@ class ManagedProvider:
                 if page is _END:
                     return
                 yield self._checked_page(page, secrets)
+                self._on_kept()  # who asks for the next page keeps this one, whatever comes
         finally:
+            self._on_kept()
             with self._border("get_trades", secrets):
                 await pages.aclose()
 

@@ -90,6 +90,19 @@ async def test_a_wait_too_long_to_sleep_is_told_to_the_caller(http, broker, cloc
     assert of(RetryScheduled, events) == []
 
 
+async def test_a_wait_that_would_lose_the_calls_before_it_is_slept_for_longer(make_http, broker, clock):
+    http = make_http(page_wait=timedelta(minutes=1))
+    broker.then(200, asks(60))
+    await http.request("list", "GET", f"{broker.url}/")
+    await http.request("list", "GET", f"{broker.url}/")
+    assert clock.slept == [60]
+    http.kept()
+    broker.then(asks(60))
+    with pytest.raises(BrokerUnavailableError):
+        await http.request("list", "GET", f"{broker.url}/")
+    assert clock.slept == [60]
+
+
 async def test_a_wait_of_our_own_too_long_to_sleep_is_told_too(make_http, broker, clock):
     broker.then(500)
     http = make_http(retry=RetrySettings(first_wait=timedelta(seconds=8)))

@@ -31,6 +31,17 @@ async def refused(toy: Caller, waiter: str, **how: object) -> float:
     return round(toy.clock.time - toy.start + told.value.retry_after.total_seconds(), 6)
 
 
+async def test_what_was_begun_goes_on_before_those_who_wait_or_were_promised_a_place() -> None:
+    toy = Caller(window(1, 10))
+    await toy.call("first")
+    assert await refused(toy, "promised") == 10
+    waits = toy.spawn("waits")
+    await asyncio.sleep(0)
+    goes_on = toy.spawn("goes on", continues=True)
+    await asyncio.gather(waits, goes_on)
+    assert toy.went == [("first", 0), ("goes on", 10), ("waits", 20)]
+
+
 async def test_a_freeze_without_a_time_grows_with_each_refusal_soon_after_it() -> None:
     toy, lengths = Caller(), []
     for _ in range(8):

@@ -14,6 +14,7 @@ from brokersync.limits import LimitKind, RateLimit
 from brokersync.ratelimit import LimitedCall, LocalLimiter, Pass, Penalty, Refusal
 from brokersync.ratelimit.lane import Lane
 
+_FACTS = ("operation", "weight", "waiter", "pressing", "continues")
 LONG = timedelta(days=1)
 APP = {LimitScope.APP: ""}
 
@@ -87,11 +88,18 @@ class Caller:
         operation: str = "list",
         waiter: str = "",
         pressing: bool = False,
+        continues: bool = False,
         takes: float = 0,
         **scopes: str,
     ) -> None:
         passed = await self.acquire(
-            operation=operation, weight=weight, longest=longest, waiter=waiter, pressing=pressing, **scopes
+            operation=operation,
+            weight=weight,
+            longest=longest,
+            waiter=waiter,
+            pressing=pressing,
+            continues=continues,
+            **scopes,
         )
         self.went.append((name, round(self.clock.time - self.start, 6)))
         if takes:
@@ -99,7 +107,7 @@ class Caller:
         await passed.done()
 
     async def acquire(self, *, longest: timedelta = LONG, **how: object) -> Pass:
-        facts = {name: how.pop(name) for name in ("operation", "weight", "waiter", "pressing") if name in how}
+        facts = {name: how.pop(name) for name in _FACTS if name in how}
         scopes = APP | {LimitScope(scope): key for scope, key in how.items()}
         return await self.limiter.acquire(
             wanted(self.limits, scopes=scopes, **facts), longest=longest, on_wait=self._on_wait

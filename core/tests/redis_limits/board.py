@@ -71,12 +71,15 @@ class Board:
         operation: str = "list",
         limits: Sequence[RateLimit] | None = None,
         pressing: bool = False,
+        continues: bool = False,
         **scopes: str,
     ) -> float:
         """When the call goes, in seconds since the start. Raises `BrokerRateLimitError`."""
         self.slept = 0.0
         chosen = self.limits if limits is None else limits
-        wanted = self.wanted(chosen, operation, weight=weight, waiter=waiter, pressing=pressing, **scopes)
+        wanted = self.wanted(
+            chosen, operation, weight=weight, waiter=waiter, pressing=pressing, continues=continues, **scopes
+        )
         self.passed = await self.limiter.acquire(wanted, longest=longest, on_wait=lambda scope, wait: None)
         return self.micros / SECOND + self.slept
 

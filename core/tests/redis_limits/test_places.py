@@ -50,6 +50,23 @@ async def test_a_heavy_call_takes_as_many_places(redis: Any) -> None:
         await board.call(weight=6)
 
 
+@pytest.mark.parametrize("make", [window, bucket])
+async def test_what_was_begun_goes_on_before_those_who_were_promised_a_place(redis: Any, make: Any) -> None:
+    board = Board(redis, make(1, 10))
+    assert await board.call() == 0
+    assert (await board.refused("early"), await board.refused("late")) == (10, 20)
+    assert await board.call("goes on", continues=True) == 10
+    assert await board.call("goes on", continues=True) == 20
+    assert await board.refused("early") == 30
+
+
+async def test_what_was_begun_goes_on_after_a_freeze_in_its_turn(redis: Any) -> None:
+    board = Board(redis, window(1, 10))
+    await board.freeze(60)
+    assert await board.refused("early") == 60
+    assert await board.call("goes on", continues=True) == 70
+
+
 async def test_a_limit_of_one_operation_leaves_the_others_alone(redis: Any) -> None:
     board = Board(redis, window(1, 60, operations=("login",)))
     assert [await board.call(operation="login"), await board.call(operation="list")] == [0, 0]

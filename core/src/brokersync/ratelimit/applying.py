@@ -17,7 +17,8 @@ class LimitedCall:
     """A call to a broker as a limiter sees it; `weight` is what it counts as where a limit does not say it.
 
     `scopes` names what it counts for; a scope without a value shares one key. By `waiter` the one is known who comes
-    back after a refusal. `pressing` says that somebody waits for it. It is under way for `lasts` at most.
+    back after a refusal. `pressing` says that somebody waits for it, `continues` that calls were made for nothing if it
+    does not go soon: it goes before those that were only promised a place. It is under way for `lasts` at most.
     """
 
     provider: str
@@ -27,6 +28,7 @@ class LimitedCall:
     weight: int = 1
     waiter: str
     pressing: bool = False
+    continues: bool = False
     lasts: timedelta = timedelta(minutes=5)
 
     def counted(self) -> list[Counted]:

@@ -10,8 +10,6 @@ from datetime import timedelta
 from itertools import count
 from typing import final
 
-import attrs
-
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 from brokersync.provider import Clock
@@ -22,26 +20,10 @@ from brokersync.ratelimit.meters import meter_of
 from brokersync.ratelimit.pace import Paces
 from brokersync.ratelimit.promises import Promises
 from brokersync.ratelimit.refusal import Penalty, Refusal, suspect
+from brokersync.ratelimit.waiting import Call
 
 _SHORTEST_WAIT = 1e-6  # a rest that rounding left must move the clock, or the sleeper spins
 _FEWEST_TO_SWEEP = 64
-
-
-@attrs.define(eq=False)
-class Call:
-    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
-
-    wanted: LimitedCall
-    longest: float
-    meters: dict[Meter, Counted]
-    number: int
-    at: float
-    foreseen: float
-    scope: LimitScope
-    granted: bool = False
-    turn: asyncio.Future[None] | None = None
-    asleep_until: float | None = None
-    refusal: BrokerRateLimitError | None = None
 
 
 @final
@@ -76,6 +58,7 @@ class Lane:
             self._go_by_pace(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
         own = self._promises.take(wanted, meters, now) if self._promises else None
+        own = now if wanted.continues else own
         at, scope = self._foresee(meters, wanted.scopes, now, own)
         if at <= now:
             for meter, cost in meters.items():
@@ -220,17 +203,17 @@ class Lane:
         return None
 
     def _let_go(self) -> None:
-        """Grant what is due, in order of arrival, and wake who sleeps next."""
+        """Grant what is due in its order, and wake who sleeps next."""
         now = self._clock.monotonic()
         due = []
         while (call := self._first()) is not None and call.at <= now:
             heapq.heappop(self._order)
             due.append(call)
         held: Counter[tuple[Meter, bool]] = Counter()
-        for call in sorted(due, key=_arrival):
+        for call in sorted(due, key=Call.rank):
             self._admit(call, now, held)
         if (call := self._first()) is not None and call.asleep_until != call.at:
-            _wake(call)
+            call.wake()
 
     def _admit(self, call: Call, now: float, held: Counter[tuple[Meter, bool]]) -> None:
         """Grant a due call, unless somebody before it woke late.
@@ -248,7 +231,7 @@ class Lane:
             call.granted = True
             for meter, cost in call.meters.items():
                 meter.grant(cost.weight)
-            _wake(call)
+            call.wake()
             return
         for meter, cost in call.meters.items():
             held[meter, cost.spared > 0] += cost.weight
@@ -261,12 +244,12 @@ class Lane:
             return
         del self._waiting[call.number]
         call.refusal = self._refuse(call, now)
-        _wake(call)
+        call.wake()
 
     def _plan_anew(self) -> None:
         self._stale = False
         now = self._clock.monotonic()
-        calls = sorted((call for call in self._waiting.values() if not call.granted), key=_arrival)
+        calls = sorted((call for call in self._waiting.values() if not call.granted), key=Call.rank)
         self._order.clear()
         self._freezes.begin_anew()
         for call in calls:
@@ -274,7 +257,8 @@ class Lane:
                 meter.unplan(call.at, cost.weight)
                 meter.reopen()
         for call in calls:
-            call.at, call.scope = self._foresee(call.meters, call.wanted.scopes, now)
+            own = now if call.wanted.continues else None
+            call.at, call.scope = self._foresee(call.meters, call.wanted.scopes, now, own)
             self._queue_or_refuse(call, now)
         self._let_go()
 
@@ -289,12 +273,3 @@ class Lane:
         self._meters = {key: meter for key, meter in self._meters.items() if not meter.idle(now)}
         self._freezes.forget(now)
         self._sweep_at = max(_FEWEST_TO_SWEEP, 2 * (len(self._meters) + len(self._freezes)))
-
-
-def _arrival(call: Call) -> int:
-    return call.number
-
-
-def _wake(call: Call) -> None:
-    if call.turn is not None and not call.turn.done():
-        call.turn.set_result(None)

@@ -9,10 +9,11 @@ from typing import final
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
-from brokersync.ratelimit.lane import Call, Lane
+from brokersync.ratelimit.lane import Lane
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.slots import Free, Held, Slots
+from brokersync.ratelimit.waiting import Call
 
 _NOTHING_TAKEN = Free()
 # when one will be over that is under way is not known

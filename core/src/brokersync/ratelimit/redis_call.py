@@ -104,7 +104,8 @@ class RedisCall:
         """The words of `take.lua`."""
         # what is promised under other limits is void
         waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
-        asked, period = int(self.wanted.pressing), self.longest_period // _MICRO
+        asked = f"{'p' if self.wanted.pressing else '-'}{'c' if self.wanted.continues else '-'}"
+        period = self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
         words.append(f"{known or '-'} {share} {period} {len(self.meters)} {lateness // _MICRO} {RISES}")
         freezes = self.freeze_places

@@ -4,10 +4,11 @@
 -- KEYS  the provider's queue, and since when it counts; one freeze for each scope of the call; then three of each meter:
 --       the log, the promises and the state; or the slots, the line and the patience
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
---       waiter's name, 1 if somebody waits for it, longest wait, grace, when the counts began as far as the caller knows
---       (- if it does not), the share in percent while counts are missing, the longest period, number of meters, how late
---       the caller may go after its place, the rises until a pace is whole; then kind, amount, period, weight and reserve
---       of each meter, and which freeze is of its scope (0: none; below zero: that of the app)
+--       waiter's name, p if somebody waits for it and c if it goes on with what calls were made for already (else -),
+--       longest wait, grace, when the counts began as far as the caller knows (- if it does not), the share in percent
+--       while counts are missing, the longest period, number of meters, how late the caller may go after its place, the
+--       rises until a pace is whole; then kind, amount, period, weight and reserve of each meter, and which freeze is of
+--       its scope (0: none; below zero: that of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
@@ -32,7 +33,8 @@ local words = {}
 for word in string.gmatch(ARGV[1], '%S+') do
   words[#words + 1] = word
 end
-local call, waiter, pressing = words[2], words[3], words[4] == '1'
+local call, waiter = words[2], words[3]
+local pressing, continues = string.find(words[4], 'p') ~= nil, string.find(words[4], 'c') ~= nil
 local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[10])
 local known, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9])
 local lateness, rises = tonumber(words[11]), tonumber(words[12])
@@ -380,7 +382,7 @@ for index = 1, count do
   end
 end
 
--- whoever comes back in time for the place that it was promised has a right to it
+-- whoever comes back in time for the place that it was promised has a right to it; what continues goes before promises
 local own = nil
 local waiting = redis.call('ZCARD', queue) > 0
 if waiting then
@@ -392,6 +394,10 @@ if waiting then
       redis.call('ZREM', meter.promises, waiter .. '|' .. part)
     end
   end
+end
+
+if continues then
+  own = now
 end
 
 -- those that wait for a thaw go one after the other, as the limits let them that all of them share

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 
 from brokersync import BrokerSync, ProviderRegistry, Settings
 from brokersync.events import Event
@@ -34,6 +36,8 @@ from brokersync.plugin import (
     TradeRequest,
     hookimpl,
 )
+from brokersync.records import Lease
+from brokersync.runner import Run
 
 NOW = datetime(2030, 3, 1, 9, tzinfo=UTC)
 KEY = "toy"
@@ -205,6 +209,21 @@ def registry_of(
     registry = ProviderRegistry()
     registry.register(module, *parse_manifests(f'{manifest}retention = "{retention}"', "the toy"))
     return registry
+
+
+@contextmanager
+def a_bug(of: str = "") -> Iterator[None]:
+    """Inside it reading ends with an error of no kind that is known, for one connection or for all."""
+    read = Run._read
+
+    async def broken(run: Run, lease: Lease) -> Any:
+        if of in ("", run._connection.connection_id):
+            raise RuntimeError("a bug")
+        return await read(run, lease)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_read", broken)
+        yield
 
 
 @attrs.frozen

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from brokersync import BrokerAPIError, BrokerAuthError, BrokerConfigError
-from brokersync.events import Event, SyncRecorded
+from brokersync.events import SyncRecorded
 from brokersync.plugin import BrokerError, BrokerNotReadyError
 from brokersync.records import Deferred, Done
 
-from .broker import KEY, Desk, open_desk
+from .broker import KEY, Desk, a_bug, open_desk
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -151,11 +151,8 @@ async def test_one_connections_failure_keeps_no_other_from_being_run(stores: Any
         names = await desk.connect("ann", "ben", "cid", "dot")
         desk.broker.failing = refused
 
-        def with_a_bug(event: Event) -> None:
-            if event.connection_id == names[2]:
-                raise RuntimeError
-
-        ends = await desk.bs.run_due(concurrency=2, events=with_a_bug)
+        with a_bug(of=names[2]):
+            ends = await desk.bs.run_due(concurrency=2)
         assert [type(ends[name]) for name in names] == [Done, BrokerAuthError, RuntimeError, Done]
 
 

@@ -14,13 +14,13 @@ import pytest
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, ConnectionState
 from brokersync.config import QueueSettings
 from brokersync.errors import ClosedError, StoreError
-from brokersync.events import Event, JobsCounted, JobStuck, SyncDeferred, SyncRecorded, SyncStarted
+from brokersync.events import JobsCounted, JobStuck, SyncDeferred, SyncRecorded
 from brokersync.jobs import JobCounts
 from brokersync.plugin import BrokerNotReadyError
 from brokersync.queue.planner import job_of
 from brokersync.store import TradeFilter
 
-from .broker import MANIFEST, Broker, Desk, open_desk
+from .broker import MANIFEST, Broker, Desk, a_bug, open_desk
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 QUICK = QueueSettings(look_every=timedelta(milliseconds=5), plan_every=timedelta(milliseconds=10))
@@ -167,19 +167,15 @@ async def test_a_sync_that_fails_is_done_with_until_its_connection_is_due_again(
 
 async def test_a_bug_is_not_met_again_at_once(stores: Any) -> None:
     desk = open_it(stores)
-
-    def with_a_bug(event: Event) -> None:
-        if isinstance(event, SyncStarted):
-            raise RuntimeError
-
     async with desk.bs:
         (name,) = await desk.connect("ann")
-        async with working(desk, events=with_a_bug):
-            await until(lambda: recorded(desk))
-            await idle(desk.bs)
-            assert (await desk.bs.connection(name)).next_at == desk.clock.now() + HOUR
-            desk.clock.advance(minutes=59)
-            await asyncio.sleep(0.05)  # several plans
+        with a_bug():
+            async with working(desk):
+                await until(lambda: recorded(desk))
+                await idle(desk.bs)
+                assert (await desk.bs.connection(name)).next_at == desk.clock.now() + HOUR
+                desk.clock.advance(minutes=59)
+                await asyncio.sleep(0.05)  # several plans
         assert recorded(desk) == ["failed"]
 
 

@@ -11,13 +11,12 @@ import attrs
 import pytest
 
 from brokersync import BrokerPluginError, StoreError
-from brokersync.events import SyncStarted
 from brokersync.matching import ExistingTrade, Verdict
 from brokersync.plugin import AuthResult, BrokerTrade, Side, TradeBooking
 from brokersync.records import ConnectionState, Done
 from brokersync.store import contents
 
-from .broker import KEY, NOW, Desk, open_desk
+from .broker import KEY, NOW, Desk, a_bug, open_desk
 
 HOUR = timedelta(hours=1)
 
@@ -148,19 +147,15 @@ async def test_a_row_of_which_nothing_true_can_be_told_is_named_with_the_way_out
 
 async def test_a_run_that_ends_with_a_bug_is_a_failure_and_is_due_again_in_an_hour(stores: Any) -> None:
     desk = open_desk(stores.place)
-
-    def with_a_bug(event: Any) -> None:
-        if isinstance(event, SyncStarted):
-            raise RuntimeError("a bug")
-
     async with desk.bs:
         (name,) = await desk.connect("ann")
         for failures in (1, 2):
-            ends = await desk.bs.run_due(events=with_a_bug)
+            with a_bug():
+                ends = await desk.bs.run_due()
             assert [type(end) for end in ends.values()] == [RuntimeError]
             one = await desk.bs.connection(name)
             assert (one.failures, one.next_at) == (failures, desk.clock.now() + HOUR)
-            assert await desk.bs.run_due(events=with_a_bug) == {}
+            assert await desk.bs.run_due() == {}
             desk.clock.advance(hours=1)
         report = await desk.bs.last_report(name)
         assert report is not None

@@ -26,13 +26,14 @@ from brokersync.events import EventSink, SyncDeferred, SyncFailed, SyncFinished,
 from brokersync.factory import ManagedProvider, open_provider
 from brokersync.holding import Held, held
 from brokersync.incidents import Incident, share, with_probe
+from brokersync.listening import all_of, harmless
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import SourceScope
 from brokersync.overdue import note_overdue
 from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SyncReport
 from brokersync.registry import LoadedProvider
 from brokersync.settling import Settler
-from brokersync.shared import Shared, all_of
+from brokersync.shared import Shared
 from brokersync.store import StoreCache
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
@@ -67,13 +68,8 @@ class Run:
         connection = _made_by(connection, now)
         self._shared, self._connection, self._options = shared, connection, options
         self._names = {"provider": connection.provider, "connection_id": connection.connection_id}
-        self._report = ReportBuilder(
-            owner=connection.owner,
-            provider=connection.provider,
-            connection_id=connection.connection_id,
-            started_at=shared.clock.now(),
-        )
-        self._sink = all_of(self._report, events, shared.events)
+        self._report = ReportBuilder(owner=connection.owner, started_at=now, **self._names)
+        self._sink = all_of(self._report, harmless(events), shared.events)
         self._settler = Settler(shared, connection, self._report, self._sink, narrowed=options.sources is not None)
         self._stopping = self._goes_on = self._probes = False
 

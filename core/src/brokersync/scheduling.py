@@ -13,12 +13,12 @@ from brokersync.connections import Connections
 from brokersync.errors import BrokerConfigError, ClosedError, StoreError
 from brokersync.events import EventSink, no_events
 from brokersync.incidents import Incident, share
+from brokersync.listening import all_of, harmless
 from brokersync.manifest import Manifest
 from brokersync.overdue import note_overdue
 from brokersync.records import Connection, Deferred, Done
 from brokersync.runner import Run, RunOptions
 from brokersync.settling import transition
-from brokersync.shared import all_of
 from brokersync.states import Cause, moved
 from brokersync.sync.deadline import Urgency, urgency
 
@@ -109,7 +109,7 @@ class Scheduling(Connections):
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
         with suppress(StoreError):
-            await underway.until_closed(self._note_overdue(owner, all_of(events, self._shared.events)))
+            await underway.until_closed(self._note_overdue(owner, all_of(harmless(events), self._shared.events)))
         with suppress(StoreError):  # what is left is pruned the next time
             await underway.until_closed(self._prune_now_and_then())
 

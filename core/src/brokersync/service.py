@@ -18,6 +18,7 @@ from brokersync.events import EventSink, no_events
 from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
 from brokersync.following import Following
 from brokersync.holding import begin_in_era
+from brokersync.listening import all_of, harmless
 from brokersync.masterkeys import KeyFile
 from brokersync.overruling import check_brokers
 from brokersync.provider import Clock
@@ -28,7 +29,7 @@ from brokersync.registry import ProviderRegistry
 from brokersync.renewal import STORING_TAKES_AT_MOST, store_what_is_held
 from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseReport, chosen_accounts
 from brokersync.sealing import KeyProvider, Sealer
-from brokersync.shared import News, Shared, all_of
+from brokersync.shared import News, Shared
 from brokersync.store import Store
 from brokersync.store.place import is_shared, store_at
 from brokersync.sync.statement import OnRow, import_statement
@@ -67,7 +68,7 @@ class BrokerSync(Working, Following, Custody):
         clock, news = clock or SystemClock(), News()
         if session is not None:
             _check(session)
-        settings, events = settings or Settings(), all_of(news, events, _log_of(logger))
+        settings, events = settings or Settings(), all_of(news, harmless(events), _log_of(logger))
         super().__init__(
             Shared(
                 store=store,
@@ -106,7 +107,7 @@ class BrokerSync(Working, Following, Custody):
         store, key_file = store_at(place)
         return cls(
             store=store,
-            registry=registry or ProviderRegistry.installed(settings, events),
+            registry=registry or ProviderRegistry.installed(settings, harmless(events)),
             keys=keys or KeyFile(key_file, on_key_made, shared=is_shared(key_file)),
             settings=settings,
             clock=clock,
@@ -199,7 +200,7 @@ class BrokerSync(Working, Following, Custody):
                 hints=hints or StatementHints(),
                 store=store,
                 clock=self._shared.clock,
-                events=all_of(events, no_events if dry_run else self._shared.events),
+                events=all_of(harmless(events), no_events if dry_run else self._shared.events),
                 on_row=on_row,
                 era=era,
             )

@@ -177,13 +177,3 @@ class Shared:
             worker=self.worker,
             logs_in=logs_in,
         )
-
-
-def all_of(*sinks: EventSink) -> EventSink:
-    """A sink that passes each event on to all of these, in their order."""
-
-    def send(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
-
-    return send

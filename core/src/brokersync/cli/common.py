@@ -86,7 +86,7 @@ class Common:
         return BrokerSync.open(store, settings=settings, events=events, keys=keys)
 
     def _events(self, hears: EventSink | None) -> EventSink:
-        from brokersync.shared import all_of
+        from brokersync.listening import all_of
 
         sinks = [] if hears is None else [hears]
         if self.log is not None:

@@ -13,6 +13,7 @@ from brokersync.arguments import checked
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, JobsCounted, no_events
 from brokersync.jobs import Job, JobCounts, JobPlace
+from brokersync.listening import all_of, harmless
 from brokersync.queue.handling import JobHandler, maintenance_of
 from brokersync.queue.opening import open_engine
 from brokersync.queue.planner import job_of, planned_at
@@ -20,7 +21,7 @@ from brokersync.queue.worker import Worker
 from brokersync.records import Connection, ConnectionState, Deferred, Done
 from brokersync.runner import RunOptions
 from brokersync.scheduling import Scheduling
-from brokersync.shared import Shared, all_of
+from brokersync.shared import Shared
 from brokersync.underway import until_closed
 
 _LATELY: Final = timedelta(minutes=10)
@@ -95,7 +96,7 @@ class Working(Scheduling):
         counts, now = await self._engine.counts(), self._shared.clock.now()
         oldest = timedelta(0) if counts.oldest is None else max(now - counts.oldest, timedelta(0))
         told = JobsCounted(ready=counts.ready, later=counts.later, running=counts.running, oldest=oldest)
-        all_of(events, self._shared.events)(told)
+        all_of(harmless(events), self._shared.events)(told)
 
     async def _take_jobs_back(self, connections: Sequence[Connection]) -> None:
         for connection in connections:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import resource
 import signal
 import sys
@@ -159,7 +160,7 @@ def opened(port: str, folder: str, dead: str) -> BrokerSync:
     text = '[queue]\nplan_every = "1s"\nlook_every = "250ms"\n'
     for number in range(BROKERS):
         amount, period = limit_of(number)
-        manifest = _MANIFEST.format(number=number, amount=amount, millis=round(period * 1000))
+        manifest = _MANIFEST.format(number=number, amount=amount, millis=math.ceil(period * 1000))
         registry.register(_plugin(number), *parse_manifests(manifest, "this benchmark"))
         state = "dead" if str(number) == dead else "well"
         text += f'[brokers.bench-{number}.hosts]\napi = "http://127.0.0.1:{port}/{state}/{number}"\n'

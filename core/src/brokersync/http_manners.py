@@ -20,7 +20,7 @@ from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryS
 from brokersync.http_classify import Failed
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit import Left, LimitedCall, Limiter, Penalty, Refusal
+from brokersync.ratelimit import Left, LimitedCall, Limiter, Pass, Penalty, Refusal
 from brokersync.ratelimit.refusal import WHOLE
 from brokersync.retry import Patience, may_repeat
 
@@ -50,8 +50,8 @@ class Work(Protocol[R_co]):
     async def ready(self, previous: BrokerError | None) -> None:
         """Make the next attempt ready; an error here ends the call."""
 
-    async def send(self) -> R_co:
-        """Make the attempt. Raises `Failed`."""
+    async def send(self, passed: Pass) -> R_co:
+        """Make the attempt, and tell its pass when it leaves. Raises `Failed`."""
 
     async def renew(self) -> bool:
         """Get a new login for the next attempt; `False` when there is none to be had here."""
@@ -100,7 +100,7 @@ class Manners:
             try:
                 await work.ready(previous)
                 attempt += 1
-                answer = await self._attempt(work, attempt)
+                answer = await self._attempt(work, passed, attempt)
             except Failed as failure:
                 failed = failure
             else:
@@ -146,10 +146,10 @@ class Manners:
     def _on_wait(self, operation: str, scope: LimitScope, wait: timedelta) -> None:
         self._emit(LimitWaited, operation=operation, scope=scope.value, wait=wait)
 
-    async def _attempt(self, work: Work[R], attempt: int) -> R:
+    async def _attempt(self, work: Work[R], passed: Pass, attempt: int) -> R:
         started = self._clock.monotonic()
         try:
-            answer = await work.send()
+            answer = await work.send(passed)
         except Failed as failed:
             failed.error.status = failed.error.status or work.status
             self._sent(work, attempt, started, failed.error)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from types import MappingProxyType
-from typing import BinaryIO, Final, cast, final
+from typing import Any, BinaryIO, Final, cast, final
 
 import aiohttp
 
@@ -17,6 +18,8 @@ from brokersync.http_classify import FOREIGN, Failed, foreign_error
 from brokersync.manifest import Manifest
 from brokersync.provider import HttpResponse, RequestDraft
 from brokersync.version import VERSION
+
+OnSent = Callable[[], Awaitable[None]]
 
 USER_AGENT: Final = f"brokersync/{VERSION}"
 
@@ -31,10 +34,13 @@ def open_session() -> aiohttp.ClientSession:
 
     The limiter bounds what is open at a time, so the pool does not.
     """
+    traces = aiohttp.TraceConfig()
+    traces.on_request_headers_sent.append(_tell_sent)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
+        trace_configs=[traces],
     )
 
 
@@ -57,6 +63,13 @@ def check_session(session: aiohttp.ClientSession) -> None:
         raise BrokerConfigError(
             f"The session {' and '.join(wrong)}.", remedy="Make the session with brokersync.http.open_session()."
         )
+
+
+async def _tell_sent(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+    """To open a connection may take longer than a limit forgives, so what is sent says when it leaves."""
+    on_sent: OnSent | None = context.trace_request_ctx
+    if on_sent is not None:
+        await on_sent()
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -89,10 +102,11 @@ class Wire:
         spool: bool = False,
         repeatable: bool = True,
         total: timedelta | None = None,
+        on_sent: OnSent | None = None,
     ) -> HttpResponse:
         """The answer, read to its end, whatever its status. Raises `Failed`."""
         try:
-            return await self._exchange(draft, shown_url, spool=spool, total=total)
+            return await self._exchange(draft, shown_url, spool=spool, total=total, on_sent=on_sent)
         except (*FOREIGN, ValueError, TypeError) as error:
             failed = foreign_error(
                 error,
@@ -110,7 +124,7 @@ class Wire:
             await self._session.close()
 
     async def _exchange(
-        self, draft: RequestDraft, shown_url: str, *, spool: bool, total: timedelta | None
+        self, draft: RequestDraft, shown_url: str, *, spool: bool, total: timedelta | None, on_sent: OnSent | None
     ) -> HttpResponse:
         own = {name.lower() for name in draft.headers}
         headers = {name: value for name, value in _HEADERS.items() if name.lower() not in own} | draft.headers
@@ -127,6 +141,7 @@ class Wire:
             raise_for_status=False,
             middlewares=(_send_once,),
             auto_decompress=False,
+            trace_request_ctx=on_sent,
         ) as answer:
             return await self._read(answer, shown_url, spool=spool)
 

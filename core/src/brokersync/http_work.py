@@ -24,7 +24,7 @@ from brokersync.http_left import left_in
 from brokersync.http_wire import Wire
 from brokersync.manifest import Manifest
 from brokersync.provider import Check, Clock, HttpResponse, Prepare, RequestDraft
-from brokersync.ratelimit import Left
+from brokersync.ratelimit import Left, Pass
 from brokersync.redaction import redact_url
 from brokersync.types import AuthResult
 
@@ -89,7 +89,7 @@ class HttpCall:
         self.url = redact_url(draft.url, [secret.reveal() for secret in secrets_of(draft.auth)], params=draft.params)
         self._draft = draft
 
-    async def send(self) -> HttpResponse:
+    async def send(self, passed: Pass) -> HttpResponse:
         """See `Work`."""
         response = await self.wire.send(
             self._draft,
@@ -98,6 +98,7 @@ class HttpCall:
             spool=self.spool,
             repeatable=self.repeatable,
             total=self.total,
+            on_sent=passed.sent,
         )
         self.status, self.left = response.status, left_in(response.headers, self.clock.now())
         accepted = False
@@ -183,8 +184,9 @@ class GuardedCall(Generic[R]):
         """See `Work`: the token is asked for anew, since another worker may have renewed it meanwhile."""
         await self.log_in()
 
-    async def send(self) -> R:
-        """See `Work`."""
+    async def send(self, passed: Pass) -> R:
+        """See `Work`; when it leaves nobody else knows."""
+        await passed.sent()
         try:
             async with asyncio.timeout(self.lasts.total_seconds()):
                 return await self.call(self.auth)

@@ -90,6 +90,17 @@ async def test_a_wait_too_long_to_sleep_is_told_to_the_caller(http, broker, cloc
     assert of(RetryScheduled, events) == []
 
 
+async def test_a_call_counts_from_when_it_leaves(make_http, broker, clock):
+    http = make_http([RateLimit(scope=LimitScope.APP, amount=1, period=timedelta(seconds=4))])
+
+    def take_a_while(draft, previous):
+        clock.seconds += 3  # as opening a connection may
+
+    await http.request("list", "GET", f"{broker.url}/", prepare=take_a_while)
+    await http.request("list", "GET", f"{broker.url}/")
+    assert clock.slept == [4]
+
+
 async def test_a_wait_that_would_lose_the_calls_before_it_is_slept_for_longer(make_http, broker, clock):
     http = make_http(page_wait=timedelta(minutes=1))
     broker.then(200, asks(60))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
+from brokersync.ratelimit import LocalLimiter
 
 from .toy import LONG, Caller, bucket, most_in_any_window, settle_without_time, wanted, window
 
@@ -164,6 +165,34 @@ async def test_places_given_back_all_at_once_are_all_used_again() -> None:
     assert toy.went == [("0", 0), ("39", 10)]
 
 
+async def test_a_call_that_leaves_late_counts_from_then_on() -> None:
+    toy = Caller(window(3, 10))
+    late, on_time = await toy.acquire(weight=2), await toy.acquire()
+    await on_time.sent()
+    await toy.clock.sleep(3)
+    await late.sent()
+    await asyncio.gather(*(toy.call(name) for name in "abc"))
+    assert toy.went == [("a", 10), ("b", 13), ("c", 13)]
+
+
+@pytest.mark.parametrize(("period", "second"), [(10, 10.02), (0.5, 0.51)])
+async def test_windows_make_room_for_calls_that_are_longer_on_their_way(period: float, second: float) -> None:
+    toy = Caller(window(1, period))
+    toy.limiter = LocalLimiter(toy.clock, jitter=timedelta(milliseconds=20))
+    await asyncio.gather(toy.call("a"), toy.call("b"))
+    assert toy.went == [("a", 0), ("b", second)]
+
+
+async def test_a_call_that_does_not_say_when_it_leaves_counts_from_its_end() -> None:
+    toy = Caller(window(1, 10))
+    silent = await toy.acquire()
+    waits = toy.spawn("waits")
+    await toy.clock.sleep(4)
+    await silent.done()
+    await waits
+    assert toy.went == [("waits", 14)]
+
+
 async def test_a_call_cancelled_after_it_was_let_go_gives_its_permit_back() -> None:
     toy = Caller(window(2, 10))
     tasks = [toy.spawn(name) for name in "abcde"]
@@ -172,7 +201,7 @@ async def test_a_call_cancelled_after_it_was_let_go_gives_its_permit_back() -> N
 
     def cancel_once_granted(*facts: object) -> None:
         admit(*facts)
-        if facts[0].number == 1:
+        if facts[0].number == 3:
             tasks[3].cancel()
 
     toy.lane._admit = cancel_once_granted

@@ -102,6 +102,7 @@ class Caller:
             **scopes,
         )
         self.went.append((name, round(self.clock.time - self.start, 6)))
+        await passed.sent()
         if takes:
             await self.clock.sleep(takes)
         await passed.done()

@@ -67,6 +67,28 @@ async def test_what_was_begun_goes_on_after_a_freeze_in_its_turn(redis: Any) -> 
     assert await board.call("goes on", continues=True) == 70
 
 
+async def test_a_call_that_leaves_late_counts_from_then_on(redis: Any) -> None:
+    board = Board(redis, window(3, 10))
+    await board.call(weight=2)
+    late = board.passed
+    await board.call()
+    await board.passed.sent()
+    board.advance(3)
+    await late.sent()
+    await board.passed.done()
+    assert [await board.call() for _ in range(3)] == [10, 13, 13]
+
+
+async def test_what_leaves_late_does_not_come_back_into_a_log_that_has_forgotten_it(redis: Any) -> None:
+    board = Board(redis, window(1, 10))
+    await board.call()
+    late = board.passed
+    board.advance(10)
+    assert await board.call("other") == 10
+    await late.sent()
+    assert await board.call() == 20
+
+
 async def test_a_limit_of_one_operation_leaves_the_others_alone(redis: Any) -> None:
     board = Board(redis, window(1, 60, operations=("login",)))
     assert [await board.call(operation="login"), await board.call(operation="list")] == [0, 0]

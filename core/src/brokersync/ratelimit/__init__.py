@@ -19,6 +19,9 @@ __all__ = ["Left", "LimitedCall", "Limiter", "LocalLimiter", "Pass", "Penalty", 
 class Pass(Protocol):
     """What a call has got that goes."""
 
+    async def sent(self) -> None:
+        """The call leaves only now: where its place counts for a while, it does from now on; again does nothing."""
+
     async def done(self) -> None:
         """The call is over, and no longer under way."""
 

@@ -127,6 +127,9 @@ class LeakyBucket:
         step.close()
         raise RuntimeError("a call was granted that the bucket has no room for")
 
+    def move(self, at: float, to: float, weight: int) -> None:
+        """See `Meter`; what is late by less than a call takes to leak is one call too many at most."""
+
     def lower(self, now: float, left: int, seconds: float) -> bool:
         """See `Meter`; how soon more is left again, its rate says."""
         missing = self._amount - left - self._now(now)

@@ -48,6 +48,11 @@ class _Both:
     share: Pass
     whole: Pass
 
+    async def sent(self) -> None:
+        """See `Pass`."""
+        await self.share.sent()
+        await self.whole.sent()
+
     async def done(self) -> None:
         """See `Pass`."""
         await self.share.done()

@@ -35,8 +35,8 @@ class Lane:
     call never waits for the place of one that is held up elsewhere.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, jitter: timedelta) -> None:
+        self._clock, self._jitter = clock, jitter
         self._meters: dict[tuple[RateLimit, str], Meter] = {}
         self._freezes = Freezes()
         self._paces = Paces()
@@ -47,8 +47,8 @@ class Lane:
         self._numbers = count()
         self._stale = False
 
-    def arrive(self, wanted: LimitedCall, counted: Sequence[Counted], longest: float) -> Call | None:
-        """The call in its place, or `None` when it goes at once and is counted already.
+    def arrive(self, wanted: LimitedCall, counted: Sequence[Counted], longest: float) -> Call:
+        """The call in its place, or gone at once and counted already.
 
         Raises `BrokerRateLimitError` when the wait would be over `longest`; a place is promised then to who comes back.
         """
@@ -60,11 +60,10 @@ class Lane:
         own = self._promises.take(wanted, meters, now) if self._promises else None
         own = now if wanted.continues else own
         at, scope = self._foresee(meters, wanted.scopes, now, own)
-        if at <= now:
-            for meter, cost in meters.items():
-                meter.settle(now, cost.weight)
-            return None
         call = Call(wanted, longest, meters, next(self._numbers), at, at - now, scope)
+        if at <= now:
+            call.go(now)
+            return call
         if call.foreseen > longest:
             raise self._refuse(call, now)
         self._queue(call, now)
@@ -88,7 +87,7 @@ class Lane:
         del self._waiting[call.number]
         for meter, cost in call.meters.items():
             meter.revoke(cost.weight)
-            meter.settle(now, cost.weight)
+        call.go(now)
 
     def leave(self, call: Call) -> None:
         """Give back the place of a call that will not go; those behind it move up."""
@@ -152,7 +151,7 @@ class Lane:
         meter = self._meters.get((limit, key))
         if meter is None:
             amount = self._paces.allowed(limit, key, self._clock.monotonic())
-            meter = self._meters[limit, key] = meter_of(limit, amount, self._clock)
+            meter = self._meters[limit, key] = meter_of(limit, amount, self._clock, self._jitter)
         return meter
 
     def _foresee(

@@ -15,7 +15,8 @@ _MARGIN: Final = 1.25
 class Lateness:
     """The worst that was met lately: of an answer on its way, and of a sleeper that wakes."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: timedelta = timedelta(0)) -> None:
+        self._least = least
         self._on_its_way = self._waking = 0.0
 
     def answered_after(self, seconds: float) -> None:
@@ -29,4 +30,4 @@ class Lateness:
     @property
     def now(self) -> timedelta:
         """By how much a call may go later than its place."""
-        return timedelta(seconds=(self._on_its_way + self._waking) * _MARGIN)
+        return max(timedelta(seconds=(self._on_its_way + self._waking) * _MARGIN), self._least)

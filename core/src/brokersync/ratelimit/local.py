@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import final
 
+import attrs
+
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import Counted, LimitedCall, apart
@@ -25,26 +27,27 @@ class LocalLimiter:
     """Keeps the limits for all connections of this process; one event loop uses it.
 
     A window is kept strictly: never more than its amount in any span of its period, by the instants at which
-    `acquire` returned. What nobody used for a period is forgotten.
+    `acquire` returned, or later where the call says that it leaves later. What nobody used for a period is forgotten.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, *, jitter: timedelta = timedelta(0)) -> None:
+        """Windows are longer by `jitter`, since a call may be longer on its way than the next."""
+        self._clock, self._jitter = clock, jitter
         self._lanes: dict[str, Lane] = {}
         self._slots: dict[str, Slots] = {}
 
     async def acquire(
         self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Held | Free:
+    ) -> Went:
         """See `Limiter`. A call that is cancelled while it waits gives its place to those behind it."""
         over_time, under_way = apart(call.counted())
         if under_way:
             return await self._begin(call, over_time, under_way, longest, on_wait)
         lane = self._lane(call.provider)
         place = lane.arrive(call, over_time, longest.total_seconds())
-        if place is not None:
+        if place.went_at is None:
             await _turn(lane, place, on_wait)
-        return _NOTHING_TAKEN
+        return Went(self._clock, place)
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""
@@ -72,7 +75,7 @@ class LocalLimiter:
         under_way: Sequence[Counted],
         longest: timedelta,
         on_wait: Callable[[LimitScope, timedelta], None],
-    ) -> Held:
+    ) -> Went:
         """A slot is taken only when the call goes: who waits for its turn keeps none."""
         lane, slots = self._lane(call.provider), self._slots.setdefault(call.provider, Slots(self._clock))
         ticket = slots.draw()
@@ -90,15 +93,36 @@ class LocalLimiter:
                     raise _too_many(call, under_way)
                 continue
             place = lane.arrive(call, over_time, left)
-            if place is None or await _turn(lane, place, on_wait, room):
+            if place.went_at is not None or await _turn(lane, place, on_wait, room):
                 slots.take(under_way)
-                return Held(slots, under_way)
+                return Went(self._clock, place, Held(slots, under_way))
 
     def _lane(self, provider: str) -> Lane:
         lane = self._lanes.get(provider)
         if lane is None:
-            lane = self._lanes[provider] = Lane(self._clock)
+            lane = self._lanes[provider] = Lane(self._clock, self._jitter)
         return lane
+
+
+@attrs.define
+class Went:
+    """What one call has got."""
+
+    _clock: Clock
+    _call: Call
+    _slots: Held | Free = _NOTHING_TAKEN
+    _has_left: bool = False
+
+    async def sent(self) -> None:
+        """See `Pass`."""
+        if not self._has_left:
+            self._has_left = True
+            self._call.leave(self._clock.monotonic())
+
+    async def done(self) -> None:
+        """See `Pass`."""
+        await self.sent()  # of who does not say when it leaves nothing else is known
+        await self._slots.done()
 
 
 async def _turn(

@@ -55,6 +55,9 @@ class Meter(Protocol):
     def settle(self, now: float, weight: int) -> None:
         """The call goes now."""
 
+    def move(self, at: float, to: float, weight: int) -> None:
+        """A call that went at `at` is to count from `to` on."""
+
     def lower(self, now: float, left: int, seconds: float) -> bool:
         """Let no more than so many calls go within these seconds, if it would have; whether it would."""
 

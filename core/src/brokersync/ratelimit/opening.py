@@ -9,6 +9,7 @@ from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink
 from brokersync.provider import Clock
 from brokersync.ratelimit.local import LocalLimiter
+from brokersync.ratelimit.meters import JITTER
 from brokersync.ratelimit.quotas import QuotaLimiter
 from brokersync.redis_url import LIKE_THIS, is_cluster
 
@@ -26,7 +27,7 @@ def open_limiter(settings: FleetSettings, clock: Clock, events: EventSink) -> Li
 
     Raises `BrokerConfigError`, which never shows it, for a URL that is not understood.
     """
-    local = LocalLimiter(clock)
+    local = LocalLimiter(clock, jitter=JITTER)
     if settings.redis is None:
         return QuotaLimiter(local, clock)
     # redis costs a third of a second to import, and only a fleet has to pay for it
@@ -34,7 +35,9 @@ def open_limiter(settings: FleetSettings, clock: Clock, events: EventSink) -> Li
     from brokersync.ratelimit.redis_limiter import RedisLimiter
 
     redis = open_redis(settings.redis)
-    fleet = FleetLimiter(RedisLimiter(redis, clock, share=settings.share), local, clock, settings, events)
+    fleet = FleetLimiter(
+        RedisLimiter(redis, clock, share=settings.share, jitter=JITTER), local, clock, settings, events
+    )
     return QuotaLimiter(fleet, clock)
 
 

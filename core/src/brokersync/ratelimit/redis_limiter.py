@@ -12,6 +12,7 @@ from typing import Any, final
 import attrs
 
 from brokersync.errors import LimitScope
+from brokersync.limits import LimitKind
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
@@ -26,15 +27,15 @@ from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.redis_refusal import RedisRefusal
 from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
-from brokersync.ratelimit.slots import Free
 
 _TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
-_SPEND, _CORRECT, _FREEZE, _PENALISE = map(Script, ("spend", "correct", "freeze", "penalise"))
+_MOVE, _SPEND, _CORRECT, _FREEZE, _PENALISE = map(Script, ("move", "spend", "correct", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
-_NOTHING_TAKEN = Free()
 # a slot may come free because a lease has ended, which nobody tells
 _ASK_AGAIN = 1.0
+# what is later than its loop makes it has opened a connection first; that is not in what the windows are longer by
+_LATE = 0.02
 
 
 @final
@@ -47,22 +48,33 @@ class RedisLimiter:
     only `share` of each limit go until a period of it has passed. Raises the errors of redis.
     """
 
-    def __init__(self, redis: Any, clock: Clock, *, share: int = 10, now: Callable[[], int] | None = None) -> None:
-        """`share` is in percent; `now` stands for the server's clock in tests, in microseconds."""
+    def __init__(
+        self,
+        redis: Any,
+        clock: Clock,
+        *,
+        share: int = 10,
+        jitter: timedelta = timedelta(0),
+        now: Callable[[], int] | None = None,
+    ) -> None:
+        """`share` is in percent; `now` stands for the server's clock in tests, in microseconds.
+
+        A call may be longer on its way than the next, by `jitter`.
+        """
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._scripts = ScriptRunner(redis)
         self._began: dict[str, tuple[str, float]] = {}
-        self._frost, self._lateness = Frost(redis, clock), Lateness()
+        self._frost, self._lateness = Frost(redis, clock), Lateness(jitter)
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
     async def acquire(
         self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Held | Free:
+    ) -> Went:
         """See `Limiter`."""
         asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=freezes_of(call))
         if not asked.capped:
             await self._go(asked, longest, on_wait)
-            return _NOTHING_TAKEN
+            return Went(self, asked, self._clock.monotonic())
         self._frost.expect(asked.name)
         try:
             await self._go(asked, longest, on_wait)
@@ -71,12 +83,23 @@ class RedisLimiter:
             raise
         finally:
             self._frost.forget(asked.name)
-        return Held(self, asked.under_way)
+        return Went(self, asked, self._clock.monotonic())
 
     async def release(self, call: RedisCall) -> None:
         """Give back its slots, or its place in line. Where Redis is away its lease ends by itself."""
         with suppress(*AWAY):
             await self._scripts.run(_RELEASE, call.meter_keys, [call.name, TURNS, *call.weights])
+
+    async def move(self, call: RedisCall) -> None:
+        """Count it from now on where it has its place in a window. Where Redis is away that stays as it was."""
+        windows = [one for one in call.meters if one.limit.kind is LimitKind.WINDOW]
+        keys = [meter_keys(call.wanted.provider, one.limit, one.key)[0] for one in windows]
+        words: list[Word] = [self._server_time(), call.name]
+        for one in windows:
+            words += [one.limit.period // _MICRO, one.weight]
+        if keys:
+            with suppress(*AWAY):
+                await self._scripts.run(_MOVE, keys, words)
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`."""
@@ -118,6 +141,10 @@ class RedisLimiter:
     async def answer(self, provider: str) -> None:
         """Have the server of a broker answer. Raises the errors of redis."""
         await self._redis.exists(queue_key(provider))
+
+    def is_late(self, at: float) -> bool:
+        """Whether what had its place at this instant leaves later than the windows make room for."""
+        return self._clock.monotonic() - at > _LATE
 
     def part(self, provider: str) -> str:
         """Which server counts for a broker, as far as is known: in a cluster each has some of them."""
@@ -197,13 +224,24 @@ class RedisLimiter:
         return "" if self._now is None else self._now()
 
 
-@attrs.frozen
-class Held:
-    """The slots of one call that is under way."""
+@attrs.define
+class Went:
+    """What one call has got."""
 
     _limiter: RedisLimiter
     _call: RedisCall
+    _at: float
+    _has_left: bool = False
+
+    async def sent(self) -> None:
+        """See `Pass`."""
+        if not self._has_left:
+            self._has_left = True
+            if self._limiter.is_late(self._at):
+                await self._limiter.move(self._call)
 
     async def done(self) -> None:
         """See `Pass`."""
-        await self._limiter.release(self._call)
+        await self.sent()
+        if self._call.capped:
+            await self._limiter.release(self._call.under_way)

@@ -95,6 +95,9 @@ class Held:
     _slots: Slots
     _wanted: Sequence[Counted]
 
+    async def sent(self) -> None:
+        """See `Pass`; it counts for as long as it is under way."""
+
     async def done(self) -> None:
         """See `Pass`."""
         self._slots.give(self._wanted)
@@ -102,6 +105,9 @@ class Held:
 
 class Free:
     """What a call has to give back that took no slot: nothing."""
+
+    async def sent(self) -> None:
+        """See `Pass`."""
 
     async def done(self) -> None:
         """See `Pass`."""

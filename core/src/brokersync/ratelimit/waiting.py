@@ -26,10 +26,24 @@ class Call:
     turn: asyncio.Future[None] | None = None
     asleep_until: float | None = None
     refusal: BrokerRateLimitError | None = None
+    went_at: float | None = None
 
     def rank(self) -> tuple[bool, int]:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
         return not self.wanted.continues, self.number
+
+    def go(self, now: float) -> None:
+        """Count it from now on."""
+        self.went_at = now
+        for meter, cost in self.meters.items():
+            meter.settle(now, cost.weight)
+
+    def leave(self, now: float) -> None:
+        """It leaves only now, and the broker counts it from then on."""
+        if self.went_at is not None and now > self.went_at:
+            for meter, cost in self.meters.items():
+                meter.move(self.went_at, now, cost.weight)
+            self.went_at = now
 
     def wake(self) -> None:
         if self.turn is not None and not self.turn.done():

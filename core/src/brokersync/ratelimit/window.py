@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from typing import final
 
@@ -76,6 +76,15 @@ class RollingWindow:
             self._leaving.append(end)
         else:
             self._leaving.extend([end] * weight)
+
+    def move(self, at: float, to: float, weight: int) -> None:
+        """See `Meter`."""
+        old, new = self._end(at), self._end(to)
+        place = bisect_left(self._leaving, old)
+        for _ in range(weight):
+            if place < len(self._leaving) and self._leaving[place] == old:  # else it is forgotten
+                del self._leaving[place]
+                insort(self._leaving, new)
 
     def lower(self, now: float, left: int, seconds: float) -> bool:
         """See `Meter`."""

@@ -11,10 +11,11 @@ import pytest
 
 from brokersync.errors import BrokerConfigError
 from brokersync.explaining.explanation import Explanation, SourceAnswer, SourceState
+from brokersync.explaining.known import Known, Login
 from brokersync.explaining.quarantine import suspects
 from brokersync.explaining.question import Question
 from brokersync.explaining.readings import Reading
-from brokersync.explaining.sources import Known, Login, answers, day_window
+from brokersync.explaining.sources import answers
 from brokersync.explaining.verdict import verdict
 from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import (
@@ -60,13 +61,6 @@ def said(answer: SourceAnswer) -> str:
 
 def span(state: SpanState, window: TimeWindow = LONG) -> Span:
     return Span(window=window, state=state)
-
-
-def test_a_day_is_the_days_of_the_sources_own_calendar() -> None:
-    new_york = SourceSpec(name="s", precedence=1, calendar=Calendar(zone="America/New_York", day_starts="17:00"))
-    assert day_window(date(2026, 3, 8), new_york) == TimeWindow(
-        datetime(2026, 3, 8, 21, tzinfo=UTC), datetime(2026, 3, 9, 21, tzinfo=UTC)
-    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +135,8 @@ def test_a_day_that_was_read_in_part_says_why_the_rest_was_not() -> None:
     answer = asked(span(SpanState.FINAL, half))
     assert answer.state is SourceState.PARTLY
     assert said(answer).startswith(
-        "2026-03-05 was read in part only from fills: a part of it was read; the rest: not read"
+        "2026-03-05 was read in part only from fills: a part of it was read; the rest: 2026-03-05 12:00 to "
+        "2026-03-06 00:00 UTC: not read yet"
     )
 
 

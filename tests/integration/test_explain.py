@@ -132,6 +132,15 @@ async def test_a_day_of_booking_alone_does_not_deny_a_trade_that_is_booked_on_th
     assert (await ask(bs, "BETA")).verdict.startswith("It is there")
 
 
+async def test_an_evening_in_new_york_is_not_denied_on_its_day_of_utc_while_its_own_is_unread(bs: BrokerSync) -> None:
+    await read(bs, days=(3, 10))
+    found = await ask(bs, day=date(2026, 3, 3))
+    assert found.verdict.startswith("There is no such trade so far: 2026-03-03 was read completely from activity_file")
+    assert found.verdict.endswith("not read, 2026-03-02 (no statement that tells of this day was imported).")
+    await read(bs, fill(1, dateTime="20260302;200000"), days=(2, 2))
+    assert (await ask(bs, day=date(2026, 3, 3))).verdict.startswith("It is there")
+
+
 @pytest.mark.parametrize("wrong", ["ACMA", "AMCE", "ACM", "ACMEE", "acme.us"])
 async def test_a_symbol_that_was_misspelled_is_asked_back(bs: BrokerSync, wrong: str) -> None:
     await read(bs, fill(1), fill(2, symbol="ZULU", conid="13"))

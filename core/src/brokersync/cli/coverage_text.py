@@ -12,10 +12,10 @@ from rich.text import Text
 
 from brokersync.cli.bars import bar, bar_width, cells, legend
 from brokersync.cli.coverage import AccountHistory, telling
-from brokersync.cli.spans import stretch_text
 from brokersync.cli.tables import console
 from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
+from brokersync.sync.days import stretch_text
 from brokersync.sync.history import Stretch
 from brokersync.sync.plan import reach
 from brokersync.sync.retention import repair, way_to_read, what_may_follow
@@ -124,8 +124,8 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
             _read_elsewhere(gap, best) or repair(manifest, source, gap.window, now)
         )
     if gap.state is SpanState.PROVISIONAL:
-        from_files = any(manifest.source(name).files for name in gap.sources)
-        return f"provisional: {what_may_follow(due=gap.due, files=from_files)}"
+        sources = [manifest.source(name) for name in gap.sources]
+        return "provisional: " + what_may_follow(sources, gap.window, now, due=gap.due, connected=one.connected)
     if gap.state is SpanState.UNAVAILABLE:
         return f"never available from {manifest.display_name}"
     if gap.due_from:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from brokersync.cli.spans import stretch_text
 from brokersync.cli.tables import console
 from brokersync.converter import decimal_text
 from brokersync.explaining import ExplainedBooking, Explanation, SourceAnswer, SourceState, trade_text
+from brokersync.sync.days import stretch_text
 from brokersync.types import BrokerTrade, TradeStatus
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def _source(page: _Page, answer: SourceAnswer) -> None:
     page.line(f"{answer.source}: {answer.words}{when and f' (last{when}{asked})'}", style=_STYLES.get(answer.state, ""))
     if answer.by_booking:
         page.line("its days are days of booking: a trade may be booked on a later one", indent=4, style="dim")
+    if answer.unread_beside:
+        page.line(f"of the hours around it not read: {'; '.join(answer.unread_beside)}", indent=4, style="dim")
     if answer.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(answer.skipped.items()))
         page.line(f"that sync passed over: {counts}", indent=4, style="dim")

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from brokersync.cli.spans import ZoneOf, days_text, stretch_text
+from brokersync.cli.spans import ZoneOf, days_text
 from brokersync.cli.tables import duration_text, paragraph, show_table
 from brokersync.converter import from_json
+from brokersync.sync.days import stretch_text
 from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:

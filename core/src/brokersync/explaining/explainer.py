@@ -11,11 +11,13 @@ import attrs
 from brokersync.dispositions import Rule
 from brokersync.errors import BrokerConfigError, Fault
 from brokersync.explaining.bookings import explained
+from brokersync.explaining.days import day_in
 from brokersync.explaining.explanation import ExplainedBooking, Explanation
+from brokersync.explaining.known import Known, Login
 from brokersync.explaining.quarantine import suspects, suspects_of
 from brokersync.explaining.question import Question, days_of, may_mean, means, span_around
 from brokersync.explaining.readings import file_log, last_readings
-from brokersync.explaining.sources import Known, Login, answers, day_window
+from brokersync.explaining.sources import answers
 from brokersync.explaining.verdict import verdict
 from brokersync.manifest import Manifest
 from brokersync.records import AccountKey
@@ -157,7 +159,7 @@ class Explainer:
             for source in manifest.sources
         }
         logs = [one.connection.connection_id for one in logins]
-        days = {source.name: day_window(day, source) for source in manifest.sources}
+        days = {source.name: day_in(day, source) for source in manifest.sources}
         readings = await last_readings(self._store, key, [*logs, file_log(self._owner, key.provider)], days)
         known = Known(manifest=manifest, spans=spans, logins=logins, readings=readings, now=self._shared.clock.now())
         return answers(known, day)

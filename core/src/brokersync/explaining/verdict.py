@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -23,6 +23,8 @@ _OBSTACLES = (
     SourceState.LOST,
 )
 _READ = (SourceState.FINAL, SourceState.PROVISIONAL)
+# what one source has not read is there all the same where another one has
+_PASSED = (SourceState.LATER, SourceState.PARTLY)
 
 
 def verdict(found: Explanation) -> str:
@@ -119,19 +121,19 @@ def _not_there(found: Explanation) -> str:
     read = [one for one in found.sources if one.state in _READ]
     standing = [one for one in found.sources if one.state in _OBSTACLES]
     final = [one for one in read if one.state is SourceState.FINAL]
-    certain = [one for one in final if one.unread_after is None]
+    certain = [one for one in final if not _doubts([one])]
     if certain:
         return f"{none}: {day} was read completely from {_sources(certain)} and held no row for {found.symbol}{unread}."
     if final:
-        later = min(one.unread_after for one in final if one.unread_after)
         return (
             f"{none} so far: {day} was read completely from {_sources(final)} and held no row for {found.symbol}, "
-            f"but a trade of that day may be booked on a later one, and {later} is not read yet{unread}."
+            f"but {', and '.join(_doubts(final))}{unread}."
         )
-    if read and all(one.state is SourceState.LATER for one in standing):
+    if read and all(one.state in _PASSED for one in standing):
+        but = "".join(f"; {doubt}" for doubt in _doubts(one for one in read if not one.by_booking))
         return (
             f"{none} so far: {day} was read from {_sources(read)} and held no row for {found.symbol}, "
-            f"and it is still provisional{unread}."
+            f"and it is still provisional{but}{unread}."
         )
     for state in _OBSTACLES:
         for one in standing:
@@ -141,6 +143,17 @@ def _not_there(found: Explanation) -> str:
         return f"{day} has not begun."
     words = dict.fromkeys(one.words.rstrip(".") for one in found.sources)
     return f"Nobody has read {day}: {'; '.join(words)}."
+
+
+def _doubts(answers: Iterable[SourceAnswer]) -> list[str]:
+    """Where a trade of the day may stand all the same, as clauses."""
+    answers = list(answers)
+    later = [one.unread_after for one in answers if one.unread_after]
+    around = next((one.unread_beside for one in answers if one.unread_beside), ())
+    doubts = [f"a trade of that day may be booked on a later one, and {min(later)} is not read yet"] if later else []
+    if around:
+        doubts.append(f"by another calendar a trade of that day may lie in what was not read, {'; '.join(around)}")
+    return doubts
 
 
 _OF_STATE = {

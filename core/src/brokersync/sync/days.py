@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from brokersync.manifest import Calendar, CalendarUnit
+from brokersync.types import TimeWindow
 
 
 def day_floor(moment: datetime, calendar: Calendar) -> datetime:
@@ -37,3 +38,13 @@ def ceiling(moment: datetime, calendar: Calendar) -> datetime:
     """The earliest moment from this one on at which the calendar may be cut."""
     whole = floor(moment, calendar)
     return whole if whole == moment else next_day(moment, calendar)
+
+
+def stretch_text(window: TimeWindow, zone: str) -> str:
+    """A stretch as days, or to the minute where it does not begin and end with a day of the zone."""
+    start, end = (moment.astimezone(ZoneInfo(zone)) for moment in (window.start, window.end))
+    if start.time() == end.time() == time(0):
+        first, last = start.date(), end.date() - timedelta(days=1)
+        return f"{first}" if first == last else f"{first} to {last}"
+    until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%Y-%m-%d %H:%M}"
+    return f"{start:%Y-%m-%d %H:%M} to {until} {zone}"

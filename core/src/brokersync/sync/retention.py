@@ -122,11 +122,23 @@ def repair(
     return f"Nothing else of {manifest.display_name} reaches back so far."
 
 
-def what_may_follow(*, due: bool, files: bool) -> str:
-    """What becomes of a span that is provisional, as a clause; `files` says that a statement told it."""
+def what_may_follow(
+    sources: Iterable[SourceSpec],
+    window: TimeWindow,
+    now: datetime,
+    *,
+    due: bool,
+    connected: bool,
+) -> str:
+    """What becomes of a span that is provisional in these sources, as a clause."""
     if due:
         return "it is read again at the next sync"
-    return "a later statement may correct it" if files else "it can not be read again"
+    sources = list(sources)
+    if any(one.files for one in sources):
+        return "a later statement may correct it"
+    if not connected and any(_reaches(one, window, now) for one in sources):
+        return "no connection reads this account; once it is connected, it is read again"
+    return "it can not be read again"
 
 
 def way_to_read(manifest: Manifest, window: TimeWindow, now: datetime, *, connected: bool) -> str:

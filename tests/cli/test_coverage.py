@@ -71,10 +71,8 @@ def test_the_gaps_are_told_in_words_under_a_bar_as_wide_as_the_page(brokersync: 
     words = " ".join(" ".join(lines[3:]).split())
     assert f"{ago(40).date()} to {ago(31).date()}: never available from Tradovate" in words
     assert f"{ago(20).date()} to {ago(19).date()}: lost, Tradovate has it no more in reports." in words
-    assert (
-        f"{ago(10).date()} to {ago(6).date()}: provisional: no connection reads this account; once it is connected, it is read again"
-        in words
-    )
+    again = "no connection reads this account; once it is connected, it is read again"
+    assert f"{ago(10).date()} to {ago(6).date()}: provisional: {again}" in words
     assert lines[-1] == "# final   + provisional   x lost   . never available"
 
 

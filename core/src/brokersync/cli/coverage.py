@@ -16,6 +16,7 @@ from brokersync.errors import BrokerConfigError
 
 if TYPE_CHECKING:
     from brokersync.manifest import Manifest
+    from brokersync.records import FailedWindow
     from brokersync.service import BrokerSync
     from brokersync.sync.history import SourceHistory, Stretch
     from brokersync.types import BrokerAccount
@@ -26,13 +27,15 @@ class AccountHistory:
     """One account and what each of its sources knows.
 
     History begins with the first that is known, or earlier where it is known that it `begins` before. Of an account
-    that no connection reads something can be known `until` then; of others, as far as its sources are asked.
+    that no connection reads something can be known `until` then; of others, as far as its sources are asked. `failing`
+    are the windows of each source that could not be read.
     """
 
     environment: str
     account_id: str
     manifest: Manifest
     sources: tuple[SourceHistory, ...]
+    failing: Mapping[str, tuple[FailedWindow, ...]]
     connected: bool
     begins: datetime | None
     until: datetime | None
@@ -98,27 +101,50 @@ async def _histories(bs: BrokerSync, owner: str, wanted: Sequence[str], now: dat
     return found
 
 
-_Reading = tuple["BrokerAccount", datetime | None, datetime, frozenset[str] | None]
-_Connected = Mapping[tuple[str, str, str], _Reading]
+@attrs.frozen(kw_only=True)
+class _Reader:
+    """What reads an account: since when, which of its sources, and what of them keeps failing.
+
+    `sources` are all where that is not known.
+    """
+
+    account: BrokerAccount
+    since: datetime | None
+    made_at: datetime
+    sources: frozenset[str] | None
+    failing: Mapping[str, tuple[FailedWindow, ...]]
+
+    def beside(self, other: _Reader) -> _Reader:
+        """Both of two: the one that reads furthest back counts, and every source that one of them reads."""
+        names = {*self.failing, *other.failing}
+        return attrs.evolve(
+            self,
+            since=None if self.since is None or other.since is None else min(self.since, other.since),
+            made_at=min(self.made_at, other.made_at),
+            sources=None if self.sources is None or other.sources is None else self.sources | other.sources,
+            failing={name: self.failing.get(name) or other.failing.get(name, ()) for name in names},
+        )
+
+
+_Connected = Mapping[tuple[str, str, str], _Reader]
 
 
 async def _connected(bs: BrokerSync, owner: str) -> _Connected:
-    """The accounts that a connection reads, from when on, and which sources of them; all where that is not known.
-
-    The connection that reads furthest back counts, and every source that one of them reads.
-    """
-    found: dict[tuple[str, str, str], _Reading] = {}
+    """The accounts that a connection reads, and what reads them."""
+    found: dict[tuple[str, str, str], _Reader] = {}
     for one in await bs.outlook(owner):
-        connection, its_sources = one.connection, frozenset(source.source for source in one.sources) or None
+        connection = one.connection
         for account in await bs.accounts(connection.connection_id, owner):
             key = (connection.provider, account.environment, account.account_id)
-            since, made_at, read = connection.since, connection.created_at, its_sources
-            if key in found:
-                _, before, first, others = found[key]
-                since = None if since is None or before is None else min(since, before)
-                made_at = min(made_at, first)
-                read = None if read is None or others is None else read | others
-            found[key] = (account, since, made_at, read)
+            its_own = [told for told in one.sources if told.account == account]
+            reader = _Reader(
+                account=account,
+                since=connection.since,
+                made_at=connection.created_at,
+                sources=frozenset(source.source for source in one.sources) or None,
+                failing={told.source: told.failing_windows for told in its_own},
+            )
+            found[key] = found[key].beside(reader) if key in found else reader
     return found
 
 
@@ -131,16 +157,24 @@ async def _history(
     spans = {
         source.name: (await bs.coverage(owner, manifest.key, source.name)).get(key, ()) for source in manifest.sources
     }
-    account, since, made_at, readable = connected.get((manifest.key, *key), (None, None, None, None))
+    reader = connected.get((manifest.key, *key))
+    account, since = (reader.account, reader.since) if reader else (None, None)
     begins = [moment for moment in (since, account.opened_at if account else None) if moment]
     return AccountHistory(
         environment=key[0],
         account_id=key[1],
         manifest=manifest,
         sources=source_histories(
-            manifest, account, spans, now=now, since=since, connected_at=made_at, readable=readable
+            manifest,
+            account,
+            spans,
+            now=now,
+            since=since,
+            connected_at=reader.made_at if reader else None,
+            readable=reader.sources if reader else None,
         ),
-        connected=account is not None,
+        failing=reader.failing if reader else {},
+        connected=reader is not None,
         begins=max(begins, default=None),
         until=None if account else readable_until(manifest, now),
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 from brokersync.cli.bars import bar, bar_width, cells, legend
 from brokersync.cli.coverage import AccountHistory, telling
 from brokersync.cli.tables import console
+from brokersync.explaining import failed_parts
 from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
 from brokersync.sync.days import stretch_text
@@ -42,7 +43,7 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
             out.print("  nothing is known yet\n")
             continue
         whole = TimeWindow(known[0].window.start, known[-1].window.end)
-        _axis(out, whole, _zones(one.manifest, known)[0], width)
+        _axis(out, whole, _zone(one.manifest, known), width)
         shown |= _bar(out, known, whole, width)
         _words(out, one, known, now, width)
         for source in telling(one.sources):
@@ -103,15 +104,14 @@ def _words(
 def _lines(
     one: AccountHistory, known: Sequence[Stretch], now: datetime, best: Sequence[Stretch]
 ) -> list[tuple[TimeWindow, str, str]]:
-    """The gaps, in the zone of their source, and what is to be said of each; the same is said once."""
-    lines: list[tuple[TimeWindow, str, str]] = []
-    for gap, zone in zip(known, _zones(one.manifest, known), strict=True):
+    """The gaps, all in one zone, and what is to be said of each; the same is said once."""
+    zone, lines = _zone(one.manifest, known), list[tuple[TimeWindow, str, str]]()
+    for gap in known:
         if gap.state is SpanState.FINAL:
             continue
         window, words = gap.window, _meaning(one, gap, now, best)
         if lines and lines[-1][0].end == window.start and lines[-1][2] == words:
-            before, zone, _ = lines.pop()
-            window = TimeWindow(before.start, window.end)
+            window = TimeWindow(lines.pop()[0].start, window.end)
         lines.append((window, zone, words))
     return lines
 
@@ -121,7 +121,7 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
     if gap.state is SpanState.LOST:
         source = manifest.source(gap.sources[0])
         return f"lost, {_keeps(manifest, source, gap.window, now)}. " + (
-            _read_elsewhere(gap, best) or repair(manifest, source, gap.window, now)
+            _elsewhere(gap, best) or repair(manifest, source, gap.window, now)
         )
     if gap.state is SpanState.PROVISIONAL:
         sources = [manifest.source(name) for name in gap.sources]
@@ -131,17 +131,37 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
     if gap.due_from:
         return f"not read yet; it is read from {gap.due_from:%Y-%m-%d %H:%M} UTC on"
     if gap.due:
-        return "not read yet; the next sync reads it"
-    to_do = _read_elsewhere(gap, best) or way_to_read(manifest, gap.window, now, connected=one.connected)
+        return _to_be_read(one, gap)
+    to_do = _elsewhere(gap, best) or way_to_read(manifest, gap.window, now, connected=one.connected)
     return f"not read from here. {to_do}" if best else f"nobody has read it yet. {to_do}"
 
 
-def _read_elsewhere(gap: Stretch, best: Sequence[Stretch]) -> str | None:
-    """Where the gap of one source was read all the same."""
+def _to_be_read(one: AccountHistory, gap: Stretch) -> str:
+    failing = [part for name in gap.sources for part in one.failing.get(name, ()) if part.window.overlap(gap.window)]
+    if not failing:
+        return "not read yet; the next sync reads it"
+    return f"not read yet: {failed_parts(failing)}; the next sync tries again"
+
+
+def _elsewhere(gap: Stretch, best: Sequence[Stretch]) -> str | None:
+    """Where the gap of one source was read all the same, or will be."""
     over = [one for one in best if one.window.overlap(gap.window)]
-    if over and all(one.state in (SpanState.FINAL, SpanState.PROVISIONAL) for one in over):
-        return f"Read from {' and '.join(sorted({name for one in over for name in one.sources}))}."
-    return None
+    read = [one for one in over if one.state in (SpanState.FINAL, SpanState.PROVISIONAL)]
+    if over and over == read:
+        return f"Read from {_names(read)}."
+    later = [one.due_from for one in over if one.due_from]
+    if later:
+        return f"Another source gives it from {min(later):%Y-%m-%d %H:%M} UTC on."
+    due = [one for one in over if one.state is None and one.due]
+    if not due:
+        return None
+    if not read:
+        return f"The next sync reads it from {_names(due)}."
+    return f"Read in part from {_names(read)}; the next sync reads more of it from {_names(due)}."
+
+
+def _names(stretches: Iterable[Stretch]) -> str:
+    return " and ".join(sorted({name for one in stretches for name in one.sources}))
 
 
 def _keeps(manifest: Manifest, source: SourceSpec, window: TimeWindow, now: datetime) -> str:
@@ -162,8 +182,7 @@ def _days_of(source: SourceSpec) -> str:
     return "day of booking" if source.selects_by is SelectsBy.BOOKED else "time of execution"
 
 
-def _zones(manifest: Manifest, known: Iterable[Stretch]) -> list[str]:
-    """The zone of each stretch; one that nobody speaks of has that of what lies beside it."""
-    named = [manifest.source(one.sources[0]).calendar.zone if one.sources else None for one in known]
-    zone = next((one for one in named if one), manifest.sources[0].calendar.zone)
-    return [zone := one or zone for one in named]
+def _zone(manifest: Manifest, known: Iterable[Stretch]) -> str:
+    """The one zone of a list of stretches: that of the first source that tells of any."""
+    named = (one.sources[0] for one in known if one.sources)
+    return manifest.source(next(named, manifest.sources[0].name)).calendar.zone

@@ -114,7 +114,8 @@ def _row(page: _Page, row: ExplainedBooking, raw: bool) -> None:
 def _source(page: _Page, answer: SourceAnswer) -> None:
     when = f" {_moment(answer.read_at)}" if answer.read_at else ""
     asked = f", with {stretch_text(answer.asked, answer.zone)}" if answer.asked and answer.read_at else ""
-    page.line(f"{answer.source}: {answer.words}{when and f' (last{when}{asked})'}", style=_STYLES.get(answer.state, ""))
+    words = answer.words.rstrip(".")
+    page.line(f"{answer.source}: {words}{when and f' (last{when}{asked})'}", style=_STYLES.get(answer.state, ""))
     if answer.by_booking:
         page.line("its days are days of booking: a trade may be booked on a later one", indent=4, style="dim")
     if answer.unread_beside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Owned, finish, note, print_json, say
@@ -138,8 +139,14 @@ def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf)
         if one["job"]:
             say(f"  {name}: {_place_text(one['job'])}")
         if one["deadline"]:
-            say(f"  {name}: history vanishes; read it before {_minute(one['deadline'])} UTC")
+            say(f"  {name}: {_deadline_text(datetime.fromisoformat(one['deadline']))}")
     sys.stdout.write("\n")
+
+
+def _deadline_text(deadline: datetime) -> str:
+    if deadline > datetime.now(UTC):
+        return f"history vanishes; read it before {deadline:%Y-%m-%d %H:%M} UTC"
+    return f"history has been vanishing unread since {deadline:%Y-%m-%d %H:%M} UTC; run: brokersync sync"
 
 
 def _place_text(job: Mapping[str, Any]) -> str:
@@ -179,8 +186,12 @@ def _expected(source: Mapping[str, Any], zone: str) -> Iterable[str]:
     if source["next_window"]:
         waits = f", not before {_minute(source['waits_until'])} UTC" if source["waits_until"] else ""
         yield f"next: {days_text(source['next_window'], zone)}{waits}"
-    if source["failing"]:
-        yield f"a part {source['failing']}"
+    if source["failing_windows"]:
+        from brokersync.converter import from_json
+        from brokersync.explaining import failed_parts
+        from brokersync.records import FailedWindow
+
+        yield failed_parts([from_json(one, FailedWindow) for one in source["failing_windows"]])
 
 
 def _minute(moment: str | None) -> str:

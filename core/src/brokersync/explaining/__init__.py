@@ -2,6 +2,7 @@
 
 from brokersync.explaining.explainer import Explainer
 from brokersync.explaining.explanation import ExplainedBooking, Explanation, SourceAnswer, SourceState
+from brokersync.explaining.failing import failed_parts
 from brokersync.explaining.outlook import Outlook, SourceOutlook, outlook
 from brokersync.explaining.question import Question
 from brokersync.explaining.readings import file_log
@@ -16,6 +17,7 @@ __all__ = [
     "SourceAnswer",
     "SourceOutlook",
     "SourceState",
+    "failed_parts",
     "file_log",
     "outlook",
     "trade_text",

@@ -46,8 +46,8 @@ class SourceAnswer:
     `read_at` and `asked` are when and with which window the day was read the last time, as far as the log reaches;
     `skipped` are the rows which that sync passed over, by reason, whatever their day. With `by_booking` its days are
     those of booking; `unread_after` is the first later one on which a trade of the day may stand and that is not read.
-    `unread_beside` are the hours around it in which a trade may lie that is of the day by another calendar, and that
-    are not read, each with the reason.
+    `unread_beside` are the hours around a day that was read in which a trade may lie that is of the day by another
+    calendar, and that are not read, each with the reason.
     """
 
     source: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from brokersync.records import FailedWindow
@@ -28,15 +29,40 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 
+def worst(windows: Iterable[FailedWindow]) -> FailedWindow:
+    """The one of some windows that failed most often, and of those the one that did last."""
+    return max(windows, key=lambda one: (one.failures, one.at))
+
+
+def failed_parts(windows: Sequence[FailedWindow]) -> str:
+    """What happened to these parts of a source's history, how often and when last, as a sentence without its end."""
+    counted = [one for one in windows if one.failures] or list(windows)
+    if len(counted) == 1:
+        return f"a part {failed(counted[0])}"
+    most, last = worst(counted), max(counted, key=lambda one: one.at)
+    if not most.failures:
+        return f"{len(counted)} parts wait: the last of them {failed(last)}"
+    times = "once each" if most.failures == 1 else f"one of them in {most.failures} syncs"
+    return f"{len(counted)} parts could not be read, {times}, last on {_minute(last.at)}: {_why(last)}"
+
+
 def failed(one: FailedWindow) -> str:
     """What happened to it, how often and when last, as a clause."""
-    last = f"{one.at:%Y-%m-%d %H:%M} UTC"
+    last = _minute(one.at)
     if is_only_not_ready(one):
         return f"is not ready at the broker, as it said on {last}"
+    if not one.failures:
+        return f"was put off, last on {last}: {_why(one)}"
+    times = "once" if one.failures == 1 else f"in {one.failures} syncs"
+    return f"could not be read {times}, last on {last}: {_why(one)}"
+
+
+def _why(one: FailedWindow) -> str:
     why = _WORDS.get(one.reason, one.reason)
     if one.not_before is not None:
-        why += f", which wants to be left alone until {one.not_before:%Y-%m-%d %H:%M} UTC"
-    if not one.failures:
-        return f"was put off, last on {last}: {why}"
-    times = "once" if one.failures == 1 else f"in {one.failures} syncs"
-    return f"could not be read {times}, last on {last}: {why}"
+        why += f", which wants to be left alone until {_minute(one.not_before)}"
+    return why
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from brokersync.explaining.explanation import SourceState
-from brokersync.explaining.failing import failed
+from brokersync.explaining.failing import failed, worst
 from brokersync.explaining.known import Known, Login, due_from, is_due, readers_of
 from brokersync.manifest import SourceSpec
 from brokersync.records import ConnectionState
@@ -55,11 +55,10 @@ def _begun(login: Login, source: SourceSpec, window: TimeWindow) -> str:
 
 def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
     windows = login.failing.get(source.name, {}).get(request_name(source, (login.account,)), ())
-    for one in windows:
-        # what is put off with its whole connection waits for that
-        if one.window.overlap(window) and (one.failures or login.connection.state is ConnectionState.ACTIVE):
-            return failed(one)
-    return ""
+    # what is put off with its whole connection waits for that
+    active = login.connection.state is ConnectionState.ACTIVE
+    found = [one for one in windows if one.window.overlap(window) and (one.failures or active)]
+    return failed(worst(found)) if found else ""
 
 
 def _next(readers: Sequence[Login], now: datetime) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from brokersync.errors import BrokerError
-from brokersync.explaining.failing import failed
+from brokersync.explaining.failing import failed, worst
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
 from brokersync.shared import Shared
@@ -22,8 +22,8 @@ from brokersync.types import BrokerAccount, TimeWindow
 class SourceOutlook:
     """One source of one account: up to when it is read, and the window that comes next, if any is due.
 
-    `waits_until` is set while the broker prepares an answer or wants to be left alone. `failing` says what happened to
-    a window that could not be read.
+    `waits_until` is set while the broker prepares an answer or wants to be left alone. `failing_windows` could not be
+    read, and `failing` says what happened to the one of them that failed most often.
     """
 
     account: BrokerAccount
@@ -32,6 +32,7 @@ class SourceOutlook:
     next_window: TimeWindow | None = None
     waits_until: datetime | None = None
     failing: str | None = None
+    failing_windows: tuple[FailedWindow, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -127,5 +128,6 @@ class _Source:
             read_until=read[-1].end if read else None,
             next_window=begun.window if begun else due[0] if due else None,
             waits_until=begun.resume_at if begun else put_off_until(failing, due[0], self._now) if due else None,
-            failing=failed(failing[-1]) if failing else None,
+            failing=failed(worst(failing)) if failing else None,
+            failing_windows=tuple(failing),
         )

@@ -40,7 +40,7 @@ def _answer(known: Known, source: SourceSpec, day: date) -> SourceAnswer:
         zone=source.calendar.zone,
         by_booking=by_booking,
         unread_after=_unread_after(known, source, window) if by_booking else None,
-        unread_beside=tuple(_unread_beside(known, source, around, settled=state is SourceState.FINAL)),
+        unread_beside=tuple(_unread_beside(known, source, around, state)),
         read_at=reading.at if reading else None,
         asked=reading.asked if reading else None,
         skipped=reading.skipped if reading else {},
@@ -55,14 +55,14 @@ def _unread_after(known: Known, source: SourceSpec, window: TimeWindow) -> date 
     return None
 
 
-def _unread_beside(known: Known, source: SourceSpec, around: Iterable[TimeWindow], *, settled: bool) -> Iterator[str]:
-    """What beside the day was not read and why; beside a day that is `settled` also what is not settled itself."""
-    for window in around:
+def _unread_beside(known: Known, source: SourceSpec, around: Iterable[TimeWindow], state: SourceState) -> Iterator[str]:
+    """What beside a day that was read was not and why; beside one that is final also what is not final itself."""
+    for window in around if state in (SourceState.FINAL, SourceState.PROVISIONAL) else ():
         parts = _parts(known, source, window)
         missing = list(_missing(known, source, parts))
         for part, _, words in missing:
             yield f"{stretch_text(part, source.calendar.zone)} ({words.rstrip('.')})"
-        if settled and not missing and (window.end > known.now or SpanState.PROVISIONAL in parts):
+        if state is SourceState.FINAL and not missing and (window.end > known.now or SpanState.PROVISIONAL in parts):
             yield f"{stretch_text(window, source.calendar.zone)} (which is still provisional)"
 
 

@@ -143,7 +143,7 @@ class BrokerRetryableError(BrokerError):
     """
 
     fault = Fault.BROKER
-    remedy_by_default = "It is tried again by itself."
+    remedy_by_default = "Try again later; what a worker syncs is tried again by itself."
 
     def __init__(
         self,

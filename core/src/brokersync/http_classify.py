@@ -152,7 +152,7 @@ _NEVER_SENT = (
 )
 
 _UNTRUSTED = "could not be reached: its certificate or TLS is not accepted"
-_CLOCK_AND_STORE = "Check this machine's clock and its trusted certificates; it is tried again by itself."
+_CLOCK_AND_STORE = "Check this machine's clock and its trusted certificates; then try again."
 
 _FOREIGN: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], BrokerError]], ...] = (
     ((aiohttp.ConnectionTimeoutError,), _says(BrokerTimeoutError, "could not be reached in time")),

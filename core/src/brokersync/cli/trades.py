@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from brokersync.cli.common import Owned, check_accounts, finish, parse_day
+from brokersync.cli.common import Owned, check_accounts, finish, note, parse_day
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from brokersync.store import TradeFilter
     from brokersync.types import BrokerTrade
 
 _COLUMNS = (
@@ -55,10 +56,36 @@ def trades(
         async with common.open() as bs:
             if account is not None:
                 check_accounts(common.owner, [account], await bs.counts(common.owner))
-            await _write(_limited(bs.trades(common.owner, only), limit), "json" if common.json else format)
+            found = _Counted(_limited(bs.trades(common.owner, only), limit))
+            await _write(aiter(found), "json" if common.json else format)
+            if not found.number and limit != 0:
+                _hint(only, await bs.counts(common.owner))
         return Exit.DONE
 
     return finish(work(), common)
+
+
+class _Counted:
+    """Trades, and how many of them went by."""
+
+    def __init__(self, found: AsyncIterator[BrokerTrade]) -> None:
+        self._found, self.number = found, 0
+
+    async def __aiter__(self) -> AsyncIterator[BrokerTrade]:
+        async for trade in self._found:
+            self.number += 1
+            yield trade
+
+
+def _hint(only: TradeFilter, counts: Iterable[Mapping[str, Any]]) -> None:
+    """Say on standard error why no trade was shown, where the question may be the reason."""
+    known = sorted({one["provider"] for one in counts})
+    if only.provider is not None and only.provider not in known:
+        note(f"No account of {only.provider!r} is known. Known are those of: {', '.join(known) or 'no broker'}.")
+    elif only.symbol is not None:
+        note(f"No trade matches. Write the symbol {only.symbol!r} as the broker does, in capitals or not.")
+    elif only != type(only)():
+        note("No trade matches.")
 
 
 async def _limited(found: AsyncIterator[BrokerTrade], limit: int | None) -> AsyncIterator[BrokerTrade]:

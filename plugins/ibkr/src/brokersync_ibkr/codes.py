@@ -47,7 +47,9 @@ class _Code:
 
 
 def _retry(meaning: str, kind: type[BrokerError], after: timedelta, **facts: Any) -> _Code:
-    return _Code(meaning, kind, "It is tried again by itself.", {"retry_after": after, **facts})
+    return _Code(
+        meaning, kind, "Try again later; what a worker syncs is tried again by itself.", {"retry_after": after, **facts}
+    )
 
 
 def _config(meaning: str, remedy: str) -> _Code:

@@ -123,7 +123,8 @@ def refuse_status(operation: str, response: HttpResponse) -> None:
     if response.status == 423:
         raise BrokerRateLimitError(
             "Tradovate is about to lock this address out and wants an hour of silence.",
-            remedy="It is tried again by itself. Check the password if logins have failed.",
+            remedy="Try again later; what a worker syncs is tried again by itself. "
+            "Check the password if logins have failed.",
             retry_after=HOUR_OF_SILENCE,
             freeze=LimitScope.EGRESS,
             operation=operation,

@@ -46,11 +46,13 @@ def span(start: str, end: str, state: SpanState = FINAL, zone: str = "UTC") -> S
     return Span(window=TimeWindow(at(start, zone), at(end, zone)), state=state)
 
 
-def asked(day: date, *spans: Span, now: datetime = NOW, **source: Any) -> SourceAnswer:
+def asked(
+    day: date, *spans: Span, now: datetime = NOW, others: tuple[SourceSpec, ...] = (), **source: Any
+) -> SourceAnswer:
     spec = SourceSpec(**({"name": "fills", "precedence": 1} | source))
     manifest = Manifest(
         key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
-        sources=(spec,), licence="", docs="", support="",
+        sources=(spec, *others), licence="", docs="", support="",
     )  # fmt: skip
     known = Known(manifest=manifest, spans={"fills": spans}, logins=(LOGIN,), readings={}, now=now)
     return answers(known, day)[0]
@@ -83,10 +85,21 @@ def test_the_evening_of_the_last_working_day_belongs_to_the_exchanges_next_day()
     monday = date(2026, 3, 2)
     assert said(asked(monday, span("02-28 00:00", "03-05 00:00")), monday) == (
         "There is no such trade so far: 2026-03-02 was read completely from fills and held no row for AAPL, but by "
-        "another calendar a trade of that day may lie in what was not read, 2026-02-27 17:00 to 2026-02-28 00:00 UTC "
-        "(not read yet; the next sync reads it)."
+        "another calendar a trade of that day may lie in hours that are not read completely: 2026-02-27 17:00 to "
+        "2026-02-28 00:00 UTC (not read yet; the next sync reads it)."
     )
     assert said(asked(monday, span("02-27 17:00", "03-05 00:00")), monday).startswith("There is no such trade: 2026")
+
+
+def test_the_evening_is_that_of_the_exchange_and_not_of_utc_beside_it() -> None:
+    session = SourceSpec(name="session", precedence=2, calendar=CHICAGO)
+    evening = span("03-04 17:00", "03-06 00:00", zone="America/Chicago")
+    thursday = date(2026, 3, 5)
+    assert said(asked(thursday, evening, others=(session,)), thursday).startswith("There is no such trade: 2026-03-05")
+    later = span("03-04 17:30", "03-06 00:00", zone="America/Chicago")
+    assert asked(thursday, later, others=(session,)).unread_beside == (
+        "2026-03-04 23:00 to 23:30 UTC (not read yet; the next sync reads it)",
+    )
 
 
 def test_of_days_of_booking_those_count_that_are_the_day_in_utc_and_no_weekend() -> None:
@@ -105,7 +118,7 @@ def test_what_is_not_settled_beside_a_settled_day_keeps_a_trade_from_being_denie
     settled = span("03-01 00:00", "03-06 00:00", zone="Asia/Tokyo")
     open_still = span("03-06 00:00", "03-07 00:00", PROVISIONAL, zone="Asia/Tokyo")
     thursday = asked(date(2026, 3, 5), settled, open_still, calendar=tokyo)
-    assert thursday.unread_beside == ("2026-03-06 00:00 to 09:00 Asia/Tokyo (which is still provisional)",)
+    assert thursday.unread_beside == ("2026-03-06 00:00 to 09:00 Asia/Tokyo (still provisional)",)
 
 
 def test_a_hole_in_a_running_day_is_not_taken_for_read() -> None:

@@ -136,7 +136,9 @@ async def test_an_evening_in_new_york_is_not_denied_on_its_day_of_utc_while_its_
     await read(bs, days=(3, 10))
     found = await ask(bs, day=date(2026, 3, 3))
     assert found.verdict.startswith("There is no such trade so far: 2026-03-03 was read completely from activity_file")
-    assert found.verdict.endswith("not read, 2026-03-02 (no statement that tells of this day was imported).")
+    assert found.verdict.endswith(
+        "hours that are not read completely: 2026-03-02 (no statement that tells of this day was imported)."
+    )
     await read(bs, fill(1, dateTime="20260302;200000"), days=(2, 2))
     assert (await ask(bs, day=date(2026, 3, 3))).verdict.startswith("It is there")
 

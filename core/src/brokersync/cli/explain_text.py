@@ -119,7 +119,9 @@ def _source(page: _Page, answer: SourceAnswer) -> None:
     if answer.by_booking:
         page.line("its days are days of booking: a trade may be booked on a later one", indent=4, style="dim")
     if answer.unread_beside:
-        page.line(f"of the hours around it not read: {'; '.join(answer.unread_beside)}", indent=4, style="dim")
+        page.line(
+            f"of the hours around it not read completely: {'; '.join(answer.unread_beside)}", indent=4, style="dim"
+        )
     if answer.skipped:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(answer.skipped.items()))
         page.line(f"that sync passed over: {counts}", indent=4, style="dim")

@@ -139,14 +139,15 @@ def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf)
         if one["job"]:
             say(f"  {name}: {_place_text(one['job'])}")
         if one["deadline"]:
-            say(f"  {name}: {_deadline_text(datetime.fromisoformat(one['deadline']))}")
+            say(f"  {name}: {_deadline_text(datetime.fromisoformat(one['deadline']), one['state'])}")
     sys.stdout.write("\n")
 
 
-def _deadline_text(deadline: datetime) -> str:
+def _deadline_text(deadline: datetime, state: str) -> str:
     if deadline > datetime.now(UTC):
         return f"history vanishes; read it before {deadline:%Y-%m-%d %H:%M} UTC"
-    return f"history has been vanishing unread since {deadline:%Y-%m-%d %H:%M} UTC; run: brokersync sync"
+    to_do = "; run: brokersync sync" if state == "active" else ""
+    return f"history has been vanishing unread since {deadline:%Y-%m-%d %H:%M} UTC{to_do}"
 
 
 def _place_text(job: Mapping[str, Any]) -> str:

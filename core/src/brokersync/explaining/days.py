@@ -39,8 +39,7 @@ def beside(day: date, source: SourceSpec, manifest: Manifest) -> list[TimeWindow
     if source.selects_by is SelectsBy.BOOKED:
         whole = _days_of_booking(called, source)
     else:
-        evenings = [_moment(_working_day_before(day), _EVENING, zone) for zone in _zones(manifest)]
-        whole = [TimeWindow(min(called.start, *evenings), called.end)]
+        whole = [TimeWindow(min(called.start, _evening_before(day, manifest)), called.end)]
     return subtract(whole, [day_in(day, source)])
 
 
@@ -80,6 +79,12 @@ def _called_so(day: date, manifest: Manifest) -> TimeWindow:
     """From the first midnight at which the day begins to the last at which it ends, in UTC and the sources' zones."""
     starts, ends = ([_moment(one, time(), zone) for zone in (UTC, *_zones(manifest))] for one in (day, day + _DAY))
     return TimeWindow(min(starts), max(ends))
+
+
+def _evening_before(day: date, manifest: Manifest) -> datetime:
+    """When the exchange's day may begin, by the zones of the sources that may be its own: UTC only where it is all."""
+    zones = [zone for zone in _zones(manifest) if zone.key != "UTC"] or [ZoneInfo("UTC")]
+    return min(_moment(_working_day_before(day), _EVENING, zone) for zone in zones)
 
 
 def _working_day_before(day: date) -> date:

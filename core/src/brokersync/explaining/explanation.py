@@ -47,7 +47,7 @@ class SourceAnswer:
     `skipped` are the rows which that sync passed over, by reason, whatever their day. With `by_booking` its days are
     those of booking; `unread_after` is the first later one on which a trade of the day may stand and that is not read.
     `unread_beside` are the hours around a day that was read in which a trade may lie that is of the day by another
-    calendar, and that are not read, each with the reason.
+    calendar, and that are not read completely, each with the reason.
     """
 
     source: str

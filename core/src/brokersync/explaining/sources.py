@@ -63,7 +63,7 @@ def _unread_beside(known: Known, source: SourceSpec, around: Iterable[TimeWindow
         for part, _, words in missing:
             yield f"{stretch_text(part, source.calendar.zone)} ({words.rstrip('.')})"
         if state is SourceState.FINAL and not missing and (window.end > known.now or SpanState.PROVISIONAL in parts):
-            yield f"{stretch_text(window, source.calendar.zone)} (which is still provisional)"
+            yield f"{stretch_text(window, source.calendar.zone)} (still provisional)"
 
 
 def _state(

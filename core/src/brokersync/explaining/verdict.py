@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -130,7 +130,8 @@ def _not_there(found: Explanation) -> str:
             f"but {', and '.join(_doubts(final))}{unread}."
         )
     if read and all(one.state in _PASSED for one in standing):
-        but = "".join(f"; {doubt}" for doubt in _doubts(one for one in read if not one.by_booking))
+        around = _around(read)
+        but = f"; {around}" if around else ""
         return (
             f"{none} so far: {day} was read from {_sources(read)} and held no row for {found.symbol}, "
             f"and it is still provisional{but}{unread}."
@@ -145,15 +146,19 @@ def _not_there(found: Explanation) -> str:
     return f"Nobody has read {day}: {'; '.join(words)}."
 
 
-def _doubts(answers: Iterable[SourceAnswer]) -> list[str]:
+def _doubts(answers: Sequence[SourceAnswer]) -> list[str]:
     """Where a trade of the day may stand all the same, as clauses."""
-    answers = list(answers)
     later = [one.unread_after for one in answers if one.unread_after]
-    around = next((one.unread_beside for one in answers if one.unread_beside), ())
-    doubts = [f"a trade of that day may be booked on a later one, and {min(later)} is not read yet"] if later else []
-    if around:
-        doubts.append(f"by another calendar a trade of that day may lie in what was not read, {'; '.join(around)}")
-    return doubts
+    booked = f"a trade of that day may be booked on a later one, and {min(later)} is not read yet" if later else ""
+    return [clause for clause in (booked, _around(answers)) if clause]
+
+
+def _around(answers: Sequence[SourceAnswer]) -> str:
+    """The hours around the day that none of these sources has read, where a trade of it may lie, as a clause."""
+    unread = min((one.unread_beside for one in answers), key=len)
+    if not unread:
+        return ""
+    return f"by another calendar a trade of that day may lie in hours that are not read completely: {'; '.join(unread)}"
 
 
 _OF_STATE = {

@@ -81,6 +81,16 @@ def test_a_provisional_day_of_a_file_may_be_corrected_by_a_later_statement(broke
     assert "provisional: a later statement may correct it" in " ".join(brokersync("coverage").out.split())
 
 
+def test_a_provisional_session_of_no_connection_is_read_again_from_another_source_once_it_is_connected(
+    brokersync: Run, know: Any
+) -> None:
+    know("tradovate", "session", span(10, 9, PROVISIONAL))
+    told = " ".join(brokersync("coverage", "--by-source").out.split())
+    best, _, session = told.partition("session, by time of execution")
+    assert "provisional: no connection reads this account; once it is connected, it is read again" in best
+    assert "provisional: it can not be read again" in session
+
+
 def test_a_lost_session_says_why_and_where_it_was_read_instead(brokersync: Run, know: Any) -> None:
     know("tradovate", "session", span(3, 2, LOST))
     lost = " ".join(brokersync("coverage").out.split())

@@ -125,7 +125,9 @@ def _meaning(one: AccountHistory, gap: Stretch, now: datetime, best: Sequence[St
         )
     if gap.state is SpanState.PROVISIONAL:
         sources = [manifest.source(name) for name in gap.sources]
-        return "provisional: " + what_may_follow(sources, gap.window, now, due=gap.due, connected=one.connected)
+        others = () if best else manifest.sources
+        follows = what_may_follow(sources, gap.window, now, due=gap.due, connected=one.connected, others=others)
+        return f"provisional: {follows}"
     if gap.state is SpanState.UNAVAILABLE:
         return f"never available from {manifest.display_name}"
     if gap.due_from:

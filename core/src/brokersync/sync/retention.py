@@ -123,20 +123,20 @@ def repair(
 
 
 def what_may_follow(
-    sources: Iterable[SourceSpec],
+    told: Sequence[SourceSpec],
     window: TimeWindow,
     now: datetime,
     *,
     due: bool,
     connected: bool,
+    others: Iterable[SourceSpec] = (),
 ) -> str:
-    """What becomes of a span that is provisional in these sources, as a clause."""
+    """What becomes of a span that is provisional in the sources that `told` of it, as a clause; `others` may follow."""
     if due:
         return "it is read again at the next sync"
-    sources = list(sources)
-    if any(one.files for one in sources):
+    if any(one.files for one in told):
         return "a later statement may correct it"
-    if not connected and any(_reaches(one, window, now) for one in sources):
+    if not connected and any(_reaches(one, window, now) for one in (*told, *others) if not one.files):
         return "no connection reads this account; once it is connected, it is read again"
     return "it can not be read again"
 

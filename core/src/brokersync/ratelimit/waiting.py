@@ -10,6 +10,9 @@ from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.ratelimit.applying import Counted, LimitedCall
 from brokersync.ratelimit.meter import Meter
 
+# what every window makes room for anyway
+_HARDLY_LATE = 0.001
+
 
 @attrs.define(eq=False)
 class Call:
@@ -40,7 +43,7 @@ class Call:
 
     def leave(self, now: float) -> None:
         """It leaves only now, and the broker counts it from then on."""
-        if self.went_at is not None and now > self.went_at:
+        if self.went_at is not None and now - self.went_at > _HARDLY_LATE:
             for meter, cost in self.meters.items():
                 meter.move(self.went_at, now, cost.weight)
             self.went_at = now

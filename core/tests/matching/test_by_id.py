@@ -197,57 +197,6 @@ def test_a_fill_that_another_row_has_looks_like_no_part_of_a_sum() -> None:
     assert (ids(found["b"]), found["a"].doubts, found["a"].candidates) == (["fill:2"], (Doubt.QUANTITY,), ())
 
 
-ORDER = [
-    trade("fill:1", order_id="9", quantity="1", price="5012"),
-    trade("fill:2", order_id="9", quantity="2", price="5012.75", executed_at=at("15:30:40")),
-]
-
-
-def _order(**facts: object) -> Match:
-    return only(row(order_id="9", quantity="3", executed_at=at("2026-03-01T00:00:00"), **facts), *ORDER)
-
-
-def test_a_row_of_a_whole_order_is_its_fills() -> None:
-    match = _order(price="5012.5")
-    assert (match.verdict, match.rule, ids(match)) == (Verdict.SAME, MatchRule.ORDER_ID, ["fill:1", "fill:2"])
-
-
-def test_a_row_of_a_whole_order_may_have_rounded_its_average_price() -> None:
-    third = only(
-        row(order_id="9", quantity="3", price="5012.42"),
-        trade("fill:1", order_id="9", quantity="1"),
-        trade("fill:2", order_id="9", quantity="2", price="5012.5"),
-    )
-    assert (third.verdict, ids(third)) == (Verdict.SAME, ["fill:1", "fill:2"])
-
-
-def test_a_row_of_a_whole_order_at_another_price_is_likely() -> None:
-    match = _order(price="5019")
-    assert (match.verdict, ids(match), match.doubts) == (
-        Verdict.LIKELY,
-        ["fill:1", "fill:2"],
-        (Doubt.PRICE, Doubt.SUM),
-    )
-
-
-def test_a_row_of_an_order_is_not_taken_for_a_part_of_its_quantity() -> None:
-    assert only(row(order_id="9", quantity="5", price="5012.5"), *ORDER).trades == ()
-
-
-def test_equal_fills_of_an_order_go_to_equal_rows() -> None:
-    twins = [trade("fill:1", order_id="9"), trade("fill:2", order_id="9")]
-    found = answers([row("b", order_id="9"), row("a", order_id="9")], twins)
-    assert {name: (match.verdict, ids(match)) for name, match in found.items()} == {
-        "a": (Verdict.SAME, ["fill:1"]),
-        "b": (Verdict.SAME, ["fill:2"]),
-    }
-
-
-def test_an_order_of_another_instrument_is_none() -> None:
-    other = trade("fill:1", order_id="9", instrument=future("CLF7"))
-    assert only(row(order_id="9"), other).verdict is Verdict.NEW
-
-
 def test_a_round_trip_with_the_ids_of_its_fills_is_the_same() -> None:
     match = only(
         row(trade_ids=("1", "2"), exit_price="5020", exited_at=at("16:00:00")),

@@ -1,13 +1,13 @@
-"""Matching by what the broker itself gave a name: executions and trades first, then orders."""
+"""Matching by the names that the broker itself gave to executions and trades."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, differences, has_price, sum_of
+from brokersync.matching.items import Answer, Fill, Leg, agree, contradictions, differences, sum_of
 from brokersync.matching.values import Doubt, MatchRule, Verdict
-from brokersync.matching.words import differs, id_reason, order_reason
+from brokersync.matching.words import differs, id_reason
 
 
 def by_broker_id(legs: Sequence[Leg], fills: Sequence[Fill]) -> None:
@@ -143,53 +143,3 @@ def _answer(leg: Leg, own: list[Fill], lost: list[Fill], unsure: list[Fill], res
         doubts.append(Doubt.AMBIGUOUS)
     verdict = Verdict.SAME if clear else Verdict.LIKELY
     return Answer(verdict, MatchRule.BROKER_ID, reason, tuple(own), tuple(doubts), tuple(lost + unsure))
-
-
-def by_order_id(legs: Iterable[Leg], fills: Sequence[Fill]) -> None:
-    """Answer the legs whose row keeps an order's id: the whole order, or equal rows for its equal fills."""
-    rows: defaultdict[tuple[object, ...], list[Leg]] = defaultdict(list)
-    for leg in legs:
-        # a round trip is of two orders, and of its two sides it is not said whose order that is
-        if leg.answer is None and leg.row.order_id is not None and leg.row.exit_price is None:
-            rows[leg.scope, leg.row.order_id].append(leg)
-    wanted = {leg.row.order_id for group in rows.values() for leg in group}
-    orders: defaultdict[str, list[Fill]] = defaultdict(list)
-    for fill in fills:
-        if fill.free and not fill.cancelled and fill.trade.order_id in wanted:
-            orders[fill.trade.order_id or ""].append(fill)
-    for group in rows.values():
-        free = [
-            fill
-            for fill in orders.get(group[0].row.order_id or "", ())
-            if group[0].scope.holds(fill.key) and not contradictions(group[0], fill) and fill.free
-        ]
-        if len({(fill.key.environment, fill.key.account_id) for fill in free}) == 1:
-            _settle(group, free)
-
-
-def _settle(legs: list[Leg], fills: list[Fill]) -> None:
-    whole = sum_of(fills, "")
-    if len(legs) == 1 and legs[0].quantity == whole.quantity and len({fill.trade.side for fill in fills}) == 1:
-        _link(legs[0], fills, [] if has_price(legs[0], whole) else [Doubt.PRICE])
-        return
-    equal: defaultdict[tuple[object, ...], tuple[list[Leg], list[Fill]]] = defaultdict(lambda: ([], []))
-    for leg in legs:
-        equal[leg.side, leg.quantity, leg.price][0].append(leg)
-    for fill in fills:
-        equal[fill.trade.side, fill.trade.quantity, fill.trade.price][1].append(fill)
-    for some_legs, some_fills in equal.values():
-        if len(some_legs) == len(some_fills):
-            in_time = sorted(some_legs, key=lambda leg: (leg.day, leg.moment or 0, leg.row.row_id))
-            for leg, fill in zip(in_time, sorted(some_fills, key=lambda one: (one.moment, one.key)), strict=True):
-                if not contradictions(leg, fill):
-                    _link(leg, [fill], [])
-
-
-def _link(leg: Leg, fills: list[Fill], doubts: list[Doubt]) -> None:
-    for fill in fills:
-        fill.row_id = leg.row.row_id
-    reason = order_reason(leg, fills, price_differs=bool(doubts))
-    if len(fills) > 1:
-        doubts = [*doubts, Doubt.SUM]
-    verdict = Verdict.LIKELY if Doubt.PRICE in doubts else Verdict.SAME
-    leg.answer = Answer(verdict, MatchRule.ORDER_ID, reason, tuple(fills), tuple(doubts))

@@ -17,6 +17,10 @@ class Claim:
     legs: list[Leg]
     options: dict[int, tuple[Target, int]]
 
+    @property
+    def targets(self) -> list[Target]:
+        return sorted((target for target, _ in self.options.values()), key=lambda target: target.fills[0].key)
+
 
 @attrs.frozen(eq=False)
 class Link:
@@ -25,18 +29,10 @@ class Link:
     shift: int
 
 
-@attrs.frozen(eq=False)
-class Tie:
-    """Equal legs, and the targets among which nothing forces a choice for them."""
-
-    legs: tuple[Leg, ...]
-    targets: tuple[Target, ...]
-
-
-def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Tie]]:
-    """The links that are forced, and the ties. A leg in neither lost its options to others."""
+def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Claim]]:
+    """The links that are forced, and what is left open. A leg in neither lost its options to others."""
     links: list[Link] = []
-    ties: list[Tie] = []
+    ties: list[Claim] = []
     wanted = Counter(number for claim in claims for number in claim.options)
     shared: list[Claim] = []
     for claim in claims:
@@ -48,12 +44,59 @@ def choose(claims: Sequence[Claim]) -> tuple[list[Link], list[Tie]]:
         if len(together) > 1 or any(shift for _, shift in together[0].options.values()):
             open_, tied = _with_one_shift(together)
             if tied:
-                ties += map(_tie, together)
+                ties += together
                 continue
         else:
             open_ = together
         _peel(open_, links, ties)
     return links, ties
+
+
+def choose_beside(claims: Sequence[Claim], held: Sequence[Claim]) -> tuple[list[Link], list[Claim]]:
+    """The same, beside what was left open for rows that tell more: these lose none of it to others."""
+    if not held:
+        return choose(claims)
+    links: list[Link] = []
+    ties: list[Claim] = []
+    others: list[Claim] = []
+    first = {id(claim) for claim in held}
+    for together in _components([*held, *claims]):
+        before = [claim for claim in together if id(claim) in first]
+        if not before:
+            others += together
+        elif len(before) == len(together):
+            ties += together
+        else:
+            forced, open_ = choose(_merged(together))
+            served = {link.leg for link in forced} | {leg for claim in open_ for leg in claim.legs}
+            if all(leg in served for claim in before for leg in claim.legs):
+                links += forced
+                ties += open_
+            else:
+                ties += together
+    forced, open_ = choose(others)
+    return links + forced, ties + open_
+
+
+def with_spare(ties: Sequence[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """Those where one row more or less could force a choice, and those for whose rows there are not enough targets."""
+    spare: list[Claim] = []
+    closed: list[Claim] = []
+    for together in _components(ties):
+        options = {number for claim in together for number in claim.options}
+        as_they_are = not any(shift for claim in together for _, shift in claim.options.values())
+        enough = len(options) > sum(len(claim.legs) for claim in together)
+        (spare if enough and as_they_are else closed).extend(together)
+    return spare, closed
+
+
+def _merged(claims: Iterable[Claim]) -> list[Claim]:
+    """Legs that may be the same are one claim, however their times are told."""
+    found: dict[frozenset[tuple[int, int]], Claim] = {}
+    for claim in claims:
+        same = frozenset((number, shift) for number, (_, shift) in claim.options.items())
+        found.setdefault(same, Claim([], dict(claim.options))).legs.extend(claim.legs)
+    return list(found.values())
 
 
 def _is_clear(claim: Claim) -> bool:
@@ -114,7 +157,7 @@ def _only(claim: Claim, shift: int) -> Claim:
     return Claim(claim.legs, {number: option for number, option in claim.options.items() if option[1] == shift})
 
 
-def _peel(claims: list[Claim], links: list[Link], ties: list[Tie]) -> None:
+def _peel(claims: list[Claim], links: list[Link], ties: list[Claim]) -> None:
     """Link claims that have as many options as legs, as long as that leaves no choice; then the rest is a tie."""
     while claims:
         forced = [claim for claim in claims if len(claim.options) == len(claim.legs)]
@@ -124,7 +167,11 @@ def _peel(claims: list[Claim], links: list[Link], ties: list[Tie]) -> None:
                 wanted[number] += 1
         clear = [claim for claim in forced if all(wanted[number] == 1 for number in claim.options)]
         if not clear:
-            ties += map(_tie, claims)
+            merged = _merged(claims)
+            if len(merged) < len(claims):
+                claims = merged
+                continue
+            ties += claims
             return
         taken = {number for claim in clear for number in claim.options}
         for claim in clear:
@@ -143,8 +190,3 @@ def _paired(claim: Claim) -> Iterable[Link]:
     legs = sorted(claim.legs, key=lambda leg: (leg.moment or 0, leg.row.row_id))
     options = sorted(claim.options.values(), key=lambda option: (option[0].moments, option[0].fills[0].key))
     return [Link(leg, target, shift) for leg, (target, shift) in zip(legs, options, strict=True)]
-
-
-def _tie(claim: Claim) -> Tie:
-    targets = sorted((target for target, _ in claim.options.values()), key=lambda target: target.fills[0].key)
-    return Tie(tuple(claim.legs), tuple(targets))

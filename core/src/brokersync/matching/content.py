@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
 from brokersync.enums import Side
-from brokersync.matching.choosing import Claim, Link, Tie, choose
+from brokersync.matching.choosing import Claim
 from brokersync.matching.items import Leg, Scope, Target, digits, rounded
 from brokersync.matching.times import (
     CUT_MINUTES,
@@ -112,13 +112,13 @@ class Index:
         exact = {name for leg in legs for name in leg.spellings.exact}
         loose = {name for leg in legs for name in leg.spellings.loose}
         places = {digits(leg.price) for leg in legs} if tolerance.price else set()
-        for number, target in enumerate(targets):
+        for target in targets:
             # a row's exact spelling meets a trade's loose one, or the other way round; two loose ones never meet
             names = [f"={name}" for name in target.spellings.exact if name in (loose if tolerance.symbol else exact)]
             if tolerance.symbol:
                 names += [f"~{name}" for name in target.spellings.loose if name in exact]
             if names:
-                self._add(number, target, names, places, scopes)
+                self._add(target, names, places, scopes)
         amounts = {key[3:] for key in self._groups}
         for leg in legs if amounts else ():
             to = digits(leg.price) if tolerance.price else _EXACT
@@ -127,9 +127,7 @@ class Index:
                 if groups:
                     self._legs.append((leg, groups))
 
-    def _add(
-        self, number: int, target: Target, names: list[str], places: set[int], scopes: set[tuple[bool, bool]]
-    ) -> None:
+    def _add(self, target: Target, names: list[str], places: set[int], scopes: set[tuple[bool, bool]]) -> None:
         key, buys = target.fills[0].key, target.side is Side.BUY
         prices = [(_EXACT, target.price)]
         if self._tolerance.price:
@@ -139,7 +137,7 @@ class Index:
             scope = Scope(key.provider, None if anywhere else key.environment, None if any_account else key.account_id)
             for name in names:
                 for to, price in prices:
-                    self._groups[scope, name, buys, target.quantity, to, price].targets.append((number, target))
+                    self._groups[scope, name, buys, target.quantity, to, price].targets.append((id(target), target))
 
     def _keys(self, leg: Leg, to: int) -> list[_Economics]:
         names = [f"={name}" for name in leg.spellings.exact]
@@ -147,10 +145,10 @@ class Index:
             names = [f"={name}" for name in leg.spellings.loose] + [f"~{name}" for name in leg.spellings.exact]
         return [(leg.scope, name, leg.side is Side.BUY, leg.quantity, to, leg.price) for name in names]
 
-    def find(self, precision: Precision, *, free: bool = True) -> list[Claim]:
+    def find(self, precision: Precision, *, only_free: bool = True) -> list[Claim]:
         """What the legs without an answer may stand for, as far as their time is told so exactly.
 
-        Legs that nothing tells apart are looked up once, together.
+        Legs that nothing tells apart are looked up once, together. A target is one option under each tolerance.
         """
         alike: defaultdict[tuple[object, ...], list[Leg]] = defaultdict(list)
         groups_of: dict[tuple[object, ...], list[_Group]] = {}
@@ -162,19 +160,15 @@ class Index:
                 groups_of[key] = groups
         claims: dict[tuple[object, ...], Claim] = {}
         for place, legs in alike.items():
-            options = self._options(legs[0], groups_of[place], precision, free=free)
+            options = self._options(legs[0], groups_of[place], precision, only_free=only_free)
             if options:
                 # a row that names its account and one that does not may mean the same
                 same = (place[0], place[2], frozenset((number, shift) for number, (_, shift) in options.items()))
                 claims.setdefault(same, Claim([], options)).legs.extend(legs)
         return list(claims.values())
 
-    def choose(self, precision: Precision) -> tuple[list[Link], list[Tie]]:
-        """What each leg stands for, as far as it is forced."""
-        return choose(self.find(precision))
-
     def _options(
-        self, leg: Leg, groups: Iterable[_Group], precision: Precision, *, free: bool
+        self, leg: Leg, groups: Iterable[_Group], precision: Precision, *, only_free: bool
     ) -> dict[int, tuple[Target, int]]:
         time, told = _time(leg, precision), _told(leg, precision)
         options: dict[int, tuple[Target, int]] = {}
@@ -185,7 +179,7 @@ class Index:
             found = group.on(time) if told is None else group.at(told, time, shifted=shifted)
             for place, shift in found:
                 number, target = group.targets[place]
-                if target.free is free and _may_be(leg, target, precision, shift):
+                if (target.free or not only_free) and _may_be(leg, target, precision, shift):
                     known = options.get(number)
                     if known is None or abs(shift) < abs(known[1]):
                         options[number] = (target, shift)

@@ -21,6 +21,7 @@ _EARLIEST_ZONE, _LATEST_ZONE = timedelta(hours=-12), timedelta(hours=14)
 PRECISE = Context(prec=200)
 _ROUNDINGS = (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_DOWN)
 _USUAL_DIGITS = 2
+MOST_CANDIDATES = 10
 
 
 class FillKey(NamedTuple):
@@ -60,11 +61,16 @@ class Fill:
 
     @property
     def free(self) -> bool:
-        return self.row_id is None and not self.wanted_by
+        return is_free(self)
 
     @property
     def cancelled(self) -> bool:
         return self.trade.status is TradeStatus.CANCELLED
+
+
+def is_free(fill: Fill) -> bool:
+    """Whether no row has it or may have it."""
+    return fill.row_id is None and not fill.wanted_by
 
 
 @attrs.define(eq=False)
@@ -201,10 +207,16 @@ def agree(leg: Leg, fill: Fill) -> bool:
 
 def contradictions(leg: Leg, fill: Fill) -> tuple[Doubt, ...]:
     """In which of side and symbol a row and a trade can not be the same."""
-    spellings = spellings_of_instrument(fill.trade.instrument)
-    ours, theirs = {*leg.spellings.exact, *leg.spellings.loose}, {*spellings.exact, *spellings.loose}
+    ours, theirs = leg.spellings, spellings_of_instrument(fill.trade.instrument)
+    # two loose spellings never meet: two months of one future have the same
+    meet = not ({*ours.exact, *ours.loose}.isdisjoint(theirs.exact) and set(ours.exact).isdisjoint(theirs.loose))
     found = [Doubt.SIDE] if leg.side is not fill.trade.side else []
-    return tuple(found if ours & theirs else [*found, Doubt.SYMBOL])
+    return tuple(found if meet else [*found, Doubt.SYMBOL])
+
+
+def spelled_alike(leg: Leg, fill: Fill) -> bool:
+    """Whether a row and a trade name one instrument beyond doubt."""
+    return not set(leg.spellings.exact).isdisjoint(spellings_of_instrument(fill.trade.instrument).exact)
 
 
 def differences(leg: Leg, whole: Target) -> tuple[Doubt, ...]:

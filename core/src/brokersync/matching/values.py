@@ -157,8 +157,8 @@ class Match:
     """What became of one row.
 
     `trades` are linked to this row and to no other: one, or several where the row stands for several fills. Where more
-    than one answer is possible, none is given, and `candidates` are those it is between. Beside a trade that is linked
-    by its id and has a smaller quantity than the row, they are those that the row may stand for as well.
+    than one answer is possible, none is given, and `candidates` are those it is between. Beside trades that are linked
+    they are what the row may stand for as well: fills that its quantity is the sum of, or an order that fits no less.
     """
 
     row_id: str

@@ -57,10 +57,18 @@ def sum_reason(rest: Sequence[Fill]) -> str:
 def order_reason(leg: Leg, fills: Sequence[Fill], *, price_differs: bool) -> str:
     """What a row and an order have in common."""
     if len(fills) > 1:
-        reason = f"It is the order {leg.row.order_id}, whose {len(fills)} fills add up to its quantity"
+        reason = f"It is of the order {leg.row.order_id}, {len(fills)} fills of which add up to its quantity"
         return f"{reason}, but not to its price." if price_differs else f"{reason} and its average price."
     reason = f"It is of the order {leg.row.order_id}, and side, quantity"
     return f"{reason} agree, but not the price." if price_differs else f"{reason} and price agree."
+
+
+def order_part_reason(leg: Leg, fills: Sequence[Fill]) -> str:
+    """What else of an order a row may be that is not what its fills add up to."""
+    return (
+        f"It is of the order {leg.row.order_id}, of which no row is linked to {_ids(fills)}, and nothing tells "
+        "which of these it stands for."
+    )
 
 
 def content_reason(leg: Leg, target: Target, shift: int, doubts: Sequence[Doubt]) -> str:
@@ -81,7 +89,7 @@ def content_reason(leg: Leg, target: Target, shift: int, doubts: Sequence[Doubt]
 
 def tie_reason(leg: Leg, rows: int, targets: Sequence[Target], doubts: Sequence[Doubt]) -> str:
     """Why nothing is linked where something fits."""
-    of_rows = "1 row" if rows == 1 else f"{rows} equal rows"
+    of_rows = "1 row" if rows == 1 else f"{rows} rows alike"
     fits = "1 trade fits" if len(targets) == 1 else f"{len(targets)} trades fit"
     names = _ids([target.fills[0] for target in targets])
     return f"{fits} {of_rows} {_when(leg, 0, doubts)}, and nothing tells which belong together: {names}."
@@ -90,6 +98,20 @@ def tie_reason(leg: Leg, rows: int, targets: Sequence[Target], doubts: Sequence[
 def taken_reason(fills: Sequence[Fill]) -> str:
     rows = sorted({row for fill in fills for row in ((fill.row_id,) if fill.row_id else fill.wanted_by)})
     return f"What would fit, {_ids(fills)}, belongs to {_rows(rows)}: perhaps a double of it."
+
+
+def left_reason(leg: Leg, left: Sequence[Fill], fitting: Sequence[Fill], doubts: Sequence[Doubt]) -> str:
+    """Why a row may be what other rows may be as well, or have in part."""
+    rows = sorted({row for fill in fitting for row in ((fill.row_id,) if fill.row_id else fill.wanted_by)})
+    return (
+        f"It fits {_ids(fitting)} {_when(leg, 0, doubts)}, and so does what is said of {_rows(rows)}. "
+        f"No row is linked to {_ids(left)}, and nothing tells which belong together."
+    )
+
+
+def fits_too_reason(fills: Sequence[Fill]) -> str:
+    """What a row may be just as well as the trade it is linked to."""
+    return f" But the order of {_ids(fills)}, to which no row is linked, fits as well."
 
 
 def part_reason(leg: Leg, fills: Sequence[Fill]) -> str:

@@ -117,6 +117,14 @@ async def test_owners_match_their_own_trades_alone(store: Store) -> None:
     [
         ({"provider": "ACME"}, "The owner has no account at 'ACME' in the store; known are: acme."),
         ({"account_id": "12"}, "The owner has no account '12' in the store; known are: 11."),
+        (
+            {"environment": "demo"},
+            "The owner has no account in the environment 'demo' in the store; known are: live.",
+        ),
+        (
+            {"environment": "live", "account_id": "12"},
+            "The owner has no account in the environment 'live' called '12' in the store; known are: 11.",
+        ),
         ({"account_id": "11", "symbol": "XYZ"}, "No trade in the store has its id or fits its content."),
     ],
 )

@@ -38,14 +38,19 @@ async def match_existing(store: Store, owner: str, rows: Iterable[ExistingTrade]
 
 
 def _with_unknown_name(row: ExistingTrade, answer: Match, accounts: Iterable[AccountKey]) -> Match:
-    """A row that is new because of a slip in its broker's or account's name says so: else all would be doubled."""
+    """A row that is new because of a slip in a name of its account says so: else all would be doubled."""
     if answer.rule is not MatchRule.NONE:
         return answer
-    mine = {key.account_id for key in accounts if key.provider == row.provider}
-    if not mine:
+    at_broker = [key for key in accounts if key.provider == row.provider]
+    environments = {key.environment for key in at_broker}
+    mine = {key.account_id for key in at_broker if row.environment in (None, key.environment)}
+    if not at_broker:
         reason = unknown_reason("account at", row.provider, {key.provider for key in accounts})
+    elif not mine:
+        reason = unknown_reason("account in the environment", row.environment or "", environments)
     elif row.account_id is not None and row.account_id not in mine:
-        reason = unknown_reason("account", row.account_id, mine)
+        what = "account" if row.environment is None else f"account in the environment {row.environment!r} called"
+        reason = unknown_reason(what, row.account_id, mine)
     else:
         return answer
     return attrs.evolve(answer, reason=reason)

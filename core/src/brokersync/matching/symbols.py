@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
 from brokersync.enums import AssetClass
+from brokersync.matching.options import name_of_option, names_of_option
 from brokersync.types import Instrument
 
 _MONTHS = "FGHJKMNQUVXZ"
@@ -43,14 +45,18 @@ def spellings_of_row(symbol: str, instrument_ids: tuple[str, ...]) -> Spellings:
     loose: set[str] = set()
     contract = _contract(text)
     suffixed = _SUFFIX.fullmatch(text)
-    if contract:
-        exact.add(f"{contract[0]}|{contract[1]}")
-        loose.add(contract[0])
+    options = names_of_option(text)
+    if options:
+        (exact if len(options) == 1 else loose).update(options)
+    elif contract:
+        exact |= contract.in_row()
+        loose.add(contract.root)
     elif suffixed:
         loose.add(_plain(suffixed[1]))
         inner = _contract(suffixed[1])
         if inner:
-            loose.add(f"{inner[0]}|{inner[1]}")
+            loose |= inner.in_row()
+        loose.update(names_of_option(suffixed[1]))
     return _spellings(exact, loose)
 
 
@@ -65,14 +71,25 @@ def spellings_of_instrument(instrument: Instrument) -> Spellings:
     loose: set[str] = set()
     contract = _contract(text) if instrument.asset_class in _MAYBE_FUTURES else None
     suffixed = _SUFFIX.fullmatch(text)
+    if instrument.asset_class is AssetClass.OPTION:
+        spelled, known = names_of_option(text)[:1], _by_its_parts(instrument)
+        exact.update(spelled or known)
+        loose.update(known)
     if contract:
-        exact.add(f"{contract[0]}|{contract[1]}")
-        loose.add(contract[0])
+        exact |= contract.in_trade(instrument.expiry)
+        loose.add(contract.root)
     elif suffixed:
         loose.add(_plain(suffixed[1]))
     if instrument.asset_class is AssetClass.FUTURE and instrument.underlying:
         loose.add(_plain(instrument.underlying.upper()))
     return _spellings(exact, loose)
+
+
+def _by_its_parts(instrument: Instrument) -> list[str]:
+    root, expiry, right, strike = instrument.underlying, instrument.expiry, instrument.right, instrument.strike
+    if not root or expiry is None or right is None or strike is None:
+        return []
+    return [name_of_option(root, expiry, right, strike)]
 
 
 def _spellings(exact: set[str], loose: set[str]) -> Spellings:
@@ -83,14 +100,35 @@ def _plain(text: str) -> str:
     return _NO_PART_OF_A_NAME.sub("", text)
 
 
-def _contract(text: str) -> tuple[str, str] | None:
-    """The root and the month of a future, the year by its last digit, as exchanges write it."""
+class _Contract(NamedTuple):
+    """A future's root and month, and its year as it is written: of exchanges that is its last digit."""
+
+    root: str
+    month: str
+    year: str
+
+    def in_row(self) -> set[str]:
+        """A digit is of any decade, and two are of theirs or of what tells no more than a digit."""
+        digit = f"{self.root}|{self.month}{self.year[-1]}"
+        return {digit} if len(self.year) == 1 else {f"{self.root}|{self.month}{self.year[-2:]}", f"{digit}?"}
+
+    def in_trade(self, expiry: date | None) -> set[str]:
+        """The same from the other side; a contract expires in its year, or at most one before or after it."""
+        digit = f"{self.root}|{self.month}{self.year[-1]}"
+        years = [self.year] if len(self.year) > 1 else []
+        if not years and expiry is not None:
+            near = (str(expiry.year + off) for off in (0, 1, -1))
+            years = [year for year in near if year[-1] == self.year]
+        return {digit, *(f"{self.root}|{self.month}{year[-2:]}" for year in years)} if years else {digit, f"{digit}?"}
+
+
+def _contract(text: str) -> _Contract | None:
     text = text.lstrip("/@.")
     numbered = _BY_NUMBER.fullmatch(text)
     if numbered and 1 <= int(numbered[2]) <= 12:
-        return numbered[1], _MONTHS[int(numbered[2]) - 1] + numbered[3][-1]
+        return _Contract(numbered[1], _MONTHS[int(numbered[2]) - 1], numbered[3])
     named = _BY_NAME.fullmatch(text)
     if named:
-        return named[1], _MONTHS[_MONTH_NAMES.index(named[2])] + named[3][-1]
+        return _Contract(named[1], _MONTHS[_MONTH_NAMES.index(named[2])], named[3])
     lettered = _BY_LETTER.fullmatch(text)
-    return (lettered[1], lettered[2] + lettered[3][-1]) if lettered else None
+    return _Contract(lettered[1], lettered[2], lettered[3]) if lettered else None

@@ -113,6 +113,23 @@ def test_a_redis_that_is_away_is_said_to_be(brokersync: Run, config: Callable[[s
     assert "hidden" not in answer.err + answer.out
 
 
+def test_status_says_that_the_redis_is_away_and_what_workers_do(brokersync: Run, config: Callable[[str], Path]) -> None:
+    assert brokersync("migrate").code == Exit.DONE
+    answer = brokersync("status", "--config", config('[fleet]\nredis = "redis://me:hidden@127.0.0.1:1/0"\n'))
+    assert answer.code == Exit.DONE
+    assert "does not answer" in answer.out
+    assert "10 % of each limit" in " ".join(answer.out.split())
+    assert "hidden" not in answer.err + answer.out
+
+
+def test_status_says_nothing_of_a_redis_that_answers(
+    brokersync: Run, config: Callable[[str], Path], redis_url: str
+) -> None:
+    path = config(f'[fleet]\nredis = "{redis_url}"\n')
+    assert brokersync("migrate").code == Exit.DONE
+    assert brokersync("status", "--config", path, "--json").document["shared_limits"] == {"trouble": None}
+
+
 async def _use(url: str) -> None:
     clock = SystemClock()
     limiter = RedisLimiter(open_redis(url), clock)

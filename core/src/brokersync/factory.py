@@ -97,6 +97,7 @@ def open_provider(
     from brokersync.hosts import HostMap
     from brokersync.http import BrokerHttp
     from brokersync.ratelimit import LocalLimiter
+    from brokersync.ratelimit.meters import JITTER
 
     manifest = loaded.manifest
     known = KnownSecrets()
@@ -108,7 +109,7 @@ def open_provider(
         manifest=manifest,
         limits=manifest.limits if own.limits is None else own.limits,
         hosts=hosts,
-        limiter=limiter or LocalLimiter(clock),
+        limiter=limiter or LocalLimiter(clock, jitter=JITTER),
         clock=clock,
         events=events,
         settings=settings.http,

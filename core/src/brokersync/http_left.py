@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from brokersync.ratelimit.left import Left
 
@@ -71,4 +71,4 @@ def _resets_in(text: str, now: datetime) -> timedelta | None:
         seconds /= 1000
     if seconds < _SECONDS_SINCE_1970:
         return min(timedelta(seconds=seconds), _LONGEST)
-    return min(max(datetime.fromtimestamp(seconds, UTC) - now, timedelta(0)), _LONGEST)
+    return min(timedelta(seconds=max(seconds - now.timestamp(), 0)), _LONGEST)

@@ -81,7 +81,8 @@ class Manners:
         self._clock, self._events = clock, events
         self._retry, self._random = retry, random
         self._long_wait, self._page_wait = long_wait, page_wait
-        self._pressing, self._unkept = pressing, 0
+        self._pressing = pressing
+        self._page_began: float | None = None
         self._capped = any(one.kind is LimitKind.CONCURRENCY for one in limits)
 
     async def run(self, work: Work[R]) -> R:
@@ -104,7 +105,8 @@ class Manners:
             except Failed as failure:
                 failed = failure
             else:
-                self._unkept += 1
+                if self._page_began is None:
+                    self._page_began = self._clock.monotonic()
                 return answer
             finally:
                 await passed.done()
@@ -123,12 +125,18 @@ class Manners:
 
     def kept(self) -> None:
         """What came until now need not be asked for again, should the next call be put off."""
-        self._unkept = 0
+        self._page_began = None
 
     @property
     def _longest_wait(self) -> timedelta:
         """Who is put off begins the page anew, and would take of the limit again what it took for nothing."""
-        return self._page_wait if self._unkept else self._long_wait
+        return self._long_wait if self._page_began is None else self._page_wait
+
+    @property
+    def _goes_first(self) -> bool:
+        """For a while, or a page of a thousand calls would hold up all others."""
+        began = self._page_began
+        return began is not None and self._clock.monotonic() - began < self._page_wait.total_seconds()
 
     def _limited(self, work: Work[object]) -> LimitedCall:
         return LimitedCall(
@@ -139,7 +147,7 @@ class Manners:
             weight=work.weight,
             waiter=self._connection_id,
             pressing=self._pressing,
-            continues=self._unkept > 0,
+            continues=self._goes_first,
             lasts=work.lasts + _SLACK,
         )
 

@@ -52,6 +52,7 @@ NAMES = ["ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-rema
         ({"ratelimit": "default;r=50;t=30"}, [Left(50, 30 * SECOND)]),
         ({"ratelimit": '"a";r=1;t=999999999'}, [Left(1, timedelta(days=366))]),
         ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9999999999999"}, [Left(1, timedelta(days=366))]),
+        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "999999999999"}, [Left(1, timedelta(days=366))]),
         ({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "soon"}, []),
         ({"ratelimit": '"a";r=-1', "content-type": "text/plain"}, []),
         ({}, []),

@@ -20,6 +20,7 @@ from brokersync.errors import (
 )
 from brokersync.events import LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
 from brokersync.limits import LimitKind, RateLimit
+from brokersync.ratelimit import LocalLimiter
 from brokersync.secret import Secret
 from brokersync.types import AuthResult
 
@@ -88,6 +89,22 @@ async def test_a_wait_too_long_to_sleep_is_told_to_the_caller(http, broker, cloc
     assert later.value.retry_after == timedelta(seconds=85092)
     assert clock.slept == []
     assert of(RetryScheduled, events) == []
+
+
+async def test_a_page_goes_first_for_a_while_only(make_http, broker, clock):
+    class Asked(LocalLimiter):
+        continues = ()
+
+        async def acquire(self, call, **how):
+            self.continues += (call.continues,)
+            return await super().acquire(call, **how)
+
+    limiter = Asked(clock)
+    http = make_http(page_wait=timedelta(seconds=60), limiter=limiter)
+    for passes in (30, 30, 30, 0):
+        await http.request("list", "GET", f"{broker.url}/")
+        clock.seconds += passes
+    assert limiter.continues == (False, True, False, False)
 
 
 async def test_a_call_counts_from_when_it_leaves(make_http, broker, clock):

@@ -175,6 +175,28 @@ async def test_a_call_that_leaves_late_counts_from_then_on() -> None:
     assert toy.went == [("a", 10), ("b", 13), ("c", 13)]
 
 
+async def test_a_call_that_leaves_when_its_place_is_forgotten_counts_all_the_same() -> None:
+    toy = Caller(window(2, 10))
+    late = await toy.acquire()
+    await toy.clock.sleep(15)
+    await toy.call("other")
+    await late.sent()
+    await toy.call("next")
+    assert toy.went == [("other", 15), ("next", 25)]
+
+
+async def test_who_is_passed_by_waits_no_longer_than_it_would() -> None:
+    toy = Caller(window(1, 2))
+    await toy.call("first")
+    newcomer = toy.spawn("newcomer", longest=timedelta(seconds=5))
+    await asyncio.sleep(0)
+    pages = [toy.spawn("goes on", continues=True) for _ in range(10)]
+    with pytest.raises(BrokerRateLimitError):
+        await newcomer
+    assert toy.clock.time - toy.start <= 5
+    await asyncio.gather(*pages)
+
+
 @pytest.mark.parametrize(("period", "second"), [(10, 10.02), (0.5, 0.51)])
 async def test_windows_make_room_for_calls_that_are_longer_on_their_way(period: float, second: float) -> None:
     toy = Caller(window(1, period))

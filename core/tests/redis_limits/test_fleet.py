@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from brokersync.config import FleetSettings
-from brokersync.errors import BrokerRateLimitError
+from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.events import Event, SharedLimitsBack, SharedLimitsLost
 from brokersync.ratelimit import LocalLimiter, open_limiter
 from brokersync.ratelimit.fleet import FleetLimiter
@@ -23,7 +23,7 @@ from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.testing.redis_server import ScratchRedis
 
-from .board import Board, bucket, window
+from .board import Board, bucket, slots, window
 
 MINUTE = timedelta(minutes=1)
 
@@ -171,6 +171,89 @@ async def test_who_would_wait_for_the_share_for_too_long_comes_back_when_all_is_
     server.start()
     process.advance(1)
     assert await process.refused() == 4
+
+
+@pytest.mark.parametrize("limits", [(), (slots(2),), (window(5, 1, operations=("other",)),)])
+async def test_calls_that_nothing_counts_over_time_keep_no_outage_from_ending(
+    server: Any, client: Any, limits: Any
+) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    await process.call(limits=limits)
+    await process.passed.done()
+    server.start()
+    process.advance(1)
+    await process.call(limits=limits)
+    process.advance(3)
+    assert await process.goes_at_once(20) == 10
+    assert [type(event) for event in process.events] == [SharedLimitsLost, SharedLimitsBack]
+
+
+async def test_who_sleeps_out_a_freeze_goes_though_the_outage_ends_meanwhile(server: Any, client: Any) -> None:
+    process, thawed = Process(client, window(10, 60)), asyncio.Event()
+    await process.freeze(300, LimitScope.CREDENTIAL, "me")
+    server.kill()
+    assert await process.goes_at_once(1) == 1
+    process.sleep = lambda _: thawed.wait()  # type: ignore[method-assign,assignment]  # until the test says so
+    sleeps = asyncio.create_task(process.call("frozen", credential="me"))
+    await asyncio.sleep(0)
+    server.start()
+    process.advance(301)
+    await process.goes_at_once(1)
+    process.advance(3)
+    await process.goes_at_once(1)
+    thawed.set()
+    await sleeps
+
+
+async def test_who_is_cancelled_while_redis_is_away_does_not_go(server: Any, client: Any) -> None:
+    process, held = Process(client, window(1, 10)), asyncio.Event()
+    assert await process.goes_at_once(1) == 1
+    process.sleep = lambda _: held.wait()  # type: ignore[method-assign,assignment]  # until it is cancelled
+    waits = asyncio.create_task(process.call("kept"))
+    await asyncio.sleep(0.1)
+    server.kill()
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+
+
+async def test_who_waits_for_the_share_does_not_go_when_the_time_alone_is_over(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(2) == 2
+    waits = asyncio.create_task(process.call("late"))
+    await asyncio.sleep(0.1)
+    process.advance(10 * 60)
+    with pytest.raises(BrokerRateLimitError, match="away for too long"):
+        await waits
+
+
+async def test_a_server_that_takes_no_writes_is_away_all_the_same(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    await client.config_set("min-replicas-to-write", 1)
+    for _ in range(5):
+        await process.goes_at_once(1)
+        process.advance(100)
+    assert [type(event) for event in process.events] == [SharedLimitsLost]
+    process.advance(600)
+    with pytest.raises(BrokerRateLimitError, match="away for too long"):
+        await process.call()
+
+
+async def test_those_who_wait_find_out_by_themselves_that_redis_is_back(server: Any, client: Any) -> None:
+    process = Process(client, window(10, 60))
+    server.kill()
+    assert await process.goes_at_once(2) == 2
+    waits = asyncio.create_task(process.call("late"))
+    server.start()
+    process.advance(1)
+    async with asyncio.timeout(10):  # real time: were nobody to look, it would wait for ever
+        while SharedLimitsBack not in map(type, process.events):  # noqa: ASYNC110  no event of ours
+            await asyncio.sleep(0.01)
+        process.advance(3)
+        await waits
+    await process.limiter.aclose()
 
 
 async def test_redis_may_go_away_again_before_all_is_as_it_was(server: Any, client: Any) -> None:

@@ -75,18 +75,30 @@ async def test_a_call_that_leaves_late_counts_from_then_on(redis: Any) -> None:
     await board.passed.sent()
     board.advance(3)
     await late.sent()
-    await board.passed.done()
+    await late.done()
     assert [await board.call() for _ in range(3)] == [10, 13, 13]
 
 
-async def test_what_leaves_late_does_not_come_back_into_a_log_that_has_forgotten_it(redis: Any) -> None:
-    board = Board(redis, window(1, 10))
+async def test_a_call_that_leaves_when_its_place_is_forgotten_counts_all_the_same(redis: Any) -> None:
+    board = Board(redis, window(2, 10))
     await board.call()
     late = board.passed
-    board.advance(10)
-    assert await board.call("other") == 10
-    await late.sent()
-    assert await board.call() == 20
+    board.advance(15)
+    assert await board.call("other") == 15
+    await late.done()
+    assert await board.call() == 25
+
+
+async def test_who_waits_without_a_limit_is_cancelled_as_any_other(redis: Any) -> None:
+    board = Board(redis)
+    held = asyncio.Event()
+    board.sleep = lambda _: held.wait()  # type: ignore[method-assign,assignment]  # until it is cancelled
+    await board.freeze(300)
+    waits = asyncio.create_task(board.call())
+    await asyncio.sleep(0.1)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
 
 
 async def test_a_limit_of_one_operation_leaves_the_others_alone(redis: Any) -> None:

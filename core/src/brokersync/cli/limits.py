@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
 from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
-from brokersync.errors import BrokerError, StoreError
+from brokersync.cli.shared_limits import not_answering
 
 if TYPE_CHECKING:
     from brokersync.config import Settings
@@ -110,13 +110,6 @@ async def _usage(brokers: Sequence[_Broker], settings: Settings) -> dict[str, Us
     try:
         return {one.manifest.key: await usage_of(redis, one.manifest.key, one.limits) for one in brokers}
     except AWAY as error:
-        raise _away(error) from None
+        raise not_answering(error) from None
     finally:
         await redis.aclose()
-
-
-def _away(error: Exception) -> BrokerError:
-    return StoreError(
-        f"The Redis that holds the shared limits does not answer ({type(error).__name__}).",
-        remedy="Start it, or correct `fleet.redis`. Workers go on with their share of each limit for a while.",
-    )

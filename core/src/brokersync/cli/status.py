@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Owned, finish, note, print_json, say
 from brokersync.cli.exits import Exit
+from brokersync.cli.shared_limits import trouble_of
 from brokersync.cli.spans import ZoneOf, days_text, zones
 from brokersync.errors import BrokerConfigError
 
@@ -34,6 +35,7 @@ async def _status(common: Owned) -> int:
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
             "quarantined": list(await bs.quarantined(common.owner)),
+            "shared_limits": {"trouble": await trouble_of(common.settings().fleet)},
         }
     if common.json:
         print_json(facts)
@@ -94,6 +96,8 @@ async def _coverage(bs: BrokerSync, owner: str) -> list[dict[str, Any]]:
 def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
     from brokersync.cli.tables import show_table
 
+    if facts["shared_limits"]["trouble"]:
+        say(facts["shared_limits"]["trouble"])
     if not facts["connections"] and not facts["accounts"]:
         sys.stdout.write("Nothing yet. Connect a broker with: brokersync connect BROKER\n")
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -75,6 +75,8 @@ class FleetLimiter:
         self._settings, self._events = settings, events
         self._outages = Outages(clock)
         self._spent: defaultdict[str, deque[_Spent]] = defaultdict(deque)
+        self._waiting: Counter[str] = Counter()
+        self._watches: dict[str, asyncio.Task[None]] = {}
 
     async def acquire(
         self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
@@ -84,15 +86,15 @@ class FleetLimiter:
         await self._look(call.provider, part)
         share: Pass | None = None
         while True:
-            left = timedelta(seconds=max(ends - self._clock.monotonic(), 0))
             if share is None and self._outages.concerns(part):
-                share = await self._take_share(call, part, left, on_wait)
+                share = await self._take_share(call, part, ends, on_wait)
                 continue
             if share is not None and self._outages.is_away(part):
+                self._check_open(call, part)  # again, since it may have waited for long
                 self._note(call)
                 return share
             try:
-                passed = await self._shared.acquire(call, longest=left, on_wait=on_wait)
+                passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=on_wait)
             except AWAY as error:
                 self._lost(part, error)
             except BaseException:
@@ -129,6 +131,10 @@ class FleetLimiter:
 
     async def aclose(self) -> None:
         """See `Limiter`."""
+        watches = [*self._watches.values()]
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         await self._shared.aclose()
 
     async def _look(self, provider: str, part: str) -> None:
@@ -160,27 +166,55 @@ class FleetLimiter:
         spent.append(_Spent(call, now))
 
     async def _take_share(
-        self, call: LimitedCall, part: str, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
+        self, call: LimitedCall, part: str, ends: float, on_wait: Callable[[LimitScope, timedelta], None]
     ) -> Pass | None:
         """The call's place in the share of this process; `None` when the outage was over before that came."""
         if self._outages.is_away(part):
             self._check_open(call, part)
-            thaws = self._shared.thaws_in(call)
-            if thaws > longest:
-                raise call.too_long(thaws)
-            if thaws:
-                await self._clock.sleep(thaws.total_seconds())
+            await self._thaw(call, ends)
+        if not self._outages.concerns(part):
+            return None
+
+        def waits(scope: LimitScope, wait: timedelta) -> None:
+            self._watch(call.provider, part)
+            on_wait(scope, wait)
+
+        self._waiting[part] += 1
         try:
             async with asyncio.timeout(None) as unless_over:
                 with self._outages.when_over(part, lambda: unless_over.reschedule(0)):
-                    return await self._local.acquire(self._alone(call), longest=longest, on_wait=on_wait)
+                    return await self._local.acquire(self._alone(call), longest=self._left(ends), on_wait=waits)
         except TimeoutError:
             return None
         except BrokerRateLimitError:
-            ends = self._outages.ends_in(part)
-            if ends is None:
+            over_in = self._outages.ends_in(part)
+            if over_in is None:
                 raise
-            raise call.too_long(ends) from None
+            raise call.too_long(over_in) from None
+        finally:
+            self._waiting[part] -= 1
+
+    async def _thaw(self, call: LimitedCall, ends: float) -> None:
+        """Sleep through the freezes that were heard of here."""
+        thaws = self._shared.thaws_in(call)
+        if thaws > self._left(ends):
+            raise call.too_long(thaws)
+        if thaws:
+            await self._clock.sleep(thaws.total_seconds())
+
+    def _left(self, ends: float) -> timedelta:
+        return timedelta(seconds=max(ends - self._clock.monotonic(), 0))
+
+    def _watch(self, provider: str, part: str) -> None:
+        """Have somebody look for those who wait, since no newcomer may do so."""
+        if part not in self._watches:
+            self._watches[part] = asyncio.create_task(self._look_for_all(provider, part), name=f"outage of {part}")
+            self._watches[part].add_done_callback(lambda _: self._watches.pop(part))
+
+    async def _look_for_all(self, provider: str, part: str) -> None:
+        while self._waiting[part] and self._outages.concerns(part):
+            await self._clock.sleep(LOOK_AGAIN.total_seconds())
+            await self._look(provider, part)
 
     def _lost(self, part: str, error: Exception) -> None:
         if self._outages.begin(part):

@@ -37,6 +37,11 @@ def penalty_key(provider: str, scope: LimitScope, key: str) -> str:
     return f"{_head(provider)}penalty:{scope.value}:{digest(key)}"
 
 
+def alive_key(provider: str) -> str:
+    """What is written to see whether that can be done."""
+    return f"{_head(provider)}alive"
+
+
 def freeze_prefix(provider: str) -> str:
     """What all freezes of a broker begin with."""
     return f"{_head(provider)}freeze:"

@@ -24,6 +24,7 @@ from brokersync.ratelimit.waiting import Call
 
 _SHORTEST_WAIT = 1e-6  # a rest that rounding left must move the clock, or the sleeper spins
 _FEWEST_TO_SWEEP = 64
+_ROUNDING = 1e-6
 
 
 @final
@@ -60,7 +61,7 @@ class Lane:
         own = self._promises.take(wanted, meters, now) if self._promises else None
         own = now if wanted.continues else own
         at, scope = self._foresee(meters, wanted.scopes, now, own)
-        call = Call(wanted, longest, meters, next(self._numbers), at, at - now, scope)
+        call = Call(wanted, now + longest, meters, next(self._numbers), at, at - now, scope)
         if at <= now:
             call.go(now)
             return call
@@ -238,7 +239,7 @@ class Lane:
         self._queue_or_refuse(call, now)
 
     def _queue_or_refuse(self, call: Call, now: float) -> None:
-        if call.at - now <= call.longest:
+        if call.at <= call.gives_up_at + _ROUNDING:
             self._queue(call, now)
             return
         del self._waiting[call.number]

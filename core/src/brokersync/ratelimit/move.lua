@@ -11,8 +11,11 @@ end
 
 for index, log in ipairs(KEYS) do
   for part = 1, tonumber(ARGV[2 * index + 2]) do
-    redis.call('ZADD', log, 'XX', string.format('%.0f', now), ARGV[2] .. '|' .. part)
+    redis.call('ZADD', log, string.format('%.0f', now), ARGV[2] .. '|' .. part)
   end
-  redis.call('PEXPIRE', log, string.format('%.0f', math.ceil(tonumber(ARGV[2 * index + 1]) / 1000) + 1), 'GT')
+  local millis = string.format('%.0f', math.ceil(tonumber(ARGV[2 * index + 1]) / 1000) + 1)
+  if redis.call('PEXPIRE', log, millis, 'GT') == 0 then
+    redis.call('PEXPIRE', log, millis, 'NX')
+  end
 end
 return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -17,7 +18,7 @@ from brokersync.provider import Clock
 from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import freeze_key, meter_keys, queue_key
+from brokersync.ratelimit.keys import alive_key, freeze_key, meter_keys, queue_key
 from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
@@ -136,11 +137,12 @@ class RedisLimiter:
         words: list[Word] = [self._server_time(), asked.name, ago // _MICRO]
         for limit, _, weight, _ in asked.meters:
             words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
-        await self._scripts.run(_SPEND, keys, words)
+        if keys:
+            await self._scripts.run(_SPEND, keys, words)
 
     async def answer(self, provider: str) -> None:
-        """Have the server of a broker answer. Raises the errors of redis."""
-        await self._redis.exists(queue_key(provider))
+        """Have the server of a broker write something, which one that only reads does not. Raises its errors."""
+        await self._redis.set(alive_key(provider), "", px=1)
 
     def is_late(self, at: float) -> bool:
         """Whether what had its place at this instant leaves later than the windows make room for."""
@@ -167,10 +169,10 @@ class RedisLimiter:
         told = False
         ends = self._clock.monotonic() + longest.total_seconds()
         while True:
-            answer = await self._take(call, longest)
+            left = max(ends - self._clock.monotonic(), 0.0)
+            answer = await self._take(call, timedelta(seconds=left))
             if answer.kept and not answer.wait:
                 return
-            left = ends - self._clock.monotonic()
             if answer.lacks_a_slot and left <= 0:
                 raise call.wanted.too_long(COME_BACK_AFTER, ["as many calls as may be are under way"])
             if not answer.kept and not answer.lacks_a_slot:
@@ -217,8 +219,13 @@ class RedisLimiter:
             return went
         finally:
             if not went:
-                kept = call.over_time
-                await self._scripts.run(_GIVE_BACK, kept.meter_keys, [self._server_time(), call.name, *kept.weights])
+                await self._give_back(call.over_time)
+
+    async def _give_back(self, kept: RedisCall) -> None:
+        """Where Redis is away the place passes by itself, and whoever is cancelled is not to go for that."""
+        if kept.meter_keys:
+            with suppress(*AWAY):
+                await self._scripts.run(_GIVE_BACK, kept.meter_keys, [self._server_time(), kept.name, *kept.weights])
 
     def _server_time(self) -> Word:
         return "" if self._now is None else self._now()
@@ -232,16 +239,19 @@ class Went:
     _call: RedisCall
     _at: float
     _has_left: bool = False
+    _moving: asyncio.Task[None] | None = None
 
     async def sent(self) -> None:
-        """See `Pass`."""
+        """See `Pass`; it does not wait for the server, which would make the call later still."""
         if not self._has_left:
             self._has_left = True
             if self._limiter.is_late(self._at):
-                await self._limiter.move(self._call)
+                self._moving = asyncio.create_task(self._limiter.move(self._call))
 
     async def done(self) -> None:
         """See `Pass`."""
         await self.sent()
+        if self._moving is not None:
+            await self._moving
         if self._call.capped:
             await self._limiter.release(self._call.under_way)

@@ -19,7 +19,7 @@ class Call:
     """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
 
     wanted: LimitedCall
-    longest: float
+    gives_up_at: float
     meters: dict[Meter, Counted]
     number: int
     at: float

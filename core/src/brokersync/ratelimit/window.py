@@ -82,9 +82,9 @@ class RollingWindow:
         old, new = self._end(at), self._end(to)
         place = bisect_left(self._leaving, old)
         for _ in range(weight):
-            if place < len(self._leaving) and self._leaving[place] == old:  # else it is forgotten
+            if place < len(self._leaving) and self._leaving[place] == old:  # else it is forgotten already
                 del self._leaving[place]
-                insort(self._leaving, new)
+            insort(self._leaving, new)
 
     def lower(self, now: float, left: int, seconds: float) -> bool:
         """See `Meter`."""

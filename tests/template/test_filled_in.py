@@ -9,9 +9,7 @@ from typing import Any
 from .projects import built
 
 
-def test_the_release_check_is_green_when_nothing_is_invented_any_more(
-    rendered: Any, tmp_path_factory: Any
-) -> None:
+def test_the_release_check_is_green_when_nothing_is_invented_any_more(rendered: Any, tmp_path_factory: Any) -> None:
     folder: Path = rendered(
         api_url="https://api.acme.test/v1",
         docs_url="https://acme.test/docs",

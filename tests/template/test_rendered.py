@@ -15,7 +15,7 @@ from brokersync.manifest import parse_manifests
 from brokersync.plugin import CONTRACT_VERSION
 from brokersync.version import VERSION
 
-from .projects import Combination, Project
+from .projects import AUTH_KINDS, HISTORY_KINDS, Combination, Project
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "plugins" / "tradovate"
@@ -69,7 +69,8 @@ def test_it_has_the_shape_of_the_model(project: Project) -> None:
     model, mine = (MODEL / "src" / "brokersync_tradovate", project.folder / "src" / "brokersync_acme")
     roles = {"__init__", "auth", "client", "credentials", "normalise", "payloads", "provider", "renormalise", "sandbox"}
 
-    assert {f"{role}.py" for role in roles} <= {one.name for one in model.iterdir()} & {one.name for one in mine.iterdir()}
+    for package in (model, mine):
+        assert {f"{role}.py" for role in roles} <= {path.name for path in package.iterdir()}
     for name in ("README.md", "LICENSE", "CHANGELOG.md", ".gitignore", ".github/workflows/ci.yml"):
         assert (project.folder / name).is_file()
     assert all(len(path.read_text().splitlines()) < 300 for path in project.files() if path.suffix == ".py")
@@ -104,16 +105,20 @@ def test_nothing_of_the_template_itself_is_left(project: Project) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("auth_kind", ["api_key", "password"])
-@pytest.mark.parametrize("history_kind", ["windows", "cursor"])
-def test_the_longest_names_fit_the_lines(rendered: Any, auth_kind: str, history_kind: str) -> None:
-    folder = rendered(
-        key="a-key-of-thirty-two-characters-x",
-        display_name="A Name Of " + "Sixty Characters " * 2 + "As Long As It May Be",
-        api_url="https://api.thirty-two-characters.test/" + "v" * 41,
-        auth_kind=auth_kind,
-        history_kind=history_kind,
-    )
+_LONGEST = {
+    "key": "a-key-of-thirty-two-characters-x",
+    "display_name": "A Name of Sixty Characters".ljust(60, "s"),
+    "api_url": "https://api.thirty-two-characters.test/" + "v" * 41,
+}
+
+
+@pytest.mark.parametrize("names", [{"key": "a", "display_name": "A"}, _LONGEST], ids=["shortest", "longest"])
+@pytest.mark.parametrize("auth_kind", AUTH_KINDS)
+@pytest.mark.parametrize("history_kind", HISTORY_KINDS)
+def test_names_of_any_length_fit_the_lines(
+    rendered: Any, names: dict[str, str], auth_kind: str, history_kind: str
+) -> None:
+    folder = rendered(**names, auth_kind=auth_kind, history_kind=history_kind)
     project = Project(folder, folder, folder)
 
     project.checked("ruff", "check", "--no-cache")

@@ -54,5 +54,6 @@ def login_refused(code: str) -> BrokerAuthError:
 
 def session_ended(code: str | None = None) -> BrokerTokenExpiredError:
     """Core logs in again with what the user gave."""
-    return BrokerTokenExpiredError("The session at {{ cookiecutter.display_name }} has ended.", code=code)
+    message = "The session at {{ cookiecutter.display_name }} has ended."
+    return BrokerTokenExpiredError(message, code=code)
 {% endif %}

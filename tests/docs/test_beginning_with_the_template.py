@@ -26,21 +26,26 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "brokersync").symlink_to(ROOT)
+        # what this machine's user has answered before plays no part
+        self._config = folder / "cookiecutter.yaml"
+        self._config.write_text(f"cookiecutters_dir: {folder}\nreplay_dir: {folder}\n")
         self._bin = folder / ".venv" / "bin"
         subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
         (site,) = (folder / ".venv").glob("lib/python*/site-packages")
         (site / "around.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-        for tool in ("cookiecutter", "mypy", "pytest", "ruff"):
+        (self._bin / "ruff").symlink_to(Path(sys.executable).with_name("ruff"))
+        for tool in ("cookiecutter", "mypy", "pytest"):
             script = self._bin / tool
             script.write_text(f'#!/bin/sh\nexec "{self._bin}/python" -m {tool} "$@"\n')
             script.chmod(0o755)
 
     def run(self, commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-        own |= {"HOME": str(self.folder), "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}"}
+        own |= {"PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}", "COOKIECUTTER_CONFIG": str(self._config)}
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=folder,
+            stdin=subprocess.DEVNULL,
             env=own,
             capture_output=True,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_its_licence_is_the_chosen_one(project: Project, combination: Combinatio
     else:
         assert text.startswith("MIT License\n")
         assert "The authors of brokersync-acme" in text
+
+
+def test_it_imports_only_what_a_plugin_may(project: Project) -> None:
+    own = {*sys.stdlib_module_names, "brokersync_acme"}
+    for path in (project.folder / "src" / "brokersync_acme").glob("*.py"):
+        allowed = {"attrs", "brokersync.plugin"} | ({"aiohttp"} if path.name.startswith("sandbox") else set())
+        names = re.findall(r"^ *(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
+        outside = {
+            name for name in names if name.partition(".")[0] not in {*sys.stdlib_module_names, "brokersync_acme"}
+        }
+        assert outside <= allowed, path.name
 
 
 def test_nothing_of_the_template_itself_is_left(project: Project) -> None:

@@ -52,7 +52,7 @@ class Reader:
 
 @pytest.fixture
 async def reader(sandbox: RunningSandbox) -> AsyncIterator[Reader]:
-    fields = {name: value for name, value in sandbox.logins[0].fields.items()}
+    fields = sandbox.logins[0].fields
 {% if cookiecutter.auth_kind == "api_key" %}
     credentials = {{ cookiecutter.__class }}Credentials(api_key=Secret(fields["api_key"]))
 {% else %}

@@ -40,9 +40,9 @@ async def test_a_key_that_is_none_is_refused_in_words_and_nothing_is_kept(stage:
     assert await stage.bs.connections(OWNER) == ()
 
 
-async def test_a_key_that_is_taken_back_asks_its_user_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_that_is_taken_back_asks_its_user_at_once(stage: Stage) -> None:
     connection = await stage.connect()
-    monkeypatch.setattr(stage.sandbox.broker, "_books", type("Nobody", (), {"users": ()}))
+    await stage.show_fault("revoked")
 
     with pytest.raises(BrokerAuthError, match="does not accept this API key"):
         await stage.sync(connection)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from {{ cookiecutter.__package }}.sandbox import _Sandbox
+from {{ cookiecutter.__package }}.sandbox import OVERCOME
 
 from .stage import Stage
 
@@ -59,7 +59,7 @@ async def test_what_was_traded_since_is_all_that_a_later_sync_adds(stage: Stage)
     assert first.added + later.added == sum(len(books[one]) for one in stage.sandbox.logins[0].trades)
 
 
-@pytest.mark.parametrize("fault", _Sandbox.demo_faults)
+@pytest.mark.parametrize("fault", OVERCOME)
 async def test_a_sync_overcomes_what_passes(stage: Stage, fault: str) -> None:
     connection = await stage.connect()
     await stage.show_fault(fault, after=1)

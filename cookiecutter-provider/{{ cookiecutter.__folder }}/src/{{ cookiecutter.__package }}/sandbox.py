@@ -29,6 +29,21 @@ _LONGEST_SPAN = timedelta(days=30)
 _PAGE_ROWS = 50
 {% endif %}
 
+# faults by name: status, code, and the wait that is asked for
+_REFUSALS: Mapping[str, tuple[int, str, int | None]] = {
+    "busy": (503, "busy", None),
+    "too_many": (429, "too_many", 1),
+{% if cookiecutter.auth_kind == "api_key" %}
+    "denied": (401, "denied", None),  # which says nothing of the key
+    "revoked": (401, "unknown_key", None),
+{% endif %}
+}
+{% if cookiecutter.auth_kind == "api_key" %}
+OVERCOME = ("busy", "too_many", "denied")
+{% else %}
+OVERCOME = ("busy", "too_many", "expired_token")
+{% endif %}
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -39,11 +54,11 @@ def create(settings: SandboxSettings) -> SimulatedBroker:
 
 class _Sandbox:
 {% if cookiecutter.auth_kind == "api_key" %}
-    faults: tuple[str, ...] = ("busy", "too_many", "denied")
+    faults: tuple[str, ...] = (*OVERCOME, "revoked")
 {% else %}
-    faults: tuple[str, ...] = ("busy", "too_many", "expired_token")
+    faults: tuple[str, ...] = OVERCOME
 {% endif %}
-    demo_faults: tuple[str, ...] = faults
+    demo_faults: tuple[str, ...] = OVERCOME
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._books = Books(settings)
@@ -75,14 +90,9 @@ class _Sandbox:
         async def serve(request: web.Request) -> web.StreamResponse:
             try:
                 fault = self._faults.next()
-                if fault == "busy":
-                    raise RefusedError(503, "busy")
-                if fault == "too_many":
-                    raise RefusedError(429, "too_many", retry_after=1)
-{% if cookiecutter.auth_kind == "api_key" %}
-                if fault == "denied":
-                    raise RefusedError(401, "denied")  # which says nothing of the key
-{% else %}
+                if fault is not None and fault in _REFUSALS:
+                    raise RefusedError(*_REFUSALS[fault])
+{% if cookiecutter.auth_kind == "password" %}
                 if fault == "expired_token":
                     self._sessions.expire(bearer(request))
 {% endif %}

@@ -10,7 +10,7 @@ import pytest
 from brokersync import BrokerAuthError, ConnectionState
 {% else %}
 from brokersync import BrokerAuthError
-from brokersync.events import TokenRefreshed
+from brokersync.events import RequestSent, TokenRefreshed
 {% endif %}
 
 from .stage import OWNER, Stage
@@ -74,6 +74,8 @@ async def test_a_token_that_has_ended_is_replaced_and_the_sync_goes_on(
 
     assert report.added > 0
     assert [event.how for event in stage.events if isinstance(event, TokenRefreshed)] == [how]
+    refused = [event.operation for event in stage.events if isinstance(event, RequestSent) and event.status == 401]
+    assert refused == [], "core knew by `expires_at` that the token had ended"
 
 
 async def test_a_token_that_the_broker_ends_early_is_replaced_by_the_way(stage: Stage) -> None:

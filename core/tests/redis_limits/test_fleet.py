@@ -222,11 +222,14 @@ async def test_who_waits_for_the_share_does_not_go_when_the_time_alone_is_over(s
     process = Process(client, window(10, 60))
     server.kill()
     assert await process.goes_at_once(2) == 2
-    waits = asyncio.create_task(process.call("late"))
+    waits = asyncio.create_task(process.call("late", limits=(window(10, 60), slots(1))))
     await asyncio.sleep(0.1)
     process.advance(10 * 60)
     with pytest.raises(BrokerRateLimitError, match="away for too long"):
         await waits
+    server.start()
+    process.advance(1)
+    assert (await process.ask(limits=(slots(1),), longest=timedelta(0)))[0]  # its slot is free again
 
 
 async def test_a_server_that_takes_no_writes_is_away_all_the_same(server: Any, client: Any) -> None:

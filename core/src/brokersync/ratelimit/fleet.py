@@ -90,9 +90,7 @@ class FleetLimiter:
                 share = await self._take_share(call, part, ends, on_wait)
                 continue
             if share is not None and self._outages.is_away(part):
-                self._check_open(call, part)  # again, since it may have waited for long
-                self._note(call)
-                return share
+                return await self._goes_alone(call, part, share)
             try:
                 passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=on_wait)
             except AWAY as error:
@@ -158,6 +156,16 @@ class FleetLimiter:
             except BaseException:
                 spent.appendleft(one)
                 raise
+
+    async def _goes_alone(self, call: LimitedCall, part: str, share: Pass) -> Pass:
+        """It may have waited for long, and the time for that be over."""
+        try:
+            self._check_open(call, part)
+        except BrokerRateLimitError:
+            await share.done()
+            raise
+        self._note(call)
+        return share
 
     def _note(self, call: LimitedCall) -> None:
         now, spent = self._clock.monotonic(), self._spent[call.provider]

@@ -23,6 +23,7 @@ from brokersync.errors import BrokerConfigError
             'first_probe = "1h"',
             "longest_probe, which is 0:15:00, must not be shorter than first_probe, which is 1:00:00",
         ),
+        ('page_wait = "20m"', "stuck_after, which is 0:15:00, must be longer than the longest wait that is slept"),
         ('fleet.redis = "http://me:hidden@host"', "fleet.redis: redis is not the URL of a Redis"),
         ('fleet.redis = "redis://me:hidden@host:port"', "write it like redis://user:password@host:6379/0"),
         ('fleet.redis = "redis://"', "fleet.redis"),
@@ -69,6 +70,9 @@ def test_what_is_wrong_itself_makes_nothing_beside_it_wrong() -> None:
     with pytest.raises(BrokerConfigError) as refused:
         parse_settings('first_probe = "soon"\nlongest_probe = "1ms"')
     assert "longest_probe" not in refused.value.message
+    with pytest.raises(BrokerConfigError) as refused:
+        parse_settings('page_wait = "soon"\nqueue.stuck_after = "30s"')
+    assert "stuck_after" not in refused.value.message
 
 
 def test_the_longest_duration_is_a_century() -> None:

@@ -228,7 +228,7 @@ async def test_what_does_not_end_in_time_is_ended_where_it_is_and_is_free_at_onc
 
 async def test_a_sync_that_shows_no_sign_of_life_is_ended_and_left_to_another_worker(stores: Any) -> None:
     stuck_soon = attrs.evolve(QUICK, stuck_after=timedelta(milliseconds=50))
-    desk = open_it(stores, queue=stuck_soon)
+    desk = open_it(stores, queue=stuck_soon, long_wait=timedelta(0), page_wait=timedelta(0))
     other = open_desk(stores.place, Broker(), desk.clock, queue=QUICK)
     desk.broker.on_page = lambda _: asyncio.Event().wait()
     async with desk.bs, other.bs:

@@ -179,11 +179,17 @@ def _no_shorter_than_the_first(instance: Any, field: attrs.Attribute[Any], value
         raise ValueError(f"{field.name}, which is {value}, must not be shorter than first_probe, which is {first}")
 
 
-def _has_its_redis(instance: Any, _: attrs.Attribute[Any], value: QueueSettings) -> None:
-    # there is no fleet while a configuration is read in which it is wrong itself
+def _fits_the_rest(instance: Any, _: attrs.Attribute[Any], value: QueueSettings) -> None:
+    # what is wrong itself is not there while a configuration is read
     fleet = getattr(instance, "fleet", None)
     if value.engine is QueueEngine.DOCKET and fleet is not None and fleet.redis is None:
         raise ValueError("the engine docket needs a Redis; name its URL as fleet.redis")
+    longest = max(getattr(instance, name, timedelta(0)) for name in ("long_wait", "page_wait"))
+    if value.stuck_after <= longest:
+        raise ValueError(
+            f"stuck_after, which is {value.stuck_after}, must be longer than the longest wait that is slept, which is"
+            f" {longest} (long_wait, page_wait)"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -214,7 +220,7 @@ class Settings:
     grants: GrantSettings = GrantSettings()
     keep: KeepSettings = KeepSettings()
     fleet: FleetSettings = FleetSettings()
-    queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_has_its_redis)
+    queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_fits_the_rest)
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:

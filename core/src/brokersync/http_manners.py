@@ -130,7 +130,7 @@ class Manners:
     @property
     def _longest_wait(self) -> timedelta:
         """Who is put off begins the page anew, and would take of the limit again what it took for nothing."""
-        return self._long_wait if self._page_began is None else self._page_wait
+        return self._long_wait if self._page_began is None else max(self._page_wait, self._long_wait)
 
     @property
     def _goes_first(self) -> bool:

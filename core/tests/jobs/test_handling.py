@@ -29,6 +29,8 @@ ONE = Connection(
 REPORT = SyncReport(owner="me", provider="paper", connection_id="c", started_at=NOW)
 ASKED, ROUTINE = job_of(ONE, NOW, asked=True), job_of(ONE, NOW)
 
+NO_WAITS = {"long_wait": timedelta(0), "page_wait": timedelta(0)}
+
 
 class Stage:
     """A handler, the connection that its store holds, and what it heard."""
@@ -126,7 +128,7 @@ async def test_a_limit_that_all_share_has_the_lane_rest_unless_a_redis_promises_
 
 
 async def test_what_shows_no_sign_for_too_long_is_told_and_left_to_another_worker() -> None:
-    stage = Stage(queue=QueueSettings(stuck_after=timedelta(milliseconds=20)))
+    stage = Stage(queue=QueueSettings(stuck_after=timedelta(milliseconds=20)), **NO_WAITS)
 
     async def hang(_: EventSink) -> None:
         await asyncio.Event().wait()
@@ -138,7 +140,7 @@ async def test_what_shows_no_sign_for_too_long_is_told_and_left_to_another_worke
 
 
 async def test_what_takes_long_and_shows_signs_is_left_alone() -> None:
-    stage = Stage(queue=QueueSettings(stuck_after=timedelta(seconds=1)))
+    stage = Stage(queue=QueueSettings(stuck_after=timedelta(seconds=1)), **NO_WAITS)
 
     async def slow(events: EventSink) -> Done:
         for _ in range(30):

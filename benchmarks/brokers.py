@@ -7,8 +7,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +16,10 @@ import attrs
 from benchmarks.brokers_work import BROKERS, CALLS, PLACES, opened, rate_of
 from benchmarks.grid import Grid
 from benchmarks.measuring import Goal
+from benchmarks.processes import ended, said, started
 
 _CONNECTIONS = int(os.environ.get("BENCHMARK_CONNECTIONS", "10000"))
-_COMMAND = (sys.executable, "-m", "benchmarks.brokers_work")
+_PROGRAM = "benchmarks.brokers_work"
 _DEAD = "100"
 _AT_ONCE = 20
 
@@ -117,14 +116,14 @@ async def _connect(folder: str, numbers: Sequence[int]) -> None:
 
 
 def _run(folder: str, dead: str) -> Run:
-    broker = _started("broker")
-    worker = _started("worker", _said(broker), folder, dead)
-    _said(worker)
+    broker = started(_PROGRAM, "broker")
+    worker = started(_PROGRAM, "worker", said(broker), folder, dead)
+    said(worker)
     dead_ones = len(range(int(dead), _CONNECTIONS, BROKERS)) if dead else 0
     done = 0
     while done < _CONNECTIONS - dead_ones:
-        done = json.loads(_said(worker)).get("done", 0)
-    told, counted = _ended(worker), _ended(broker)
+        done = json.loads(said(worker)).get("done", 0)
+    told, counted = ended(worker), ended(broker)
     return Run(
         last={int(number): at for number, at in counted["last"].items()},
         let_in={int(number): calls for number, calls in counted["let_in"].items()},
@@ -133,17 +132,3 @@ def _run(folder: str, dead: str) -> Run:
         cpu=told["cpu"],
         grew=told["grew"],
     )
-
-
-def _started(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*_COMMAND, *words], stdout=subprocess.PIPE, text=True)
-
-
-def _said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def _ended(process: subprocess.Popen[str]) -> Any:
-    process.terminate()
-    return json.loads(process.communicate(timeout=120)[0].splitlines()[-1])

@@ -9,7 +9,6 @@ import asyncio
 import json
 import math
 import resource
-import signal
 import sys
 import time
 import types
@@ -18,21 +17,18 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 
-import attrs
 from aiohttp import web
 
+from benchmarks.processes import asked_to_stop
+from benchmarks.toy_broker import Credentials, ToyProvider
 from brokersync import BrokerSync, ProviderRegistry
 from brokersync.config import parse_settings
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
     AuthResult,
-    BrokerAccount,
-    BrokerCredentials,
     CoveredSpan,
-    ProviderContext,
     ProviderSpec,
-    Secret,
     TradePage,
     TradeRequest,
     hookimpl,
@@ -121,37 +117,17 @@ async def _broker() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1000).start()
     print(runner.addresses[0][1], flush=True)
-    await _asked_to_stop()
+    await asked_to_stop()
     await runner.cleanup()
     print(json.dumps({"last": brokers.last, "let_in": brokers.let_in, "refused": brokers.refused}))
 
 
-@attrs.frozen(kw_only=True)
-class _Credentials(BrokerCredentials):
-    api_key: Secret
-
-
-class _Provider:
-    def __init__(self, context: ProviderContext) -> None:
-        self._context = context
-
-    async def authenticate(self, credentials: _Credentials) -> AuthResult:
-        return AuthResult(identity=credentials.api_key.reveal(), access_token=credentials.api_key)
-
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        return auth
-
-    async def get_accounts(self, auth: AuthResult) -> list[BrokerAccount]:
-        return [BrokerAccount(account_id=auth.identity, environment="live", currency="USD")]
-
+class _Provider(ToyProvider):
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
         for _ in range(CALLS):
             await self._context.http.request("list", "GET", self._context.hosts["api"], auth=auth)
         span = CoveredSpan(account_id=auth.identity, environment="live", window=request.window)
         yield TradePage(bookings=(), covered=(span,))
-
-    async def aclose(self) -> None:
-        pass
 
 
 def opened(port: str, folder: str, dead: str) -> BrokerSync:
@@ -174,7 +150,7 @@ def _plugin(number: int) -> types.ModuleType:
 
     @hookimpl
     def brokersync_provider(broker: str) -> ProviderSpec | None:
-        return ProviderSpec(credentials=_Credentials, create=_Provider)
+        return ProviderSpec(credentials=Credentials, create=_Provider)
 
     module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
     return module
@@ -186,7 +162,7 @@ async def _worker(port: str, folder: str, dead: str) -> None:
         before = _memory()
         running = asyncio.create_task(worker.run())
         print("started", flush=True)
-        asked = asyncio.create_task(_asked_to_stop())
+        asked = asyncio.create_task(asked_to_stop())
         while not asked.done():
             await asyncio.wait([asked], timeout=1)
             print(json.dumps(dict(worker.outcomes)), flush=True)
@@ -198,12 +174,6 @@ async def _worker(port: str, folder: str, dead: str) -> None:
 def _memory() -> float:
     """The most memory that this process ever had, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-async def _asked_to_stop() -> None:
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    await asked.wait()
 
 
 def main() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 
 from benchmarks.fleet_work import OWNERS, Plan, opened
+from benchmarks.processes import ended, said, started
 
 WORKERS = 8
-_COMMAND = (sys.executable, "-m", "benchmarks.fleet_work")
+_PROGRAM = "benchmarks.fleet_work"
 
 
 @attrs.frozen(kw_only=True)
@@ -43,38 +41,24 @@ class Fleet:
     @classmethod
     def start(cls, plan: Plan, folder: str, redis: str) -> Fleet:
         """Returns when all workers have started; the store is in `folder`."""
-        broker = _started("broker", plan.words())
-        port = _said(broker)
+        broker = started(_PROGRAM, "broker", plan.words())
+        port = said(broker)
         asyncio.run(_connect(plan, port, folder))
-        workers = [_started("worker", plan.words(), port, folder, redis) for _ in range(WORKERS)]
+        workers = [started(_PROGRAM, "worker", plan.words(), port, folder, redis) for _ in range(WORKERS)]
         for one in workers:
-            _said(one)
+            said(one)
         return cls(plan=plan, broker=broker, workers=workers)
 
     def stop(self) -> Counted:
         for one in self.workers:
             one.terminate()
-        told = [_ended(one) for one in self.workers]
+        told = [ended(one) for one in self.workers]
         names = {name for one in told for name in one["outcomes"]}
         outcomes = {name: sum(one["outcomes"].get(name, 0) for one in told) for name in names}
-        return Counted(plan=self.plan, outcomes=outcomes, **_ended(self.broker))
+        return Counted(plan=self.plan, outcomes=outcomes, **ended(self.broker))
 
 
 async def _connect(plan: Plan, port: str, folder: str) -> None:
     async with opened(plan, port, folder, "") as bs:
         for number in range(OWNERS):
             await bs.connect("bench", owner=f"owner {number}", fields={"api_key": f"key-{number:04}"})
-
-
-def _started(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*_COMMAND, *words], stdout=subprocess.PIPE, text=True)
-
-
-def _said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def _ended(process: subprocess.Popen[str]) -> Any:
-    process.terminate()
-    return json.loads(process.communicate(timeout=60)[0].splitlines()[-1])

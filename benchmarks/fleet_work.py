@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 import time
 import types
@@ -21,18 +20,16 @@ from typing import Any
 import attrs
 from aiohttp import web
 
+from benchmarks.processes import asked_to_stop
+from benchmarks.toy_broker import Credentials, ToyProvider
 from brokersync import BrokerSync, ProviderRegistry
 from brokersync.config import parse_settings
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
 from brokersync.plugin import (
     AuthResult,
-    BrokerAccount,
-    BrokerCredentials,
     CoveredSpan,
-    ProviderContext,
     ProviderSpec,
-    Secret,
     TradePage,
     TradeRequest,
     hookimpl,
@@ -158,38 +155,18 @@ async def _broker(plan: Plan) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1000).start()
     print(runner.addresses[0][1], flush=True)
-    await _asked_to_stop()
+    await asked_to_stop()
     await runner.cleanup()
     print(json.dumps(meter.told()))
 
 
-@attrs.frozen(kw_only=True)
-class _Credentials(BrokerCredentials):
-    api_key: Secret
-
-
-class _Provider:
-    def __init__(self, context: ProviderContext) -> None:
-        self._context = context
-
-    async def authenticate(self, credentials: _Credentials) -> AuthResult:
-        return AuthResult(identity=credentials.api_key.reveal(), access_token=credentials.api_key)
-
-    async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        return auth
-
-    async def get_accounts(self, auth: AuthResult) -> list[BrokerAccount]:
-        return [BrokerAccount(account_id=auth.identity, environment="live", currency="USD")]
-
+class _Provider(ToyProvider):
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
         # half of the logins use one endpoint and half the other
         endpoint = _ENDPOINTS[int(auth.identity[-1]) % 2]
         await self._context.http.request(endpoint, "GET", f"{self._context.hosts['api']}/{endpoint}", auth=auth)
         span = CoveredSpan(account_id=auth.identity, environment="live", window=request.window)
         yield TradePage(bookings=(), covered=(span,))
-
-    async def aclose(self) -> None:
-        pass
 
 
 def _manifest(plan: Plan) -> str:
@@ -209,7 +186,7 @@ def opened(plan: Plan, port: str, folder: str, redis: str) -> BrokerSync:
 
     @hookimpl
     def brokersync_provider(broker: str) -> ProviderSpec | None:
-        return ProviderSpec(credentials=_Credentials, create=_Provider)
+        return ProviderSpec(credentials=Credentials, create=_Provider)
 
     module.brokersync_provider = brokersync_provider  # type: ignore[attr-defined]  # a module made by hand
     registry = ProviderRegistry()
@@ -226,17 +203,11 @@ async def _worker(plan: Plan, port: str, folder: str, redis: str) -> None:
         worker = bs.worker(concurrency=OWNERS, stop_within=timedelta(seconds=5))
         running = asyncio.create_task(worker.run())
         print("started", flush=True)
-        await _asked_to_stop()
+        await asked_to_stop()
         worker.stop()
         await running
         outcomes.update(worker.outcomes)
     print(json.dumps({"outcomes": outcomes, "cpu": time.process_time()}))
-
-
-async def _asked_to_stop() -> None:
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    await asked.wait()
 
 
 def main() -> None:

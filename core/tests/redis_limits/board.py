@@ -59,6 +59,17 @@ class Board:
         self.slept += seconds
         await asyncio.sleep(0)
 
+    def hold_sleepers(self) -> asyncio.Event:
+        """Whoever sleeps from now on does not go; set when the first of them lies down."""
+        asleep = asyncio.Event()
+
+        async def sleep(_: float) -> None:
+            asleep.set()
+            await asyncio.Event().wait()
+
+        self.sleep = sleep  # type: ignore[method-assign]  # of this one
+        return asleep
+
     def advance(self, seconds: float) -> None:
         self.micros += round(seconds * SECOND)
 

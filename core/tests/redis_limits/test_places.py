@@ -91,11 +91,10 @@ async def test_a_call_that_leaves_when_its_place_is_forgotten_counts_all_the_sam
 
 async def test_who_waits_without_a_limit_is_cancelled_as_any_other(redis: Any) -> None:
     board = Board(redis)
-    held = asyncio.Event()
-    board.sleep = lambda _: held.wait()  # type: ignore[method-assign,assignment]  # until it is cancelled
+    asleep = board.hold_sleepers()
     await board.freeze(300)
     waits = asyncio.create_task(board.call())
-    await asyncio.sleep(0.1)
+    await asleep.wait()
     waits.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waits

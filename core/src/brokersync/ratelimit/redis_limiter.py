@@ -251,7 +251,7 @@ class Went:
     async def done(self) -> None:
         """See `Pass`."""
         await self.sent()
-        if self._moving is not None:
-            await self._moving
         if self._call.capped:
             await self._limiter.release(self._call.under_way)
+        if self._moving is not None:
+            await self._moving

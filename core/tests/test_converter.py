@@ -178,6 +178,8 @@ _SPECIAL: dict[Any, Any] = {
         sync_every=_DURATION.filter(bool),
         perishable_margin=_DURATION.filter(bool),
         first_probe=st.just(timedelta(microseconds=1)),
+        # longer than any wait that is drawn, as it has to be
+        queue=_built(config.QueueSettings, name=_NAME, stuck_after=st.just(timedelta(days=3651))),
         # not every engine of the queue goes without
         fleet=_built(config.FleetSettings, share=st.integers(1, 100), redis=st.just("redis://host")),
     ),

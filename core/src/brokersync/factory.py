@@ -13,6 +13,7 @@ from brokersync.config import Settings, load_settings
 from brokersync.errors import BrokerConfigError, Fault
 from brokersync.events import EventSink, no_events
 from brokersync.fields import read_fields
+from brokersync.http_sessions import Sessions
 from brokersync.managed import ManagedProvider
 from brokersync.manifest import Manifest
 from brokersync.provider import Cache, Clock, Guard, Hosts, Http, ProviderContext
@@ -21,8 +22,6 @@ from brokersync.secret import Secret
 from brokersync.types import AuthResult, BrokerCredentials
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from brokersync.http import TokenSource
     from brokersync.ratelimit import Limiter
 
@@ -80,13 +79,13 @@ def open_provider(
     limiter: Limiter | None = None,
     events: EventSink = no_events,
     tokens: TokenSource | None = None,
-    session: aiohttp.ClientSession | None = None,
+    sessions: Sessions | None = None,
     connection_id: str = "",
     fields: Mapping[str, str] = _NO_FIELDS,
     held: AuthResult | None = None,
     pressing: bool = False,
 ) -> ManagedProvider:
-    """A loaded broker's provider over HTTP of its own, which `aclose()` ends; a `session` that is given stays open.
+    """A loaded broker's provider over HTTP of its own, which `aclose()` ends; `sessions` that are given stay open.
 
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
     the login they are given. No error shows a secret of `fields` and `held`, which are of the login where it is known.
@@ -117,7 +116,7 @@ def open_provider(
         long_wait=settings.long_wait,
         page_wait=settings.page_wait,
         tokens=None if tokens is None else _Learning(tokens, known),
-        session=session,
+        sessions=sessions,
         connection_id=connection_id,
         egress=settings.fleet.egress,
         pressing=pressing,

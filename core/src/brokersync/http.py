@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, final
 
-import aiohttp
-
 from brokersync.config import HttpSettings, RetrySettings
 from brokersync.errors import BrokerAPIError, BrokerError, LimitScope
 from brokersync.events import EventSink, no_events
 from brokersync.hosts import HostMap
 from brokersync.http_manners import Manners, Work
-from brokersync.http_wire import Wire, check_session, open_session
+from brokersync.http_sessions import Sessions, check_session, open_session
+from brokersync.http_wire import Wire
 from brokersync.http_work import GuardedCall, HttpCall, TokenSource
 from brokersync.limits import RateLimit
 from brokersync.manifest import Manifest
@@ -35,7 +34,7 @@ _RETRY = RetrySettings()
 class BrokerHttp:
     """`Http` and `guard` for one connection.
 
-    An injected session stays open; make it with `open_session()`, or see `check_session` for what it must not do.
+    The sessions that are given stay open.
     Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller. A
     `pressing` one may use what the limits keep in reserve: somebody waits for it.
     """
@@ -57,13 +56,13 @@ class BrokerHttp:
         connection_id: str = "",
         egress: str = "",
         pressing: bool = False,
-        session: aiohttp.ClientSession | None = None,
+        sessions: Sessions | None = None,
         random: Callable[[], float] = draw,
     ) -> None:
         self._manifest, self._hosts, self._clock = manifest, hosts, clock
         self._settings, self._tokens, self._connection_id = settings, tokens, connection_id
         self._egress = egress
-        self._wire = Wire(manifest, settings, session)
+        self._wire = Wire(manifest, settings, sessions)
         self._manners = Manners(
             provider=manifest.key,
             connection_id=connection_id,
@@ -162,7 +161,7 @@ class BrokerHttp:
         self._manners.kept()
 
     async def aclose(self) -> None:
-        """Close the session, unless it was injected."""
+        """Close the sessions, unless they were given."""
         await self._wire.aclose()
 
     async def _run(self, work: Work[R]) -> R:

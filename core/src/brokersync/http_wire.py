@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, BinaryIO, Final, cast, final
+from typing import BinaryIO, Final, cast, final
 
 import aiohttp
 
@@ -15,61 +14,16 @@ from brokersync.config import HttpSettings
 from brokersync.errors import BrokerConfigError, BrokerResponseError, Fault
 from brokersync.http_body import ACCEPTED_ENCODING, read_body
 from brokersync.http_classify import FOREIGN, Failed, foreign_error
+from brokersync.http_sessions import OnSent, Sessions
 from brokersync.manifest import Manifest
 from brokersync.provider import HttpResponse, RequestDraft
 from brokersync.version import VERSION
 
-OnSent = Callable[[], Awaitable[None]]
-
 USER_AGENT: Final = f"brokersync/{VERSION}"
 
 _HEADERS: Final = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED_ENCODING}
-_NO_COOKIES = aiohttp.DummyCookieJar
 _HEAD_OF_FILE = 64 * 1024
 _KEPT_IN_MEMORY = 1024 * 1024
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session as every broker gets it: no cookies, no proxies or passwords from the environment, no second sending.
-
-    The limiter bounds what is open at a time, so the pool does not.
-    """
-    traces = aiohttp.TraceConfig()
-    traces.on_request_headers_sent.append(_tell_sent)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        trace_configs=[traces],
-    )
-
-
-def check_session(session: aiohttp.ClientSession) -> None:
-    """Raises `BrokerConfigError` for a session that would mix logins or give away what is not the broker's.
-
-    Redirects, decompression, repetitions and bounds are set with each request, whatever the session's own.
-    """
-    wrong = [
-        what
-        for what, is_so in (
-            ("keeps cookies, which would mix the logins of users", not isinstance(session.cookie_jar, _NO_COOKIES)),
-            ("takes proxies and passwords from the environment", session.trust_env),
-            ("sends a password of its own", session.auth is not None),
-            ("sends headers of its own", bool(session.headers)),
-        )
-        if is_so
-    ]
-    if wrong:
-        raise BrokerConfigError(
-            f"The session {' and '.join(wrong)}.", remedy="Make the session with brokersync.http.open_session()."
-        )
-
-
-async def _tell_sent(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestHeadersSentParams) -> None:
-    """To open a connection may take longer than a limit forgives, so what is sent says when it leaves."""
-    on_sent: OnSent | None = context.trace_request_ctx
-    if on_sent is not None:
-        await on_sent()
 
 
 async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -84,13 +38,11 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 
 @final
 class Wire:
-    """Sends requests of one broker through one session; a session that was given to it is not closed by it."""
+    """Sends requests of one broker; sessions that were given to it are not closed by it."""
 
-    def __init__(self, manifest: Manifest, settings: HttpSettings, session: aiohttp.ClientSession | None) -> None:
+    def __init__(self, manifest: Manifest, settings: HttpSettings, sessions: Sessions | None) -> None:
         self._manifest, self._settings = manifest, settings
-        if session is not None:
-            check_session(session)
-        self._session, self._owned = session, session is None
+        self._sessions, self._owned = sessions or Sessions(), sessions is None
         self._closed = False
 
     async def send(
@@ -106,7 +58,9 @@ class Wire:
     ) -> HttpResponse:
         """The answer, read to its end, whatever its status. Raises `Failed`."""
         try:
-            return await self._exchange(draft, shown_url, spool=spool, total=total, on_sent=on_sent)
+            return await self._exchange(
+                draft, shown_url, spool=spool, total=total, on_sent=on_sent, repeatable=repeatable
+            )
         except (*FOREIGN, ValueError, TypeError) as error:
             failed = foreign_error(
                 error,
@@ -118,17 +72,24 @@ class Wire:
         raise failed  # out here, so that it does not drag the foreign one along, whose text holds the URL
 
     async def aclose(self) -> None:
-        """Close the session if it was opened here; nothing can be sent any more."""
+        """Close the sessions if they were opened here; nothing can be sent any more."""
         self._closed = True
-        if self._owned and self._session is not None:
-            await self._session.close()
+        if self._owned:
+            await self._sessions.aclose()
 
     async def _exchange(
-        self, draft: RequestDraft, shown_url: str, *, spool: bool, total: timedelta | None, on_sent: OnSent | None
+        self,
+        draft: RequestDraft,
+        shown_url: str,
+        *,
+        spool: bool,
+        total: timedelta | None,
+        on_sent: OnSent | None,
+        repeatable: bool,
     ) -> HttpResponse:
         own = {name.lower() for name in draft.headers}
         headers = {name: value for name, value in _HEADERS.items() if name.lower() not in own} | draft.headers
-        session = self._opened()
+        session = self._session(keeps=repeatable)
         async with session.request(
             draft.method,
             draft.url,
@@ -145,19 +106,17 @@ class Wire:
         ) as answer:
             return await self._read(answer, shown_url, spool=spool)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None and not self._closed:
-            self._session = open_session()
-        if self._session is None or self._closed or self._session.closed:
-            raise Failed(
-                BrokerConfigError(
-                    f"{self._manifest.display_name} was asked for something after its connection had been closed.",
-                    remedy="Open the provider again.",
-                    fault=Fault.CORE,
-                ),
-                sent=False,
-            )
-        return self._session
+    def _session(self, *, keeps: bool) -> aiohttp.ClientSession:
+        if not self._closed and not (session := self._sessions.get(keeps=keeps)).closed:
+            return session
+        raise Failed(
+            BrokerConfigError(
+                f"{self._manifest.display_name} was asked for something after its connection had been closed.",
+                remedy="Open the provider again.",
+                fault=Fault.CORE,
+            ),
+            sent=False,
+        )
 
     def _timeout(self, total: timedelta | None) -> aiohttp.ClientTimeout:
         """A request that may take long may also be silent for as long: the broker works on it."""

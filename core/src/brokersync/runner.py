@@ -196,7 +196,7 @@ class Run:
             cache=StoreCache(shared.store, connection.provider, connection.environment),
             events=self._sink,
             tokens=keeper,
-            session=shared.session,
+            sessions=shared.sessions,
             connection_id=connection.connection_id,
             fields=fields,
             held=grant.auth,

@@ -18,6 +18,7 @@ from brokersync.events import EventSink, no_events
 from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
 from brokersync.following import Following
 from brokersync.holding import begin_in_era
+from brokersync.http_sessions import Sessions
 from brokersync.listening import all_of, harmless
 from brokersync.masterkeys import KeyFile
 from brokersync.overruling import check_brokers
@@ -66,8 +67,6 @@ class BrokerSync(Working, Following, Custody):
         logger: logging.Logger | loguru.Logger | None = None,
     ) -> None:
         clock, news = clock or SystemClock(), News()
-        if session is not None:
-            _check(session)
         settings, events = settings or Settings(), all_of(news, harmless(events), _log_of(logger))
         super().__init__(
             Shared(
@@ -79,7 +78,7 @@ class BrokerSync(Working, Following, Custody):
                 keys=keys,
                 vault=GrantVault(store, Sealer(keys)),
                 events=events,
-                session=session,
+                sessions=Sessions(session),
                 news=news,
             )
         )
@@ -152,6 +151,7 @@ class BrokerSync(Working, Following, Custody):
             await self._engine.aclose()
             await self._shared.limiter.aclose()
             self._shared.vault.close()
+            await self._shared.sessions.aclose()
             await self._store.close()
 
     @property
@@ -275,9 +275,3 @@ def _log_of(logger: logging.Logger | loguru.Logger | None) -> EventSink:
     from brokersync.logs import log_events  # loguru costs 30 ms that only those pay who want it
 
     return log_events(logger, enable=True)
-
-
-def _check(session: aiohttp.ClientSession) -> None:
-    from brokersync.http import check_session  # the HTTP stack costs 150 ms that nobody pays before it is needed
-
-    check_session(session)

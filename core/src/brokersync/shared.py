@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -18,6 +18,7 @@ from brokersync.config import Settings
 from brokersync.errors import BrokerError
 from brokersync.events import Event, EventSink, PageCommitted
 from brokersync.factory import open_provider
+from brokersync.http_sessions import Sessions
 from brokersync.incidents import Probes
 from brokersync.login import OpenLogin
 from brokersync.provider import Clock
@@ -29,10 +30,6 @@ from brokersync.store import Store, StoreCache
 from brokersync.sync.deadline import next_probe
 from brokersync.underway import Underway
 from brokersync.vault import GrantVault
-
-if TYPE_CHECKING:
-    import aiohttp
-
 
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
@@ -95,8 +92,7 @@ class Stoppable(Protocol):
 class Shared:
     """The store and everything that is made once over it; `worker` names this one among all on the store.
 
-    `runs` are the syncs under way here, by connection, and `underway` all that closing ends or waits for. `session` is
-    the embedder's own, where one was injected.
+    `runs` are the syncs under way here, by connection, and `underway` all that closing ends or waits for.
     """
 
     store: Store
@@ -107,7 +103,7 @@ class Shared:
     keys: KeyProvider
     vault: GrantVault
     events: EventSink
-    session: aiohttp.ClientSession | None = None
+    sessions: Sessions = attrs.field(factory=Sessions)
     runs: dict[str, Stoppable] = attrs.field(factory=dict)
     underway: Underway = attrs.field(factory=Underway)
     news: News = attrs.field(factory=lambda: News())
@@ -150,7 +146,7 @@ class Shared:
             limiter=self.limiter,
             cache=StoreCache(self.store, loaded.manifest.key, environment),
             events=events or self.events,
-            session=self.session,
+            sessions=self.sessions,
             connection_id=connection_id,
             fields=fields,
             pressing=pressing,

@@ -62,6 +62,7 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    peer: object = None
 
 
 @attrs.define
@@ -77,8 +78,9 @@ class Broker:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        peer = request.get_extra_info("peername")
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(Seen(request.method, request.path, dict(request.query), headers, body))
+        self.seen.append(Seen(request.method, request.path, dict(request.query), headers, body, peer))
         answer = self.script.pop(0) if self.script else web.Response(text="fine")
         return answer if isinstance(answer, web.Response) else await answer(request)
 

@@ -12,6 +12,7 @@ from brokersync.config import RetrySettings
 from brokersync.errors import BrokerConfigError, BrokerPluginError, BrokerResponseError, BrokerUnavailableError
 from brokersync.events import RequestSent
 from brokersync.http import open_session
+from brokersync.http_sessions import Sessions
 from brokersync.secret import Secret
 from brokersync.types import AuthResult
 from brokersync.version import VERSION
@@ -163,7 +164,7 @@ async def test_a_value_that_http_does_not_allow_is_named_as_such_and_not_shown(h
 async def test_an_own_session_is_closed_and_nothing_is_sent_after(make_http, broker):
     http = make_http()
     await http.request("list", "GET", f"{broker.url}/")
-    session = http._wire._session
+    session = http._wire._sessions.get(keeps=True)
     await http.aclose()
     assert session.closed
     with pytest.raises(BrokerConfigError, match="closed"):
@@ -173,7 +174,7 @@ async def test_an_own_session_is_closed_and_nothing_is_sent_after(make_http, bro
 
 async def test_an_injected_session_stays_open(make_http, broker):
     async with open_session() as session:
-        http = make_http(session=session)
+        http = make_http(sessions=Sessions(session))
         await http.request("list", "GET", f"{broker.url}/")
         await http.aclose()
         assert not session.closed
@@ -181,7 +182,29 @@ async def test_an_injected_session_stays_open(make_http, broker):
 
 async def test_no_session_is_opened_before_the_first_request(make_http):
     http = make_http()
-    assert http._wire._session is None
+    assert not http._wire._sessions._opened
+
+
+async def test_a_connection_is_kept_for_whoever_asks_next(make_http, broker):
+    sessions = Sessions()
+    for _ in range(3):
+        http = make_http(sessions=sessions)
+        await http.request("list", "GET", f"{broker.url}/")
+        await http.aclose()
+    await sessions.aclose()
+    assert len({seen.peer for seen in broker.seen}) == 1
+
+
+async def test_what_may_not_be_sent_twice_never_goes_out_on_a_kept_connection(make_http, broker):
+    http = make_http()
+    await http.request("list", "GET", f"{broker.url}/")
+    await http.request("token", "POST", f"{broker.url}/")
+    await http.request("token", "POST", f"{broker.url}/")
+    await http.request("list", "POST", f"{broker.url}/", repeatable=True)
+    await http.aclose()
+    listed, *tokens, again = (seen.peer for seen in broker.seen)
+    assert len({listed, *tokens}) == 3
+    assert again == listed
     await http.aclose()
 
 
@@ -189,7 +212,7 @@ async def test_a_session_that_somebody_else_closed_is_a_clear_error(make_http, b
     session = open_session()
     await session.close()
     with pytest.raises(BrokerConfigError, match="closed"):
-        await make_http(session=session).request("list", "GET", f"{broker.url}/")
+        await make_http(sessions=Sessions(session)).request("list", "GET", f"{broker.url}/")
 
 
 async def test_a_dead_connection_is_not_tried_again_behind_the_limiter(make_http, serve_raw, events):

@@ -13,6 +13,7 @@ import pytest
 
 from brokersync.errors import StoreError
 from brokersync.jobs import Job
+from brokersync.queue import shift
 from brokersync.queue.engine import Defer
 from brokersync.store import JobTable
 
@@ -118,6 +119,43 @@ async def test_a_lane_that_rests_is_left_alone_and_the_others_are_not(bench: Emb
     begun = await drain(engine, Log(limited), concurrency=1)
     assert len([name for name in begun if name.startswith("slow")]) == 1
     assert len([name for name in begun if name.startswith("quick")]) == 5
+
+
+async def test_a_worker_that_has_more_to_do_than_it_can_begins_no_more_for_a_while(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, full, go_on, empty = await bench.engine(), *(asyncio.Event() for _ in range(3))
+    await engine.submit(*[await bench.job(f"{n:02}") for n in range(40)])
+    # any answer of the store is a slow one, and the rest after it does not end
+    monkeypatch.setattr(shift, "_BUSY", -1.0)
+    monkeypatch.setattr(shift, "_RESTS_PER_BUSY", 10**6)
+    monkeypatch.setattr(shift, "_LONGEST_BUSY_REST", 3600.0)
+
+    async def waits(_: Job) -> None:
+        if handler.running == shift._BEGUN_AT_ONCE:
+            full.set()
+        await go_on.wait()
+        if handler.running == 1:
+            empty.set()
+
+    handler = Log(waits)
+    running = asyncio.create_task(engine.run(handler, concurrency=100))
+    await asyncio.wait_for(full.wait(), 30)
+    go_on.set()
+    await asyncio.wait_for(empty.wait(), 30)
+    await asyncio.sleep(0.02)  # it looks for jobs several times meanwhile
+    assert len(handler.names) == shift._BEGUN_AT_ONCE
+    await ended(running)
+
+
+async def test_a_worker_that_was_too_busy_begins_the_rest_by_itself(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await bench.engine()
+    await engine.submit(*[await bench.job(f"{n:02}") for n in range(70)])
+    monkeypatch.setattr(shift, "_BUSY", -1.0)
+    monkeypatch.setattr(shift, "_LONGEST_BUSY_REST", 0.001)
+    assert sorted(await drain(engine, concurrency=100)) == [f"{n:02}" for n in range(70)]
 
 
 async def test_a_job_that_is_for_another_worker_is_not_taken_at_once_by_the_same(

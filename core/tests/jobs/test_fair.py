@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from datetime import timedelta
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +183,24 @@ def test_a_broker_that_is_slow_leaves_places_for_the_others() -> None:
     assert len(given_now(fair)) == 6
     fair.load([job(f"slow {n}", broker="slow") for n in range(6, 50)] + [job("quick", broker="quick")], is_urgent)
     assert [one.connection_id for one in given_now(fair)] == ["quick"]
+
+
+@given(jobs, places, st.sets(st.integers(0, 39)))
+def test_of_a_broker_who_was_promised_an_instant_comes_first_and_brokers_have_equal_parts_all_the_same(
+    jobs: list[Job], places: int, numbers: set[int]
+) -> None:
+    jobs = [attrs.evolve(one, asked=False, deadline=None) for one in jobs]
+    promised = {f"{number:03}" for number in numbers}
+    fair = Fair(places, 0)
+    fair.load(jobs, is_urgent, promised)
+    begun = given_now(fair)
+    without = Counter(one.lane for one in given_now(loaded(jobs, places)))
+    assert Counter(one.lane for one in begun) == without
+    for lane in without:
+        first = [one.connection_id in promised for one in begun if one.lane == lane]
+        left = [one for one in jobs if one.lane == lane and one not in begun and one.connection_id in promised]
+        assert first == sorted(first, reverse=True)
+        assert all(first) or not left
 
 
 def test_where_there_is_one_place_it_is_for_everything() -> None:

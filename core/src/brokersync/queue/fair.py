@@ -20,9 +20,9 @@ class Fair:
     """Gives each free place to a job: fair across brokers and across owners.
 
     Of all places, `reserve` are for jobs that somebody waits for. The others go to what would be lost first, and else
-    to the broker with the fewest jobs under way, and there to the owner who has waited longest for a turn; an owner's
-    own jobs that are waited for come before the owner's others. Each job that is given counts as under way until
-    `ended`.
+    to the broker with the fewest jobs under way, and there to who was promised an instant, or to the owner who has
+    waited longest for a turn; an owner's own jobs that are waited for come before the owner's others. Each job that is
+    given counts as under way until `ended`.
     """
 
     def __init__(self, places: int, reserve: int) -> None:
@@ -32,14 +32,16 @@ class Fair:
         self._turns = _Turns()
         self._lanes: dict[str, _Lane] = {}
 
-    def load(self, waiting: Iterable[Job], is_urgent: Callable[[Job], bool]) -> None:
+    def load(
+        self, waiting: Iterable[Job], is_urgent: Callable[[Job], bool], promised: Collection[str] = frozenset()
+    ) -> None:
         """These wait now, and no others. The order of turns goes on from before."""
         lanes: dict[str, _Lane] = {}
         for job in waiting:
             if job.connection_id not in self._running:
                 if (lane := lanes.get(job.lane)) is None:
                     lane = lanes[job.lane] = _Lane(job.lane, self._turns)
-                lane.add(job, urgent=is_urgent(job))
+                lane.add(job, urgent=is_urgent(job), promised=job.connection_id in promised)
         self._lanes = lanes
         self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
         for lane in lanes.values():
@@ -57,7 +59,7 @@ class Fair:
     @property
     def waits(self) -> bool:
         """Whether anything of the last `load` has no place yet."""
-        return any(lane.waits for lane in self._lanes.values())
+        return any(lane.waits() for lane in self._lanes.values())
 
     @property
     def free(self) -> int:
@@ -74,11 +76,11 @@ class Fair:
         if len(self._running) >= self._places:
             return None
         reserved = sum(of_reserve for _, of_reserve in self._running.values())
-        if reserved < self._reserve and (job := self._pick(_Lane.next_asked)) is not None:
+        if reserved < self._reserve and (job := self._pick(_Lane.may_be_asked, _Lane.next_asked)) is not None:
             return self._begin(job, of_reserve=True)
         if len(self._running) - reserved >= self._places - self._reserve:
             return None
-        job = self._pick(_Lane.next_urgent) or self._pick(_Lane.next_in_turn)
+        job = self._pick(_Lane.may_be_urgent, _Lane.next_urgent) or self._pick(_Lane.waits, _Lane.next_in_turn)
         return None if job is None else self._begin(job, of_reserve=False)
 
     def ended(self, connection_id: str) -> None:
@@ -93,13 +95,15 @@ class Fair:
         self._per_lane[job.lane] += 1
         return job
 
-    def _pick(self, of: Callable[[_Lane], Job | None]) -> Job | None:
+    def _pick(self, may: Callable[[_Lane], bool], of: Callable[[_Lane], Job | None]) -> Job | None:
         room = _TIMES_WHAT_IS_LEFT * self.free
-        open_lanes = [one for one in self._lanes.values() if self._per_lane[one.name] < room]
-        for lane in sorted(open_lanes, key=lambda one: (self._per_lane[one.name], self._turns[one.name])):
+        lanes = [one for one in self._lanes.values() if may(one) and self._per_lane[one.name] < room]
+        while lanes:
+            lane = min(lanes, key=lambda one: (self._per_lane[one.name], self._turns[one.name]))
             if (job := of(lane)) is not None:
                 self._turns.served(lane.name)
                 return job
+            lanes.remove(lane)
         return None
 
 
@@ -144,13 +148,16 @@ class _Lane:
     _turns: _Turns
     _waiting: set[str] = attrs.field(factory=set)
     _urgent: list[Job] = attrs.field(factory=list)
+    _promised: list[Job] = attrs.field(factory=list)
     _of_owner: dict[tuple[str, str, bool], list[Job]] = attrs.field(factory=dict)
     _queues: dict[bool, _Queue] = attrs.field(factory=dict)
 
-    def add(self, job: Job, *, urgent: bool) -> None:
+    def add(self, job: Job, *, urgent: bool, promised: bool) -> None:
         self._waiting.add(job.connection_id)
         if urgent:
             self._urgent.append(job)
+        if promised:
+            self._promised.append(job)
         self._of_owner.setdefault((self.name, job.owner, False), []).append(job)
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
@@ -158,9 +165,14 @@ class _Lane:
     def keep(self, names: Collection[str]) -> None:
         self._waiting.intersection_update(names)
 
-    @property
     def waits(self) -> bool:
         return bool(self._waiting)
+
+    def may_be_urgent(self) -> bool:
+        return bool(self._urgent)
+
+    def may_be_asked(self) -> bool:
+        return bool(self._queues[True])
 
     def waiters(self) -> Iterable[str | tuple[str, str, bool]]:
         return (self.name, *self._of_owner)
@@ -168,21 +180,26 @@ class _Lane:
     def begin(self) -> None:
         """All are there."""
         self._urgent.sort(key=lambda job: (job.deadline is None, job.deadline, job.at, job.connection_id), reverse=True)
+        self._promised.sort(key=lambda job: (job.at, job.connection_id), reverse=True)
         for asked in (True, False):
             owners = {key: jobs for key, jobs in self._of_owner.items() if key[2] is asked}
             self._queues[asked] = _Queue(owners, self._turns)
 
     def next_urgent(self) -> Job | None:
-        while self._urgent:
-            if (job := self._urgent.pop()).connection_id in self._waiting:
-                return self._given(job)
-        return None
+        return self._last_of(self._urgent)
 
     def next_asked(self) -> Job | None:
         return self._in_turn(self._queues[True])
 
     def next_in_turn(self) -> Job | None:
-        return self._in_turn(self._queues[False])
+        # the broker's limit keeps that instant free for it, and nobody else could use it
+        return self._last_of(self._promised) or self._in_turn(self._queues[False])
+
+    def _last_of(self, jobs: list[Job]) -> Job | None:
+        while jobs:
+            if (job := jobs.pop()).connection_id in self._waiting:
+                return self._given(job)
+        return None
 
     def _in_turn(self, queue: _Queue) -> Job | None:
         job = queue.next(self._waiting)
@@ -204,6 +221,9 @@ class _Queue:
         }
         self._order = [(turns[key], jobs[0].at, key) for key, jobs in self._jobs.items()]
         heapq.heapify(self._order)
+
+    def __bool__(self) -> bool:
+        return bool(self._order)
 
     def next(self, waiting: set[str]) -> Job | None:
         while self._order:

@@ -22,6 +22,11 @@ _BEATS_PER_HOLD = 3
 _RESTS_PER_LOOK = 20
 # who is woken finds the jobs of a worker that died all the same
 _LOOKS_PER_HOLD = 2
+# a store that takes longer to answer says that this process has more under way than it can do at a time
+_BUSY = 0.1
+_RESTS_PER_BUSY = 2
+_LONGEST_BUSY_REST = 1.0
+_BEGUN_AT_ONCE = 32
 # stands for a job that another worker put back; no connection has this id
 _WHATEVER = ""
 
@@ -48,7 +53,7 @@ class Shift:
         self._promised: dict[str, datetime] = {}
         self._coming: dict[str, datetime] = {}
         self._news, self._stopping = asyncio.Event(), False
-        self._look_at = 0.0
+        self._look_at = self._busy_until = 0.0
         self._next_at: datetime | None = None
         # those that came before the last look, and those that came since
         self._heard: list[asyncio.Future[bool]] = []
@@ -102,11 +107,7 @@ class Shift:
         try:
             looked = await self._look_again() if not self._tasks or self._is_time() else False
             while chosen := self._chosen():
-                names = [job.connection_id for job in chosen]
-                now = self._clock.now()
-                taken = await self._table.take(names, self._holder, now, now + self._queue.hold)
-                for job in chosen:
-                    self._begin(job, taken)
+                await self._take(chosen)
         except StoreError:
             if until_empty:
                 raise
@@ -118,7 +119,21 @@ class Shift:
         if not self._fair.waits:
             self._answer(self._heard, looked=True)
             self._heard = []
-        return looked
+        return looked and not self._busy
+
+    async def _take(self, chosen: Sequence[Job]) -> None:
+        """Begin what no other worker has, and no more for a while where that took long.
+
+        What is begun beyond what a process can do comes late for the instants that its calls were promised.
+        """
+        loop, now = asyncio.get_running_loop(), self._clock.now()
+        asked = loop.time()
+        taken = await self._table.take([job.connection_id for job in chosen], self._holder, now, now + self._queue.hold)
+        answered = loop.time()
+        if answered - asked > _BUSY:
+            self._busy_until = answered + min(_RESTS_PER_BUSY * (answered - asked), _LONGEST_BUSY_REST)
+        for job in chosen:
+            self._begin(job, taken)
 
     def _answer(self, wakes: Sequence[asyncio.Future[bool]], *, looked: bool) -> None:
         for wake in wakes:
@@ -140,7 +155,7 @@ class Shift:
         waiting = [job for job in ready if not self._rests(job)]
         await self._expect(now, early=woken > 0 and not waiting)
         await self._pass_on(ready, now)
-        self._fair.load(waiting, would_be_lost(now, self._margin))
+        self._fair.load(waiting, would_be_lost(now, self._margin), self._promised.keys())
         self._heard += self._unheard[:woken]
         self._unheard = self._unheard[woken:]
         ended = asyncio.get_running_loop().time()
@@ -175,10 +190,14 @@ class Shift:
         return self._bell is not None and self._bell.rings
 
     def _chosen(self) -> list[Job]:
-        chosen = []
-        while (job := self._fair.next()) is not None:
+        chosen: list[Job] = []
+        while len(chosen) < _BEGUN_AT_ONCE and not self._busy and (job := self._fair.next()) is not None:
             chosen.append(job)
         return chosen
+
+    @property
+    def _busy(self) -> bool:
+        return asyncio.get_running_loop().time() < self._busy_until
 
     def _begin(self, job: Job, taken: frozenset[str]) -> None:
         name = job.connection_id
@@ -248,10 +267,13 @@ class Shift:
             wait = self._queue.hold / _LOOKS_PER_HOLD
         if self._next_at is not None:
             wait = min(wait, max(self._next_at - self._clock.now(), timedelta(0)))
+        seconds = wait.total_seconds()
+        if self._busy:
+            seconds = min(seconds, self._busy_until - asyncio.get_running_loop().time())
         with suppress(TimeoutError):
             # the loop's time, not the clock's: it goes on whatever a test's clock does. And no `wait_for`, which in
             # Python 3.11 loses a cancellation that comes together with the event
-            async with asyncio.timeout(wait.total_seconds()):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
 
     async def _beat(self) -> None:

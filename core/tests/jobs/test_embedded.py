@@ -121,6 +121,47 @@ async def test_a_lane_that_rests_is_left_alone_and_the_others_are_not(bench: Emb
     assert len([name for name in begun if name.startswith("quick")]) == 5
 
 
+async def test_what_was_promised_an_instant_comes_back_then_and_is_not_looked_for(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.queue = attrs.evolve(bench.queue, look_every=timedelta(hours=1))
+    engine = await bench.engine()
+    await engine.submit(await bench.job("a"), await bench.job("b"))
+    back, again, looks = asyncio.Event(), asyncio.Event(), 0
+    put_back, ready = type(engine._table).put_back, type(engine._table).ready
+
+    async def told(*what: Any) -> None:
+        await put_back(*what)
+        back.set()
+
+    async def looked(*what: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await ready(*what)
+
+    monkeypatch.setattr(type(engine._table), "put_back", told)
+    monkeypatch.setattr(type(engine._table), "ready", looked)
+
+    async def limited(job: Job) -> None:
+        if handler.names.count(job.connection_id) == 2:
+            again.set()
+        elif job.connection_id == "a":
+            raise Defer(bench.now() + timedelta(minutes=1), promised=True)
+        else:
+            await again.wait()
+
+    handler = Log(limited)
+    running = asyncio.create_task(engine.run(handler, concurrency=5))
+    await asyncio.wait_for(back.wait(), 30)
+    before = looks
+    await bench.pass_by(60)
+    assert engine._shift is not None
+    engine._shift._news.set()  # the test's clock wakes nobody
+    await asyncio.wait_for(again.wait(), 30)
+    assert (handler.names, looks) == (["a", "b", "a"], before)
+    await ended(running)
+
+
 async def test_a_worker_that_has_more_to_do_than_it_can_begins_no_more_for_a_while(
     bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

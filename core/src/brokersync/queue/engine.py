@@ -15,13 +15,13 @@ Handler: TypeAlias = Callable[[Job], Awaitable[None]]
 class Defer(Exception):  # noqa: N818  it says what is to be done, and is no error
     """Raised by a handler: come back `until` then. That is neither a failure nor an attempt.
 
-    With `lane` all jobs of the lane wait until then, as far as this worker goes; with `elsewhere` another worker is to
-    have the job first.
+    What is `promised` has that instant to itself, and nobody else could use it; with `lane` all other jobs of the lane
+    wait until shortly before, as far as this worker goes. With `elsewhere` another worker is to have the job first.
     """
 
-    def __init__(self, until: datetime, *, lane: bool = False, elsewhere: bool = False) -> None:
+    def __init__(self, until: datetime, *, promised: bool = False, lane: bool = False, elsewhere: bool = False) -> None:
         super().__init__(until)
-        self.until, self.lane, self.elsewhere = until, lane, elsewhere
+        self.until, self.promised, self.lane, self.elsewhere = until, promised or lane, lane, elsewhere
 
 
 class JobEngine(Protocol):

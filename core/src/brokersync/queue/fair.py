@@ -47,10 +47,23 @@ class Fair:
         for lane in lanes.values():
             lane.begin()
 
-    def rest(self, lane: str, but_not: Collection[str]) -> None:
-        """Of this lane only these connections wait until the next `load`."""
+    def call(self, job: Job) -> None:
+        """It waits from now on, before all others of its broker."""
+        if job.connection_id not in self._running:
+            if (lane := self._lanes.get(job.lane)) is None:
+                lane = self._lanes[job.lane] = _Lane(job.lane, self._turns)
+                lane.begin()
+            lane.call(job)
+
+    def rest(self, lane: str) -> None:
+        """Of this lane only those have a turn that were promised an instant, until `wake` or the next `load`."""
         if lane in self._lanes:
-            self._lanes[lane].keep(but_not)
+            self._lanes[lane].rests = True
+
+    def wake(self, lane: str) -> None:
+        """All of this lane have turns again."""
+        if lane in self._lanes:
+            self._lanes[lane].rests = False
 
     def drop(self) -> None:
         """Nothing waits until the next `load`; whose turn it is stays known."""
@@ -146,6 +159,7 @@ class _Lane:
 
     name: str
     _turns: _Turns
+    rests: bool = False
     _waiting: set[str] = attrs.field(factory=set)
     _urgent: list[Job] = attrs.field(factory=list)
     _promised: list[Job] = attrs.field(factory=list)
@@ -162,17 +176,19 @@ class _Lane:
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
 
-    def keep(self, names: Collection[str]) -> None:
-        self._waiting.intersection_update(names)
+    def call(self, job: Job) -> None:
+        self._waiting.add(job.connection_id)
+        self._promised.append(job)
+        self._promised.sort(key=_oldest_last)
 
     def waits(self) -> bool:
-        return bool(self._waiting)
+        return any(job.connection_id in self._waiting for job in self._promised) if self.rests else bool(self._waiting)
 
     def may_be_urgent(self) -> bool:
-        return bool(self._urgent)
+        return bool(self._urgent) and not self.rests
 
     def may_be_asked(self) -> bool:
-        return bool(self._queues[True])
+        return bool(self._queues[True]) and not self.rests
 
     def waiters(self) -> Iterable[str | tuple[str, str, bool]]:
         return (self.name, *self._of_owner)
@@ -180,7 +196,7 @@ class _Lane:
     def begin(self) -> None:
         """All are there."""
         self._urgent.sort(key=lambda job: (job.deadline is None, job.deadline, job.at, job.connection_id), reverse=True)
-        self._promised.sort(key=lambda job: (job.at, job.connection_id), reverse=True)
+        self._promised.sort(key=_oldest_last)
         for asked in (True, False):
             owners = {key: jobs for key, jobs in self._of_owner.items() if key[2] is asked}
             self._queues[asked] = _Queue(owners, self._turns)
@@ -193,7 +209,7 @@ class _Lane:
 
     def next_in_turn(self) -> Job | None:
         # the broker's limit keeps that instant free for it, and nobody else could use it
-        return self._last_of(self._promised) or self._in_turn(self._queues[False])
+        return self._last_of(self._promised) or (None if self.rests else self._in_turn(self._queues[False]))
 
     def _last_of(self, jobs: list[Job]) -> Job | None:
         while jobs:
@@ -208,6 +224,10 @@ class _Lane:
     def _given(self, job: Job) -> Job:
         self._waiting.discard(job.connection_id)
         return job
+
+
+def _oldest_last(job: Job) -> tuple[float, str]:
+    return -job.at.timestamp(), job.connection_id
 
 
 class _Queue:

@@ -64,8 +64,9 @@ class JobHandler:
         if outcome is None:
             raise Defer(self._shared.clock.now(), elsewhere=True)
         if isinstance(outcome, Deferred):
-            # each caller is promised an instant of its own; where one process has all of them, the others need not ask
-            raise Defer(outcome.until, lane=outcome.for_all and self._shared.settings.fleet.redis is None)
+            # where one process has all calls of a limit, whoever comes sooner need not ask
+            alone = self._shared.settings.fleet.redis is None
+            raise Defer(outcome.until, promised=outcome.for_all, lane=outcome.for_all and alone)
 
     async def _watched(self, connection: Connection, job: Job) -> Done | Deferred | None:
         """Run it as long as there is any sign of life; `None` where there was none for too long."""

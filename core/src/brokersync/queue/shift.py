@@ -16,6 +16,7 @@ from brokersync.provider import Clock
 from brokersync.queue.bell import Bell
 from brokersync.queue.engine import Defer, Handler
 from brokersync.queue.fair import Fair, would_be_lost
+from brokersync.queue.promises import Promises
 from brokersync.store import JobTable
 
 _BEATS_PER_HOLD = 3
@@ -46,11 +47,10 @@ class Shift:
     ) -> None:
         self._table, self._clock, self._handler, self._holder = table, clock, handler, holder
         self._queue, self._margin, self._bell = settings.queue, settings.perishable_margin, bell
-        self._long_wait = settings.long_wait
         self._fair = Fair(places, self._queue.reserve)
+        self._promises = Promises(self._fair, settings.long_wait)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._resting: dict[str, datetime] = {}
-        self._promised: dict[str, datetime] = {}
+        self._elsewhere: dict[str, datetime] = {}
         self._coming: dict[str, datetime] = {}
         self._news, self._stopping = asyncio.Event(), False
         self._look_at = self._busy_until = 0.0
@@ -106,6 +106,7 @@ class Shift:
         """Give the free places to jobs; whether the store was asked, and there are none."""
         try:
             looked = await self._look_again() if not self._tasks or self._is_time() else False
+            self._promises.pass_on(self._clock.now())
             while chosen := self._chosen():
                 await self._take(chosen)
         except StoreError:
@@ -148,14 +149,14 @@ class Shift:
         now, began, woken = self._clock.now(), asyncio.get_running_loop().time(), len(self._unheard)
         self._look_at = inf
         self._fair.drop()  # else what was seen before would stand in memory beside what is seen now
-        self._resting = {name: until for name, until in self._resting.items() if until > now}
+        self._elsewhere = {name: until for name, until in self._elsewhere.items() if until > now}
         self._coming = {name: at for name, at in self._coming.items() if at > now}
-        self._promised = {name: at for name, at in self._promised.items() if at > now - self._long_wait}
         ready = await self._table.ready(now)
-        waiting = [job for job in ready if not self._rests(job)]
+        waiting = [job for job in ready if job.connection_id not in self._elsewhere]
         await self._expect(now, early=woken > 0 and not waiting)
         await self._pass_on(ready, now)
-        self._fair.load(waiting, would_be_lost(now, self._margin), self._promised.keys())
+        self._fair.load(waiting, would_be_lost(now, self._margin), self._promises.forget(now))
+        self._promises.rest()
         self._heard += self._unheard[:woken]
         self._unheard = self._unheard[woken:]
         ended = asyncio.get_running_loop().time()
@@ -164,24 +165,19 @@ class Shift:
         self._look_at = min(self._look_at, ended + rest)
         return True
 
-    def _rests(self, job: Job) -> bool:
-        """Whether it is no use to begin it; who was told a moment of its own comes then, however the lane rests."""
-        name = job.connection_id
-        return name in self._resting or (job.lane in self._resting and name not in self._promised)
-
     async def _expect(self, now: datetime, *, early: bool) -> None:
         """Note when to look again; who was woken and finds nothing may have been woken by a clock that is ahead."""
         at = await self._table.next_at(now) if early or not self._is_woken else None
         if at is not None and self._is_woken and at <= now + CLOCKS_DIFFER:
             self._coming[_WHATEVER] = at
-        soon = [*self._resting.values(), *self._coming.values()]
+        soon = [*self._elsewhere.values(), *self._coming.values()]
         if at is not None and not self._is_woken:
             soon.append(at)
         self._next_at = min(soon, default=None)
 
     async def _pass_on(self, ready: Sequence[Job], now: datetime) -> None:
         """Wake somebody else for what is not to be done here."""
-        for_others = {job.connection_id for job in ready} & self._resting.keys()
+        for_others = {job.connection_id for job in ready} & self._elsewhere.keys()
         if for_others and self._bell is not None:
             await self._bell.ring(dict.fromkeys(for_others, now + self._queue.look_every))
 
@@ -214,42 +210,38 @@ class Shift:
 
     async def _do(self, job: Job) -> None:
         try:
-            again = await self._handled(job)
+            later = await self._handled(job)
         except asyncio.CancelledError:
             await self._put_back(job, self._clock.now())
             raise
-        if again is None:
-            with suppress(StoreError):  # the hold ends, and whoever has the job then finds nothing to do
-                await self._table.end(job.connection_id, self._holder)
-        else:
-            await self._put_back(job, again)
+        if later is not None:
+            await self._put_back(job, later.until, promised=later.promised)
+            return
+        with suppress(StoreError):  # the hold ends, and whoever has the job then finds nothing to do
+            await self._table.end(job.connection_id, self._holder)
 
-    async def _handled(self, job: Job) -> datetime | None:
+    async def _handled(self, job: Job) -> Defer | None:
         """When the job is to be taken up again."""
         try:
             await self._handler(job)
         except Defer as later:
-            if later.lane:
-                self._promised[job.connection_id] = later.until
-                self._let_rest(job.lane, later.until - self._long_wait)
+            if later.promised:
+                self._promises.made(job, later.until, lane=later.lane)
             if later.elsewhere:
-                self._resting[job.connection_id] = later.until + self._queue.hold
-            return later.until
+                self._elsewhere[job.connection_id] = later.until + self._queue.hold
+            return later
         except Exception:  # noqa: BLE001  whoever gave the handler knows what it raised; the job is done
             return None
         return None
 
-    def _let_rest(self, lane: str, until: datetime) -> None:
-        """Whoever comes sooner would be told to come back, too, and whoever comes then waits for its turn."""
-        until = self._resting[lane] = max(until, self._resting.get(lane, until))
-        self._next_at = until if self._next_at is None else min(until, self._next_at)
-        self._fair.rest(lane, self._promised.keys())
-
-    async def _put_back(self, job: Job, at: datetime) -> None:
-        self._coming[job.connection_id] = at
-        self._next_at = at if self._next_at is None else min(at, self._next_at)
+    async def _put_back(self, job: Job, at: datetime, *, promised: bool = False) -> None:
+        if not promised:
+            self._coming[job.connection_id] = at
+            self._next_at = at if self._next_at is None else min(at, self._next_at)
         with suppress(StoreError):  # the hold ends, and the job is free then
             await self._table.put_back(job.connection_id, self._holder, at)
+            if promised:
+                self._promises.comes(job, at)
             if self._bell is not None:
                 await self._bell.ring({job.connection_id: at})
 
@@ -265,8 +257,9 @@ class Shift:
         wait = self._queue.look_every
         if self._is_woken and not self._fair.waits and not self._unheard:
             wait = self._queue.hold / _LOOKS_PER_HOLD
-        if self._next_at is not None:
-            wait = min(wait, max(self._next_at - self._clock.now(), timedelta(0)))
+        for at in (self._next_at, self._promises.next_at):
+            if at is not None:
+                wait = min(wait, max(at - self._clock.now(), timedelta(0)))
         seconds = wait.total_seconds()
         if self._busy:
             seconds = min(seconds, self._busy_until - asyncio.get_running_loop().time())

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from brokersync.errors import StoreError
-from brokersync.store.schema import add_column_statement, create_statements
-from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, NewPositions, Put, Script, Statement
+from brokersync.store.sql import Script
 from brokersync.store.sql_store import SqlStore, no_store
-from brokersync.store.sqlite_schema import SQLITE, is_made, prepare
+from brokersync.store.sqlite_batches import Batches
+from brokersync.store.sqlite_run import Work, Write, in_savepoint, run_script, work_off
+from brokersync.store.sqlite_schema import is_made, prepare
 
 R = TypeVar("R")
 
@@ -35,6 +34,7 @@ class SqliteStore(SqlStore):
         self._given, self._executor = executor, executor or _writer()
         self._db: sqlite3.Connection | None = None
         self._rehearsing = False
+        self._batches: Batches[tuple[sqlite3.Connection, Work]] = Batches(work_off)
 
     async def open(self) -> None:
         if self._db is not None:
@@ -52,6 +52,7 @@ class SqliteStore(SqlStore):
         db, self._db, executor = self._db, None, self._executor
         if db is None:
             return
+        self._batches.send(executor)
         # who is cancelled here does not wait any more, and takes nothing back
         await asyncio.shield(asyncio.wrap_future(self._end(db.close)))
         if self._given is None:
@@ -88,40 +89,29 @@ class SqliteStore(SqlStore):
             raise
         return db
 
-    async def _on_thread(self, work: Callable[[], R]) -> R:
+    async def _on_thread(self, work: Work) -> Any:
         # of a cancelled caller, work that waits is taken back and work that runs goes on: right for a transaction,
         # which is whole or was never there, and wrong for what takes something or gives it back
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        return await self._batches.do(self._executor, (self._opened(), work))
 
     async def _read(self, script: Callable[[], Script[R]]) -> R:
         return await self._do(lambda db: run_script(db, script()))
 
     async def _write(self, script: Callable[[], Script[R]]) -> R:
-        return await self._do(lambda db: self._in_transaction(db, script))
+        if self._rehearsing:
+            return await self._do(lambda db: in_savepoint(db, script))
+        result: R = await self._answer(Write(script))
+        return result
 
     async def _do(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        db = self._opened()
+        result: R = await self._answer(work)
+        return result
+
+    async def _answer(self, work: Work) -> Any:
         try:
-            return await self._on_thread(lambda: work(db))
+            return await self._on_thread(work)
         except sqlite3.Error as error:
             raise self._unusable(error) from None
-
-    def _in_transaction(self, db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
-        begin, commit, undo = (
-            ("SAVEPOINT page", "RELEASE page", "ROLLBACK TO page")
-            if self._rehearsing
-            else ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
-        )
-        db.execute(begin)
-        try:
-            result = run_script(db, script())
-            db.execute(commit)
-        except BaseException:
-            # a full disk ends the transaction by itself; then there is nothing to undo, and the first error counts
-            if db.in_transaction:
-                db.execute(undo)
-            raise
-        return result
 
     async def _scrub(self) -> tuple[str, ...]:
         await self._do(self._rewrite)
@@ -170,71 +160,6 @@ class SqliteStore(SqlStore):
 def _close_made(connecting: Future[sqlite3.Connection]) -> None:
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result().close()
-
-
-def run_script(db: sqlite3.Connection, script: Script[R]) -> R:
-    """Run a script on this thread, inside the caller's transaction if there is one."""
-    try:
-        statement = next(script)
-        while True:
-            statement = script.send(_execute(db, statement))
-    except StopIteration as end:
-        result: R = end.value
-        return result
-    finally:
-        script.close()
-
-
-def _execute(db: sqlite3.Connection, statement: Statement) -> list[Any]:
-    if isinstance(statement, Fetch):
-        params = [json.dumps(value) if isinstance(value, list) else value for value in statement.params]
-        return db.execute(_adapted(statement.sql), params).fetchall()
-    if isinstance(statement, NewNumbers):
-        (first,) = db.execute(_HIGHEST).fetchone()
-        return [(number,) for number in range(first, first + statement.amount)]
-    if isinstance(statement, NewPositions):
-        return db.execute(statement.sql, (statement.amount,)).fetchall()
-    if isinstance(statement, Create | AddColumn | Drop):
-        _define(db, statement)
-        return []
-    if isinstance(statement, Put):
-        sql = _insert(statement.table, statement.columns) + statement.on_conflict
-    else:
-        sql = _adapted(statement.sql)
-    if statement.rows:
-        db.executemany(sql, statement.rows)
-    return []
-
-
-def _define(db: sqlite3.Connection, statement: Create | AddColumn | Drop) -> None:
-    if isinstance(statement, Create):
-        for text in create_statements(statement.table, SQLITE):
-            db.execute(text)
-    elif isinstance(statement, Drop):
-        db.execute(f"DROP TABLE IF EXISTS {statement.table}")
-    else:
-        present = db.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (statement.table, statement.column))
-        if present.fetchone() is None:
-            db.execute(add_column_statement(statement.table, statement.column, SQLITE))
-
-
-# the highest number may stand on a set only, when the booking that it was made for has gone
-_HIGHEST = (
-    "SELECT max(coalesce((SELECT max(booking) FROM bookings), 0), coalesce((SELECT max(set_id) FROM bookings), 0),"
-    " coalesce((SELECT max(set_id) FROM booking_names), 0)) + 1"
-)
-
-
-@cache
-def _adapted(sql: str) -> str:
-    return (
-        sql.replace("(??)", "(SELECT value FROM json_each(?))").replace("{for_update}", "").replace("{for_share}", "")
-    )
-
-
-@cache
-def _insert(table: str, columns: tuple[str, ...]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
 def _writer() -> ThreadPoolExecutor:

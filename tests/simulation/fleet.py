@@ -61,7 +61,9 @@ class _Store(SqliteStore):
         super().__init__(Path(":memory:"))
 
     async def _connected(self) -> sqlite3.Connection:
-        return await self._on_thread(self._connect)  # which is a step of the loop, where there are no threads
+        return await asyncio.get_running_loop().run_in_executor(
+            None, self._connect
+        )  # a step of the loop: it has no threads
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ transaction is one step of the loop, so none is ever open while another process 
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
 import sqlite3
@@ -74,7 +75,9 @@ class WatchedStore(SqliteStore):
         return self._database.connection
 
     async def _connected(self) -> sqlite3.Connection:
-        return await self._on_thread(self._connect)  # which is a step of the loop, where there are no threads
+        return await asyncio.get_running_loop().run_in_executor(
+            None, self._connect
+        )  # a step of the loop: it has no threads
 
     async def close(self) -> None:
         self._db = None
@@ -93,13 +96,15 @@ class WatchedStore(SqliteStore):
         finally:
             _SOURCE.reset(token)
 
-    def _in_transaction(self, db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
+    async def _write(self, script: Callable[[], Script[R]]) -> R:
         page = _PAGE.get()
         source = _SOURCE.get() if page is None else page.source
-        if source is None:
-            return super()._in_transaction(db, script)
+        return await super()._write(script if source is None else lambda: self._watched(script, page, source))
+
+    def _watched(self, script: Callable[[], Script[R]], page: PageCommit | None, source: str) -> Script[R]:
+        db = self._opened()
         before, begun = _finals(db, source), _begun(db, source)
-        result = super()._in_transaction(db, script)
+        result = yield from script()
         if page is not None:
             self._look_at_the_lease(db, page)
         after = _finals(db, source)

@@ -47,6 +47,7 @@ class TokenKeeper:
         settings: Settings,
         worker: str,
         logs_in: bool = True,
+        held: Grant | None = None,
     ) -> None:
         self._connection, self._vault, self._logins = connection, vault, logins
         self._clock, self._events, self._underway = clock, events, underway
@@ -56,7 +57,7 @@ class TokenKeeper:
         )
         # of one process none but one is at it, and a lease that it could not give back is its own still
         self._holder = worker
-        self._held: Grant | None = None
+        self._held = held
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""

@@ -68,7 +68,7 @@ async def _note(shared: Shared, connection: Connection, lease: Lease, events: Ev
     )
     for source in manifest.sources:
         if not source.files and (readable is None or source.name in readable):
-            await losses.note(source)
+            await losses.note(source, await shared.store.known(connection, source.name))
     deadline = await deadline_of(shared.store, connection, manifest, now=now, readable=readable)
     # what forgets by the minute is told of a few times a day
     following = None if deadline is None else max(deadline, now + shared.settings.sync_every)

@@ -111,13 +111,15 @@ class Run:
             await self._note_overdue()
             return self._kept_waiting(incident)
         async with held(self._shared, f"sync|{self._connection.connection_id}", self._connection.owner) as own:
-            if (ended := await self._ended()) is not None:
-                raise ended
+            # looked up under the lease: a connection that ends later ends the lease with it
+            present = await store.connection(self._connection.connection_id)
+            if present is None:
+                raise self._ended()
             if self._made_ahead:
                 await store.move_connection(self._connection.connection_id, lambda known: _made_by(known, now))
             if own is None:
                 return self.put_off(now + self._shared.settings.lease, "Another worker is syncing this connection.")
-            if self._options.only_due and (since := await self._synced_meanwhile()):
+            if self._options.only_due and (since := self._synced_meanwhile(present)):
                 return self.put_off(since, "Another worker has just synced this connection.")
             if incident is not None and (waiting := await self._take_probe()):
                 return waiting
@@ -130,7 +132,8 @@ class Run:
                 await self._note_overdue(own.lease)
                 outcome = await self._read(own.lease)
         except (LeaseLostError, ClosedError) as lost:
-            if isinstance(lost, LeaseLostError) and (ended := await self._ended()) is not None:
+            if isinstance(lost, LeaseLostError) and await self._has_ended():
+                ended = self._ended()
                 self._sink(SyncFailed(**self._names, error=type(ended).__name__, message=ended.message))
                 raise ended from None
             return self.put_off(self._shared.clock.now() + _AFTER_A_TAKEOVER, lost.message)
@@ -149,17 +152,16 @@ class Run:
         """What is past its deadline is lost, and told, whether this run comes to read or not."""
         await note_overdue(self._shared, self._connection, self._sink, lease=lease, report=self._report)
 
-    async def _ended(self) -> BrokerConfigError | None:
-        """Looked up under the lease: a connection that ends later ends the lease with it."""
+    async def _has_ended(self) -> bool:
+        return await self._shared.store.connection(self._connection.connection_id) is None
+
+    def _ended(self) -> BrokerConfigError:
         name = self._connection.connection_id
-        if await self._shared.store.connection(name) is not None:
-            return None
         return BrokerConfigError(f"The connection {name} has just ended.", remedy="Connect again to go on.")
 
-    async def _synced_meanwhile(self) -> datetime | None:
+    def _synced_meanwhile(self, present: Connection) -> datetime | None:
         """When it is due next, where that is not now: between being found due and being leased, others may have it."""
-        present = await self._shared.store.connection(self._connection.connection_id)
-        if present is None or present.next_at == self._connection.next_at or present.next_at is None:
+        if present.next_at == self._connection.next_at or present.next_at is None:
             return None
         return present.next_at if present.next_at > self._shared.clock.now() else None
 
@@ -186,7 +188,7 @@ class Run:
         self._settler.manifest = loaded.manifest
         grant, fields = await shared.vault.load(connection)
         logins = partial(self._login, shared, loaded, fields)
-        keeper = shared.keeper(connection, logins, events=self._sink)
+        keeper = shared.keeper(connection, logins, events=self._sink, held=grant)
         async with open_provider(
             loaded,
             environment=connection.environment,

@@ -23,7 +23,7 @@ from brokersync.incidents import Probes
 from brokersync.login import OpenLogin
 from brokersync.provider import Clock
 from brokersync.ratelimit import Limiter
-from brokersync.records import Connection
+from brokersync.records import Connection, Grant
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sealing import KeyProvider
 from brokersync.store import Store, StoreCache
@@ -160,8 +160,12 @@ class Shared:
         *,
         events: EventSink | None = None,
         logs_in: bool = True,
+        held: Grant | None = None,
     ) -> TokenKeeper:
-        """What keeps the connection's login current, and renews it once for all who use that grant here."""
+        """What keeps the connection's login current, and renews it once for all who use that grant here.
+
+        `held` is the grant where it has just been read.
+        """
         return TokenKeeper(
             connection=connection,
             vault=self.vault,
@@ -172,4 +176,5 @@ class Shared:
             settings=self.settings,
             worker=self.worker,
             logs_in=logs_in,
+            held=held,
         )

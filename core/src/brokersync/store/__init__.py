@@ -4,6 +4,7 @@ from brokersync.store.cache import StoreCache
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.exporting import EXPORTED
 from brokersync.store.jobs import JobTable
+from brokersync.store.known import Known
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.protocol import PageRules, Store, TradeFilter
 from brokersync.store.renormalising import KeptRow, QuarantinedRaw, Renewed, RenewedPage, TradeDifference
@@ -17,6 +18,7 @@ __all__ = [
     "JobTable",
     "KeptRow",
     "KeyReplacedError",
+    "Known",
     "PageRules",
     "PostgresStore",
     "QuarantinedRaw",

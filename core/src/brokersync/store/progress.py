@@ -93,8 +93,12 @@ def finished(
     return {key: tuple(value) for key, value in found.items()}
 
 
-def end_round(connection_id: str) -> Script[None]:
-    yield from execute("DELETE FROM finished_windows WHERE connection_id = ?", connection_id)
+def end_round(connection_id: str, before: datetime | None = None) -> Script[None]:
+    yield from execute(
+        "DELETE FROM finished_windows WHERE connection_id = ?"
+        " AND (SELECT max(at) FROM finished_windows WHERE connection_id = ?) < ?",
+        *(connection_id, connection_id, sortable(before or _NEVER)),
+    )
 
 
 def bookmark(connection_id: str, source: str, account: str) -> Script[str | None]:

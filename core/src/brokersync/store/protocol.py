@@ -34,6 +34,7 @@ from brokersync.records import (
 from brokersync.store.coverage import Reopen
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable
+from brokersync.store.known import Known
 from brokersync.store.sealed import SealedGrant
 from brokersync.types import BrokerAccount, BrokerTrade, TimeWindow
 
@@ -248,6 +249,9 @@ class Store(Protocol):
     async def spans(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
         """Coverage per (environment, account id)."""
 
+    async def known(self, connection: Connection, source: str) -> Known:
+        """`accounts`, `open_requests` and `spans` at once."""
+
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]: ...
 
     async def drop_request(self, connection_id: str, source: str, account: str, reopen: Reopen) -> None:
@@ -282,8 +286,11 @@ class Store(Protocol):
         known. The connection's round ends with it. Raises `LeaseLostError`.
         """
 
-    async def end_round(self, connection_id: str) -> None:
-        """The next sync begins a new round, in which everything that is due is read again."""
+    async def end_round(self, connection_id: str, before: datetime | None = None) -> None:
+        """The next sync begins a new round, in which everything that is due is read again.
+
+        With `before` only a round in which no window has ended since then.
+        """
 
     async def failing(self, connection_id: str, source: str) -> Mapping[str, tuple[FailedWindow, ...]]:
         """The windows that keep failing, in order, per request's account."""

@@ -50,6 +50,7 @@ from brokersync.store import (
 from brokersync.store.coverage import Reopen, drop_request
 from brokersync.store.explaining import BookingSearch, StoredBooking
 from brokersync.store.jobs import JobTable, SqlJobs
+from brokersync.store.known import Known, known
 from brokersync.store.page import commit_page
 from brokersync.store.protocol import PageRules, Store, TradeFilter
 from brokersync.store.quarantine import quarantined
@@ -254,6 +255,9 @@ class SqlStore(ABC):
     async def spans(self, owner: str, provider: str, source: str) -> Mapping[tuple[str, str], tuple[Span, ...]]:
         return await self._read(lambda: progress.spans(owner, provider, source))
 
+    async def known(self, connection: Connection, source: str) -> Known:
+        return await self._read(lambda: known(connection, source))
+
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]:
         return await self._read(lambda: progress.open_requests(connection_id))
 
@@ -282,8 +286,8 @@ class SqlStore(ABC):
         facts: dict[str, Any] = {"after": after, "to": to, "gives_from": gives_from, "lease": lease}
         await self._write(lambda: progress.take_back(connection, source, **facts))
 
-    async def end_round(self, connection_id: str) -> None:
-        await self._write(lambda: progress.end_round(connection_id))
+    async def end_round(self, connection_id: str, before: datetime | None = None) -> None:
+        await self._write(lambda: progress.end_round(connection_id, before))
 
     async def failing(self, connection_id: str, source: str) -> Mapping[str, tuple[FailedWindow, ...]]:
         return await self._read(lambda: failing.failing(connection_id, source))

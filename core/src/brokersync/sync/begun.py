@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from brokersync.manifest import Retention, SourceScope, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, OpenRequest
-from brokersync.store import Store
+from brokersync.store import Known, Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import reopen
 from brokersync.sync.plan import Ask, request_name
@@ -26,23 +26,24 @@ class BegunRequests:
     def __init__(self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook) -> None:
         self._connection, self._store, self._clock, self._failures = connection, store, clock, failures
 
-    async def of(self, source: SourceSpec) -> list[tuple[Ask, OpenRequest | None]]:
-        """The requests of a source that lead on, with what they ask for."""
-        accounts = await self._store.accounts(self._connection.connection_id)
+    async def of(self, source: SourceSpec, known: Known) -> tuple[list[tuple[Ask, OpenRequest | None]], Known]:
+        """The requests of a source that lead on, with what they ask for; and what is known without the others."""
         found: list[tuple[Ask, OpenRequest | None]] = []
-        for request in await self._store.open_requests(self._connection.connection_id):
-            if request.source != source.name or (ask := _continued(request, source, accounts)) is None:
+        dropped = False
+        for request in known.requests:
+            if request.source != source.name or (ask := _continued(request, source, known.accounts)) is None:
                 continue
             now = self._clock.now()
             if _leads_on(source, request, now):
                 found.append((ask, request))
                 continue
+            dropped = True
             await self._store.drop_request(request.connection_id, request.source, request.account, reopen)
             if _never_ready(request, now):
                 await self._failures.never_ready(ask)
             elif _has_moved(source, request, now):
                 await self._failures.not_read_in_time(ask)
-        return found
+        return found, await self._store.known(self._connection, source.name) if dropped else known
 
 
 def _leads_on(source: SourceSpec, opened: OpenRequest, now: datetime) -> bool:

@@ -166,11 +166,12 @@ class SyncEngine:
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()
-        await take_back_the_future(
-            self._store, self._connection, source, now=self._clock.now(), lease=self._options.lease
+        known = await self._store.known(self._connection, source.name)
+        known = await take_back_the_future(
+            self._store, self._connection, source, known, now=self._clock.now(), lease=self._options.lease
         )
-        begun = await self._begun.of(source)
-        await self._losses.note(source)
+        begun, known = await self._begun.of(source, known)
+        await self._losses.note(source, known)
         async with aclosing(self._turns.of(source, begun)) as turns:
             async for asks in turns:
                 if not await self._work_off(asks, waiting):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from brokersync.events import EventSink, HistoryLost
 from brokersync.manifest import Manifest, Retention, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import Connection, LostSpan, Span, SpanState
-from brokersync.store import Store
+from brokersync.records import Connection, LostSpan, OpenRequest, Span, SpanState
+from brokersync.store import Known, Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
 from brokersync.sync.ledger import subtract, union
@@ -24,10 +24,12 @@ async def deadline_of(
 ) -> datetime | None:
     """Until when a connection must be read so that nothing is lost; `None` where nothing perishes."""
     limited = [source.name for source in manifest.sources if source.retention is Retention.LIMITED]
+    known = {name: await store.known(connection, name) for name in limited}
+    accounts = [one.accounts for one in known.values()] or [await store.accounts(connection.connection_id)]
     return last_safe_moment(
         manifest,
-        await store.accounts(connection.connection_id),
-        {name: await store.spans(connection.owner, connection.provider, name) for name in limited},
+        accounts[-1],
+        {name: one.spans for name, one in known.items()},
         now=now,
         since=connection.since,
         readable=readable,
@@ -57,9 +59,9 @@ class LossWriter:
         self._store, self._clock, self._writer = store, clock, writer
         self._events, self._report, self._readable = events, report, readable
 
-    async def note(self, source: SourceSpec) -> None:
+    async def note(self, source: SourceSpec, known: Known) -> None:
         """Write the spans of the source that are gone by now; what is lost for good is told."""
-        found = await self._gone(source, await self._store.accounts(self._connection.connection_id))
+        found = self._gone(source, known.accounts, known.spans, known.requests)
         if not found:
             return
         for account, span in await self._writer.write_down(source, found):
@@ -91,12 +93,14 @@ class LossWriter:
             if span.state is SpanState.LOST and (part := span.window.overlap(window)) is not None
         ]
 
-    async def _gone(
-        self, source: SourceSpec, accounts: Iterable[BrokerAccount], *, though_begun: bool = False
+    def _gone(
+        self,
+        source: SourceSpec,
+        accounts: Iterable[BrokerAccount],
+        spans: Mapping[tuple[str, str], Sequence[Span]],
+        requests: Sequence[OpenRequest] = (),
     ) -> list[tuple[BrokerAccount, Span]]:
         one = self._connection
-        spans = await self._store.spans(one.owner, one.provider, source.name)
-        requests = () if though_begun else await self._store.open_requests(one.connection_id)
         found: list[tuple[BrokerAccount, Span]] = []
         for account in accounts:
             name = request_name(source, (account,))
@@ -150,11 +154,12 @@ class LossWriter:
 
     async def _still_to_be_lost(self, account: BrokerAccount, others: Iterable[SourceSpec]) -> list[TimeWindow]:
         """What others have forgotten, too, and will tell of when they write that down or what they have begun fails."""
+        one = self._connection
         return [
             span.window
             for other in others
             if self._is_read(other)
-            for _, span in await self._gone(other, [account], though_begun=True)
+            for _, span in self._gone(other, [account], await self._store.spans(one.owner, one.provider, other.name))
             if span.state is SpanState.LOST
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -10,10 +10,11 @@ import attrs
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, OpenRequest
-from brokersync.store import Store
+from brokersync.store import Known, Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import Ask, a_day_first, plan_source
+from brokersync.types import BrokerAccount
 
 _ROUND_LASTS = timedelta(hours=1)
 # what a session showed half an hour ago is not all that it shows before it ends, however long the round goes on
@@ -45,34 +46,29 @@ class Turns:
 
     async def forget_an_old_round(self) -> None:
         """Else the first window that ends now would make those that ended long ago count again."""
-        name = self._connection.connection_id
-        if not await self._store.finished(name, self._clock.now() - _ROUND_LASTS):
-            await self._store.end_round(name)
+        await self._store.end_round(self._connection.connection_id, self._clock.now() - _ROUND_LASTS)
 
     async def of(self, source: SourceSpec, begun: _Asks) -> AsyncGenerator[_Asks, None]:
         """What to ask for now, a part at a time; each part is planned when the one before it has been asked for."""
         line = await self._failures.in_line(source)
-        known: set[tuple[str, str]] | None = None
+        first: set[tuple[str, str]] | None = None
         for turn in (None, *line):
             mine = _turn(line, turn)
             # what was begun is finished before the rest is planned, so that nothing is asked twice
             yield [one for one in begun if mine(one[0])]
-            known = await self._known_accounts() if known is None else known
-            yield [one for one in await self._planned(source) if mine(one[0])]
-        if await self._known_accounts() != known:
+            known = await self._store.known(self._connection, source.name)
+            first = _names(known.accounts) if first is None else first
+            yield [one for one in await self._planned(source, known) if mine(one[0])]
+        if _names(await self._store.accounts(self._connection.connection_id)) != first:
             # a page told of an account that nobody had asked for: what was finished was finished without it
             await self._store.end_round(self._connection.connection_id)
-            yield await self._planned(source)
+            yield await self._planned(source, await self._store.known(self._connection, source.name))
 
-    async def _known_accounts(self) -> set[tuple[str, str]]:
-        known = await self._store.accounts(self._connection.connection_id)
-        return {(account.environment, account.account_id) for account in known}
-
-    async def _planned(self, source: SourceSpec) -> _Asks:
+    async def _planned(self, source: SourceSpec, known: Known) -> _Asks:
         planned = plan_source(
             source,
-            await self._store.accounts(self._connection.connection_id),
-            await self._store.spans(self._connection.owner, self._connection.provider, source.name),
+            known.accounts,
+            known.spans,
             now=self._clock.now(),
             since=self._connection.since,
             connected_at=self._connection.created_at,
@@ -94,6 +90,10 @@ class Turns:
             for piece in reversed(subtract([ask.window], finished.get((source.name, ask.account), ())))
         ]
         return [(ask, None) for ask in (asks if self._failures.counts else a_day_first(asks))]
+
+
+def _names(accounts: Iterable[BrokerAccount]) -> set[tuple[str, str]]:
+    return {(account.environment, account.account_id) for account in accounts}
 
 
 def _turn(line: Sequence[str], turn: str | None) -> Callable[[Ask], bool]:

@@ -103,12 +103,15 @@ class WindowReader:
         """
         if not self._with_bookmarks or not ask.accounts:
             return None
+        left = await self._store.bookmark(self._connection.connection_id, ask.source.name, ask.account)
+        if left is None:
+            return None
         spans = await self._store.spans(self._connection.owner, self._connection.provider, ask.source.name)
         for account in ask.accounts:
             newest = read_windows(spans.get((account.environment, account.account_id), ()))[-1:]
             if not any(one.start <= ask.window.start <= one.end for one in newest):
                 return None
-        return await self._store.bookmark(self._connection.connection_id, ask.source.name, ask.account)
+        return left
 
     async def _read_pages(self, ask: Ask, bookmark: str | None) -> TradePage | None:
         request = TradeRequest(

@@ -121,7 +121,9 @@ async def test_the_service_telling_them_in_any_order_and_split_ends_in_one_live_
     monkeypatch.setattr(
         sandbox_flex.StatementPrinter,
         "_day",
-        lambda _, account, day: sandbox_flex._executions(sandbox_flex.ACTIVITY, account.booked_on(day), account),
+        lambda _, account, day, query: sandbox_flex._executions(
+            sandbox_flex.ACTIVITY, account.booked_on(day), account, query
+        ),
     )
     ends = []
     async with staged("ibkr", days=12, **simulated) as stage:

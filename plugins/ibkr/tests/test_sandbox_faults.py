@@ -62,6 +62,7 @@ async def world() -> AsyncIterator[World]:
         ("service_inactive", "1011"),
         ("ip_restriction", "1013"),
         ("unknown_reference", "1017"),
+        *((f"code_{code}", str(code)) for code in (1003, *range(1004, 1009), 1010, 1014, 1015, 1016, 1020, 1021)),
     ],
 )
 async def test_the_services_own_errors_come_on_request(world: World, fault: str, code: str) -> None:

@@ -61,6 +61,7 @@ class _FlexSandbox:
         application.router.add_delete(f"{CONTROL_PATH}/faults", self._disarm)
         application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
         application.router.add_get(f"{CONTROL_PATH}/requests", self._requests)
+        application.router.add_patch(f"{CONTROL_PATH}/queries/{{query}}", self._set_up)
         return application
 
     def hosts(self, base_url: str) -> Mapping[str, str]:
@@ -94,6 +95,13 @@ class _FlexSandbox:
     async def _disarm(self, _: web.Request) -> web.Response:
         self._plan.disarm()
         return web.json_response({"armed": False})
+
+    async def _set_up(self, request: web.Request) -> web.Response:
+        try:
+            self._service.set_up(request.match_info["query"], json.loads(await request.text()))
+        except ValueError as refused:
+            return web.json_response({"error": str(refused)}, status=400)
+        return web.json_response({"set_up": True})
 
     async def _ledger(self, _: web.Request) -> web.Response:
         now = self._settings.now()

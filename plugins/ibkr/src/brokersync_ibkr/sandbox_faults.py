@@ -10,9 +10,9 @@ from email.utils import format_datetime
 import attrs
 from aiohttp import web
 
-from brokersync_ibkr.sandbox_service import GET, SEND, Answer, FlexService
+from brokersync_ibkr.sandbox_service import CODES, GET, SEND, Answer, FlexService
 
-_CODES = {
+_NAMED_CODES = {
     "too_many_requests": 1018,
     "not_ready": 1019,
     "expired_token": 1012,
@@ -22,6 +22,7 @@ _CODES = {
     "ip_restriction": 1013,
     "unknown_reference": 1017,
 }
+_CODES = _NAMED_CODES | {f"code_{code}": code for code in sorted(CODES - set(_NAMED_CODES.values()))}
 _BROKEN = ("truncated", "cut", "slow")
 _REPLACED = ("rate_limit", "rate_limit_date", "server_error", "maintenance", "html", "csv")
 FAULTS = tuple(sorted((*_CODES, *_BROKEN, *_REPLACED)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from html import escape
 
 import attrs
 
@@ -13,6 +12,7 @@ from brokersync_ibkr.sandbox_bookings import Booking
 from brokersync_ibkr.sandbox_calendar import NEW_YORK, business_days
 from brokersync_ibkr.sandbox_instruments import CURRENCIES, rate
 from brokersync_ibkr.sandbox_ledger import Account, plain
+from brokersync_ibkr.sandbox_query import QuerySettings
 from brokersync_ibkr.sandbox_rows import (
     CONFIRM_NAMES,
     EXERCISE_NAMES,
@@ -20,6 +20,7 @@ from brokersync_ibkr.sandbox_rows import (
     as_confirmation,
     day_text,
     exercise_values,
+    lot_values,
     summed_values,
     time_text,
     trade_values,
@@ -31,56 +32,71 @@ CONFIRMATIONS = "TCF"
 
 @attrs.frozen(kw_only=True)
 class StatementOrder:
-    """A statement that was asked for: which days, and what is known `as_of` an instant."""
+    """A statement that was asked for: which days, what is known `as_of` an instant, and the query's settings."""
 
     kind: str
     first: date
     last: date
     period: str
     as_of: datetime
+    query: QuerySettings = attrs.field(factory=QuerySettings)
+
+    @property
+    def parts(self) -> list[StatementOrder]:
+        """The statements of an account: one, or one a day."""
+        if not self.query.breakout_by_day:
+            return [self]
+        days = business_days(self.first, self.last)
+        return [attrs.evolve(self, first=day, last=day, period="SingleDay") for day in days]
 
 
 class StatementPrinter:
     """Writes statements; the rows of a day that is over are written once and kept."""
 
     def __init__(self) -> None:
-        self._days: dict[tuple[str, date], str] = {}
-        self._rates: dict[tuple[str, date], str] = {}
+        self._days: dict[tuple[str, date, QuerySettings], str] = {}
+        self._rates: dict[tuple[str, date, QuerySettings], str] = {}
 
     def print(self, order: StatementOrder, accounts: Iterable[Account]) -> bytes:
         """The whole report; the same order gives the same bytes."""
+        if order.query.format == "CSV":
+            return _as_csv(order, accounts).encode()
         activity = order.kind == ACTIVITY
         name = "Sandbox Activity" if activity else "Sandbox Confirmations"
         sections = self._activity if activity else _confirmations
-        statements = [_statement(order, account, sections(order, account)) for account in accounts]
+        statements = [
+            _statement(part, account, sections(part, account)) for account in accounts for part in order.parts
+        ]
         content = _section("FlexStatements", "".join(statements), f' count="{len(statements)}"')
         return f'<FlexQueryResponse queryName="{name}" type="{order.kind}">\n{content}</FlexQueryResponse>\n'.encode()
 
     def _activity(self, order: StatementOrder, account: Account) -> str:
-        days = business_days(order.first, order.last)
+        days, query = business_days(order.first, order.last), order.query
         rows = account.statement_rows(order.first, order.last)
-        entries = [row for row in rows if row.kind == "BookTrade"]
-        trades = _summaries(order.kind, rows, account) + "".join(self._day(account, day) for day in days)
-        exercises = [_element("OptionEAE", EXERCISE_NAMES, exercise_values(row, account)) for row in entries]
-        return (
-            _account_information(account)
-            + _section("Trades", trades)
-            + _section("OptionEAE", "".join(exercises))
-            + _section("ConversionRates", "".join(self._rates_of(account.currency, day) for day in days))
-        )
+        made: dict[str, Callable[[], str]] = {
+            "AccountInformation": lambda: _account_information(account, query),
+            "Trades": lambda: _section(
+                "Trades", _sums(order, rows, account) + "".join(self._day(account, day, query) for day in days)
+            ),
+            "OptionEAE": lambda: _section("OptionEAE", _exercises(rows, account, query)),
+            "ConversionRates": lambda: _section(
+                "ConversionRates", "".join(self._rates_of(account.currency, day, query) for day in days)
+            ),
+        }
+        return "".join(make() for name, make in made.items() if name in query.sections)
 
-    def _day(self, account: Account, day: date) -> str:
-        key = (account.number, day)
+    def _day(self, account: Account, day: date, query: QuerySettings) -> str:
+        key = (account.number, day, query)
         if key not in self._days:
-            self._days[key] = _executions(ACTIVITY, account.booked_on(day), account)
+            self._days[key] = _executions(ACTIVITY, account.booked_on(day), account, query)
         return self._days[key]
 
-    def _rates_of(self, base: str, day: date) -> str:
-        key = (base, day)
+    def _rates_of(self, base: str, day: date, query: QuerySettings) -> str:
+        key = (base, day, query)
         if key not in self._rates:
             self._rates[key] = "".join(
-                f'<ConversionRate reportDate="{day_text(day)}" fromCurrency="{currency}" toCurrency="{base}"'
-                f' rate="{plain(rate(currency, base, day))}" />\n'
+                f'<ConversionRate reportDate="{query.text("reportDate", day_text(day))}" fromCurrency="{currency}"'
+                f' toCurrency="{base}" rate="{plain(rate(currency, base, day))}" />\n'
                 for currency in CURRENCIES
             )
         return self._rates[key]
@@ -94,17 +110,32 @@ def _statement(order: StatementOrder, account: Account, sections: str) -> str:
         "period": order.period,
         "whenGenerated": time_text(order.as_of.astimezone(NEW_YORK)),
     }
-    return f"<FlexStatement{_attributes(head)}>\n{sections}</FlexStatement>\n"
+    return f"<FlexStatement{order.query.attributes(head)}>\n{sections}</FlexStatement>\n"
 
 
 def _confirmations(order: StatementOrder, account: Account) -> str:
+    rows = _confirmed(order, account)
+    if "Trades" not in order.query.sections:
+        return ""
+    return _section("TradeConfirms", _sums(order, rows, account) + _executions(order.kind, rows, account, order.query))
+
+
+def _confirmed(order: StatementOrder, account: Account) -> list[Booking]:
     days = business_days(order.first, order.last)
-    rows = [row for day in days for row in account.confirmed_on(day, order.as_of)]
-    content = _summaries(order.kind, rows, account) + _executions(order.kind, rows, account)
-    return _section("TradeConfirms", content)
+    return [row for day in days for row in account.confirmed_on(day, order.as_of)]
 
 
-def _account_information(account: Account) -> str:
+def _as_csv(order: StatementOrder, accounts: Iterable[Account]) -> str:
+    activity = order.kind == ACTIVITY
+    rows = [
+        trade_values(row, account) if activity else as_confirmation(trade_values(row, account))
+        for account in accounts
+        for row in (account.statement_rows(order.first, order.last) if activity else _confirmed(order, account))
+    ]
+    return order.query.csv(TRADE_NAMES if activity else CONFIRM_NAMES, rows)
+
+
+def _account_information(account: Account, query: QuerySettings) -> str:
     opened = day_text(account.opened)
     values = {
         "accountId": account.number,
@@ -120,25 +151,41 @@ def _account_information(account: Account) -> str:
         "masterName": "",
         "ibEntity": "IBLLC-US",
     }
-    return f"<AccountInformation{_attributes(values)} />\n"
+    return f"<AccountInformation{query.attributes(values)} />\n"
 
 
-def _executions(kind: str, rows: Sequence[Booking], account: Account) -> str:
+def _exercises(rows: Sequence[Booking], account: Account, query: QuerySettings) -> str:
+    entries = [row for row in rows if row.kind == "BookTrade"]
+    return "".join(query.element("OptionEAE", EXERCISE_NAMES, exercise_values(row, account)) for row in entries)
+
+
+def _executions(kind: str, rows: Sequence[Booking], account: Account, query: QuerySettings) -> str:
     """Each order's row that sums it, then its executions; book entries and reversals have no such row."""
     parts: list[str] = []
     for group in _grouped(rows, lambda row: (row.report_date, row.order_id)):
         traded = [row for row in group if row.kind == "ExchTrade"]
-        if traded:
-            parts.append(_row(kind, "Order", summed_values(traded, account, "ORDER")))
-        name = "Trade" if kind == ACTIVITY else "TradeConfirm"
-        parts += [_row(kind, name, trade_values(row, account)) for row in group]
+        if traded and "ORDER" in query.levels:
+            parts.append(_row(kind, "Order", summed_values(traded, account, "ORDER"), query))
+        if "EXECUTION" in query.levels:
+            name = "Trade" if kind == ACTIVITY else "TradeConfirm"
+            parts += [_row(kind, name, trade_values(row, account), query) for row in group]
+        if "CLOSED_LOT" in query.levels:
+            parts += [_row(kind, "Lot", lot_values(row, account), query) for row in group if "C" in row.open_close]
     return "".join(parts)
 
 
-def _summaries(kind: str, rows: Sequence[Booking], account: Account) -> str:
+def _sums(order: StatementOrder, rows: Sequence[Booking], account: Account) -> str:
     traded = [row for row in rows if row.kind == "ExchTrade"]
-    groups = _grouped(traded, lambda row: (row.contract.conid, row.side))
-    return "".join(_row(kind, "SymbolSummary", summed_values(group, account, "SYMBOL_SUMMARY")) for group in groups)
+    keys: dict[str, tuple[str, Callable[[Booking], Hashable]]] = {
+        "ASSET_SUMMARY": ("AssetSummary", lambda row: (row.contract.category, row.side)),
+        "SYMBOL_SUMMARY": ("SymbolSummary", lambda row: (row.contract.conid, row.side)),
+    }
+    return "".join(
+        _row(order.kind, name, summed_values(group, account, level), order.query)
+        for level, (name, key) in keys.items()
+        if level in order.query.levels
+        for group in _grouped(traded, key)
+    )
 
 
 def _grouped(rows: Sequence[Booking], key: Callable[[Booking], Hashable]) -> list[list[Booking]]:
@@ -148,18 +195,10 @@ def _grouped(rows: Sequence[Booking], key: Callable[[Booking], Hashable]) -> lis
     return list(groups.values())
 
 
-def _row(kind: str, name: str, values: Mapping[str, str]) -> str:
+def _row(kind: str, name: str, values: Mapping[str, str], query: QuerySettings) -> str:
     if kind == ACTIVITY:
-        return _element(name, TRADE_NAMES, values)
-    return _element(name, CONFIRM_NAMES, as_confirmation(values))
-
-
-def _element(name: str, names: Sequence[str], values: Mapping[str, str]) -> str:
-    return f"<{name}{_attributes({key: values.get(key, '') for key in names})} />\n"
-
-
-def _attributes(values: Mapping[str, str]) -> str:
-    return "".join(f' {name}="{escape(value)}"' for name, value in values.items())
+        return query.element(name, TRADE_NAMES, values)
+    return query.element(name, CONFIRM_NAMES, as_confirmation(values))
 
 
 def _section(name: str, rows: str, attributes: str = "") -> str:

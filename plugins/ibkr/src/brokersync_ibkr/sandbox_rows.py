@@ -141,11 +141,21 @@ def summed_values(rows: Sequence[Booking], account: Account, level: str) -> dict
         "netCash": plain(sum((row.net_cash for row in rows), Decimal(0))),
         "levelOfDetail": level,
     }
-    if level == "SYMBOL_SUMMARY":
+    if level != "ORDER":
         values |= {"ibOrderID": "", "orderType": "", "orderTime": "", "dateTime": "", "exchange": "MULTI"}
         if len({row.trade_date for row in rows}) > 1:
             values["tradeDate"] = "MULTI"
     return values
+
+
+def lot_values(row: Booking, account: Account) -> dict[str, str]:
+    """The tax lot that a fill closes: bought for another price, and told under none of the fill's ids.
+
+    Our choice: which opening it was is not traced, so it carries the transaction id of none.
+    """
+    values = trade_values(row, account) | dict.fromkeys((*_ONLY_ON_EXECUTIONS, "ibOrderID"), "")
+    price = row.contract.closing_price(row.trade_date)
+    return values | {"tradePrice": plain(price), "openCloseIndicator": "C", "levelOfDetail": "CLOSED_LOT"}
 
 
 def as_confirmation(values: Mapping[str, str]) -> dict[str, str]:

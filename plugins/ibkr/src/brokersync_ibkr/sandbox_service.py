@@ -13,6 +13,7 @@ from brokersync.plugin import SandboxSettings
 from brokersync_ibkr.sandbox_calendar import NEW_YORK, business_days, is_business_day, local_day, newest_stated_day
 from brokersync_ibkr.sandbox_flex import ACTIVITY, CONFIRMATIONS, StatementOrder, StatementPrinter
 from brokersync_ibkr.sandbox_ledger import Login
+from brokersync_ibkr.sandbox_query import QuerySettings
 
 SEND = "SendRequest"
 GET = "GetStatement"
@@ -28,19 +29,27 @@ _MONTHS = (
 _MESSAGES = {
     1001: "Statement could not be generated at this time. Please try again shortly.",
     1003: "Statement is not available.",
+    1004: "Statement is incomplete at this time. Please try again shortly.",
     1005: "Settlement data is not ready at this time. Please try again shortly.",
+    1006: "FIFO P/L data is not ready at this time. Please try again shortly.",
+    1007: "MTM P/L data is not ready at this time. Please try again shortly.",
+    1008: "MTM and FIFO P/L data is not ready at this time. Please try again shortly.",
     1009: "The server is under heavy load. Statement could not be generated at this time. Please try again shortly.",
+    1010: "Legacy Flex Queries are no longer supported. Please convert over to Activity Flex.",
     1011: "Service account is inactive.",
     1012: "Token has expired.",
     1013: "IP restriction.",
     1014: "Query is invalid.",
     1015: "Token is invalid.",
+    1016: "Account is invalid.",
     1017: "Reference code is invalid.",
     1018: "Too many requests have been made from this token. Please try again shortly.",
     1019: "Statement generation in progress. Please try again shortly.",
     1020: "Invalid request or unable to validate request.",
+    1021: "Statement could not be retrieved at this time. Please try again shortly.",
 }
-_WARNINGS = frozenset({1001, 1005, 1009, 1019})
+CODES = frozenset(_MESSAGES)
+_WARNINGS = frozenset({1001, *range(1004, 1010), 1019, 1021})
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +117,8 @@ class FlexService:
         self._reports: dict[str, _Report] = {}
         self._ordered = 0
         self._printer = StatementPrinter()
+        ids = (query_id for one in logins for query_id in (one.activity_query_id, one.confirmations_query_id))
+        self._queries = dict.fromkeys(ids, QuerySettings())
         self._requests: Counter[str] = Counter({SEND: 0, GET: 0})
 
     def meter(self, operation: str, query: Mapping[str, str]) -> bool:
@@ -115,6 +126,12 @@ class FlexService:
         self._requests[operation] += 1
         meter = self._meters.get(query.get("t", ""))
         return meter is None or meter.admit(self._settings.now()) or not self._settings.keeps_limits
+
+    def set_up(self, query_id: str, wish: object) -> None:
+        """Changes settings of a query, as its user does in Client Portal. Raises `ValueError` for unknown ones."""
+        if query_id not in self._queries:
+            raise ValueError("the sandbox has no such query")
+        self._queries[query_id] = self._queries[query_id].changed(wish)
 
     def usage(self) -> dict[str, object]:
         """What arrived so far, and the most of it in any second and any minute, for each token by its accounts."""
@@ -174,11 +191,14 @@ class FlexService:
             raise _RefusalError(1014)
         now = self._settings.now()
         order = _statement_order(kind, query, opened=min(account.opened for account in login.accounts), now=now)
+        settings = self._queries[query["q"]]
+        order = attrs.evolve(order, query=settings)
+        ready_at = now + settings.generated_in(self._settings.think, (order.last - order.first).days + 1)
         oldest = now - _REFERENCE_LIFE
         self._reports = {name: report for name, report in self._reports.items() if report.ready_at > oldest}
         self._ordered += 1
         reference = str(1_000_000_000 + self._ordered * 7919)
-        self._reports[reference] = _Report(login=login, order=order, ready_at=now + self._settings.think)
+        self._reports[reference] = _Report(login=login, order=order, ready_at=ready_at)
         return self._response(
             f"<Status>Success</Status>\n<ReferenceCode>{reference}</ReferenceCode>\n<Url>{escape(url)}</Url>\n"
         )
@@ -189,7 +209,8 @@ class FlexService:
             raise _RefusalError(1017)
         if now < report.ready_at:
             raise _RefusalError(1019)
-        return Answer(body=self._printer.print(report.order, login.accounts))
+        body = self._printer.print(report.order, login.accounts)
+        return Answer(body=body, content_type="text/plain" if report.order.query.format == "CSV" else "text/xml")
 
 
 def _statement_order(kind: str, query: Mapping[str, str], *, opened: date, now: datetime) -> StatementOrder:

@@ -116,3 +116,41 @@ async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
     assert words in str(caught.value)
     assert login.fields["token"] not in str(caught.value)
     assert await bs.connections(OWNER) == ()
+
+
+async def requests(sandbox: RunningSandbox) -> dict[str, int]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{sandbox.base_url}{CONTROL_PATH}/requests") as answer,
+    ):
+        return dict((await answer.json())["operations"])
+
+
+async def set_up(sandbox: RunningSandbox, query: str, **settings: object) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.patch(f"{sandbox.base_url}{CONTROL_PATH}/queries/{query}", json=settings) as answer,
+    ):
+        assert answer.status == 200
+
+
+async def test_reports_that_stay_in_progress_are_asked_for_in_halves_until_all_is_read(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    # a year would take an hour, and none of more than 70 days is ready within the twelve minutes
+    await set_up(sandbox, login.fields["activity_query_id"], seconds_a_day=10)
+    failed = 0
+    for _ in range(300):
+        outcome = await bs.run(connection.connection_id)
+        failed += any("still generating" in problem["message"] for problem in outcome.report.problems)
+        if isinstance(outcome, Done) and not outcome.report.problems:
+            break
+        clock.time = max(clock.time, getattr(outcome, "until", clock.time))
+    assert failed >= 2
+    found, expected = await counted(bs, sandbox)
+    assert found == expected
+    before = (await requests(sandbox))["SendRequest"]
+    await until_done(bs, connection.connection_id, clock)
+    assert (await requests(sandbox))["SendRequest"] - before == 2, "what was read in halves is not ordered again"

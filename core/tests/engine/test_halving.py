@@ -6,6 +6,7 @@ import pytest
 
 from brokersync.errors import (
     BrokerAPIError,
+    BrokerCursorError,
     BrokerError,
     BrokerMaintenanceError,
     BrokerNotReadyError,
@@ -180,3 +181,27 @@ async def test_a_window_that_keeps_failing_is_left_alone_for_longer_each_time(be
     assert waits[:3] == [30, 60, 120]
     assert waits == sorted(waits)
     assert waits[-1] == 900
+
+
+async def test_a_report_that_is_never_ready_and_then_forgotten_is_ordered_in_halves(bench: Bench) -> None:
+    bench.source_is(open_day=False)
+    looks: dict[str, int] = {}
+
+    def answer(request: TradeRequest) -> list[Step]:
+        if request.cursor is None:
+            return [step(cursor=f"{request.window.start}", resume_at=bench.clock.now())]
+        if request.window.length <= 2 * DAY:
+            return [page(request)]
+        looks[request.cursor] = looks.get(request.cursor, 0) + 1
+        return [BrokerUnavailableError("still generating") if looks[request.cursor] <= 3 else BrokerCursorError("old")]
+
+    bench.answer = answer
+    ordered = []
+    for _ in range(12):
+        outcome = await bench.run()
+        ordered += [request.window for request in bench.requests if request.cursor is None]
+        if not isinstance(outcome, Deferred):
+            break
+    assert ordered == [WHOLE, days(2, 5), days(3, 5), days(2, 3), days(0, 2)]
+    assert await bench.spans() == [(START, TODAY, SpanState.FINAL)]
+    assert await failures(bench) == {}

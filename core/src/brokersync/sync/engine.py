@@ -107,6 +107,13 @@ class SyncEngine:
             report=report,
             again_from=options.again_from,
         )
+        self._failures = FailureBook(
+            connection_id=connection.connection_id,
+            store=store,
+            clock=clock,
+            lease=options.lease,
+            counts=not options.probes,
+        )
         self._window = WindowReader(
             connection=connection,
             read=read,
@@ -116,13 +123,7 @@ class SyncEngine:
             events=events,
             long_wait=options.long_wait,
             with_bookmarks=options.again_from is None,
-        )
-        self._failures = FailureBook(
-            connection_id=connection.connection_id,
-            store=store,
-            clock=clock,
-            lease=options.lease,
-            counts=not options.probes,
+            in_halves=self._failures.in_halves,
         )
         self._turns = Turns(
             connection=connection, store=store, clock=clock, failures=self._failures, again_from=options.again_from

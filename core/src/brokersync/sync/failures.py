@@ -17,6 +17,7 @@ from brokersync.sync.halving import (
     NOT_READY,
     failed,
     forgotten,
+    halved,
     in_line,
     is_only_not_ready,
     met,
@@ -125,6 +126,12 @@ class FailureBook:
         if ask.source.retention is Retention.LIMITED and edge is not None and edge < ask.window.end:
             window = TimeWindow(max(ask.window.start, edge), ask.window.end)
             await self._count(attrs.evolve(ask, window=window), _NOT_READ_IN_TIME)
+
+    async def in_halves(self, ask: Ask) -> bool:
+        """Whether a window has failed so often that the planner would no more ask for it as a whole."""
+        known = (await self.known(ask.source)).get(ask.account, ())
+        failing = [one for one in known if one.failures]
+        return halved([ask.window], failing, ask.source.calendar) != [ask.window]
 
     async def refused(self, ask: Ask) -> None:
         """Have a window asked for in halves that was refused as a whole."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -55,10 +55,11 @@ class WindowReader:
         events: EventSink,
         long_wait: timedelta,
         with_bookmarks: bool,
+        in_halves: Callable[[Ask], Awaitable[bool]],
     ) -> None:
         self._connection, self._read, self._store, self._writer = connection, read, store, writer
         self._clock, self._events = clock, events
-        self._long_wait, self._with_bookmarks = long_wait, with_bookmarks
+        self._long_wait, self._with_bookmarks, self._in_halves = long_wait, with_bookmarks, in_halves
         self._cursor: str | None = None
 
     async def read(self, ask: Ask, opened: OpenRequest | None) -> Wait | None:
@@ -74,6 +75,9 @@ class WindowReader:
                 raise
         # once: a broker that never knows its own cursors would be asked for ever
         await self._store.drop_request(self._connection.connection_id, ask.source.name, ask.account, reopen)
+        if opened is not None and await self._in_halves(ask):
+            # a report that was never ready is ordered in halves, and those are planned by the next sync
+            return Wait(self._clock.now(), "The window was too long for the broker, and is asked for in halves.")
         return await self._follow(ask, None, None)
 
     async def _follow(self, ask: Ask, opened: OpenRequest | None, bookmark: str | None) -> Wait | None:

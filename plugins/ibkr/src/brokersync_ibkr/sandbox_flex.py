@@ -47,7 +47,8 @@ class StatementOrder:
         if not self.query.breakout_by_day:
             return [self]
         days = business_days(self.first, self.last)
-        return [attrs.evolve(self, first=day, last=day, period="SingleDay") for day in days]
+        # our choice: what a span without any business day gives then is not known
+        return [attrs.evolve(self, first=day, last=day, period="SingleDay") for day in days] or [self]
 
 
 class StatementPrinter:

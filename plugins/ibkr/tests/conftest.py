@@ -38,6 +38,8 @@ TRADE = {
     "expiry": "",
     "putCall": "",
     "tradeID": "500100",
+    "origTradeID": "",
+    "origTransactionID": "",
     "transactionID": "900100",
     "ibExecID": "0000aa01.65000001.01.01",
     "ibOrderID": "300100",

@@ -27,7 +27,9 @@ from brokersync_ibkr.provider import FlexProvider, diagnose
 
 TOKEN = "918273645546372819"
 MAIN = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
-CREDENTIALS = FlexCredentials(token=Secret(f" {TOKEN}\n"), activity_query_id="11", confirmations_query_id="12")
+BOTH = FlexCredentials(token=Secret(f" {TOKEN}\n"), activity_query_id="11", confirmations_query_id="12")
+CREDENTIALS = attrs.evolve(BOTH, confirmations_query_id=None)
+FACTS = {"accountId": "U4711001", "currency": "USD", "dateOpened": "20200302"}
 
 MakeContext = Callable[..., ProviderContext]
 
@@ -37,17 +39,47 @@ def provider(make_context: MakeContext) -> FlexProvider:
     return FlexProvider(make_context())
 
 
-async def test_a_login_orders_the_last_seven_business_days(provider: FlexProvider, service: Any, flex: Any) -> None:
-    service.script.append(flex.accepted(reference="7001"))
-    auth = await provider.authenticate(CREDENTIALS)
+async def test_a_login_orders_the_last_seven_business_days_and_the_confirmations_of_three(
+    provider: FlexProvider, service: Any, flex: Any
+) -> None:
+    service.script += [flex.accepted(reference="7001"), flex.accepted(reference="7002")]
+    auth = await provider.authenticate(BOTH)
+    order = {"t": TOKEN, "v": "3"}
     assert service.requests == [
-        ("send_request", f"{MAIN}/SendRequest", {"t": TOKEN, "q": "11", "v": "3", "fd": "20240307", "td": "20240315"})
+        ("send_request", f"{MAIN}/SendRequest", order | {"q": "11", "fd": "20240307", "td": "20240315"}),
+        ("send_request", f"{MAIN}/SendRequest", order | {"q": "12", "fd": "20240316", "td": "20240318"}),
     ]
     assert auth.identity == "query:11"
     assert auth.access_token is not None
-    assert auth.state == {"activity_query_id": "11", "confirmations_query_id": "12", "reference": "7001"}
+    assert auth.state == {
+        "activity_query_id": "11",
+        "confirmations_query_id": "12",
+        "reference": "7001",
+        "confirmations_reference": "7002",
+    }
     assert auth.sources == ("activity", "confirmations")
     assert TOKEN not in repr(auth)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_query_that_is_not_valid_is_named_by_its_field(
+    provider: FlexProvider, service: Any, flex: Any, place: int
+) -> None:
+    service.script += [flex.accepted()] * place + [flex.refused(1014)]
+    with pytest.raises(BrokerConfigError) as caught:
+        await provider.authenticate(BOTH)
+    assert f"given as {['activity', 'confirmations'][place]}_query_id" in caught.value.message
+    assert "compare its Query ID" in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", [1001, 1003, 1005, 1009, 1018, 1019])
+async def test_confirmations_that_are_not_to_be_had_now_keep_nobody_from_logging_in(
+    provider: FlexProvider, service: Any, flex: Any, code: int
+) -> None:
+    service.script += [flex.accepted(), flex.refused(code)]
+    auth = await provider.authenticate(BOTH)
+    assert auth.sources == ("activity", "confirmations")
+    assert "confirmations_reference" not in auth.state
 
 
 async def test_a_login_at_night_leaves_out_the_day_that_is_not_made_up_yet(
@@ -72,7 +104,7 @@ async def test_without_a_second_query_there_are_no_confirmations(
     provider: FlexProvider, service: Any, flex: Any
 ) -> None:
     service.script.append(flex.accepted())
-    auth = await provider.authenticate(attrs.evolve(CREDENTIALS, confirmations_query_id=None))
+    auth = await provider.authenticate(CREDENTIALS)
     assert auth.sources == ("activity",)
     request = TradeRequest(source="confirmations", window=Days(date(2024, 3, 15), date(2024, 3, 15)).window)
     with pytest.raises(BrokerConfigError, match="no query for the source confirmations"):
@@ -185,35 +217,87 @@ async def test_a_damaged_first_statement_is_told_and_its_file_closed(
 
 
 async def test_a_good_query_has_nothing_to_be_said_of(
+    make_context: MakeContext, auth: AuthResult, service: Any, flex: Any, clock: Any
+) -> None:
+    known = attrs.evolve(auth, grant_expires_at=clock.now() + timedelta(days=300))
+    service.script.append(flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS))))
+    assert await diagnose(make_context(), known) == []
+    assert service.files[-1].closed
+    both = attrs.evolve(known, state={**known.state, "confirmations_reference": "7002"})
+    service.script.append(flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS))))
+    service.script.append(flex.document(flex.statement([flex.confirm()], section="TradeConfirms"), kind="TCF"))
+    assert await diagnose(make_context(), both) == []
+    assert [params["q"] for *_, params in service.requests] == ["7001", "7001", "7002"]
+
+
+async def test_a_token_without_its_last_day_is_told_of(
     make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
 ) -> None:
-    service.script.append(flex.document(flex.statement([flex.trade()])))
-    assert await diagnose(make_context(), auth) == []
-    assert service.files[-1].closed
+    service.script.append(flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS))))
+    [said] = await diagnose(make_context(), auth)
+    assert "as expires_on, to be told a week before" in said
+
+
+def found(said: Any, *words: str) -> bool:
+    """Whether one sentence holds the words, and where to click."""
+    return any(all(word in one for word in (*words, "Performance & Reports > Flex Queries")) for one in said)
 
 
 async def test_what_a_query_lacks_is_said_in_sentences(
     make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
 ) -> None:
     row = flex.trade(multiplier=None, ibCommissionCurrency=None, dateTime=None, accountId="My Pot")
-    service.script.append(flex.document(flex.statement([row], account="My Pot"), kind="XX"))
-    said = " ".join(await diagnose(make_context(), auth))
+    daily = [flex.statement([row], account="My Pot"), flex.statement([row], account="My Pot")]
+    service.script.append(flex.document(*daily, kind="XX"))
+    said = await diagnose(make_context(), auth)
+    assert any("unknown here" in one for one in said)
+    assert found(said, "alias", "set Display Account Alias in place of Account ID to No")
+    assert found(said, "for each day", "set Breakout by Day to No")
+    assert found(said, "currency, name and opening day", "click the section Account Information, tick all columns")
+    assert found(said, "section Trades", "tick Multiplier, Date/Time, IB Commission Currency as well")
+
+
+async def test_a_confirmation_query_is_looked_at_as_well(
+    make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    both = attrs.evolve(auth, state={**auth.state, "confirmations_reference": "7002"})
+    good = flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS)))
+    orders = [flex.confirm(levelOfDetail="ORDER")]
+    service.script += [good, flex.document(flex.statement(orders, section="TradeConfirms"), kind="TCF")]
+    said = await diagnose(make_context(), both)
+    assert found(said, "Trade Confirmation query (confirmations_query_id)", "tick Execution")
+    service.script += [good, good]
+    said = await diagnose(make_context(), both)
+    assert any("no Trade Confirmation Flex Query" in one and "may be swapped" in one for one in said)
+    row = flex.confirm(ibExecID="x.y.01.01", multiplier=None)
+    service.script += [good, flex.document(flex.statement([row], section="TradeConfirms"), kind="TCF")]
+    assert found(await diagnose(make_context(), both), "section Trade Confirmations, tick Multiplier as well")
+
+
+async def test_all_that_keeps_a_query_from_telling_trades_is_said_at_once(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    rows = [flex.trade(number, tradeID=None, transactionID=None, multiplier=None) for number in range(2)]
+    dates = {"first": "03/02/2024", "last": "03/05/2024", "made": "03/07/2024;061500", "account": "My Pot"}
+    service.script.append(flex.document(flex.statement(rows, **dates)))
+    with pytest.raises(BrokerConfigError) as caught:
+        await provider.get_accounts(auth)
+    assert "does not tell Trade ID and Transaction ID" in caught.value.message
     for words in (
-        "unknown here",
-        "Account Alias to No",
-        "tick multiplier",
-        "tick ibCommissionCurrency",
-        "tick dateTime or tradeTime",
+        "tick Trade ID and Transaction ID",
+        "set Date Format to yyyyMMdd",
+        "Account Alias",
+        "tick Multiplier",
     ):
-        assert words in said
-    assert "quantity" not in said
+        assert words in caught.value.remedy
 
 
 async def test_a_query_without_trades_yet_can_not_be_checked_in_full(
     make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
 ) -> None:
-    service.script.append(flex.document(flex.statement(section=None)))
+    service.script.append(flex.document(flex.statement(section=None, extra=flex.account(**FACTS))))
     said = await diagnose(make_context(), auth)
-    assert ["Trades with Execution" in said[0], "no execution" in said[1]] == [True, True]
+    assert found(said, "no Trades section yet", "click the section Trades, tick Execution and all columns")
+    assert any("could not be checked" in one for one in said)
     service.script.append(flex.refused(1003))
-    assert await diagnose(make_context(), auth) == ()
+    assert len(await diagnose(make_context(), auth)) == 1

@@ -383,6 +383,12 @@ def test_a_statement_without_a_column_of_ids_gives_no_page_and_says_what_to_tick
     assert "section Trade Confirmations, tick Exec ID" in (refused.value.remedy or "")
 
 
+def test_columns_that_a_trade_needs_and_the_query_does_not_tell_are_reported_with_the_first_one(flex: Any) -> None:
+    rows = [flex.trade(number, multiplier=None, origTradeID=None) for number in range(3)]
+    [page] = flex.pages(flex.document(flex.statement(rows)))
+    assert page.unmapped == {"the query has no column Multiplier": 1, "the query has no column Orig Trade ID": 1}
+
+
 def test_an_empty_column_of_ids_is_one(flex: Any) -> None:
     [page] = flex.pages(flex.document(flex.statement([flex.trade(tradeID="", transactionID="")])))
     assert len(page.bookings) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -10,9 +12,10 @@ from brokersync.plugin import (
     BrokerConfigError,
     BrokerDataUnavailableError,
     BrokerNotReadyError,
+    BrokerRetryableError,
     ProviderContext,
 )
-from brokersync_ibkr.client import FlexClient, Ordered
+from brokersync_ibkr.client import FlexClient
 from brokersync_ibkr.codes import NOT_FINALISED
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
@@ -21,33 +24,40 @@ from brokersync_ibkr.dates import NEW_YORK, new_york_day
 ACTIVITY: Final = "activity"
 CONFIRMATIONS: Final = "confirmations"
 
+# where the login keeps the statements that it ordered
+REFERENCE: Final = "reference"
+CONFIRMATIONS_REFERENCE: Final = "confirmations_reference"
+
 _FIRST_LOOK = 7
+# as far back as confirmations are asked for
+_CONFIRMED_FOR = timedelta(days=2)
 _DAY = timedelta(days=1)
 # after a day's end; a login at night that asks for the day before would be refused until the morning
 _FINALISED_AFTER = timedelta(hours=6)
 
 
 async def log_in(client: FlexClient, context: ProviderContext, credentials: FlexCredentials) -> AuthResult:
-    """Check token and activity query by ordering a statement over the last business days.
+    """Check the token and each query by ordering a statement of the last business days.
 
     The token changes at least once a year and tells no name, so the login's identity is its activity query, which
     belongs to one username and one selection of accounts. The statement on order lists the accounts later.
     """
     identity = f"query:{credentials.activity_query_id}"
+    today = new_york_day(context.clock.now())
     days = last_business_days(new_york_day(context.clock.now() - _FINALISED_AFTER))
-    try:
-        ordered = await client.check_login(identity, credentials.token, credentials.activity_query_id, days)
-    except (BrokerDataUnavailableError, BrokerNotReadyError) as error:
-        # said only after token and query were found good: the account is new, or nothing is finalised yet
-        if isinstance(error, BrokerNotReadyError) and error.code not in NOT_FINALISED:
-            raise
-        ordered = None
+    references = {}
+    with _naming("activity_query_id"):
+        references[REFERENCE] = await _order(client, credentials, identity, credentials.activity_query_id, days)
+    if credentials.confirmations_query_id:
+        asked = Days(today - _CONFIRMED_FOR, today)
+        with _naming("confirmations_query_id"):
+            references[CONFIRMATIONS_REFERENCE] = await _order_confirmations(client, credentials, identity, asked)
     sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
     return AuthResult(
         identity=identity,
         access_token=credentials.token,
         grant_expires_at=_end(credentials.expires_on, context.clock.now()),
-        state=_state(credentials, ordered),
+        state=_state(credentials, references),
         sources=sources,
     )
 
@@ -82,10 +92,43 @@ def _end(expires_on: str | None, now: datetime) -> datetime | None:
     return end if end > now else None
 
 
-def _state(credentials: FlexCredentials, ordered: Ordered | None) -> dict[str, str]:
+async def _order(
+    client: FlexClient, credentials: FlexCredentials, identity: str, query_id: str, days: Days
+) -> str | None:
+    """The reference of a statement on order; `None` where there is none to be had yet."""
+    try:
+        return (await client.check_login(identity, credentials.token, query_id, days)).reference
+    except (BrokerDataUnavailableError, BrokerNotReadyError) as error:
+        # said only after token and query were found good: the account is new, or nothing is finalised yet
+        if isinstance(error, BrokerNotReadyError) and error.code not in NOT_FINALISED:
+            raise
+        return None
+
+
+async def _order_confirmations(
+    client: FlexClient, credentials: FlexCredentials, identity: str, days: Days
+) -> str | None:
+    try:
+        return await _order(client, credentials, identity, credentials.confirmations_query_id or "", days)
+    except BrokerRetryableError:
+        # the login is good, and a sync comes back for the fills of the day
+        return None
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """What a query is refused for is said of the field that its id was given in."""
+    try:
+        yield
+    except BrokerConfigError as error:
+        error.message = f"{error.message} It was asked for the query given as {field}."
+        raise
+
+
+def _state(credentials: FlexCredentials, references: Mapping[str, str | None]) -> dict[str, str]:
     state = {
         "activity_query_id": credentials.activity_query_id,
         "confirmations_query_id": credentials.confirmations_query_id,
-        "reference": ordered.reference if ordered else None,
+        **references,
     }
     return {name: value for name, value in state.items() if value}

@@ -23,9 +23,19 @@ QUERY_REMEDY: Final = (
     f"In {FLEX_QUERIES} click the (i) beside the query and compare its Query ID. The query must belong to the username "
     "that made the token, and to the accounts that were selected when it was made."
 )
+NO_LAST_DAY: Final = (
+    "IBKR never says when a token ends. Give its last day, which Client Portal shows beside it, as expires_on, to be"
+    " told a week before."
+)
 REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."
 
 
 def columns_remedy(section: str, columns: str) -> str:
     """How columns are added to a query."""
     return f"In {FLEX_QUERIES} open the query, click its section {section}, tick {columns}, save it and run it again."
+
+
+def setting_remedy(setting: str, value: str) -> str:
+    """How a setting of a query is changed, or a section of it."""
+    do = f"click {setting}, tick {value}" if setting.startswith("the section") else f"set {setting} to {value}"
+    return f"In {FLEX_QUERIES} open the query, {do}, save it and run it again."

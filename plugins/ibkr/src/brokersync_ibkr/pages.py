@@ -21,13 +21,13 @@ from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
 from brokersync_ibkr.normalise import Normaliser, RowPlace
 from brokersync_ibkr.payloads import FlexSyntaxError
+from brokersync_ibkr.querycheck import missing_columns
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
-    ACTIVITY_TYPE,
-    CONFIRMATION_TYPE,
     FILL_ELEMENTS,
     KNOWN_ATTRIBUTES,
     KNOWN_SECTIONS,
+    QUERIES,
     SUMMARY_ELEMENTS,
     SUMMARY_LEVELS,
 )
@@ -37,9 +37,6 @@ _LONGEST_WORD = 80
 _DAY = timedelta(days=1)
 # days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
-_QUERY_FIELDS = {ACTIVITY_TYPE: ("Activity", "activity_query_id")} | {
-    CONFIRMATION_TYPE: ("Trade Confirmation", "confirmations_query_id")
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -96,10 +93,10 @@ class _PageBuilder:
     def document(self, attributes: Mapping[str, str]) -> None:
         kind, expected = attributes.get("type"), self._reading.expected
         self._facts.kind = kind
-        if kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE):
+        if kind not in QUERIES:
             self._note_unknown(f"type={kind}")
         elif expected is not None and kind != expected:
-            raise wrong_query(*_QUERY_FIELDS[expected])
+            raise wrong_query(*QUERIES[expected])
 
     def statement(self, attributes: Mapping[str, str]) -> None:
         self._facts.statements += 1
@@ -208,6 +205,8 @@ class _PageBuilder:
         self._facts.columns.update(names)
         self._unknown_names = tuple(name for name in names if name not in KNOWN_ATTRIBUTES)
         self._has_commission_currency = "ibCommissionCurrency" in names or "commissionCurrency" in names
+        for column in missing_columns(names, confirmation=self._facts.confirmation):
+            self._note_unknown(f"the query has no column {column}")
 
     def _note_unknown(self, what: str) -> None:
         self._unmapped[what[:_LONGEST_WORD]] += 1

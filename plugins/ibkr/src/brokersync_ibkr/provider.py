@@ -11,22 +11,24 @@ from typing import BinaryIO
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
+    BrokerConfigError,
     BrokerNotReadyError,
     BrokerTokenExpiredError,
     ProviderContext,
     TradePage,
     TradeRequest,
 )
-from brokersync_ibkr.auth import log_in
+from brokersync_ibkr.auth import CONFIRMATIONS_REFERENCE, REFERENCE, log_in
 from brokersync_ibkr.client import Fetched, FlexClient
 from brokersync_ibkr.codes import NO_STATEMENT, REFERENCE_GONE
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.diagnosis import damaged_answer
+from brokersync_ibkr.guidance import NO_LAST_DAY
 from brokersync_ibkr.pages import Reading, read_pages
 from brokersync_ibkr.payloads import FlexSyntaxError
-from brokersync_ibkr.survey import Survey, findings
+from brokersync_ibkr.querycheck import check_query, findings, look_over
 from brokersync_ibkr.trades import StatementRequest
-from brokersync_ibkr.vocabulary import ACTIVITY_TYPE
+from brokersync_ibkr.vocabulary import ACTIVITY_TYPE, CONFIRMATION_TYPE, QUERIES
 
 _LOOK_AGAIN = timedelta(seconds=5)
 
@@ -47,7 +49,7 @@ class FlexProvider:
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         """The accounts of the statement that the login ordered."""
-        fetched = await _first_statement(self._client, auth)
+        fetched = await _first_statement(self._client, auth, REFERENCE)
         if fetched.file is None:
             return ()
         reading = Reading(environment=self._context.environment, expected=ACTIVITY_TYPE)
@@ -66,16 +68,21 @@ class FlexProvider:
 
 
 async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
-    """What the user should change at the Activity query, in sentences, by the statement that the login ordered."""
-    fetched = await _first_statement(FlexClient(context), auth)
-    if fetched.file is None:
-        return ()
-    with closing(fetched.file) as file:
-        return await asyncio.to_thread(_findings_in, file)
+    """What the user should change at the queries, in sentences, by the statements that the login ordered."""
+    client = FlexClient(context)
+    said: list[str] = []
+    for kind, name in ((ACTIVITY_TYPE, REFERENCE), (CONFIRMATION_TYPE, CONFIRMATIONS_REFERENCE)):
+        fetched = await _first_statement(client, auth, name)
+        if fetched.file is not None:
+            with closing(fetched.file) as file:
+                said += await asyncio.to_thread(_findings_in, file, kind)
+    if auth.grant_expires_at is None:
+        said.append(NO_LAST_DAY)
+    return said
 
 
-async def _first_statement(client: FlexClient, auth: AuthResult) -> Fetched:
-    reference = auth.state.get("reference")
+async def _first_statement(client: FlexClient, auth: AuthResult, name: str) -> Fetched:
+    reference = auth.state.get(name)
     if reference is None:
         return Fetched(code=NO_STATEMENT)
     fetched = await client.fetch(auth, reference)
@@ -88,6 +95,7 @@ async def _first_statement(client: FlexClient, auth: AuthResult) -> Fetched:
 
 
 def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
+    check_query(look_over(file), ACTIVITY_TYPE)
     found: dict[str, BrokerAccount] = {}
     try:
         for page in read_pages(file, reading):
@@ -97,10 +105,11 @@ def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
     return tuple(found[account_id] for account_id in sorted(found))
 
 
-def _findings_in(file: BinaryIO) -> Sequence[str]:
-    survey = Survey()
+def _findings_in(file: BinaryIO, kind: str) -> Sequence[str]:
+    survey = look_over(file)
     try:
-        survey.run(file)
-    except FlexSyntaxError as error:
-        raise damaged_answer(error) from None
-    return findings(survey)
+        check_query(survey, kind)
+    except BrokerConfigError as error:
+        what, field = QUERIES[kind]
+        return [f"The {what} query ({field}) can not be used yet. {error}"]
+    return findings(survey, kind)

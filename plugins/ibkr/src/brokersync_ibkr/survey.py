@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import attrs
@@ -14,7 +14,6 @@ from brokersync_ibkr.diagnosis import no_executions, no_ids, no_trades_section
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_IDS,
-    ACTIVITY_TYPE,
     CONFIRMATION_IDS,
     CONFIRMATION_TYPE,
     DATE_ATTRIBUTES,
@@ -77,6 +76,7 @@ class Survey:
     def __init__(self) -> None:
         self.facts = DocumentFacts()
         self.aliases: set[str] = set()
+        self.accounts: set[str] = set()
         self.fills_without_account = 0
         self._evidence = DayOrderEvidence()
         self._account = ""
@@ -96,6 +96,7 @@ class Survey:
     def statement(self, attributes: Mapping[str, str]) -> None:
         self.facts.statements += 1
         self._account = attributes.get("accountId", "")
+        self.accounts.add(self._account)
         if self._account and not is_account_id(self._account):
             self.aliases.add(self._account)
         told = [attributes.get(name, "") for name in ("fromDate", "toDate", "whenGenerated")]
@@ -135,41 +136,3 @@ def day_order_of(file: BinaryIO, start: int) -> DayOrder:
     finally:
         file.seek(here)
     return survey.day_order()
-
-
-_NEEDED = (
-    (("conid", "symbol"), "which instrument was traded"),
-    (("assetCategory",), "what kind of instrument it is"),
-    (("multiplier",), "what one contract stands for"),
-    (("currency",), "the currency"),
-    (("dateTime", "tradeTime"), "the time of the execution"),
-    (("ibCommission", "commission"), "the commission"),
-    (("ibCommissionCurrency", "commissionCurrency"), "the commission's currency"),
-)
-_REQUIRED = ((("quantity",), "the quantity"), (("tradePrice", "price"), "the price"))
-
-
-def findings(survey: Survey) -> list[str]:
-    """What the user should change at a query whose document was surveyed, in sentences."""
-    said = []
-    if survey.facts.kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE, None):
-        said.append("The query is of a type that is unknown here.")
-    if survey.aliases:
-        said.append("The query shows an alias in place of the account's id: set Display Account Alias to No.")
-    if not survey.facts.sections & TRADE_SECTIONS:
-        said.append("The query has no Trades section yet: check that Trades with Execution is ticked.")
-    if not survey.facts.fills:
-        return [
-            *said,
-            "There was no execution in the last days, so the query's columns are checked with the first one.",
-        ]
-    for names, what in _needed(survey.facts):
-        if not survey.facts.columns.intersection(names):
-            said.append(f"The query does not tell {what}: tick {' or '.join(names)} in its section Trades.")
-    return said
-
-
-def _needed(facts: DocumentFacts) -> Iterator[tuple[tuple[str, ...], str]]:
-    yield from _REQUIRED + _NEEDED
-    for told, names in (CONFIRMATION_IDS if facts.confirmation else ACTIVITY_IDS).items():
-        yield names, f"the {told}"

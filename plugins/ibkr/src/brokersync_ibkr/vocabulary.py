@@ -17,6 +17,14 @@ def _words(text: str) -> frozenset[str]:
 ACTIVITY_TYPE: Final = "AF"
 CONFIRMATION_TYPE: Final = "TCF"
 
+# what a query of each type is called, and the field that the user gives its id in
+QUERIES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        ACTIVITY_TYPE: ("Activity", "activity_query_id"),
+        CONFIRMATION_TYPE: ("Trade Confirmation", "confirmations_query_id"),
+    }
+)
+
 TRADE_SECTIONS: Final = frozenset({"Trades", "TradeConfirms"})
 FILL_ELEMENTS: Final = frozenset({"Trade", "TradeConfirm"})
 # sums and tax lots that stand beside the fills with the same attributes

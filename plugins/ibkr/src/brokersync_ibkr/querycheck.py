@@ -1,0 +1,136 @@
+"""What should be changed at a query, all of it at once and each with where to click, by a statement of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO, Final
+
+from brokersync.plugin import BrokerConfigError, BrokerError, Fault
+from brokersync_ibkr.diagnosis import damaged_answer, wrong_query
+from brokersync_ibkr.guidance import setting_remedy
+from brokersync_ibkr.payloads import FlexSyntaxError
+from brokersync_ibkr.survey import DocumentFacts, Survey
+from brokersync_ibkr.vocabulary import (
+    ACTIVITY_IDS,
+    ACTIVITY_TYPE,
+    CONFIRMATION_IDS,
+    CONFIRMATION_TYPE,
+    QUERIES,
+    TRADE_SECTIONS,
+)
+
+# what each trade should tell, under the names of Client Portal; by any one of these attributes
+_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Conid": ("conid", "symbol"),
+    "Asset Class": ("assetCategory",),
+    "Multiplier": ("multiplier",),
+    "Currency": ("currency",),
+    "Date/Time": ("dateTime", "tradeTime"),
+    "Quantity": ("quantity",),
+    "Trade Price": ("tradePrice", "price"),
+    "IB Commission": ("ibCommission", "commission"),
+    "IB Commission Currency": ("ibCommissionCurrency", "commissionCurrency"),
+    "Transaction Type": ("transactionType",),
+    "Notes/Codes": ("notes", "code"),
+}
+# what only an Activity query has: by these its cancels and its fills in confirmations are known
+_ACTIVITY_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "IB Exec ID": ("ibExecID",),
+    "Orig Trade ID": ("origTradeID",),
+    "Orig Transaction ID": ("origTransactionID",),
+}
+
+
+def look_over(file: BinaryIO) -> Survey:
+    """The survey of a statement that the service gave; the file stands where it stood."""
+    survey, start = Survey(), file.tell()
+    try:
+        survey.run(file)
+    except FlexSyntaxError as error:
+        raise damaged_answer(error) from None
+    file.seek(start)
+    return survey
+
+
+def check_query(survey: Survey, kind: str) -> None:
+    """Raise if the query can not tell trades; the error also says what else there is to change.
+
+    `kind` is the type that the query should be of.
+    """
+    faults = list(_faults(survey, kind))
+    if not faults:
+        return
+    first, *others = faults
+    if not isinstance(first, BrokerConfigError):
+        raise first
+    also = [*map(str, others), *_advice(survey)]
+    raise BrokerConfigError(
+        first.message,
+        remedy=" ".join([first.remedy, *(f"Also: {sentence}" for sentence in also)]),
+        fault=Fault.USER,
+    )
+
+
+def missing_columns(columns: Iterable[str], *, confirmation: bool) -> list[str]:
+    """The columns that trades should tell and a row with these attributes does not, as Client Portal names them."""
+    told = set(columns)
+    ids = CONFIRMATION_IDS if confirmation else {**ACTIVITY_IDS, **_ACTIVITY_COLUMNS}
+    needed = {**_COLUMNS, **ids}
+    return [name for name, attributes in needed.items() if not told.intersection(attributes)]
+
+
+def findings(survey: Survey, kind: str) -> list[str]:
+    """What the user should change, or should know that nobody can check yet, in sentences."""
+    facts = survey.facts
+    said = list(_advice(survey))
+    if not facts.sections & TRADE_SECTIONS:
+        said.append(f"The query has no Trades section yet. {_section_remedy(kind)}")
+    if not facts.fills:
+        said.append(
+            "There was no execution in the last days, so the query's columns could not be checked; a sync tells of"
+            " columns that are missing with the first one."
+        )
+    return said
+
+
+def _faults(survey: Survey, kind: str) -> Iterator[BrokerError]:
+    facts = survey.facts
+    if facts.kind in QUERIES and facts.kind != kind:
+        yield wrong_query(*QUERIES[kind])
+        return
+    for check in (facts.check, survey.day_order):
+        try:
+            check()
+        except BrokerError as error:
+            yield error
+
+
+def _advice(survey: Survey) -> Iterator[str]:
+    facts = survey.facts
+    if facts.kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE, None):
+        yield "The query is of a type that is unknown here."
+    if survey.aliases:
+        remedy = setting_remedy("Display Account Alias in place of Account ID", "No")
+        yield f"The query shows an alias in place of the account's id. {remedy}"
+    if facts.statements > len(survey.accounts):
+        remedy = setting_remedy("Breakout by Day", "No")
+        yield f"The query makes a statement for each day, which is many times larger and slower. {remedy}"
+    if not facts.confirmation and facts.sections and "AccountInformation" not in facts.sections:
+        yield (
+            "The query does not tell currency, name and opening day of the accounts."
+            f" {setting_remedy('the section Account Information', 'all columns')}"
+        )
+    yield from _columns_advice(facts)
+
+
+def _columns_advice(facts: DocumentFacts) -> Iterator[str]:
+    missing = missing_columns(facts.columns, confirmation=facts.confirmation) if facts.fills else []
+    if missing:
+        section = "Trade Confirmations" if facts.confirmation else "Trades"
+        remedy = setting_remedy(f"the section {section}", f"{', '.join(missing)} as well, or simply all columns")
+        yield f"The query leaves out columns that a trade needs. {remedy}"
+
+
+def _section_remedy(kind: str) -> str:
+    section = "Trades" if kind == ACTIVITY_TYPE else "Trade Confirmations"
+    return setting_remedy(f"the section {section}", "Execution and all columns")

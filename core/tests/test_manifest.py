@@ -144,6 +144,13 @@ def test_the_users_fields_are_a_form_in_json_schema() -> None:
     }
 
 
+def test_what_a_user_does_at_the_broker_first_describes_the_form() -> None:
+    (manifest,) = parse_manifests('setup = ["Make a key.", "Copy it."]\n' + TEXT, "provider.toml")
+    assert manifest.form()["description"] == "1. Make a key.\n2. Copy it."
+    (plain,) = parse_manifests(TEXT, "provider.toml")
+    assert "description" not in plain.form()
+
+
 def test_dates_and_patterns_are_part_of_the_form() -> None:
     day = Field(name="day", label="Day", help="First day.", format="date", pattern="^20")
     assert day.json_schema() == {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
@@ -153,7 +153,8 @@ class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
     `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
-    `one_login`: one login of a user serves all environments, and its tokens are shared by them."""
+    `one_login`: one login of a user serves all environments, and its tokens are shared by them.
+    `setup`: what a user does at the broker before connecting, step by step."""
 
     key: str
     display_name: str
@@ -174,6 +175,7 @@ class Manifest:
     transport: str = "http"
     sandbox: str | None = None
     one_login: bool = False
+    setup: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -197,15 +199,22 @@ class Manifest:
         raise KeyError(name)
 
     def form(self) -> dict[str, Any]:
-        """The user's fields as JSON Schema, so that a backend can draw its form."""
+        """The user's fields as JSON Schema, so that a backend can draw its form; the steps of `setup` describe it."""
+        steps = {"description": "\n".join(numbered(self.setup))} if self.setup else {}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": self.display_name,
+            **steps,
             "type": "object",
             "properties": {field.name: field.json_schema() for field in self.user_fields},
             "required": [field.name for field in self.user_fields if field.required],
             "additionalProperties": False,
         }
+
+
+def numbered(steps: Sequence[str]) -> list[str]:
+    """The steps as they are shown to a person."""
+    return [f"{number}. {step}" for number, step in enumerate(steps, 1)]
 
 
 def parse_manifests(text: str, where: str) -> tuple[Manifest, ...]:

@@ -129,6 +129,8 @@ async def _advice(bs: BrokerSync, connection: Connection) -> list[str]:
 def _gather(
     manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None, *, defaults: bool = True
 ) -> dict[str, str]:
+    from brokersync.manifest import numbered
+
     given = _from_file(fields_from) if fields_from else {}
     declared = {field.name: field for field in manifest.user_fields}
     for pair in pairs:
@@ -143,6 +145,8 @@ def _gather(
             )
         given[name] = value
     if sys.stdin.isatty() and fields_from is None:
+        if defaults and manifest.setup:
+            note("\n".join([f"What to do at {manifest.display_name} first:", *numbered(manifest.setup)]))
         for field in manifest.user_fields:
             if field.name not in given:
                 given[field.name] = _ask(field, defaults=defaults)

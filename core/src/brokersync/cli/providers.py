@@ -65,6 +65,7 @@ def _row(row: ProviderListing) -> dict[str, Any]:
 
 def _show(manifest: Manifest, common: Common) -> int:
     from brokersync.converter import to_json
+    from brokersync.manifest import numbered
 
     if common.json:
         print_json(to_json(manifest) | {"form": manifest.form()})
@@ -74,6 +75,8 @@ def _show(manifest: Manifest, common: Common) -> int:
     out = console()
     out.print(f"{manifest.display_name} ({manifest.key})", style="bold", markup=False)
     out.print(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}", markup=False)
+    for step in numbered(manifest.setup):
+        out.print(step, markup=False)
     show_table(
         ("field", "", "what it is"),
         [

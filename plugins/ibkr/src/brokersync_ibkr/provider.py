@@ -72,10 +72,14 @@ async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
     client = FlexClient(context)
     said: list[str] = []
     for kind, name in ((ACTIVITY_TYPE, REFERENCE), (CONFIRMATION_TYPE, CONFIRMATIONS_REFERENCE)):
-        fetched = await _first_statement(client, auth, name)
-        if fetched.file is not None:
-            with closing(fetched.file) as file:
-                said += await asyncio.to_thread(_findings_in, file, kind)
+        try:
+            fetched = await _first_statement(client, auth, name)
+            if fetched.file is not None:
+                with closing(fetched.file) as file:
+                    said += await asyncio.to_thread(_findings_in, file, kind)
+        except BrokerConfigError as error:
+            what, field = QUERIES[kind]
+            said.append(f"The {what} query ({field}) can not be used yet. {error}")
     if auth.grant_expires_at is None:
         said.append(NO_LAST_DAY)
     return said
@@ -107,9 +111,5 @@ def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
 
 def _findings_in(file: BinaryIO, kind: str) -> Sequence[str]:
     survey = look_over(file)
-    try:
-        check_query(survey, kind)
-    except BrokerConfigError as error:
-        what, field = QUERIES[kind]
-        return [f"The {what} query ({field}) can not be used yet. {error}"]
+    check_query(survey, kind)
     return findings(survey, kind)

@@ -83,8 +83,12 @@ def findings(survey: Survey, kind: str) -> list[str]:
     """What the user should change, or should know that nobody can check yet, in sentences."""
     facts = survey.facts
     said = list(_advice(survey))
+    if kind == CONFIRMATION_TYPE:
+        # of three days it may well have nothing to tell
+        return said
     if not facts.sections & TRADE_SECTIONS:
-        said.append(f"The query has no Trades section yet. {_section_remedy(kind)}")
+        remedy = setting_remedy("the section Trades", "Execution and all columns")
+        said.append(f"The query has no Trades section yet. {remedy}")
     if not facts.fills:
         said.append(
             "There was no execution in the last days, so the query's columns could not be checked; a sync tells of"
@@ -129,8 +133,3 @@ def _columns_advice(facts: DocumentFacts) -> Iterator[str]:
         section = "Trade Confirmations" if facts.confirmation else "Trades"
         remedy = setting_remedy(f"the section {section}", f"{', '.join(missing)} as well, or simply all columns")
         yield f"The query leaves out columns that a trade needs. {remedy}"
-
-
-def _section_remedy(kind: str) -> str:
-    section = "Trades" if kind == ACTIVITY_TYPE else "Trade Confirmations"
-    return setting_remedy(f"the section {section}", "Execution and all columns")

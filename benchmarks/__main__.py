@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import brokers, discovery, fleet, job, limits, matching, outages, startup, store
+from benchmarks import brokers, discovery, fleet, flex, job, limits, matching, outages, startup, store
 from benchmarks.measuring import Written, write
 
 TABLES: dict[str, Callable[[int], Written]] = {
     "brokers": brokers.run,
     "discovery": discovery.run,
     "fleet": fleet.run,
+    "flex": flex.run,
     "job": job.run,
     "limits": limits.one_process,
     "limits-fleet": limits.four_processes,

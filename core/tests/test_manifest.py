@@ -151,6 +151,21 @@ def test_what_a_user_does_at_the_broker_first_describes_the_form() -> None:
     assert "description" not in plain.form()
 
 
+def test_a_label_names_the_broker_and_has_a_key_of_its_own() -> None:
+    labels = '[[labels]]\nkey = "sold-as"\ndisplay_name = "Sold As"\n'
+    (manifest,) = parse_manifests(TEXT + labels, "provider.toml")
+    found = manifest.under("sold-as")
+    assert found is not None
+    assert (found.key, found.display_name) == (manifest.key, "Sold As")
+    assert manifest.under("other") is None
+    for wrong, words in (
+        (labels.replace("sold-as", "Sold As", 1), "the key 'Sold As'"),
+        (labels + labels, "a name twice"),
+    ):
+        with pytest.raises(BrokerConfigError, match=words):
+            parse_manifests(TEXT + wrong, "provider.toml")
+
+
 def test_dates_and_patterns_are_part_of_the_form() -> None:
     day = Field(name="day", label="Day", help="First day.", format="date", pattern="^20")
     assert day.json_schema() == {

@@ -16,6 +16,8 @@ from brokersync.manifest import Manifest, parse_manifests
 from brokersync.plugin import BrokerCredentials, ProviderSpec, Secret, hookimpl
 from brokersync.registry import ProviderRegistry, ProviderState
 
+from .conftest import MANIFEST
+
 HEAD = """
 import attrs
 from brokersync.plugin import BrokerCredentials, ProviderSpec, Secret, hookimpl
@@ -247,6 +249,34 @@ def test_each_member_of_a_family_is_asked_for_by_its_own_key(site: Any) -> None:
     assert registry.load("fam-a").manifest.key == "fam-a"
     with pytest.raises(BrokerPluginError, match="answers nothing for this key"):
         registry.load("fam-b")
+
+
+def test_a_label_is_the_broker_called_by_another_name(site: Any) -> None:
+    labels = '[[labels]]\nkey = "gamma"\ndisplay_name = "Gamma Trading"\n'
+    site.plugin("alpha", manifest=MANIFEST + labels)
+    other = site.plugin("beta")
+    registry = ProviderRegistry.installed()
+    assert (registry.manifest("gamma").key, registry.manifest("gamma").display_name) == ("alpha", "Gamma Trading")
+    loaded = registry.load("gamma")
+    assert (loaded.manifest.key, loaded.manifest.display_name) == ("alpha", "Gamma Trading")
+    assert loaded.spec is registry.load("alpha").spec
+    assert registry.manifest("alpha").display_name != "Gamma Trading"
+    assert "gamma" not in registry.keys()
+    assert other not in sys.modules
+
+
+def test_a_label_hides_no_broker_that_is_offered_under_its_key(site: Any) -> None:
+    labels = '[[labels]]\nkey = "beta"\ndisplay_name = "Beta of Alpha"\n'
+    site.plugin("alpha", manifest=MANIFEST + labels)
+    site.plugin("beta")
+    assert ProviderRegistry.installed().load("beta").manifest.key == "beta"
+
+
+def test_a_label_of_a_broker_that_is_not_installed_says_how_to_get_it() -> None:
+    entry = next(entry for entry in catalogue().values() if entry.labels)
+    with pytest.raises(BrokerNotInstalledError) as caught:
+        ProviderRegistry().load(entry.labels[0])
+    assert f"pip install {entry.distribution}" in caught.value.remedy
 
 
 def test_two_distributions_with_one_key_are_both_refused_and_both_named(site: Any) -> None:

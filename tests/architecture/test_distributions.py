@@ -87,7 +87,9 @@ def test_what_is_installed_here_is_what_the_catalogue_names() -> None:
         key: entry.distribution for key, entry in catalogue().items()
     }
     for offer in ours:
-        assert read_manifest(offer).display_name == catalogue()[offer.key].display_name
+        manifest, known = read_manifest(offer), catalogue()[offer.key]
+        assert manifest.display_name == known.display_name
+        assert tuple(sorted(label.key for label in manifest.labels)) == known.labels
 
 
 @pytest.mark.parametrize("key", sorted(catalogue()))

@@ -18,6 +18,7 @@ SetUp = Callable[..., None]
 
 pytestmark = pytest.mark.parametrize("sandbox", ["ibkr"], indirect=True)
 
+
 QUERIES = "Client Portal > Performance & Reports > Flex Queries"
 AS_MADE = {
     "format": "XML",
@@ -140,3 +141,20 @@ def test_a_wrong_query_id_names_its_field(connect: Run, brokersync: Run, sandbox
     assert swapped.code == 3
     assert "may be swapped" in " ".join(swapped.err.split())
     assert brokersync("status", "--json").document["connections"] == []
+
+
+def test_who_sells_the_same_service_is_a_label_and_no_other_broker(
+    brokersync: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    told = tmp_path / "fields.json"
+    told.write_text(json.dumps(sandbox.login))
+    words = ("--fields-from", told, "--environment", sandbox.environment, "--config", sandbox.config, "--json")
+    made = brokersync("connect", "captrader", *words).document["connection"]
+    assert made["provider"] == "ibkr"
+    assert made["label"] == f"CapTrader ({sandbox.environment})"
+    assert made["connection_id"].startswith("ibkr-")
+    again = brokersync("connect", "ibkr", *words).document["connection"]
+    assert again["connection_id"] == made["connection_id"]
+    shown = brokersync("providers", "lynx").out
+    assert shown.startswith("LYNX (ibkr)")
+    assert "WH SelfInvest (wh-selfinvest)" in " ".join(shown.split())

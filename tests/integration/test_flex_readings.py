@@ -122,3 +122,11 @@ async def test_dates_of_trades_booked_late_do_not_decide_between_day_and_month(t
     file = statement(_ORIGINAL | late, without=("reportDate",)).replace(b"20260302", b"02/03/2026")
     with pytest.raises(BrokerConfigError, match="day"):
         await read(tmp_path, file.replace(b"20260306", b"06/03/2026"))
+
+
+async def test_a_file_of_whoever_sells_the_same_service_holds_the_trades_of_the_one_broker(tmp_path: Path) -> None:
+    async with BrokerSync.open(tmp_path / "s.db") as bs:
+        for label in ("captrader", "ibkr", "lynx"):
+            report = await bs.import_statement(label, io.BytesIO(statement(_ORIGINAL)), owner="me")
+            assert report.provider == "ibkr"
+        assert [trade.provider async for trade in bs.trades("me")] == ["ibkr"]

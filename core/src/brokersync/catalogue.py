@@ -13,11 +13,15 @@ _SHOWN = 20
 
 @attrs.frozen(kw_only=True)
 class CatalogueEntry:
-    """A broker this project knows of, the distribution that holds its plugin, and who owns that."""
+    """A broker this project knows of, the distribution that holds its plugin, and who owns that.
+
+    `labels` are the keys of those who sell the same service under a name of their own.
+    """
 
     display_name: str
     distribution: str
     owner: str
+    labels: tuple[str, ...] = attrs.field(default=(), converter=tuple)
 
 
 def catalogue() -> Mapping[str, CatalogueEntry]:
@@ -31,7 +35,8 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 def not_installed(key: str, installed: Sequence[str], unreadable: Iterable[str] = ()) -> BrokerNotInstalledError:
     """The error for a broker that nothing installed offers; it says how to get it, or which one was meant."""
-    known = catalogue()
+    known = dict(catalogue())
+    known |= {label: entry for entry in known.values() for label in entry.labels if label not in known}
     advice = [_get(key, known) if key in known else _meant(key, installed, known), _have(installed, known)]
     broken = ", ".join(unreadable)
     if broken:

@@ -72,9 +72,9 @@ class Connections(Journal):
         async with shared.login(loaded, environment) as login:
             auth, accounts = await login.test(plain)
         connection = Connection(
-            connection_id=f"{provider}-{secrets.token_hex(5)}",
+            connection_id=f"{loaded.manifest.key}-{secrets.token_hex(5)}",
             owner=owner,
-            provider=provider,
+            provider=loaded.manifest.key,
             environment=environment,
             label=label or _label(loaded.manifest, environment),
             identity=auth.identity,

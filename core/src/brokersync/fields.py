@@ -1,14 +1,19 @@
-"""What a person gave, checked against the fields a manifest declares."""
+"""The fields that a manifest declares: what a person gave, and the class that holds it, checked against them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import get_args, get_type_hints
+
+import attrs
 
 from brokersync.errors import BrokerConfigError, Fault
-from brokersync.manifest import Field
+from brokersync.manifest import Field, Manifest
+from brokersync.provider import ProviderSpec
 from brokersync.secret import Secret
+from brokersync.types import BrokerCredentials
 
 
 def read_fields(
@@ -68,3 +73,26 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def credentials_fault(spec: ProviderSpec, manifest: Manifest) -> str:
+    """What keeps the class of credentials from being built out of the manifest's user fields."""
+    kind = spec.credentials
+    if kind is None:
+        return "its manifest has user_fields, but its spec no credentials class" if manifest.user_fields else ""
+    if not (isinstance(kind, type) and issubclass(kind, BrokerCredentials) and attrs.has(kind)):
+        return "its credentials class is no attrs class derived from BrokerCredentials"
+    arguments = {field.alias: field for field in attrs.fields(kind) if field.init}
+    declared = {field.name for field in manifest.user_fields}
+    if declared != set(arguments):
+        apart = ", ".join(sorted(declared ^ set(arguments)))
+        return f"the user_fields of its manifest and the fields of {kind.__name__} differ in: {apart}"
+    hints = get_type_hints(kind)
+    for field in manifest.user_fields:
+        argument = arguments[field.name]
+        hint = hints[argument.name]
+        if field.secret is not (Secret in (hint, *get_args(hint))):
+            return f"the field {field.name} must be secret in the manifest and a Secret in {kind.__name__}, or neither"
+        if not field.required and field.default is None and argument.default is attrs.NOTHING:
+            return f"the optional field {field.name} has no default, neither in the manifest nor in {kind.__name__}"
+    return ""

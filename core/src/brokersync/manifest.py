@@ -149,12 +149,21 @@ class SourceSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Label:
+    """Another name that the broker's service is sold under: who asks for `key` gets the broker, called by that name."""
+
+    key: str
+    display_name: str
+
+
+@attrs.frozen(kw_only=True)
 class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
     `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
     `one_login`: one login of a user serves all environments, and its tokens are shared by them.
-    `setup`: what a user does at the broker before connecting, step by step."""
+    `setup`: what a user does at the broker before connecting, step by step.
+    `labels`: under which other names the same service is sold."""
 
     key: str
     display_name: str
@@ -176,11 +185,14 @@ class Manifest:
     sandbox: str | None = None
     one_login: bool = False
     setup: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        if not _KEY.fullmatch(self.key):
-            raise ValueError(f"the key {self.key!r} is not lower-case letters, digits and single dashes")
+        for key in (self.key, *(label.key for label in self.labels)):
+            if not _KEY.fullmatch(key):
+                raise ValueError(f"the key {key!r} is not lower-case letters, digits and single dashes")
         for what, names in (
+            ("labels", [self.key, *(label.key for label in self.labels)]),
             ("sources", [source.name for source in self.sources]),
             ("environments", list(self.environments)),
             ("user_fields", [field.name for field in self.user_fields]),
@@ -197,6 +209,11 @@ class Manifest:
             if source.name == name:
                 return source
         raise KeyError(name)
+
+    def under(self, key: str) -> Manifest | None:
+        """The same broker called by the name of its label `key`; `None` where it has no such label."""
+        names = [label.display_name for label in self.labels if label.key == key]
+        return attrs.evolve(self, display_name=names[0]) if names else None
 
     def form(self) -> dict[str, Any]:
         """The user's fields as JSON Schema, so that a backend can draw its form; the steps of `setup` describe it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from importlib import import_module
-from typing import Final, Self, get_args, get_type_hints
+from typing import Final, Self
 
 import attrs
 
@@ -16,11 +16,10 @@ from brokersync.config import Settings
 from brokersync.discovery import Discovered, Offer, contract_fault, discover, read_manifests, refusal, same_distribution
 from brokersync.errors import BrokerConfigError, BrokerPluginError
 from brokersync.events import EventSink, PluginRefused, no_events
+from brokersync.fields import credentials_fault
 from brokersync.hookspecs import new_manager
 from brokersync.manifest import Manifest
 from brokersync.provider import ProviderSpec
-from brokersync.secret import Secret
-from brokersync.types import BrokerCredentials
 
 _DEFAULTS: Final = Settings()
 _NOTHING: Final = Discovered((), ())
@@ -110,12 +109,14 @@ class ProviderRegistry:
         return tuple(sorted(rows, key=lambda row: (row.key, row.distribution)))
 
     def manifest(self, key: str) -> Manifest:
-        """What is known of a broker without running its plugin's code.
+        """What is known of a broker, or of a label of one, without running its plugin's code.
 
         Raises `BrokerNotInstalledError`, or `BrokerPluginError` when the plugin is refused.
         """
         if key in self._loaded:
             return self._loaded[key].manifest
+        if (label := self._label(key)) is not None:
+            return label
         offer = self._offer(key)
         with self._remembering(offer):
             return self._manifest(offer)
@@ -125,6 +126,8 @@ class ProviderRegistry:
 
         Raises `BrokerNotInstalledError`, or `BrokerPluginError` with the reason why this plugin is refused.
         """
+        if (label := self._label(key)) is not None:
+            return attrs.evolve(self.load(label.key), manifest=label)
         if key not in self._loaded:
             offer = self._offer(key)
             with self._remembering(offer):
@@ -147,6 +150,16 @@ class ProviderRegistry:
             raise refusal(offer, *fault)
         self._loaded[key] = _checked(plugin, manifest, offer)
         return self._loaded[key]
+
+    def _label(self, key: str) -> Manifest | None:
+        """The manifest of the broker that has this label; no label hides a broker that is offered under its key."""
+        if key in self._offers or key in self._loaded:
+            return None
+        for broker in self.keys():
+            with suppress(BrokerConfigError):
+                if (found := self.manifest(broker).under(key)) is not None:
+                    return found
+        return None
 
     def _offer(self, key: str) -> Offer:
         offers = self._offers.get(key, [])
@@ -241,7 +254,7 @@ def _checked(plugin: object, manifest: Manifest, offer: Offer) -> LoadedProvider
     try:
         spec = _asked(plugin, offer)
         with _border(offer, "reading its credentials class"):
-            fault = _credentials_fault(spec, manifest)
+            fault = credentials_fault(spec, manifest)
         if fault:
             raise refusal(offer, fault)
     except BrokerPluginError as error:
@@ -266,26 +279,3 @@ def _asked(plugin: object, offer: Offer) -> ProviderSpec:
         raise refusal(offer, f"{offer.module!r} has no brokersync_provider marked with @hookimpl")
     told = "nothing" if answer is None else f"a {type(answer).__name__}"
     raise refusal(offer, f"its hook brokersync_provider answers {told} for this key instead of a ProviderSpec")
-
-
-def _credentials_fault(spec: ProviderSpec, manifest: Manifest) -> str:
-    """What keeps the class of credentials from being built out of the manifest's user fields."""
-    kind = spec.credentials
-    if kind is None:
-        return "its manifest has user_fields, but its spec no credentials class" if manifest.user_fields else ""
-    if not (isinstance(kind, type) and issubclass(kind, BrokerCredentials) and attrs.has(kind)):
-        return "its credentials class is no attrs class derived from BrokerCredentials"
-    arguments = {field.alias: field for field in attrs.fields(kind) if field.init}
-    declared = {field.name for field in manifest.user_fields}
-    if declared != set(arguments):
-        apart = ", ".join(sorted(declared ^ set(arguments)))
-        return f"the user_fields of its manifest and the fields of {kind.__name__} differ in: {apart}"
-    hints = get_type_hints(kind)
-    for field in manifest.user_fields:
-        argument = arguments[field.name]
-        hint = hints[argument.name]
-        if field.secret is not (Secret in (hint, *get_args(hint))):
-            return f"the field {field.name} must be secret in the manifest and a Secret in {kind.__name__}, or neither"
-        if not field.required and field.default is None and argument.default is attrs.NOTHING:
-            return f"the optional field {field.name} has no default, neither in the manifest nor in {kind.__name__}"
-    return ""

@@ -183,6 +183,7 @@ class BrokerSync(Working, Following, Custody):
         where the owner is forgotten meanwhile, or a connection to the broker ends with `erase`, of whichever account.
         """
         loaded = self.registry.load(provider)
+        provider = loaded.manifest.key
         if loaded.spec.statements is None:
             raise BrokerConfigError(
                 f"The plugin for {loaded.manifest.display_name} reads no files.",

@@ -51,7 +51,7 @@ async def _limits(key: str | None, common: Common) -> int:
 class _Broker:
     def __init__(self, key: str, registry: ProviderRegistry, settings: Settings) -> None:
         self.manifest = registry.manifest(key)
-        self.own = settings.broker(key).limits
+        self.own = settings.broker(self.manifest.key).limits
         self.limits: Sequence[RateLimit] = self.manifest.limits if self.own is None else self.own
 
     @property

@@ -75,6 +75,9 @@ def _show(manifest: Manifest, common: Common) -> int:
     out = console()
     out.print(f"{manifest.display_name} ({manifest.key})", style="bold", markup=False)
     out.print(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}", markup=False)
+    if manifest.labels:
+        names = ", ".join(f"{label.display_name} ({label.key})" for label in manifest.labels)
+        out.print(f"the same service is sold as: {names}", markup=False)
     for step in numbered(manifest.setup):
         out.print(step, markup=False)
     show_table(

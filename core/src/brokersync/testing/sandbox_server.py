@@ -66,9 +66,8 @@ async def run_sandbox(
     port: int = 0,
 ) -> AsyncIterator[RunningSandbox]:
     """Serve a broker's sandbox on loopback until the block ends; port 0 takes a free one."""
-    broker = simulated_broker(
-        key, registry or ProviderRegistry.installed(), settings or SandboxSettings(now=lambda: datetime.now(UTC))
-    )
+    registry = registry or ProviderRegistry.installed()
+    broker = simulated_broker(key, registry, settings or SandboxSettings(now=lambda: datetime.now(UTC)))
     runner = web.AppRunner(broker.application(), access_log=None)
     await runner.setup()
     try:
@@ -81,6 +80,8 @@ async def run_sandbox(
             ) from None
         address = runner.addresses[0]
         base_url = f"http://{_LOOPBACK}:{address[1]}"
-        yield RunningSandbox(key=key, base_url=base_url, hosts=broker.hosts(base_url), broker=broker)
+        yield RunningSandbox(
+            key=registry.manifest(key).key, base_url=base_url, hosts=broker.hosts(base_url), broker=broker
+        )
     finally:
         await runner.cleanup()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 
 from brokersync import BrokerSync, Deferred, Done
 from brokersync.errors import BrokerAuthError, BrokerConfigError
+from brokersync.events import LoginEnding
 from brokersync.sandboxes import CONTROL_PATH
 from brokersync.testing import RunningSandbox
 
@@ -154,3 +156,46 @@ async def test_reports_that_stay_in_progress_are_asked_for_in_halves_until_all_i
     before = (await requests(sandbox))["SendRequest"]
     await until_done(bs, connection.connection_id, clock)
     assert (await requests(sandbox))["SendRequest"] - before == 2, "what was read in halves is not ordered again"
+
+
+async def test_the_end_of_a_token_is_told_a_week_before_and_once(
+    stage: Any, sandbox: RunningSandbox, clock: Any, tmp_path: Path
+) -> None:
+    login, heard = sandbox.logins[0], list[Any]()
+    async with BrokerSync.open(tmp_path / "s.db", settings=sandbox.settings(), clock=clock, events=heard.append) as bs:
+        end = clock.time + timedelta(days=300)
+        fields = {**login.fields, "expires_on": f"{end:%Y-%m-%d}"}
+        await bs.connect("ibkr", owner=OWNER, fields=fields, environment=login.environment)
+        for days in (30, 8, 6, 1):
+            clock.time = end - timedelta(days=days)
+            assert await bs.renew_grants() == ()
+            told = [event for event in heard if isinstance(event, LoginEnding)]
+            assert bool(told) == (days < 7)
+    [event] = told
+    assert f"{end:%Y-%m-%d}" in event.reason
+    assert "only its user can make another" in event.reason
+
+
+async def test_a_report_that_was_ordered_is_fetched_after_a_crash_and_not_ordered_again(
+    stage: Any, sandbox: RunningSandbox, clock: Any, tmp_path: Path
+) -> None:
+    login = sandbox.logins[0]
+    place, settings = tmp_path / "s.db", sandbox.settings()
+    async with BrokerSync.open(place, settings=settings, clock=clock) as bs:
+        connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    await set_up(sandbox, login.fields["activity_query_id"], seconds_a_day=1)
+    before = (await requests(sandbox))["SendRequest"]
+    outcome: Any = None
+    waits = 0
+    while not isinstance(outcome, Done):
+        # each time another process a minute later, which knows no more than the store
+        clock.time += timedelta(minutes=1)
+        async with BrokerSync.open(place, settings=settings, clock=clock) as bs:
+            outcome = await bs.run(connection.connection_id, sources=["activity"])
+        assert outcome.report.problems == ()
+        if isinstance(outcome, Deferred):
+            waits += 1
+            clock.time = max(clock.time, outcome.until)
+    assert waits >= 3, "no worker is held while it is waited for"
+    # two windows, of a year and of what is left
+    assert (await requests(sandbox))["SendRequest"] - before == 2

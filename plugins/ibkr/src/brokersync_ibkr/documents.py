@@ -12,6 +12,10 @@ from brokersync_ibkr.vocabulary import TRADE_SECTIONS
 
 CHUNK: Final = 1 << 16
 _LARGEST_ELEMENT = 1 << 23
+# far beyond what any statement has, and little enough to be kept: a year of a thousand accounts, told day by day
+_DEEPEST = 32
+_MOST_NAMES = 10_000
+_MOST_STATEMENTS = 400_000
 _SECTION = re.compile(b"<(?:%s)>" % b"|".join(sorted(name.encode() for name in TRADE_SECTIONS)))
 _SECTION_BYTES = max(map(len, TRADE_SECTIONS)) + 2
 _BLANKS = b" \t\r\n"
@@ -74,6 +78,7 @@ class _Path:
     def __init__(self, sink: FlexSink) -> None:
         self._sink = sink
         self._path: list[str] = []
+        self._statements = 0
         self.section = ""
         self.rows = 0
         self.last_row: tuple[str, list[str]] = ("", [])
@@ -94,7 +99,12 @@ class _Path:
             if name != "FlexQueryResponse":
                 raise FlexSyntaxError("The XML is not a Flex statement: its first element is not FlexQueryResponse.")
             self._sink.document(_mapping(flat))
+        elif len(path) > _DEEPEST:
+            raise FlexSyntaxError(f"The XML has elements in each other {_DEEPEST} times; no Flex statement does.")
         elif name == "FlexStatement":
+            self._statements += 1
+            if self._statements > _MOST_STATEMENTS:
+                raise FlexSyntaxError(f"The XML has more than {_MOST_STATEMENTS:,} statements.")
             self._sink.statement(_mapping(flat))
         elif path[-2] == "FlexStatement":
             self.section = name if name in TRADE_SECTIONS else ""
@@ -187,6 +197,8 @@ class _Reader:
         self._done += len(data)
         if self._done - self._parser.CurrentByteIndex > _LARGEST_ELEMENT:
             raise self._too_large()
+        if len(self._parser.intern) > _MOST_NAMES:
+            raise FlexSyntaxError(f"The XML has more than {_MOST_NAMES:,} names of elements and attributes.")
 
     def _too_large(self) -> FlexSyntaxError:
         return FlexSyntaxError(f"The XML has an element of more than 8 MiB at line {self._parser.CurrentLineNumber}.")

@@ -34,6 +34,7 @@ from brokersync_ibkr.vocabulary import (
 
 PAGE_SIZE: Final = 500
 _LONGEST_WORD = 80
+_MOST_ACCOUNTS = 50_000
 _DAY = timedelta(days=1)
 # days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
@@ -244,6 +245,8 @@ class _PageBuilder:
             )
         except ValueError:
             raise FlexSyntaxError("The XML names an account by what can be no account's id.") from None
+        if len(self._accounts) >= _MOST_ACCOUNTS:
+            raise FlexSyntaxError(f"The XML has more than {_MOST_ACCOUNTS:,} accounts.")
         self._accounts[account_id] = account
         self._fresh.add(account_id)
         return account

@@ -15,7 +15,7 @@ from brokersync.converter import to_json
 from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
-from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
+from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook, unconfirmed
 from brokersync.following import Following
 from brokersync.holding import begin_in_era
 from brokersync.http_sessions import Sessions
@@ -34,7 +34,7 @@ from brokersync.shared import News, Shared
 from brokersync.store import Store
 from brokersync.store.place import is_shared, store_at
 from brokersync.sync.statement import OnRow, import_statement
-from brokersync.types import StatementHints
+from brokersync.types import BrokerTrade, StatementHints
 from brokersync.underway import until_closed
 from brokersync.vault import GrantVault
 
@@ -242,6 +242,12 @@ class BrokerSync(Working, Following, Custody):
     async def outlook(self, owner: str) -> tuple[Outlook, ...]:
         """Of each of the owner's connections: how far it is read, what comes next, and what stands in the way."""
         return tuple([await outlook(self._shared, one) for one in await self._store.connections(owner)])
+
+    @checked
+    async def unconfirmed(self, owner: str) -> tuple[BrokerTrade, ...]:
+        """The owner's trades of the last sixty days that a provisional source alone tells of, and that one which counts
+        more should have told by now: the broker may have taken them back without a word."""
+        return await unconfirmed(self._shared, owner)
 
     @until_closed
     @checked

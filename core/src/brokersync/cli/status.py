@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from brokersync.explaining import Outlook
     from brokersync.jobs import JobPlace
     from brokersync.service import BrokerSync
+    from brokersync.types import BrokerTrade
 
 
 def status(*, common: Owned = Owned()) -> int:
@@ -35,6 +36,7 @@ async def _status(common: Owned) -> int:
             "accounts": await bs.counts(common.owner),
             "coverage": await _coverage(bs, common.owner),
             "quarantined": list(await bs.quarantined(common.owner)),
+            "unconfirmed": [_unconfirmed(one) for one in await bs.unconfirmed(common.owner)],
             "shared_limits": {"trouble": await trouble_of(common.settings().fleet)},
         }
     if common.json:
@@ -57,6 +59,11 @@ async def _connection(bs: BrokerSync, outlook: Outlook, jobs: Mapping[str, JobPl
         "obstacles": facts["obstacles"],
         "sources": facts["sources"],
     }
+
+
+def _unconfirmed(trade: BrokerTrade) -> dict[str, Any]:
+    names = ("provider", "environment", "account_id", "trade_id")
+    return {name: getattr(trade, name) for name in names} | {"sources": list(trade.sources)}
 
 
 def _job(place: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +122,11 @@ def _show(facts: Mapping[str, Any], zone_of: ZoneOf) -> None:
         right=("trades", "cancelled", "waiting", "quarantined"),
     )
     sys.stdout.write("\n")
+    for one in facts["unconfirmed"]:
+        say(
+            f"{one['account_id']}: {one['trade_id']} is told by {' and '.join(one['sources'])} alone, and should have"
+            " been told for good by now; the broker may have taken it back."
+        )
     _show_history(facts, zone_of)
 
 

@@ -1,0 +1,96 @@
+"""A fill that a Trade Confirmation tells on the day: confirmed, completed or taken back by Activity, or flagged."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync import BrokerSync
+from brokersync.records import ChangeKind
+from brokersync.store import TradeFilter
+
+from .test_flex_readings import _CANCEL, _ORIGINAL, _REPLACEMENT, statement
+
+_CONFIRMED = {**_ORIGINAL, "ibCommission": "-0.9", "reportDate": "20260302"}
+
+
+@pytest.fixture
+async def bs(tmp_path: Path, clock: Any) -> AsyncIterator[BrokerSync]:
+    clock.time = datetime(2026, 3, 2, 22, tzinfo=UTC)
+    async with BrokerSync.open(tmp_path / "s.db", clock=clock) as made:
+        evening = statement(_CONFIRMED, confirmations=True).replace(b'="20260307"', b'="20260302;170000"')
+        await made.import_statement("ibkr", io.BytesIO(evening), owner="me")
+        yield made
+
+
+async def told_by_activity(bs: BrokerSync, *rows: dict[str, str], until: str = "20260306") -> None:
+    file = statement(*rows).replace(b'toDate="20260306"', f'toDate="{until}"'.encode())
+    made = f'="{int(until) + 1};070000"'.encode()
+    await bs.import_statement("ibkr", io.BytesIO(file.replace(b'="20260307"', made)), owner="me")
+
+
+async def only_trade(bs: BrokerSync) -> Any:
+    [trade] = [one async for one in bs.trades("me", TradeFilter(cancelled=True))]
+    return trade
+
+
+def costs(trade: Any) -> Decimal:
+    return sum((fee.amount for fee in trade.fees), Decimal(0))
+
+
+async def test_on_the_day_it_is_a_trade_with_estimated_costs(bs: BrokerSync) -> None:
+    trade = await only_trade(bs)
+    assert (trade.status.value, trade.fees_state.value, costs(trade)) == ("active", "estimated", Decimal("0.9"))
+    assert trade.sources == ("confirmations_file",)
+
+
+async def test_activity_confirms_it_and_its_costs_stand(bs: BrokerSync) -> None:
+    before = await only_trade(bs)
+    await told_by_activity(bs, _ORIGINAL)
+    trade = await only_trade(bs)
+    assert trade.trade_id == before.trade_id
+    assert (trade.status.value, trade.fees_state.value, costs(trade)) == ("active", "final", Decimal(1))
+    assert [change.kind for change in await bs.changes("me")] == [ChangeKind.ADDED, ChangeKind.MODIFIED]
+    assert await bs.unconfirmed("me") == ()
+
+
+async def test_activity_completes_it_with_what_was_booked_anew(bs: BrokerSync) -> None:
+    await told_by_activity(bs, _ORIGINAL, _CANCEL, _REPLACEMENT)
+    trade = await only_trade(bs)
+    assert (trade.status.value, trade.price, costs(trade)) == ("active", Decimal("10.4"), Decimal(1))
+
+
+async def test_activity_takes_it_back(bs: BrokerSync) -> None:
+    await told_by_activity(bs, _ORIGINAL, _CANCEL)
+    assert (await only_trade(bs)).status.value == "cancelled"
+    assert [one async for one in bs.trades("me")] == []
+
+
+@pytest.mark.parametrize(("until", "flagged"), [("20260304", False), ("20260306", False), ("20260310", True)])
+async def test_what_activity_never_tells_stays_and_is_flagged_once_it_could_have_been_booked(
+    bs: BrokerSync, clock: Any, until: str, flagged: bool
+) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, until=until)
+    trade = await only_trade(bs)
+    assert trade.status.value == "active"
+    assert await bs.unconfirmed("me") == ((trade,) if flagged else ())
+
+
+async def test_a_cancel_of_a_trade_that_is_older_than_the_history_waits_and_is_reported(
+    tmp_path: Path, clock: Any
+) -> None:
+    async with BrokerSync.open(tmp_path / "other.db", clock=clock) as bs:
+        report = await bs.import_statement("ibkr", io.BytesIO(statement(_CANCEL)), owner="me")
+        assert (report.waiting, report.added, report.dispositions) == (1, 0, {"waiting": 1})
+        assert [(one["active"], one["waiting"]) for one in await bs.counts("me")] == [(0, 1)]
+        assert await bs.changes("me") == ()
+        await told_by_activity(bs, _ORIGINAL)
+        assert (await only_trade(bs)).status.value == "cancelled"
+        assert [(one["active"], one["waiting"]) for one in await bs.counts("me")] == [(0, 0)]

@@ -72,6 +72,9 @@ async def test_a_history_of_two_windows_is_read_whole_and_again_changes_nothing(
     found, expected = await counted(bs, sandbox)
     assert found == expected
     assert sum(expected.values()) > 100
+    for token in (await usage(sandbox))["tokens"]:
+        assert token["most_in_1s"] <= 1
+        assert token["most_in_60s"] <= 10
     again = await until_done(bs, connection.connection_id, clock)
     assert (again.report.added, again.report.removed) == (0, 0)
 
@@ -120,12 +123,17 @@ async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
     assert await bs.connections(OWNER) == ()
 
 
-async def requests(sandbox: RunningSandbox) -> dict[str, int]:
+async def usage(sandbox: RunningSandbox) -> dict[str, Any]:
+    """What came in at the sandbox, as IBKR counts it."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{sandbox.base_url}{CONTROL_PATH}/requests") as answer,
     ):
-        return dict((await answer.json())["operations"])
+        return dict(await answer.json())
+
+
+async def requests(sandbox: RunningSandbox) -> dict[str, int]:
+    return dict((await usage(sandbox))["operations"])
 
 
 async def set_up(sandbox: RunningSandbox, query: str, **settings: object) -> None:

@@ -29,7 +29,7 @@ from brokersync.enums import (
     TradeStatus,
 )
 from brokersync.secret import Secret
-from brokersync.typed import check_id, short, typed
+from brokersync.typed import LONGEST_ID, check_id, short, typed
 
 __all__ = [
     "AssetClass",
@@ -94,8 +94,10 @@ def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
 
 
 def _id(instance: object, field: attrs.Attribute[Any], value: str) -> None:
-    _text(instance, field, value)
-    short(instance, field, value)
+    # asked several times for each row, and hardly ever with a reason
+    if not value or "\x00" in value or len(value) > LONGEST_ID:
+        _text(instance, field, value)
+        short(instance, field, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -249,7 +251,8 @@ class TradeBooking:
         for name in (*self.aliases, *self.refs, *self.loose_refs):
             if "\x00" in name:
                 raise ValueError("aliases, refs and loose_refs must hold no NUL character")
-            check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
+            if len(name) > LONGEST_ID:
+                check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
 
     @classmethod
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:

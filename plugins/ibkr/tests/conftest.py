@@ -13,6 +13,7 @@ import pytest
 from brokersync.manifest import parse_manifests
 from brokersync.plugin import (
     AuthResult,
+    BrokerError,
     BrokerResponseError,
     HttpResponse,
     Manifest,
@@ -200,7 +201,7 @@ class Service:
     """Answers requests in the order of its script, through `prepare` and `check` as core does."""
 
     def __init__(self) -> None:
-        self.script: list[bytes | HttpResponse] = []
+        self.script: list[bytes | HttpResponse | BrokerError] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.files: list[BytesIO] = []
 
@@ -215,6 +216,8 @@ class Service:
         self.requests.append((operation, url, draft.params))
         assert self.script, f"an unexpected request: {operation}"
         body = self.script.pop(0)
+        if isinstance(body, BrokerError):
+            raise body  # as core does, when it has tried often enough
         response = body
         if isinstance(body, bytes):
             file = BytesIO(body)

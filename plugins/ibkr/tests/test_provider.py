@@ -10,6 +10,7 @@ import pytest
 
 from brokersync.plugin import (
     AuthResult,
+    BrokerAPIError,
     BrokerAuthError,
     BrokerConfigError,
     BrokerCursorError,
@@ -17,7 +18,9 @@ from brokersync.plugin import (
     BrokerError,
     BrokerMaintenanceError,
     BrokerProvider,
+    BrokerRateLimitError,
     BrokerResponseError,
+    BrokerTimeoutError,
     BrokerUnavailableError,
     Finality,
     HttpResponse,
@@ -192,6 +195,35 @@ async def test_an_unknown_reference_is_looked_for_at_the_host_the_service_named(
 
 
 @pytest.mark.parametrize(
+    "error",
+    [BrokerUnavailableError("no connection"), BrokerTimeoutError("slow"), BrokerAPIError("not there", status=404)],
+)
+async def test_a_host_that_can_not_be_reached_is_not_the_only_one(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, error: BrokerError
+) -> None:
+    request = await ordered(provider, auth, service, flex)
+    service.script += [error, flex.document(flex.statement([flex.trade()]))]
+    [page] = await pages(provider, auth, request)
+    assert len(page.bookings) == 1
+    assert [url for _, url, _ in service.requests] == [f"{MAIN}/GetStatement", f"{OTHER}/GetStatement"]
+    service.script += [error, BrokerUnavailableError("nor there")]
+    with pytest.raises(type(error)) as caught:
+        await pages(provider, auth, request)
+    assert caught.value is error
+
+
+async def test_what_the_service_itself_refuses_is_asked_of_no_other_host(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    request = await ordered(provider, auth, service, flex)
+    for code, kind in ((1018, BrokerRateLimitError), (1012, BrokerAuthError), (1014, BrokerConfigError)):
+        service.script.append(flex.refused(code))
+        with pytest.raises(kind):
+            await pages(provider, auth, request)
+    assert {url for _, url, _ in service.requests} == {f"{MAIN}/GetStatement"}
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://evil.example.invalid",
@@ -274,7 +306,7 @@ async def test_a_statement_that_was_cut_off_on_its_way_is_fetched_again_by_core(
     provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
 ) -> None:
     request = await ordered(provider, auth, service, flex)
-    service.script.append(flex.document(flex.statement([flex.trade()]))[:-30])
+    service.script += [flex.document(flex.statement([flex.trade()]))[:-30]] * 2  # by the other host as well
     with pytest.raises(BrokerUnavailableError, match="cut off"):
         await pages(provider, auth, request)
 

@@ -15,8 +15,8 @@ from brokersync.plugin import (
     BrokerAPIError,
     BrokerCursorError,
     BrokerDataUnavailableError,
-    BrokerResponseError,
     BrokerRetryableError,
+    BrokerTimeoutError,
     BrokerUnavailableError,
     ProviderContext,
     TradePage,
@@ -37,6 +37,7 @@ _DAY = timedelta(days=1)
 # "no statement" (1003) of so new days may mean that they are not finalised; as far back the end is moved for a part
 _UNSETTLED = timedelta(days=7)
 _RAISED_AGAIN = timedelta(minutes=5)
+_NOT_FOUND = 404
 
 
 class StatementRequest:
@@ -70,19 +71,32 @@ class StatementRequest:
                     yield page
 
     async def _fetch(self, order: Order) -> Fetched:
-        fetched = await self._client.fetch(self._auth, order.reference)
-        if fetched.code != REFERENCE_GONE or order.base is None:
+        """The statement on order from the usual host, or from the one that the service named.
+
+        For some users only that one knows the reference or can be reached, for others only the usual one.
+        """
+        try:
+            fetched = await self._client.fetch(self._auth, order.reference)
+        except (BrokerUnavailableError, BrokerTimeoutError, BrokerAPIError) as error:
+            away = error.status == _NOT_FOUND if isinstance(error, BrokerAPIError) else error.code is None
+            if away and (told := await self._fetch_there(order)) is not None:
+                return told
+            raise
+        if fetched.code != REFERENCE_GONE:
             return fetched
-        # for some users only the host that the service named knows the reference, so that one is asked as well
+        return await self._fetch_there(order) or fetched
+
+    async def _fetch_there(self, order: Order) -> Fetched | None:
+        """What the host says that the service named; `None` where it may not be asked, or fails as well."""
+        if order.base is None:
+            return None
         try:
             base = self._context.hosts.accept(HOST_ROLE, order.base)
-        except BrokerResponseError:
-            return fetched
-        try:
+            if base == self._context.hosts[HOST_ROLE]:
+                return None
             return await self._client.fetch(self._auth, order.reference, base)
         except (BrokerRetryableError, BrokerAPIError):
-            # that host is out of reach for other users; a new order needs it no more
-            return fetched
+            return None
 
     async def _without_statement(self, order: Order, code: str) -> TradePage:
         if code in PENDING:

@@ -124,7 +124,14 @@ def test_an_older_file_is_said_to_be_told_otherwise_later(brokersync: Run, fille
     assert "made on 2126-01-10, which is still to come" in brokersync("import", "ibkr", future).out
 
 
-@pytest.mark.parametrize(("hint", "said"), [(("--account", "U8"), "U9000001"), (("--zone", "Mars/City"), "Mars/City")])
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (("--account", "U8"), "U9000001"),
+        (("--zone", "Mars/City"), "Mars/City"),
+        (("--environment", "mars"), "live, paper"),
+    ],
+)
 def test_a_hint_that_does_not_fit_the_file_is_refused_and_keeps_nothing(
     brokersync: Run, filled: Path, tmp_path: Path, hint: tuple[str, str], said: str
 ) -> None:

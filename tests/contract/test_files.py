@@ -171,6 +171,20 @@ class _Reader:
         return self._pages()
 
 
+async def test_a_reader_is_told_which_accounts_the_owner_has(desk: Desk) -> None:
+    told = []
+
+    class Curious(_Reader):
+        def source(self, file: BinaryIO, hints: StatementHints) -> str:
+            told.append([(one.environment, one.account_id) for one in hints.accounts])
+            return super().source(file, hints)
+
+    await desk.with_reader(Curious(lambda: iter(()))).import_file("")
+    await desk.import_file(statement(ROWS))
+    await desk.with_reader(Curious(lambda: iter(()))).import_file("")
+    assert told == [[], [("live", "A-1")]]
+
+
 class Panic(BaseException):
     """What a library written in Rust raises where it is broken."""
 

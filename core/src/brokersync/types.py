@@ -387,12 +387,13 @@ class Challenge:
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
 class StatementHints:
-    """What the user says about a file that the file does not tell itself."""
+    """What the user says about a file that the file does not tell itself. Core fills in the owner's `accounts`."""
 
     name: str = ""
     account_id: str | None = None
     environment: str | None = None
     zone: str | None = None
+    accounts: tuple[BrokerAccount, ...] = ()
 
 
 def utc(value: datetime) -> datetime:

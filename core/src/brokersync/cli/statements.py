@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 from cyclopts import Parameter
 
 from brokersync.cli.common import Owned, finish, note, print_json
@@ -27,6 +28,7 @@ def import_(
     *files: Path,
     dry_run: Annotated[bool, Parameter(help="Say what each row would do, and keep nothing.", negative="")] = False,
     account: Annotated[str | None, Parameter(help="The account, for a file that does not tell it.")] = None,
+    environment: Annotated[str | None, Parameter(help="Live or demo, for a file that does not tell it.")] = None,
     zone: Annotated[str | None, Parameter(help="The file's time zone, for a file that does not tell it.")] = None,
     common: Owned = Owned(),
 ) -> int:
@@ -34,21 +36,20 @@ def import_(
 
     A file is checked to its end before anything is kept; importing it again changes nothing.
     """
-    return finish(_import(broker, files, dry_run, account, zone, common), common)
-
-
-async def _import(
-    broker: str, files: Sequence[Path], dry_run: bool, account: str | None, zone: str | None, common: Owned
-) -> int:
     from brokersync.types import StatementHints
 
+    told = StatementHints(account_id=account, environment=environment, zone=zone)
+    return finish(_import(broker, files, told, dry_run, common), common)
+
+
+async def _import(broker: str, files: Sequence[Path], told: StatementHints, dry_run: bool, common: Owned) -> int:
     if not files:
         raise UsageError("No file is named.", remedy="Name at least one: brokersync import BROKER FILE")
     code, answers = Exit.DONE, []
     async with common.open(make=True) as bs:
         bs.registry.load(broker)
         for path in files:
-            hints = StatementHints(name=path.name, account_id=account, zone=zone)
+            hints = attrs.evolve(told, name=path.name)
             answer = await _import_file(bs, broker, path, hints, dry_run, common)
             code = max(code, answer.pop("exit"))
             answers.append(answer)

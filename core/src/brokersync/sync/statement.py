@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
+import attrs
+
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.events import EventSink
 from brokersync.manifest import Manifest
@@ -17,7 +19,7 @@ from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.report import ReportBuilder
 from brokersync.typed import wrong_type
-from brokersync.types import QuarantinedRow, StatementHints, TradeBooking, TradePage
+from brokersync.types import BrokerAccount, QuarantinedRow, StatementHints, TradeBooking, TradePage
 
 _HEAD_BYTES = 64 * 1024
 
@@ -52,6 +54,8 @@ async def import_statement(
         report=report,
     )
     _check_zone(hints)
+    _check_environment(hints, manifest)
+    hints = attrs.evolve(hints, accounts=await _known_accounts(store, owner, manifest))
     name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
     writer.begin_file(manifest.source(name))
     if hints.account_id is not None:
@@ -80,6 +84,24 @@ def _check_zone(hints: StatementHints) -> None:
         raise BrokerConfigError(
             f"There is no time zone {hints.zone!r}.", remedy="Name one like America/New_York.", fault=Fault.USER
         ) from None
+
+
+def _check_environment(hints: StatementHints, manifest: Manifest) -> None:
+    if hints.environment is not None and hints.environment not in manifest.environments:
+        raise BrokerConfigError(
+            f"{manifest.display_name} has no environment {hints.environment!r}.",
+            remedy=f"Name one of {', '.join(manifest.environments)}.",
+            fault=Fault.USER,
+        )
+
+
+async def _known_accounts(store: Store, owner: str, manifest: Manifest) -> tuple[BrokerAccount, ...]:
+    """The owner's accounts at the broker, under the names they had last."""
+    return tuple(
+        BrokerAccount(account_id=key.account_id, environment=key.environment, name=name)
+        for key, name in (await store.account_names(owner)).items()
+        if key.provider == manifest.key
+    )
 
 
 def _checked_source(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> str:

@@ -182,6 +182,7 @@ def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:
     assert asked(logins=(attrs.evolve(LOGIN, readable=("other",)),)).words == "the login has no right to it"
     assert asked(logins=()).state is SourceState.NOT_ASKED
     assert asked(files=True).state is SourceState.NO_FILE
+    assert "do not tell which days" in asked(files=True, covers=False).words
     assert asked(retention=Retention.SESSION).state is SourceState.NOT_ASKED
 
 

@@ -13,7 +13,7 @@ from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, Rete
 from brokersync.records import Span, SpanState
 from brokersync.sync.ledger import cover
 from brokersync.sync.plan import plan_source, reach
-from brokersync.sync.retention import given_by_none, gone, repair
+from brokersync.sync.retention import given_by_none, gone, repair, way_to_read
 from brokersync.types import BrokerAccount, TimeWindow
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -25,6 +25,7 @@ SESSION = SourceSpec(name="session", precedence=3, retention=Retention.SESSION)
 LIMITED = SourceSpec(name="reports", precedence=2, retention=Retention.LIMITED, look_back=10 * DAY)
 UNLIMITED = SourceSpec(name="history", precedence=1)
 FILE = SourceSpec(name="file", precedence=0, files=True)
+EXPORT = SourceSpec(name="export", precedence=0, files=True, covers=False)
 
 
 def account(opened_at: datetime | None = None) -> BrokerAccount:
@@ -235,3 +236,19 @@ def test_what_the_source_forgot_before_it_was_final_is_lost_where_a_lag_ends_tha
     assert missing(LIMITED, *known, now=15, opened=0) == [span(4.5, 5, LOST)]
     never_final = attrs.evolve(LIMITED, finality_lag=10 * DAY - HOUR)
     assert missing(never_final, *known, now=15, opened=0) == [span(4.5, 5, LOST)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "connected", "words"),
+    [
+        ((LIMITED, FILE), False, "Download a statement of these days"),
+        ((LIMITED, EXPORT), False, "No connection reads this account: connect it"),
+        ((LIMITED, EXPORT), True, "does not prove that there were no others"),
+        ((EXPORT,), False, "does not prove that there were no others"),
+        ((LIMITED,), True, "Nothing of"),
+    ],
+)
+def test_a_file_that_proves_nothing_is_asked_for_where_nothing_else_reads_the_days(
+    sources: tuple[SourceSpec, ...], connected: bool, words: str
+) -> None:
+    assert words in way_to_read(manifest(*sources), window(0.5, 1), START + DAY, connected=connected)

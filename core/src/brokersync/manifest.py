@@ -127,7 +127,8 @@ class SourceSpec:
     be read as final. `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered
     end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown,
     and with retention `limited` how far the source reaches, in whole days where its calendar counts in days. `files`:
-    the source is a file that a user gives, and is never planned.
+    the source is a file that a user gives, and is never planned. `covers`: whether what it gives can prove days to be
+    complete; a file that may leave rows out without saying so can not.
     """
 
     name: str
@@ -142,6 +143,7 @@ class SourceSpec:
     reread: timedelta = timedelta(0)
     open_day: bool = True
     files: bool = False
+    covers: bool = True
 
     def __attrs_post_init__(self) -> None:
         if self.retention is Retention.LIMITED and self.look_back is None:

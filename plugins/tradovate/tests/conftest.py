@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +46,85 @@ Answer = Callable[[RequestDraft], tuple[int, str]]
 def read_manifest() -> Manifest:
     text = (Path(brokersync_tradovate.__file__).parent / "provider.toml").read_text(encoding="utf-8")
     return parse_manifests(text, "provider.toml")[0]
+
+
+_COLUMNS = (
+    "_id,_orderId,_contractId,_timestamp,_tradeDate,_action,_qty,_price,_active,_accountId,Fill ID,Order ID,"
+    "Timestamp,Date,Account,B/S,Quantity,Price,_priceFormat,_priceFormatType,_tickSize,Contract,Product,"
+    "Product Description,commission"
+)
+_FILLS = next(csv.reader([_COLUMNS]))
+_CASH = [
+    "Account",
+    "Transaction ID",
+    "Timestamp",
+    "Date",
+    "Delta",
+    "Amount",
+    "Cash Change Type",
+    "Currency",
+    "Contract",
+]
+
+
+class Exports:
+    """Invented rows of Tradovate's reports, and the text they make."""
+
+    columns = tuple(_FILLS)
+
+    def fill(self, number: int = 21, **changes: str) -> dict[str, str]:
+        """A sale of two Treasury notes."""
+        return {
+            "_id": str(number),
+            "_orderId": "200",
+            "_contractId": "301",
+            "_timestamp": "2026-03-09 14:31:02.125Z",
+            "_tradeDate": "2026-03-09",
+            "_action": "1",
+            "_qty": "2",
+            "_price": "110.515625",
+            "_active": "true",
+            "_accountId": "11",
+            "Fill ID": str(number),
+            "Order ID": "200",
+            "Timestamp": "03/09/2026 14:31:02",
+            "Date": "3/9/26",
+            "Account": "77001",
+            "B/S": " Sell",
+            "Quantity": "2",
+            "Price": "110'165",
+            "_priceFormat": "-6",
+            "_priceFormatType": "1",
+            "_tickSize": "0.015625",
+            "Contract": "ZNM6",
+            "Product": "ZN",
+            "Product Description": "Note, 10 years",
+            "commission": "1.58",
+        } | changes
+
+    def cash(self, kind: str, delta: str, **changes: str) -> dict[str, str]:
+        """A movement in the second of that sale."""
+        return {
+            "Account": "77001",
+            "Transaction ID": "900",
+            "Timestamp": "03/09/2026 14:31:02",
+            "Date": "2026-03-09",
+            "Delta": delta,
+            "Amount": "25,000.00",
+            "Cash Change Type": f" {kind}",
+            "Currency": "USD",
+            "Contract": "ZNM6",
+        } | changes
+
+    def text(self, *rows: Mapping[str, str], header: Sequence[str] = _FILLS, start: str = "", end: str = "\r\n") -> str:
+        out = io.StringIO(newline="")
+        writer = csv.DictWriter(out, header, extrasaction="ignore", lineterminator=end)
+        writer.writeheader()
+        writer.writerows(rows)
+        return start + out.getvalue()
+
+    def cash_history(self, *rows: Mapping[str, str]) -> str:
+        return self.text(*rows, header=_CASH)
 
 
 class FakeClock:
@@ -238,3 +319,8 @@ def manifest() -> Manifest:
 def caught() -> Callable[[BrokerError], str]:
     """Everything an error shows anywhere."""
     return lambda error: f"{error!r} {error} {error.describe()} {error.__dict__}"
+
+
+@pytest.fixture
+def exports() -> Exports:
+    return Exports()

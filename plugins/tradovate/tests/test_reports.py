@@ -24,6 +24,7 @@ from brokersync.plugin import (
     FeeKind,
     FeesState,
     Finality,
+    RequestDraft,
     Side,
     TimeWindow,
     TradeBooking,
@@ -80,11 +81,19 @@ def text(*rows: Mapping[str, str], header: Sequence[str] = HEADER, start: str = 
     return start + out.getvalue()
 
 
-def script(world: Any, *data: Any, environment: str = "live") -> None:
+def script(world: Any, *data: Any, environment: str = "live", cash: str = "\r\n") -> None:
     world.broker.on(environment, "account/list", [{"id": 10, "name": "77000"}, {"id": 11, "name": "77001"}])
-    world.broker.on(
-        f"reporting-{environment}", REPORT, *[one if isinstance(one, dict) else {"data": one} for one in data]
-    )
+    answers = iter(data)
+    last: Any = None
+
+    def answer(draft: RequestDraft) -> Any:
+        nonlocal last
+        if draft.json["name"] == "Cash History":
+            return {"data": cash}
+        last = next(answers, last)
+        return last if isinstance(last, dict) else {"data": last}
+
+    world.broker.on(f"reporting-{environment}", REPORT, answer)
     world.broker.on(environment, "contract/items", [{"id": 301, "name": "ZNM6", "contractMaturityId": 401}])
     world.broker.on(environment, "contractMaturity/items", [{"id": 401, "productId": 501}])
     world.broker.on(
@@ -112,7 +121,8 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
 
     await read(world)
 
-    (sent,) = (one for one in world.broker.sent if one.path == REPORT)
+    sent, cash = (one for one in world.broker.sent if one.path == REPORT)
+    assert cash.draft.json == sent.draft.json | {"name": "Cash History"}
     assert (sent.role, sent.draft.method) == ("reporting-live", "POST")
     assert sent.draft.json == {
         "name": "Fills",
@@ -434,7 +444,7 @@ async def test_a_penalised_report_is_sent_again_with_the_ticket(world: Any) -> N
 
     pages = await read(world)
 
-    first, second = (one.draft.json for one in world.broker.sent if one.path == REPORT)
+    first, second, _ = (one.draft.json for one in world.broker.sent if one.path == REPORT)
     assert second == first | {"p-ticket": "t-9"}
     assert len(pages[0].bookings) == 1
     assert world.broker.waits == [timedelta(seconds=3)]
@@ -481,7 +491,7 @@ _cell = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_siz
 def test_what_was_written_is_what_is_read(rows: Any, header: list[str], end: str, start: str) -> None:
     written = [row() | changes for changes in rows]
 
-    read_back = list(FillsReport(text(*written, header=header, start=start, end=end)).rows())
+    read_back = list(FillsReport(io.StringIO(text(*written, header=header, start=start, end=end), newline="")).rows())
 
     assert not [one for one in read_back if isinstance(one, BadRow)]
     assert [one.written for one in read_back] == [{name: one[name] for name in header} for one in written]

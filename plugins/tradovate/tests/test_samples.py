@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from brokersync.plugin import BrokerError, BrokerResponseError, HttpResponse, loads_exact
+from brokersync.plugin import BrokerError, HttpResponse, loads_exact
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.fills_report import FillsReport
 from brokersync_tradovate.payloads import (
@@ -26,6 +27,7 @@ from brokersync_tradovate.payloads import (
     by_id,
 )
 from brokersync_tradovate.refusals import request_refused
+from brokersync_tradovate.tables import TableError
 
 SAMPLES = Path(__file__).parents[3].parent / "shared" / "samples" / "tradovate"
 
@@ -72,7 +74,7 @@ def test_every_published_shape_is_understood() -> None:
     assert all(len(by_id(kind, shapes[name], unmapped)) == len(shapes[name]) > 0 for name, kind in kinds.items())
     assert not unmapped
     assert Login.of(shapes["auth_ok"]).user_id == shapes["auth_ok"]["userId"]
-    assert list(FillsReport(shapes["report_empty"]["data"]).rows()) == []
+    assert list(FillsReport(io.StringIO(shapes["report_empty"]["data"])).rows()) == []
 
 
 @pytest.mark.parametrize(
@@ -89,5 +91,8 @@ def test_every_published_refusal_is_an_error(name: str) -> None:
     "name", ["performance_b.csv", "orders_b.csv", "position_history_c.csv", "cash_history_synthetic.csv"]
 )
 def test_another_report_is_not_taken_for_the_fills_report(name: str) -> None:
-    with pytest.raises(BrokerResponseError, match="lacks the columns"):
-        FillsReport((SAMPLES / name).read_text(encoding="utf-8"))
+    with (
+        (SAMPLES / name).open(encoding="utf-8", newline="") as file,
+        pytest.raises(TableError, match="lacks the columns"),
+    ):
+        FillsReport(file)

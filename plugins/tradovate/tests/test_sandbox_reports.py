@@ -197,4 +197,67 @@ async def test_report_definitions_name_what_can_be_asked_for(archive: Archive) -
         "Fills",
         "Cash History",
         "Performance",
+        "Orders",
+        "Position History",
     ]
+
+
+async def test_the_orders_report_sums_up_what_the_fills_tell(archive: Archive) -> None:
+    token = await archive.token()
+    fills, orders = [table(await archive.report(token, "reporting-demo", one, MAY)) for one in ("Fills", "Orders")]
+    filled: dict[str, int] = {}
+    for fill in fills:
+        filled[fill["_orderId"]] = filled.get(fill["_orderId"], 0) + int(fill["_qty"])
+
+    assert {row["orderId"]: int(row["filledQty"]) for row in orders if row["filledQty"]} == filled
+    assert {row["Status"] for row in orders} == {" Filled", " Canceled"}
+
+
+async def test_the_position_history_tells_the_pairs_of_the_performance(archive: Archive) -> None:
+    token = await archive.token()
+    pairs, history = [
+        table(await archive.report(token, "reporting-demo", one, MAY)) for one in ("Performance", "Position History")
+    ]
+
+    assert [(row["Buy Fill ID"], row["Sell Fill ID"], row["Paired Qty"]) for row in history] == [
+        (row["buyFillId"], row["sellFillId"], row["qty"]) for row in pairs
+    ]
+    assert [Decimal(row["P/L"]) for row in history] == [money(row["pnl"]) for row in pairs]
+
+
+def money(text: str) -> Decimal:
+    return Decimal(text.replace("$(", "-").strip("$)").replace(",", ""))
+
+
+@pytest.mark.parametrize("name", ["Fills", "Orders", "Performance", "Position History", "Cash History"])
+async def test_an_export_is_the_report_on_all_days_in_the_users_time(archive: Archive, name: str) -> None:
+    _, text = await archive.send(f"_sandbox/exports/1/demo/{name}?timezone=-300")
+    [header, *rows] = csv.reader(io.StringIO(text, newline=""))
+    reported = table(await archive.report(await archive.token(), "reporting-demo", name, MAY, timezone=-300))
+    exported = [dict(zip(header, row, strict=True)) for row in rows]
+
+    assert len(exported) > len(reported) > 0
+    assert all(row in exported for row in reported)
+
+
+@pytest.mark.parametrize("path", ["exports/1/demo/Nonsense", "exports/9/demo/Fills", "exports/1/mars/Fills"])
+async def test_an_export_of_nobody_or_nothing_is_not_found(archive: Archive, path: str) -> None:
+    assert (await archive.send(f"_sandbox/{path}"))[0] == 404
+
+
+async def test_what_others_charge_is_booked_a_while_after_the_fill() -> None:
+    now = [NOW]
+    broker = create(SandboxSettings(now=lambda: now[0], days=9, trades_per_day=5.0, think=timedelta(0)))
+    async with TestServer(broker.application()) as server, aiohttp.ClientSession() as http:
+        archive = Archive(broker, f"http://127.0.0.1:{server.port}", http)
+        ledger = json.loads((await archive.send("_sandbox/ledger"))[1])["accounts"]
+        last = datetime.fromisoformat(ledger[str(next(iter(broker.logins[1].trades)))][-1]["executed_at"])
+        kinds = []
+        for minutes in (1, 11):
+            now[0] = last + timedelta(minutes=minutes)
+            days = (american(last.date()), american(last.date()))
+            rows = table(await archive.report(await archive.token(), "reporting-demo", "Cash History", days))
+            second = f"{last:%m/%d/%Y %H:%M:%S}"
+            kinds.append({row["Cash Change Type"] for row in rows if row["Timestamp"] == second})
+        assert kinds[1] - kinds[0] >= {" Exchange Fee"}
+        assert " Commission" in kinds[0]

@@ -16,8 +16,10 @@ from brokersync.types import TimeWindow
 
 def in_the_way(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[SourceState, str]:
     """Why a window of which nothing is known was not read."""
-    if source.files:
+    if source.files and source.covers:
         return SourceState.NO_FILE, "no statement that tells of this day was imported"
+    if source.files:
+        return SourceState.NO_FILE, "its files add trades, and do not tell which days they hold"
     if not known.logins:
         return SourceState.NOT_ASKED, "no connection reads this account; connect it to go on"
     readers = readers_of(known, source)

@@ -143,18 +143,20 @@ def what_may_follow(
 
 def way_to_read(manifest: Manifest, window: TimeWindow, now: datetime, *, connected: bool) -> str:
     """How a window that nobody has read and no sync will ask for can be had, as a sentence."""
+    if any(one.files and one.covers for one in manifest.sources):
+        return _import(manifest)
+    if not connected and any(_reaches(one, window, now) for one in manifest.sources if not one.files):
+        return "No connection reads this account: connect it to go on."
     if any(one.files for one in manifest.sources):
         return _import(manifest)
-    if not connected and any(_reaches(one, window, now) for one in manifest.sources):
-        return "No connection reads this account: connect it to go on."
     return f"Nothing of {manifest.display_name} that is read reaches these days."
 
 
 def _import(manifest: Manifest) -> str:
-    return (
-        f"Download a statement of these days from {manifest.display_name} and import it: "
-        f"brokersync import {manifest.key} FILE."
-    )
+    told = f"from {manifest.display_name} and import it: brokersync import {manifest.key} FILE."
+    if any(one.files and one.covers for one in manifest.sources):
+        return f"Download a statement of these days {told}"
+    return f"Download an export of these days {told} It adds its trades, and does not prove that there were no others."
 
 
 def _reaches(source: SourceSpec, window: TimeWindow, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Tradovate for brokersync: the fills of the session and the history of the Reporting API."""
+"""Tradovate for brokersync: the fills of the session, the history of the Reporting API, and exported files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
     from brokersync_tradovate.credentials import TradovateCredentials
     from brokersync_tradovate.provider import TradovateProvider
     from brokersync_tradovate.renormalise import renormalise
+    from brokersync_tradovate.statements import TradovateStatementReader
 
     return ProviderSpec(
-        credentials=TradovateCredentials, create=TradovateProvider, adopt=adopt, renormalise=renormalise
+        credentials=TradovateCredentials,
+        create=TradovateProvider,
+        statements=lambda _: TradovateStatementReader(),
+        adopt=adopt,
+        renormalise=renormalise,
     )

@@ -1,36 +1,38 @@
-"""The Fills report as Tradovate writes it: CSV with a header, read by the names of its columns."""
+"""The Fills report, which is also what a user exports: one row for a fill, read by the names of its columns."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
 
 import attrs
 
-from brokersync.plugin import BrokerResponseError
 from brokersync_tradovate.identity import name_of, named
+from brokersync_tradovate.local_times import instant
 from brokersync_tradovate.payloads import Fill, Row, RowError, exact_number
+from brokersync_tradovate.tables import Columns, Table, TableError, TableRow, kept_row
 
-# The fill entity's names, and the columns that hold them, the best one first. `Price` and `Timestamp` are no
-# substitutes for their underscored columns: the one may be written in 32nds, the other has neither zone nor
-# milliseconds.
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
+# The fill entity's names, and the columns that hold them. `Price` is no substitute for its underscored column, since
+# it may be written in 32nds; nor is `Timestamp`, which has no zone, unless somebody says which one it is.
+COLUMNS: Final[Columns] = {
     "id": ("_id", "fill id"),
     "orderId": ("_orderid", "order id"),
     "contractId": ("_contractid",),
     "timestamp": ("_timestamp",),
+    "localTime": ("timestamp",),
     "tradeDate": ("_tradedate",),
     "action": ("_action", "b/s"),
     "qty": ("_qty", "quantity"),
     "price": ("_price",),
     "active": ("_active",),
     "accountId": ("_accountid",),
+    "account": ("account",),
     "contract": ("contract", "_contract"),
     "commission": ("commission", "_commission"),
 }
-_NEEDED = ("id", "orderId", "contractId", "timestamp", "action", "qty", "price")
+_NEEDED = ("id", "orderId", "contractId", "action", "qty", "price")
 _ACTIONS = {"0": "Buy", "1": "Sell"}
 
 
@@ -40,6 +42,7 @@ class ReportFill:
 
     fill: Fill
     account_id: str | None
+    account: str | None
     contract: str | None
     commission: Decimal | None
     written: Row
@@ -50,12 +53,16 @@ class ReportFill:
         return name_of(self.fill.id)
 
     @classmethod
-    def of(cls, cells: Mapping[str, str], written: Row) -> ReportFill:
+    def of(cls, cells: Mapping[str, str], written: Row, zone: ZoneInfo | None = None) -> ReportFill:
         """From the cells under the fill entity's names, and the row as it was written. Raises `RowError`."""
         action, commission = cells["action"], cells["commission"]
+        told = {**cells, "action": _ACTIONS.get(action, action.capitalize())}
+        if zone is not None and not cells["timestamp"]:
+            told["timestamp"] = instant(cells["localTime"], zone).isoformat()
         return cls(
-            fill=Fill.of({**cells, "action": _ACTIONS.get(action, action.capitalize())}),
+            fill=Fill.of(told),
             account_id=cells["accountId"] or None,
+            account=cells["account"] or None,
             contract=cells["contract"] or None,
             commission=exact_number(commission) if commission else None,
             written=written,
@@ -64,71 +71,58 @@ class ReportFill:
 
 @attrs.frozen
 class BadRow:
-    """A row of the report that can not be read, and why; `name` is what its booking would be called, if it tells."""
+    """A row of the report that can not be read, and why; `name` is what its booking would be called, if it tells.
+
+    `account_id` and `account` are as far as the row tells them all the same.
+    """
 
     reason: str
     written: Row
     name: str | None = None
+    account_id: str | None = None
+    account: str | None = None
+
+
+class ZoneNeededError(TableError):
+    """A report that tells its times in a zone which it does not tell."""
 
 
 class FillsReport:
-    """The rows of one report, which may be none. Raises `BrokerResponseError` that names the columns it misses."""
+    """The rows of one report, which may be none.
 
-    def __init__(self, text: str) -> None:
-        self._lines = _lines(text)
-        self._header = [name.strip() for name in next(self._lines, [])]
-        self._places = _places(self._header)
-        missing = [_COLUMNS[name][0] for name in _NEEDED if not self._places[name]]
-        if self._header and missing:
-            raise BrokerResponseError(f"Tradovate's Fills report lacks the columns {', '.join(missing)}.")
+    `zone` is that of the column `Timestamp`, which is read only where there is no column `_timestamp`. Raises
+    `TableError` for a text that is no Fills report, which names the columns that it lacks.
+    """
+
+    def __init__(self, lines: Iterable[str], zone: ZoneInfo | None = None) -> None:
+        self._table = Table(lines, COLUMNS)
+        self._table.require(_NEEDED)
+        self.in_local_times = bool(self._table.header) and not self._table.has("timestamp")
+        if self.in_local_times and zone is None and self._table.has("localTime"):
+            raise ZoneNeededError("has no column _timestamp, and its other times do not tell their zone")
+        self._table.require(["localTime" if self.in_local_times and zone else "timestamp"])
+        self._zone = zone if self.in_local_times else None
 
     @property
     def absent_columns(self) -> Sequence[str]:
         """The columns that are usual, not needed, and not there."""
-        return [columns[0] for name, columns in _COLUMNS.items() if self._header and not self._places[name]]
+        return self._table.absent()
 
     def rows(self) -> Iterator[ReportFill | BadRow]:
         """The rows as they are reached; to be read once."""
-        for cells in self._lines:
-            written = dict(zip(self._header, cells, strict=False))
-            if len(cells) == len(self._header):
-                yield _fill(cells, self._places, written)
-            else:
-                reason = f"the row has {len(cells)} cells under {len(self._header)} columns"
-                yield BadRow(reason, {**written, "cells": cells})
+        return (_fill(row, self._zone) for row in self._table.rows())
 
 
-def kept_fill(written: Row) -> ReportFill | BadRow:
+def kept_fill(written: Row, zone: ZoneInfo | None = None) -> ReportFill | BadRow:
     """A row that was kept, by the names of its columns."""
-    if "cells" in written:
-        return BadRow(f"the row has {len(written['cells'])} cells under {len(written) - 1} columns", written)
-    return _fill(list(written.values()), _places(list(written)), written)
+    return _fill(kept_row(written, COLUMNS), zone)
 
 
-def _fill(cells: Sequence[str], places: Mapping[str, Sequence[int]], written: Row) -> ReportFill | BadRow:
-    told = {name: _first(cells, where) for name, where in places.items()}
+def _fill(row: TableRow, zone: ZoneInfo | None) -> ReportFill | BadRow:
+    if row.problem is not None:
+        return BadRow(row.problem, row.written)
     try:
-        return ReportFill.of(told, written)
+        return ReportFill.of(row.told, row.written, zone)
     except RowError as error:
-        return BadRow(str(error), written, named(told))
-
-
-def _places(header: Sequence[str]) -> dict[str, list[int]]:
-    """Where the columns of each name stand, the best one first."""
-    place_of = {name.lower(): place for place, name in enumerate(header)}
-    return {name: [place_of[one] for one in columns if one in place_of] for name, columns in _COLUMNS.items()}
-
-
-def _first(cells: Sequence[str], places: Iterable[int]) -> str:
-    """What the best of these columns says that says anything."""
-    return next((cells[place].strip() for place in places if cells[place].strip()), "")
-
-
-def _lines(text: str) -> Iterator[list[str]]:
-    """The lines that hold anything. A quote that never ends is an error, else it would swallow the rest in silence."""
-    try:
-        for cells in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True):
-            if any(cell.strip() for cell in cells):
-                yield cells
-    except csv.Error as error:
-        raise BrokerResponseError(f"Tradovate's Fills report is no proper CSV: {error}.") from None
+        told = row.told
+        return BadRow(str(error), row.written, named(told), told["accountId"] or None, told["account"] or None)

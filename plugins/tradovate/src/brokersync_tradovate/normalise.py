@@ -25,6 +25,7 @@ from brokersync.plugin import (
     Side,
     TradeBooking,
 )
+from brokersync_tradovate.charges import FillCharges
 from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product, Row
 
@@ -115,12 +116,19 @@ def session_costs(fee: FillFee | None, currencies: Mapping[int, str], product_cu
     return Costs(tuple(fees), state) if fees else Costs()
 
 
-def report_costs(commission: Decimal | None, product_currency: str | None) -> Costs:
-    """What the Fills report tells: the commission alone, exact, in the product's currency.
+def report_costs(commission: Decimal | None, product_currency: str | None, charges: FillCharges | None = None) -> Costs:
+    """What the reports tell: all fees where the Cash History says for sure what the fill cost, else the commission.
 
-    Exchange, clearing and regulatory fees are not in it and never will be, so the whole is an estimate: neither final,
-    nor pending on anything that this source could still tell.
+    The Fills report holds the commission alone, exact, in the product's currency. Exchange, clearing and regulatory
+    fees are not in it and never will be, so the whole is an estimate: neither final, nor pending on anything that this
+    report could still tell.
     """
+    if charges is not None:
+        fees = (
+            Fee(kind=_FEE_KINDS[name], amount=amount, currency=currency)
+            for (name, currency), amount in charges.amounts.items()
+        )
+        return Costs(tuple(fees), FeesState.FINAL if charges.certain else FeesState.ESTIMATED)
     if commission is None or product_currency is None:
         return Costs()
     fee = Fee(kind=FeeKind.COMMISSION, amount=commission, currency=product_currency)
@@ -178,7 +186,7 @@ def _why_not(fill: Fill, account_id: str | None) -> str | None:
 
 
 def quarantined(
-    row: Row, reason: str, environment: str, account_id: str | None = None, row_id: str | None = None
+    row: Row, reason: str, environment: str | None, account_id: str | None = None, row_id: str | None = None
 ) -> QuarantinedRow:
     """A fill that is kept and reported instead of being booked."""
     return QuarantinedRow(reason=reason, raw=plain(row), environment=environment, account_id=account_id, row_id=row_id)

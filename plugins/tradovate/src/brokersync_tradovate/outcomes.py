@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from brokersync.plugin import QuarantinedRow, TradeBooking
+from brokersync_tradovate.charges import CHARGES, FillCharges
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import booking_of, quarantined, report_costs, session_costs
 from brokersync_tradovate.payloads import Fill, FillFee, Row
 from brokersync_tradovate.references import REFERENCES, Reference
+
+ZONE: Final = "statedZone"
 
 
 def session_raw(row: Row, fee_row: Row | None, reference: Reference | None) -> Row:
@@ -45,9 +50,14 @@ def session_outcome(
 
 
 def report_outcome(
-    row: ReportFill | BadRow, reference: Reference | None, *, environment: str, account_id: str
+    row: ReportFill | BadRow,
+    reference: Reference | None,
+    *,
+    environment: str,
+    account_id: str,
+    charges: FillCharges | None = None,
 ) -> TradeBooking | QuarantinedRow:
-    """A row of an account's Fills report."""
+    """A row of an account's Fills report, with what the Cash History says it cost."""
     if isinstance(row, BadRow) or reference is None:
         reason = row.reason if isinstance(row, BadRow) else "what was traded is unknown"
         return quarantined(row.written, reason, environment, account_id, row.name)
@@ -59,9 +69,32 @@ def report_outcome(
             row_id=row.name,
         )
     instrument = reference.instrument
+    kept = {REFERENCES: reference.kept()} | ({CHARGES: charges.kept()} if charges else {})
     return booking_of(
         row.fill,
-        {**row.written, REFERENCES: reference.kept()},
+        {**row.written, **kept},
+        environment=environment,
+        account_id=account_id,
+        instrument=instrument,
+        costs=report_costs(row.commission, instrument.currency, charges),
+    )
+
+
+def file_outcome(
+    row: ReportFill | BadRow, *, zone: str | None, environment: str | None, account_id: str | None
+) -> TradeBooking | QuarantinedRow:
+    """A row of a Fills export, which says of what was traded no more than its name.
+
+    The zone is kept beside the row, for reading it again takes that, too.
+    """
+    stated = {ZONE: zone} if zone else {}
+    if isinstance(row, BadRow) or environment is None:
+        reason = row.reason if isinstance(row, BadRow) else "it is unknown whether its account is a live or a demo one"
+        return quarantined({**row.written, **stated}, reason, environment, account_id, row.name)
+    instrument = Reference(contract_id=row.fill.contract_id, symbol=row.contract).instrument
+    return booking_of(
+        row.fill,
+        {**row.written, **stated},
         environment=environment,
         account_id=account_id,
         instrument=instrument,

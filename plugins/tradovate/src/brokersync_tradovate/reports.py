@@ -1,16 +1,23 @@
-"""The source `reports`: the history of an account, from the Fills report of the Reporting API."""
+"""The source `reports`: the history of an account, from the Reporting API.
+
+The Fills report tells the executions, and the Cash History what they cost beside the commission.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, time, timedelta
-from itertools import islice
+from io import StringIO
 
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
     BrokerAPIError,
+    BrokerAuthError,
+    BrokerError,
+    BrokerResponseError,
     CoveredSpan,
     Finality,
     ProviderContext,
@@ -21,15 +28,19 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_tradovate.accounts import list_accounts
+from brokersync_tradovate.cash_history import read_cash_history
+from brokersync_tradovate.charges import FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
+from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
 _INSTANT = timedelta(microseconds=1)
+_NOT_GRANTED = (401, 403)
 
 
 async def report_pages(
@@ -38,14 +49,12 @@ async def report_pages(
     """The window's fills, account by account; the last page of each says that it is covered, fills or not."""
     for asked in request.accounts:
         account = await _under_its_present_name(client, auth, asked)
+        reading = _Reading(context, client, auth, account, request.window)
+        async with aclosing(reading.pages()) as pages:
+            async for page in pages:
+                yield page
         covered = tuple(_covered(account, request.window, context.clock.now()))
-        first, last = request.window.start.date(), (request.window.end - _INSTANT).date()
-        report = FillsReport(await client.report(auth, account, "Fills", first, last))
-        rows = report.rows()
-        while batch := list(islice(rows, _PAGE_ROWS)):
-            yield await _page(context, client, auth, account, batch)
-        unmapped = {f"Fills report without the column {name}": 1 for name in report.absent_columns}
-        yield TradePage(covered=covered, unmapped=unmapped)
+        yield TradePage(covered=covered, unmapped=dict(reading.unmapped))
 
 
 async def _under_its_present_name(client: TradovateClient, auth: AuthResult, asked: BrokerAccount) -> BrokerAccount:
@@ -61,10 +70,8 @@ async def _under_its_present_name(client: TradovateClient, auth: AuthResult, ask
 
 
 def _covered(account: BrokerAccount, window: TimeWindow, now: datetime) -> Iterator[CoveredSpan]:
-    """The whole window: final up to the UTC day that had begun 24 hours ago, because the running session's rows and
-    their late corrections still come in."""
-    settled = datetime.combine((now - _FINAL_AFTER).date(), time(), UTC)
-    border = min(max(settled, window.start), window.end)
+    """The whole window: final as far as it is settled, because late corrections of the rest still come in."""
+    border = min(max(_settled(now), window.start), window.end)
     for start, end, finality in (
         (window.start, border, Finality.FINAL),
         (border, window.end, Finality.PROVISIONAL),
@@ -78,28 +85,97 @@ def _covered(account: BrokerAccount, window: TimeWindow, now: datetime) -> Itera
             )
 
 
-async def _page(
-    context: ProviderContext,
-    client: TradovateClient,
-    auth: AuthResult,
-    account: BrokerAccount,
-    rows: Sequence[ReportFill | BadRow],
-) -> TradePage:
-    unmapped: Counter[str] = Counter()
-    symbols = {row.fill.contract_id: row.contract for row in rows if isinstance(row, ReportFill)}
-    references = ReferenceData(context, client, auth, account.environment, unmapped)
-    contracts = await references.contracts(symbols)
-    outcomes = [_outcome(row, account, contracts) for row in rows]
-    return TradePage(
-        bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
-        quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
-        unmapped=dict(unmapped),
-        rows=len(rows),
-    )
+def _settled(now: datetime) -> datetime:
+    """Up to when all is booked: the UTC day that had begun 24 hours ago."""
+    return datetime.combine((now - _FINAL_AFTER).date(), time(), UTC)
 
 
-def _outcome(
-    row: ReportFill | BadRow, account: BrokerAccount, contracts: Mapping[int, Reference]
-) -> TradeBooking | QuarantinedRow:
-    reference = contracts[row.fill.contract_id] if isinstance(row, ReportFill) else None
-    return report_outcome(row, reference, environment=account.environment, account_id=account.account_id)
+class _Reading:
+    """One window of one account."""
+
+    def __init__(
+        self,
+        context: ProviderContext,
+        client: TradovateClient,
+        auth: AuthResult,
+        account: BrokerAccount,
+        window: TimeWindow,
+    ) -> None:
+        self._context, self._client, self._auth = context, client, auth
+        self._account, self._window, self._now = account, window, context.clock.now()
+        self.unmapped: Counter[str] = Counter()
+
+    async def pages(self) -> AsyncGenerator[TradePage, None]:
+        """The fills, none of them covering anything; what was new to us on the way is in `unmapped`."""
+        rows = await self._fills()
+        charges = await self._charges([row for row in rows if isinstance(row, ReportFill)])
+        for start in range(0, len(rows), _PAGE_ROWS):
+            yield await self._page(rows[start : start + _PAGE_ROWS], charges)
+
+    async def _fills(self) -> list[ReportFill | BadRow]:
+        try:
+            report = FillsReport(await self._report("Fills"))
+            rows = list(report.rows())
+        except TableError as error:
+            raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
+        self.unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
+        return rows
+
+    async def _charges(self, fills: Sequence[ReportFill]) -> Mapping[int, FillCharges]:
+        """What the Cash History says for sure; nothing for a login that may not read it, whose fills are as good."""
+        if not fills:
+            return {}
+        try:
+            lines = await self._report("Cash History")
+            history = read_cash_history(lines, self._account.name, self.unmapped)
+        except BrokerError as error:
+            if not _is_refusal(error):
+                raise
+            self.unmapped["Tradovate gives no Cash History: reported fees are the commission alone"] += 1
+            return {}
+        except TableError as error:
+            self.unmapped[f"the Cash History {error}: reported fees are the commission alone"] += 1
+            return {}
+        charges, left = charges_by_fill(fills, history, settled=_settled(self._now))
+        if left:
+            self.unmapped["fees of the Cash History that are of no fill for sure"] += left
+        return charges
+
+    async def _report(self, name: str) -> Iterator[str]:
+        first, last = self._window.start.date(), (self._window.end - _INSTANT).date()
+        return StringIO(await self._client.report(self._auth, self._account, name, first, last), newline="")
+
+    async def _page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
+        unmapped: Counter[str] = Counter()
+        symbols = {row.fill.contract_id: row.contract for row in rows if isinstance(row, ReportFill)}
+        references = ReferenceData(self._context, self._client, self._auth, self._account.environment, unmapped)
+        contracts = await references.contracts(symbols)
+        outcomes = [self._outcome(row, contracts, charges) for row in rows]
+        return TradePage(
+            bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
+            quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
+            unmapped=dict(unmapped),
+            rows=len(rows),
+        )
+
+    def _outcome(
+        self,
+        row: ReportFill | BadRow,
+        contracts: Mapping[int, Reference],
+        charges: Mapping[int, FillCharges],
+    ) -> TradeBooking | QuarantinedRow:
+        fill = row.fill if isinstance(row, ReportFill) else None
+        return report_outcome(
+            row,
+            contracts[fill.contract_id] if fill else None,
+            environment=self._account.environment,
+            account_id=self._account.account_id,
+            charges=charges.get(fill.id) if fill else None,
+        )
+
+
+def _is_refusal(error: BrokerError) -> bool:
+    """Whether Tradovate does not give this report, where it has just given another one by the same token."""
+    if isinstance(error, BrokerAuthError):
+        return error.status in _NOT_GRANTED
+    return isinstance(error, BrokerAPIError) and not isinstance(error, BrokerResponseError)

@@ -21,7 +21,8 @@ from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECO
 from brokersync_tradovate.sandbox_ledger import Book, Fill
 from brokersync_tradovate.sandbox_logins import Account, User, invent_users
 from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of, trading_day
-from brokersync_tradovate.sandbox_reports import definitions, names_an_account, report
+from brokersync_tradovate.sandbox_report_rows import REPORTS
+from brokersync_tradovate.sandbox_reports import definitions, export, names_an_account, report
 from brokersync_tradovate.sandbox_views import View
 from brokersync_tradovate.sandbox_wire import NOT_FOUND, Answer, RefusedError, Row, answer, load_object, stamp
 
@@ -85,6 +86,7 @@ class _Tradovate:
         application.router.add_delete(f"{CONTROL_PATH}/faults", self._disarm)
         application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
         application.router.add_get(f"{CONTROL_PATH}/requests", self._requests)
+        application.router.add_get(f"{CONTROL_PATH}/exports/{{login}}/{{environment}}/{{report}}", self._export)
         application.router.add_route("*", "/{host}/v1/{entity}/{operation}", self._serve)
         return application
 
@@ -161,11 +163,14 @@ class _Tradovate:
         return report(view, call.body)
 
     def _view(self, call: _Call) -> View:
+        return self._view_of(self._sessions.user(call.token), call.environment)
+
+    def _view_of(self, user: User, environment: str) -> View:
         return View(
-            user=self._sessions.user(call.token),
-            environment=call.environment,
-            book=self._books[call.environment],
-            catalogue=Catalogue(call.environment),
+            user=user,
+            environment=environment,
+            book=self._books[environment],
+            catalogue=Catalogue(environment),
             now=self._settings.now(),
         )
 
@@ -195,6 +200,15 @@ class _Tradovate:
     async def _requests(self, request: web.Request) -> web.Response:
         counts = {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
         return _response(answer(counts))
+
+    async def _export(self, request: web.Request) -> web.Response:
+        """What the user of a login, counted from 0, downloads in the web application in the time zone of his clock."""
+        login, environment, name = (request.match_info[one] for one in ("login", "environment", "report"))
+        users = {str(number): user for number, user in enumerate(self._users)}
+        if login not in users or environment not in self._books or name not in REPORTS:
+            return _response(NOT_FOUND)
+        view = self._view_of(users[login], environment)
+        return web.Response(text=export(view, name, int(request.query.get("timezone", "0"))), content_type="text/csv")
 
     async def _ledger(self, request: web.Request) -> web.Response:
         fills = self._fills(self._settings.now())

@@ -13,7 +13,7 @@ from brokersync_tradovate.sandbox_logins import Account, User
 from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of
 from brokersync_tradovate.sandbox_wire import Row, calendar_day, stamp
 
-_FEES_KNOWN_AFTER = timedelta(minutes=10)
+FEES_KNOWN_AFTER = timedelta(minutes=10)
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +60,7 @@ def fill_rows(view: View) -> Iterator[Row]:
 
 def fill_fee_rows(view: View) -> Iterator[Row]:
     for fill in view.session().fills:
-        if view.now - fill.at < _FEES_KNOWN_AFTER:
+        if view.now - fill.at < FEES_KNOWN_AFTER:
             continue
         row: Row = {"id": fill.id}
         for kind, amount in fill.fees.items():

@@ -1,0 +1,95 @@
+"""The Cash History report: every movement of an account's cash, the fees of its fills among them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import attrs
+
+from brokersync_tradovate.local_times import instant
+from brokersync_tradovate.payloads import FEE_CURRENCIES, RowError, exact_number
+from brokersync_tradovate.tables import Columns, Table, TableRow
+
+_COLUMNS: Columns = {
+    "account": ("account",),
+    "timestamp": ("timestamp",),
+    "delta": ("delta",),
+    "kind": ("cash change type",),
+    "currency": ("currency",),
+    "contract": ("contract",),
+}
+_FEES = {name.lower(): name for name in FEE_CURRENCIES}
+# The other kinds of the published list. What belongs to none of them may be a fee that is new.
+_OTHERS = """
+accountclosurefee adduserfee automaticreconciliation cancelledpairedtrade cashsettlement challengepayout courtesy debit
+depositfee deskfee dormantfee entitlementsubscription escheatment fundtransaction fundtransactionfee goodwillcredit
+inactivityfee liquidationfee liquidationfee2 manualadjustment marketdatasubscription newsession nsfcheckfee optionstrade
+promo seatleasepayment stoppaymentfee thirdpartyfee tradepaired tradovatesubscription
+"""
+_NO_FEE_OF_A_FILL = frozenset(_OTHERS.split())
+
+
+@attrs.frozen(kw_only=True)
+class Charge:
+    """A fee that was booked to the account, by the fee's name in `fillFee`; what was given back is negative.
+
+    Which fill it is for is not told: there are the contract and the second.
+    """
+
+    fee: str
+    amount: Decimal
+    currency: str
+    contract: str
+    second: datetime
+
+
+@attrs.frozen
+class CashHistory:
+    """The fees in a report. `whole` says that nothing else in it can be one."""
+
+    charges: tuple[Charge, ...]
+    whole: bool
+
+
+def read_cash_history(lines: Iterable[str], account: str | None, unmapped: Counter[str]) -> CashHistory:
+    """The fees of one account, from a report in UTC; what is not understood is counted in `unmapped`.
+
+    Raises `TableError` for a text that is no Cash History.
+    """
+    table = Table(lines, _COLUMNS)
+    table.require(_COLUMNS)
+    charges, whole = [], True
+    for row in table.rows():
+        try:
+            charge = _charge(row, account)
+        except RowError as error:
+            unmapped[f"Cash History row: {error}"] += 1
+            whole = False
+        else:
+            charges += [charge] if charge else []
+    return CashHistory(tuple(charges), whole)
+
+
+def _charge(row: TableRow, account: str | None) -> Charge | None:
+    if row.problem is not None:
+        raise RowError(row.problem)
+    told = row.told
+    kind = told["kind"].replace(" ", "").lower()
+    if kind in _NO_FEE_OF_A_FILL:
+        return None
+    if kind not in _FEES:
+        raise RowError(f"{told['kind'] or 'nothing'} is no known Cash Change Type")
+    if account is not None and told["account"] != account:
+        raise RowError("it is of another account")
+    if not (told["currency"] and told["contract"]):
+        raise RowError("a fee without its currency or contract")
+    return Charge(
+        fee=_FEES[kind],
+        amount=-exact_number(told["delta"]),
+        currency=told["currency"].upper(),
+        contract=told["contract"],
+        second=instant(told["timestamp"], UTC),
+    )

@@ -1,0 +1,133 @@
+"""Files that a user exported from Tradovate's web application.
+
+Of the exports only the Fills tell executions. They are the Fills report in another envelope, so a fill that a file and
+the service tell is one; but a file says nothing of what it leaves out, and so it proves no day to be complete.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import BinaryIO, Final
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from brokersync.plugin import (
+    BrokerAccount,
+    BrokerInputNeededError,
+    QuarantinedRow,
+    StatementHints,
+    TradeBooking,
+    TradePage,
+)
+from brokersync_tradovate.exports import Export, bad_export, export_of, not_an_export, not_importable
+from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill, ZoneNeededError
+from brokersync_tradovate.holders import Told, check_holders, holder
+from brokersync_tradovate.outcomes import file_outcome
+from brokersync_tradovate.tables import TableError
+
+FILLS_FILE: Final = "fills_file"
+_HEAD_BYTES = 64 * 1024
+_PAGE_ROWS = 500
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
+
+
+class TradovateStatementReader:
+    """Reads Fills exports; knows the others, so that the user is told what to export instead."""
+
+    def recognises(self, head: bytes) -> bool:
+        return export_of(head) is not None
+
+    def source(self, file: BinaryIO, hints: StatementHints) -> str:
+        """The source of a Fills export, after a check of the whole of it. The file must be seekable.
+
+        Raises `BrokerConfigError` for another export, `BrokerInputNeededError` for what only the user knows (the zone
+        of its times, its account, its side), and `BrokerResponseError` for a file that can not be read to its end.
+        """
+        start = file.tell()
+        head = file.read(_HEAD_BYTES)
+        file.seek(start)
+        export = export_of(head)
+        if export is None:
+            raise not_an_export(head)
+        if export is not Export.FILLS:
+            raise not_importable(export)
+        with _fills(file, hints) as report:
+            told = {one for row in report.rows() if (one := _told(row)) is not None}
+        _check_end(file)
+        check_holders(told, hints)
+        return FILLS_FILE
+
+    def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
+        """The pages of a file that `source` accepted; none of them covers anything."""
+        with _fills(file, hints) as report:
+            rows = report.rows()
+            needed = hints if report.in_local_times else attrs.evolve(hints, zone=None)
+            while batch := list(islice(rows, _PAGE_ROWS)):
+                yield _page(batch, needed)
+
+
+@contextmanager
+def _fills(file: BinaryIO, hints: StatementHints) -> Iterator[FillsReport]:
+    """The file as a report, from where it stands; what is wrong with it as a whole is the user's to know."""
+    lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        yield FillsReport(lines, ZoneInfo(hints.zone) if hints.zone else None)
+    except ZoneNeededError as error:
+        raise BrokerInputNeededError(
+            f"The file {error}.",
+            fields={"zone": "In which time zone are the times of this file?"},
+            remedy="Name the zone that Tradovate showed times in when the file was made, such as America/Chicago.",
+        ) from None
+    except TableError as error:
+        raise bad_export(f"The file {error}") from None
+    except UnicodeDecodeError:
+        raise bad_export("The file is not in UTF-8, so another program has saved it again") from None
+    finally:
+        lines.detach()  # the file is the caller's, and stays open
+
+
+def _told(row: ReportFill | BadRow) -> Told | None:
+    """What a row tells of its account, if anything is asked about it. Raises `BrokerResponseError` for a file whose ids
+    are lost, where each of its rows would be held for ever."""
+    if isinstance(row, BadRow):
+        if any(isinstance(cell, str) and _SHORTENED.fullmatch(cell.strip()) for cell in row.written.values()):
+            raise bad_export("Another program has saved the file again and shortened its ids")
+        if row.account_id is None and row.account is None:
+            return None
+    return Told(row.account_id, row.account)
+
+
+def _check_end(file: BinaryIO) -> None:
+    """Refuse a file that was cut off: the last number in it may have lost digits."""
+    file.seek(-1, io.SEEK_END)
+    if file.read(1) not in (b"\r", b"\n"):
+        raise bad_export("The file is cut off: its last line has no end")
+
+
+def _page(rows: Sequence[ReportFill | BadRow], hints: StatementHints) -> TradePage:
+    accounts: dict[Told, BrokerAccount] = {}
+    outcomes = [_outcome(row, accounts, hints) for row in rows]
+    return TradePage(
+        bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
+        quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
+        # the names of known accounts are not an old file's to tell
+        accounts=tuple(one for one in accounts.values() if one not in hints.accounts),
+        rows=len(rows),
+    )
+
+
+def _outcome(
+    row: ReportFill | BadRow, accounts: dict[Told, BrokerAccount], hints: StatementHints
+) -> TradeBooking | QuarantinedRow:
+    told = _told(row)
+    if told is None:
+        return file_outcome(row, zone=hints.zone, environment=hints.environment, account_id=hints.account_id)
+    if told not in accounts:
+        accounts[told] = holder(told, hints)
+    account = accounts[told]
+    return file_outcome(row, zone=hints.zone, environment=account.environment, account_id=account.account_id)

@@ -150,8 +150,9 @@ def test_what_is_no_fee_of_a_fill_is_passed_over(exports: Any, kind: str) -> Non
 @pytest.mark.parametrize(
     ("kind", "changes", "reason"),
     [
-        ("Quantum Fee", {}, "no known Cash Change Type"),
-        ("", {}, "nothing is no known"),
+        ("Quantum Fee", {}, "'Quantum Fee' may be a fee"),
+        ("Liquidation Fee", {}, "may be a fee of a fill"),
+        ("", {}, "'' may be a fee"),
         ("Nfa Fee", {"Delta": "n/a"}, "no number"),
         ("Nfa Fee", {"Timestamp": "2026-03-09 14:31:02"}, "no time like"),
         ("Nfa Fee", {"Currency": ""}, "without its currency"),

@@ -22,12 +22,12 @@ _COLUMNS: Columns = {
     "contract": ("contract",),
 }
 _FEES = {name.lower(): name for name in FEE_CURRENCIES}
-# The other kinds of the published list. What belongs to none of them may be a fee that is new.
+# The published kinds that are never what a fill costs. Of all others that may be said.
 _OTHERS = """
-accountclosurefee adduserfee automaticreconciliation cancelledpairedtrade cashsettlement challengepayout courtesy debit
-depositfee deskfee dormantfee entitlementsubscription escheatment fundtransaction fundtransactionfee goodwillcredit
-inactivityfee liquidationfee liquidationfee2 manualadjustment marketdatasubscription newsession nsfcheckfee optionstrade
-promo seatleasepayment stoppaymentfee thirdpartyfee tradepaired tradovatesubscription
+accountclosurefee adduserfee automaticreconciliation cancelledpairedtrade cashsettlement challengepayout courtesy
+currencyconversion debit depositfee dormantfee entitlementsubscription escheatment fundtransaction fundtransactionfee
+goodwillcredit inactivityfee manualadjustment marketdatasubscription newsession nsfcheckfee optionstrade promo
+seatleasepayment stoppaymentfee swaptrade tradepaired tradovatesubscription
 """
 _NO_FEE_OF_A_FILL = frozenset(_OTHERS.split())
 
@@ -81,7 +81,7 @@ def _charge(row: TableRow, account: str | None) -> Charge | None:
     if kind in _NO_FEE_OF_A_FILL:
         return None
     if kind not in _FEES:
-        raise RowError(f"{told['kind'] or 'nothing'} is no known Cash Change Type")
+        raise RowError(f"the Cash Change Type {told['kind']!r} may be a fee of a fill")
     if account is not None and told["account"] != account:
         raise RowError("it is of another account")
     if not (told["currency"] and told["contract"]):

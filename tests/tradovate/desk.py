@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from brokersync.store import TradeFilter
 from brokersync.testing import RunningSandbox
 from brokersync.testing.sandbox_server import simulated_broker
 from brokersync.types import BrokerTrade
+from brokersync_tradovate.sandbox_wire import dump
 
 Rows: TypeAlias = list[dict[str, str]]
 Name: TypeAlias = tuple[str, str]
@@ -57,6 +59,10 @@ class Desk:
     sandbox: RunningSandbox
     http: aiohttp.ClientSession
     clock: Clock
+    altered: dict[str, Callable[[Any], Any]]
+    """What to make of the broker's proper answers, by operation in lower case."""
+    asked: list[str]
+    """The requests that came, by operation and query."""
 
     async def connect(self, login: int = 0) -> str:
         mine = self.sandbox.logins[login]
@@ -125,20 +131,28 @@ async def open_desk(
     settings = SandboxSettings(now=clock.now, think=timedelta(0), **simulated)
     broker = simulated_broker("tradovate", ProviderRegistry.installed(), settings)
 
+    altered: dict[str, Callable[[Any], Any]] = {}
+    asked: list[str] = []
+
     @web.middleware
-    async def taking_time(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
+    async def watching(request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:
         clock.time += a_request_takes
+        asked.append("/".join(request.rel_url.path_qs.split("/")[3:]))
         answer: web.StreamResponse = await handler(request)
-        return answer
+        alter = altered.get("/".join(request.path.lower().split("/")[3:]))
+        if alter is None or not isinstance(answer, web.Response) or answer.status != 200:
+            return answer
+        proper = json.loads(answer.text or "", parse_float=Decimal)
+        return web.Response(text=dump(alter(proper)), content_type="application/json")
 
     application = broker.application()
-    application.middlewares.append(taking_time)
+    application.middlewares.append(watching)
     async with TestServer(application, host="127.0.0.1") as server, aiohttp.ClientSession() as http:
         base_url = f"http://127.0.0.1:{server.port}"
         sandbox = RunningSandbox(key="tradovate", base_url=base_url, hosts=broker.hosts(base_url), broker=broker)
         place = folder / "store.db"
         async with BrokerSync.open(place, settings=sandbox.settings(), clock=clock, events=events) as bs:
-            yield Desk(bs, sandbox, http, clock)
+            yield Desk(bs, sandbox, http, clock, altered, asked)
 
 
 def name_of(trade: BrokerTrade) -> Name:

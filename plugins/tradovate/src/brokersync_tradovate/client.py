@@ -111,11 +111,20 @@ class TradovateClient:
             rows += await self._existing(auth, environment, f"{entity}/items", batch)
         return rows
 
-    async def report(self, auth: AuthResult, account: BrokerAccount, name: str, first: date, last: date) -> str:
+    async def report(
+        self,
+        auth: AuthResult,
+        account: BrokerAccount,
+        name: str,
+        first: date,
+        last: date,
+        *,
+        meaning: Meaning = request_refused,
+    ) -> str:
         """A report as CSV over whole UTC days, the last one included, for one account under its present name."""
         operation = "reports/requestReport"
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
-        exchange = Exchange(operation, request_refused)
+        exchange = Exchange(operation, meaning)
         response = await self._context.http.request(
             operation,
             "POST",

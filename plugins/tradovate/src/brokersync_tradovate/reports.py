@@ -18,6 +18,7 @@ from brokersync.plugin import (
     BrokerAuthError,
     BrokerError,
     BrokerResponseError,
+    BrokerTokenExpiredError,
     CoveredSpan,
     Finality,
     ProviderContext,
@@ -35,12 +36,12 @@ from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
+from brokersync_tradovate.refusals import Meaning, Refusal, request_refused
 from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
 _INSTANT = timedelta(microseconds=1)
-_NOT_GRANTED = (401, 403)
 
 
 async def report_pages(
@@ -126,7 +127,7 @@ class _Reading:
         if not fills:
             return {}
         try:
-            lines = await self._report("Cash History")
+            lines = await self._report("Cash History", _refused_beside)
             history = read_cash_history(lines, self._account.name, self.unmapped)
         except BrokerError as error:
             if not _is_refusal(error):
@@ -141,9 +142,10 @@ class _Reading:
             self.unmapped["fees of the Cash History that are of no fill for sure"] += left
         return charges
 
-    async def _report(self, name: str) -> Iterator[str]:
+    async def _report(self, name: str, meaning: Meaning = request_refused) -> Iterator[str]:
         first, last = self._window.start.date(), (self._window.end - _INSTANT).date()
-        return StringIO(await self._client.report(self._auth, self._account, name, first, last), newline="")
+        text = await self._client.report(self._auth, self._account, name, first, last, meaning=meaning)
+        return StringIO(text, newline="")
 
     async def _page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
         unmapped: Counter[str] = Counter()
@@ -174,8 +176,17 @@ class _Reading:
         )
 
 
+def _refused_beside(refusal: Refusal) -> BrokerError:
+    """A report that is denied right after another one was given: renewing the token would not help, and costs one of
+    the few renewals that an address has."""
+    meant = request_refused(refusal)
+    if isinstance(meant, BrokerTokenExpiredError) and refusal.status != 408 and not refusal.names_a_dead_token:
+        return BrokerAPIError(meant.message, **refusal.facts)
+    return meant
+
+
 def _is_refusal(error: BrokerError) -> bool:
     """Whether Tradovate does not give this report, where it has just given another one by the same token."""
     if isinstance(error, BrokerAuthError):
-        return error.status in _NOT_GRANTED
+        return error.status == 403
     return isinstance(error, BrokerAPIError) and not isinstance(error, BrokerResponseError)

@@ -481,6 +481,20 @@ async def test_a_malformed_order_or_fee_is_counted_and_costs_nothing_else(world:
     }
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (fee(21, commission=1.1), None),
+        (fee(21, commission=-1.1), "fillFee: commission is negative, which is taken for money back"),
+        (fee(99, commission=1.1), "fillFee: no row has the id of a fill"),
+    ],
+)
+async def test_fees_that_may_not_be_what_they_are_taken_for_are_told(world: Any, row: Any, said: str | None) -> None:
+    script(world, [fill(21)], [order()], [row])
+
+    assert list((await read_one(world)).unmapped) == ([said] if said else [])
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(

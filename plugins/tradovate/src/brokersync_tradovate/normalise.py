@@ -7,7 +7,7 @@ takes the word of the source with the higher precedence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -210,3 +210,16 @@ def length_warnings(lengths: Mapping[str, int]) -> Counter[str]:
         for name, length in lengths.items()
         if length == 1000 or (length >= 1024 and length & (length - 1) == 0)
     )
+
+
+def fee_doubts(fees: Mapping[int, FillFee], fills: Iterable[int]) -> Counter[str]:
+    """What would show that fees are not what they are taken for: of the fill with their id, and costs when positive."""
+    doubts = Counter(
+        f"fillFee: {name} is negative, which is taken for money back"
+        for fee in fees.values()
+        for name, (amount, _) in fee.amounts.items()
+        if amount < 0
+    )
+    if fees and fees.keys().isdisjoint(fills):
+        doubts["fillFee: no row has the id of a fill"] += 1
+    return doubts

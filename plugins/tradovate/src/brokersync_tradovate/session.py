@@ -27,7 +27,7 @@ from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.identity import id_in
 from brokersync_tradovate.instruments import ReferenceData
-from brokersync_tradovate.normalise import ENVIRONMENTS, length_warnings
+from brokersync_tradovate.normalise import ENVIRONMENTS, fee_doubts, length_warnings
 from brokersync_tradovate.outcomes import session_outcome, unreadable
 from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
 
@@ -141,6 +141,7 @@ class _Session:
         fee_rows: Sequence[Row],
     ) -> list[TradeBooking | QuarantinedRow]:
         fees = by_id(FillFee, fee_rows, self._unmapped)
+        self._unmapped.update(fee_doubts(fees, [fill.id for fill, _ in fills]))
         written_fees: dict[Any, Row] = {row.get("id"): row for row in fee_rows}
         # what is not readable is kept with what would be needed, were it read
         known = [one for _, row in bad if (one := id_in(row, "contractId")) is not None]

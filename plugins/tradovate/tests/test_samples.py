@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections import Counter
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from brokersync.plugin import BrokerError, HttpResponse, loads_exact
+from brokersync.plugin import BrokerConfigError, BrokerError, HttpResponse, StatementHints, loads_exact
+from brokersync_tradovate.cash_history import read_cash_history
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.fills_report import FillsReport
+from brokersync_tradovate.local_times import instant
 from brokersync_tradovate.payloads import (
     Account,
     Contract,
@@ -25,8 +29,10 @@ from brokersync_tradovate.payloads import (
     Order,
     Product,
     by_id,
+    exact_number,
 )
 from brokersync_tradovate.refusals import request_refused
+from brokersync_tradovate.statements import TradovateStatementReader
 from brokersync_tradovate.tables import TableError
 
 SAMPLES = Path(__file__).parents[3].parent / "shared" / "samples" / "tradovate"
@@ -96,3 +102,62 @@ def test_another_report_is_not_taken_for_the_fills_report(name: str) -> None:
         pytest.raises(TableError, match="lacks the columns"),
     ):
         FillsReport(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("orders_b.csv", "export of Orders"),
+        ("performance_b.csv", "export of Performance"),
+        ("position_history_c.csv", "export of Position History"),
+        ("cash_history_synthetic.csv", "export of Cash History"),
+    ],
+)
+def test_each_published_export_is_told_apart(name: str, what: str) -> None:
+    reader = TradovateStatementReader()
+    with (SAMPLES / name).open("rb") as file:
+        assert reader.recognises(file.read(65536))
+        file.seek(0)
+        with pytest.raises(BrokerConfigError, match=what):
+            reader.source(file, StatementHints())
+
+
+def test_the_published_cash_history_is_understood() -> None:
+    unmapped: Counter[str] = Counter()
+
+    with (SAMPLES / "cash_history_synthetic.csv").open(encoding="utf-8", newline="") as file:
+        history = read_cash_history(file, "DEMO0000009", unmapped)
+
+    assert (history.whole, unmapped) == (True, Counter())
+    assert [(one.fee, one.currency) for one in history.charges] == [
+        ("exchangeFee", "USD"),
+        ("nfaFee", "USD"),
+        ("commission", "USD"),
+        ("commission", "USD"),
+    ]
+    assert all(one.amount > 0 and one.contract == "MESM6" for one in history.charges)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("orders_b.csv", ("Timestamp", "Fill Time")),
+        ("performance_b.csv", ("boughtTimestamp", "soldTimestamp")),
+        ("position_history_c.csv", ("Timestamp", "Bought Timestamp", "Sold Timestamp")),
+    ],
+)
+def test_the_times_of_published_exports_are_written_month_first(name: str, columns: tuple[str, ...]) -> None:
+    with (SAMPLES / name).open(encoding="utf-8", newline="") as file:
+        told = [row[column] for row in csv.DictReader(file) for column in columns if row[column]]
+
+    assert told
+    assert all(instant(one, UTC).strftime("%m/%d/%Y %H:%M:%S") == one for one in told)
+
+
+def test_the_pnl_of_published_pairs_is_read_to_the_cent() -> None:
+    with (SAMPLES / "performance_b.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    for row in rows:
+        moved = (Decimal(row["sellPrice"]) - Decimal(row["buyPrice"])) * Decimal(row["qty"])
+        assert exact_number(row["pnl"]) == moved * 2, "a point of the MNQ is worth two dollars"

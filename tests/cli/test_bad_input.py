@@ -335,3 +335,17 @@ def test_a_login_without_any_field_names_each_that_is_missing(brokersync: Run, m
     assert answer.code == 3
     assert "username is missing; password is missing" in answer.err
     assert "Its fields are: " in answer.err
+
+
+def test_a_file_that_does_not_tell_live_from_demo_is_asked_about_and_the_answer_is_an_option(
+    brokersync: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "Fills.csv"
+    header = "_id,_orderId,_contractId,_timestamp,_action,_qty,_price,_accountId,Account,Contract,commission"
+    file.write_text(f"{header}\n1,2,3,2026-03-09 14:31:02.125Z,1,2,110.5,11,77001,ZNM6,1.58\n")
+    asked = brokersync("import", "tradovate", file)
+    assert asked.code == 3
+    assert "name the environment: live or demo" in asked.err
+    assert brokersync("import", "tradovate", file, "--environment", "demo").code == 0
+    assert brokersync("import", "tradovate", file).code == 0, "the account is known now"
+    assert len(brokersync("trades", "--json").document["trades"]) == 1

@@ -306,9 +306,11 @@ def test_several_accounts_come_from_one_file(exports: Any) -> None:
     assert [(one.environment, one.account_id) for one in page.bookings] == [("demo", "11"), ("live", "12")]
 
 
-def test_several_accounts_without_numbers_are_not_taken_for_one(exports: Any) -> None:
+@pytest.mark.parametrize(
+    "hints", [StatementHints(account_id="12", environment="live"), attrs.evolve(HINTS, account_id="11")]
+)
+def test_several_accounts_without_numbers_are_not_taken_for_one(exports: Any, hints: StatementHints) -> None:
     rows = [exports.fill(21, Account="one"), exports.fill(22, Account="other")]
-    hints = StatementHints(account_id="12", environment="live")
 
     error = refusal(exports.text(*rows, header=without(exports, "_accountId")), hints)
 

@@ -30,8 +30,8 @@ def check_holders(told: Collection[Told], hints: StatementHints) -> None:
         )
     for one in told:
         holder(one, hints)
-    unnumbered = {one.name for one in told if one.account_id is None and not _known(one, hints)}
-    if len(unnumbered) > 1:
+    known = {one.name for one in hints.accounts}
+    if len({one.name for one in told if one.account_id is None and one.name not in known}) > 1:
         raise BrokerConfigError(
             "The file holds fills of several accounts and does not tell their numbers.",
             remedy="Export the fills of one account at a time.",

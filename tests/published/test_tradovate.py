@@ -106,7 +106,7 @@ def _check_fees(broker: Broker, fill: Row, trade: BrokerTrade) -> None:
             code = _currency(broker, product["currencyId"] if currency is None else currency)
             expected[kind] = (row[name], code)
     assert {str(fee.kind): (fee.amount, fee.currency) for fee in trade.fees} == expected
-    state = FeesState.ESTIMATED if guessed else FeesState.FINAL
+    state = FeesState.ESTIMATED if guessed or expected.keys() == {"commission"} else FeesState.FINAL
     assert trade.fees_state is (state if expected else FeesState.PENDING)
 
 

@@ -232,13 +232,26 @@ def test_every_cancel_by_a_loose_name_counts_where_a_replacement_was_cancelled_t
 
 
 def _pending(booking: TradeBooking) -> TradeBooking:
+    return _in_state(booking, FeesState.PENDING)
+
+
+def _in_state(booking: TradeBooking, state: FeesState) -> TradeBooking:
     assert booking.trade is not None
-    return attrs.evolve(booking, trade=attrs.evolve(booking.trade, fees_state=FeesState.PENDING))
+    return attrs.evolve(booking, trade=attrs.evolve(booking.trade, fees_state=state))
 
 
 def test_fees_that_the_better_source_waits_for_are_taken_from_one_that_knows_them() -> None:
     one = only(("service", _pending(row("a", price="2"))), ("file", row("a", price="3", fees=(fee("0.5"),))))
     assert (one.price, one.fees, one.fees_state) == (Decimal(2), (fee("0.5"),), FeesState.FINAL)
+
+
+@pytest.mark.parametrize("state", [FeesState.PENDING, FeesState.ESTIMATED])
+def test_fees_that_the_better_source_does_not_know_for_good_are_taken_from_one_that_does(state: FeesState) -> None:
+    estimated = _in_state(row("a", price="2", fees=(fee("0.3"),)), state)
+    one = only(("service", estimated), ("live", row("a", price="4", fees=(fee("0.4"),))), ("file", row("a")))
+    assert (one.price, one.fees, one.fees_state) == (Decimal(2), (fee("0.4"),), FeesState.FINAL)
+    worse = _in_state(row("a", price="3", fees=(fee("0.5"),)), FeesState.ESTIMATED)
+    assert only(("service", estimated), ("live", worse)).fees == (fee("0.3"),)
 
 
 def test_fees_that_the_better_source_knows_to_be_none_stay_none() -> None:

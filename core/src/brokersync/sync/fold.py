@@ -259,11 +259,16 @@ def _without_poorer(rows: list[KeptBooking]) -> list[KeptBooking]:
 
 
 def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> TradeBooking:
-    """The row with the fees of the best source that knows any, where its own are still to come."""
+    """The row with the fees of the best source that knows them for good, where its own are to come or an estimate.
+
+    Where none knows them for good, its own stand if it has any, else those of the best source that has.
+    """
     trade = booking.trade
-    if trade is None or trade.fees or trade.fees_state is not FeesState.PENDING:
+    if trade is None or trade.fees_state is FeesState.FINAL:
         return booking
-    known = next((row.booking.trade for row in tellers if row.booking.trade and row.booking.trade.fees), trade)
+    told = [row.booking.trade for row in tellers if row.booking.trade and row.booking.trade.fees]
+    fallback = trade if trade.fees or trade.fees_state is not FeesState.PENDING else next(iter(told), trade)
+    known = next((one for one in told if one.fees_state is FeesState.FINAL), fallback)
     return attrs.evolve(booking, trade=attrs.evolve(trade, fees=known.fees, fees_state=known.fees_state))
 
 

@@ -102,8 +102,8 @@ def is_known_product_type(product: Product) -> bool:
 def session_costs(fee: FillFee | None, currencies: Mapping[int, str], product_currency: str | None) -> Costs:
     """What `fillFee` tells of a fill: nothing yet is pending, and an amount that is absent is not zero.
 
-    An amount without a currency is in the product's, which makes the costs estimated; one whose currency is unknown is
-    left out until it is known.
+    An amount without a currency is in the product's, which makes the costs estimated, as does a commission that stands
+    alone: what others take may come later. An amount whose currency is unknown is left out until it is known.
     """
     fees, state = [], FeesState.FINAL
     for name, (amount, currency_id) in (fee.amounts if fee else {}).items():
@@ -113,6 +113,8 @@ def session_costs(fee: FillFee | None, currencies: Mapping[int, str], product_cu
         if currency_id is None:
             state = FeesState.ESTIMATED
         fees.append(Fee(kind=_FEE_KINDS[name], amount=amount, currency=currency))
+    if [fee.kind for fee in fees] == [FeeKind.COMMISSION]:
+        state = FeesState.ESTIMATED
     return Costs(tuple(fees), state) if fees else Costs()
 
 

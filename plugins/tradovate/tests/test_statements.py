@@ -174,6 +174,8 @@ def test_a_time_that_may_be_two_is_held(exports: Any, shown: str, reason: str) -
         (PERFORMANCE, "export of Performance: one row for two fills"),
         (POSITIONS, "export of Position History: one row for two fills"),
         (CASH, "export of Cash History: the movements of cash"),
+        (PERFORMANCE.replace("buyFillId", "_buyFillId"), "export of Performance"),
+        (ORDERS.lower().replace("version id", "_VERSION ID"), "export of Orders"),
     ],
 )
 def test_another_export_is_named_and_the_right_one_asked_for(text: str, what: str) -> None:

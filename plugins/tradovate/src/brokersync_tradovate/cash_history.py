@@ -14,12 +14,12 @@ from brokersync_tradovate.payloads import FEE_CURRENCIES, RowError, exact_number
 from brokersync_tradovate.tables import Columns, Table, TableRow
 
 _COLUMNS: Columns = {
-    "account": ("account",),
+    "account": ("account", "_account"),
     "timestamp": ("timestamp",),
-    "delta": ("delta",),
-    "kind": ("cash change type",),
-    "currency": ("currency",),
-    "contract": ("contract",),
+    "delta": ("delta", "_delta"),
+    "kind": ("cash change type", "_cashchangetype"),
+    "currency": ("currency", "_currency"),
+    "contract": ("contract", "_contract"),
 }
 _FEES = {name.lower(): name for name in FEE_CURRENCIES}
 # The published kinds that are never what a fill costs. Of all others that may be said.

@@ -1,4 +1,7 @@
-"""Which of Tradovate's exports a file is, by the columns that no other has; only the Fills can be imported."""
+"""Which of Tradovate's exports a file is, by the columns that no other has; only the Fills can be imported.
+
+Some of its columns come with an underscore in front in one layout and without it in another.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _MARKS: Mapping[Export, Collection[str]] = {
     Export.ORDERS: ("orderid", "version id", "status"),
     Export.FILLS: ("fill id", "order id", "b/s"),
 }
-_ENTITY = ("_id", "_orderid", "_action", "_qty")
+_ENTITY = ("id", "orderid", "action", "qty")
 _NOT_FILLS = {
     Export.ORDERS: "one row for an order, which may have been executed in several fills",
     Export.PERFORMANCE: "one row for two fills that belong together, which may be parts of them, and no account",
@@ -40,7 +43,7 @@ _NOT_FILLS = {
 
 def export_of(head: bytes) -> Export | None:
     """The export that begins like this, or `None` for a file that is none of them."""
-    columns = {name.strip().lower() for name in _first_line(head)}
+    columns = {name.strip().lower().lstrip("_") for name in _first_line(head)}
     if columns.issuperset(_ENTITY):
         return Export.FILLS
     return next((export for export, marks in _MARKS.items() if columns.issuperset(marks)), None)

@@ -468,6 +468,16 @@ async def test_a_list_of_another_shape_ends_the_read(world: Any, entity: str, bo
         await read(world)
 
 
+async def test_a_contract_with_a_name_that_no_text_has_is_counted_and_its_fill_is_booked(world: Any) -> None:
+    script(world, [fill(21)], [order()])
+    world.broker.on("live", "contract/items", [CONTRACT | {"name": "MYM\0M6"}])
+
+    page = await read_one(world)
+
+    assert [one.booking_id for one in page.bookings] == ["fill:21"]
+    assert page.unmapped == {"Contract row: name is no text": 1, "contract not found": 1}
+
+
 async def test_a_malformed_order_or_fee_is_counted_and_costs_nothing_else(world: Any) -> None:
     bad_fee = fee(22, commission="a lot")
     script(world, [fill(21)], [order(), {"id": 5}, {"accountId": 6}], [bad_fee])

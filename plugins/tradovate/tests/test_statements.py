@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from brokersync.plugin import (
     BrokerAccount,
@@ -215,6 +217,18 @@ def test_a_file_that_another_program_has_saved_is_refused_as_a_whole(exports: An
     assert "not in UTF-8" in refusal(latin).message
 
 
+def test_a_file_with_a_character_that_no_text_has_is_refused(exports: Any) -> None:
+    assert "NUL character" in refusal(exports.text(exports.fill(21), exports.fill(22, Contract="ZN\0M6"))).message
+
+
+@pytest.mark.parametrize("number", ["11x", "9" * 600, "-11", "1.1E1"])
+def test_an_account_that_is_no_number_is_nobodys(exports: Any, number: str) -> None:
+    [page] = read(exports.text(exports.fill(21), exports.fill(22, _accountId=number)))
+
+    assert [one.booking_id for one in page.bookings] == ["fill:21"]
+    assert [(one.row_id, "accountId" in one.reason) for one in page.quarantined] == [("fill:22", True)]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 40, 300])
 def test_a_file_that_was_cut_off_is_refused_before_any_page(exports: Any, cut: int) -> None:
     whole = exports.text(exports.fill(21), exports.fill(22), end="\n")
@@ -300,6 +314,14 @@ def test_a_name_is_no_number_of_an_account(exports: Any) -> None:
     assert "number" in error.remedy
 
 
+def test_a_new_account_is_told_once_and_by_its_name(exports: Any) -> None:
+    rows = [exports.fill(21, _action="9"), exports.fill(22), exports.fill(23, _price="x")]
+
+    [page] = read(exports.text(*rows), StatementHints(environment="live"))
+
+    assert page.accounts == (BrokerAccount(account_id="11", environment="live", name="77001"),)
+
+
 def test_several_accounts_come_from_one_file(exports: Any) -> None:
     hints = attrs.evolve(HINTS, accounts=(KNOWN, BrokerAccount(account_id="12", environment="live", name="77002")))
 
@@ -337,3 +359,36 @@ def test_a_kept_row_is_read_again_as_it_was(exports: Any, zone: str | None) -> N
 def test_no_error_shows_what_the_file_holds(exports: Any) -> None:
     for text in (exports.text(exports.fill(), header=without(exports, "_price")), exports.text(exports.fill())[:-9]):
         assert "77001" not in str(refusal(text))
+
+
+_edits = st.lists(
+    st.tuples(
+        st.floats(0, 1),
+        st.integers(0, 40),
+        st.one_of(
+            st.binary(max_size=6),
+            st.sampled_from([b",", b'"', b"\r", b"\n", b"\0", b"\xff", b"E+11", b"1E+9999999999", b"-", b"9" * 40]),
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(edits=_edits, zone=st.sampled_from([None, "America/Chicago"]))
+def test_whatever_a_file_holds_it_is_read_or_refused_with_a_reason(exports: Any, edits: Any, zone: str | None) -> None:
+    body = exports.text(*(exports.fill(number) for number in (21, 22, 23))).encode()
+    for place, length, new in edits:
+        start = int(place * len(body))
+        body = body[:start] + new + body[start + length :]
+    reader, hints = TradovateStatementReader(), attrs.evolve(HINTS, zone=zone, environment="demo")
+    reader.recognises(body)
+    try:
+        reader.source(io.BytesIO(body), hints)
+    except BrokerError:
+        return
+    pages = list(reader.read_statement(io.BytesIO(body), hints))
+
+    assert all(page.rows == page.disposed and not page.covered for page in pages)
+    assert all(one.reason for page in pages for one in page.quarantined)

@@ -34,6 +34,7 @@ COLUMNS: Final[Columns] = {
 }
 _NEEDED = ("id", "orderId", "contractId", "action", "qty", "price")
 _ACTIONS = {"0": "Buy", "1": "Sell"}
+_LONGEST_NUMBER = 19  # digits, as in 2**63
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +62,7 @@ class ReportFill:
             told["timestamp"] = instant(cells["localTime"], zone).isoformat()
         return cls(
             fill=Fill.of(told),
-            account_id=cells["accountId"] or None,
+            account_id=_account_id(cells),
             account=cells["account"] or None,
             contract=cells["contract"] or None,
             commission=exact_number(commission) if commission else None,
@@ -71,16 +72,15 @@ class ReportFill:
 
 @attrs.frozen
 class BadRow:
-    """A row of the report that can not be read, and why; `name` is what its booking would be called, if it tells.
+    """A row of the report that can not be read, and why.
 
-    `account_id` and `account` are as far as the row tells them all the same.
+    `name` is what its booking would be called, and `account_id` whose it would be, as far as the row tells that.
     """
 
     reason: str
     written: Row
     name: str | None = None
     account_id: str | None = None
-    account: str | None = None
 
 
 class ZoneNeededError(TableError):
@@ -124,5 +124,16 @@ def _fill(row: TableRow, zone: ZoneInfo | None) -> ReportFill | BadRow:
     try:
         return ReportFill.of(row.told, row.written, zone)
     except RowError as error:
-        told = row.told
-        return BadRow(str(error), row.written, named(told), told["accountId"] or None, told["account"] or None)
+        account_id = row.told["accountId"] if _is_number(row.told["accountId"]) else None
+        return BadRow(str(error), row.written, named(row.told), account_id)
+
+
+def _account_id(cells: Mapping[str, str]) -> str | None:
+    told = cells["accountId"]
+    if told and not _is_number(told):
+        raise RowError("accountId is no whole number")
+    return told or None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER

@@ -252,7 +252,7 @@ def _present(row: Row, name: str) -> Any:
 
 def _text(row: Row, name: str) -> str:
     value = _present(row, name)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise RowError(f"{name} is no text")
     return value.strip()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import BinaryIO, Final
@@ -92,14 +92,15 @@ def _fills(file: BinaryIO, hints: StatementHints) -> Iterator[FillsReport]:
 
 
 def _told(row: ReportFill | BadRow) -> Told | None:
-    """What a row tells of its account, if anything is asked about it. Raises `BrokerResponseError` for a file whose ids
-    are lost, where each of its rows would be held for ever."""
-    if isinstance(row, BadRow):
-        if any(isinstance(cell, str) and _SHORTENED.fullmatch(cell.strip()) for cell in row.written.values()):
-            raise bad_export("Another program has saved the file again and shortened its ids")
-        if row.account_id is None and row.account is None:
-            return None
-    return Told(row.account_id, row.account)
+    """What a row tells of its account, if that is asked about: not of one that is held and tells no number.
+
+    Raises `BrokerResponseError` for a file whose ids are lost, where each of its rows would be held for ever.
+    """
+    if isinstance(row, ReportFill):
+        return Told(row.account_id, row.account)
+    if any(isinstance(cell, str) and _SHORTENED.fullmatch(cell.strip()) for cell in row.written.values()):
+        raise bad_export("Another program has saved the file again and shortened its ids")
+    return Told(row.account_id, None) if row.account_id else None
 
 
 def _check_end(file: BinaryIO) -> None:
@@ -115,10 +116,18 @@ def _page(rows: Sequence[ReportFill | BadRow], hints: StatementHints) -> TradePa
     return TradePage(
         bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
         quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
-        # the names of known accounts are not an old file's to tell
-        accounts=tuple(one for one in accounts.values() if one not in hints.accounts),
+        accounts=_new(accounts.values(), hints),
         rows=len(rows),
     )
+
+
+def _new(accounts: Iterable[BrokerAccount], hints: StatementHints) -> tuple[BrokerAccount, ...]:
+    """The accounts that are not known yet, once each and by name where any row tells it.
+
+    The names of those that are known are not an old file's to tell.
+    """
+    named_last = sorted(accounts, key=lambda one: one.name or "")
+    return tuple({one.account_id: one for one in named_last if one not in hints.accounts}.values())
 
 
 def _outcome(

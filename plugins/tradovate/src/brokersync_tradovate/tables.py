@@ -91,14 +91,16 @@ def _first(cells: Sequence[str], places: Iterable[int]) -> str:
 def _cells(lines: Iterable[str]) -> Iterator[list[str]]:
     """The lines that hold anything. A quote that never ends is an error, else it would swallow the rest in silence."""
     try:
-        for cells in csv.reader(_without_mark(lines), strict=True):
+        for cells in csv.reader(_clean(lines), strict=True):
             if any(cell.strip() for cell in cells):
                 yield cells
     except csv.Error as error:
         raise TableError(f"is no proper CSV: {error}") from None
 
 
-def _without_mark(lines: Iterable[str]) -> Iterator[str]:
+def _clean(lines: Iterable[str]) -> Iterator[str]:
     """The lines without the byte order mark that some programs put before the first."""
     for place, line in enumerate(lines):
+        if "\0" in line:
+            raise TableError("holds a NUL character, so it is damaged")
         yield line.removeprefix(_MARK) if place == 0 else line

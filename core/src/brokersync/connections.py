@@ -68,7 +68,7 @@ class Connections(Journal):
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
-        plain = _plain(fields)
+        plain = plain_fields(fields)
         async with shared.login(loaded, environment) as login:
             auth, accounts = await login.test(plain)
         connection = Connection(
@@ -76,14 +76,14 @@ class Connections(Journal):
             owner=owner,
             provider=provider,
             environment=environment,
-            label=label or _label(loaded.manifest, environment),
+            label=label or label_of(loaded.manifest, environment),
             identity=auth.identity,
             created_at=shared.clock.now(),
             since=since,
             one_login=loaded.manifest.one_login,
         )
         before = await self._of_the_login(connection)
-        connection = _as_known(connection, _label(loaded.manifest, environment), before)
+        connection = as_known(connection, label_of(loaded.manifest, environment), before)
         connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at)
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, await self._of_the_login(connection))
@@ -122,11 +122,11 @@ class Connections(Journal):
         loaded = shared.registry.load(connection.provider)
         declared = {field.name for field in loaded.manifest.user_fields}
         stored = {name: value for name, value in (await self._kept_fields(connection)).items() if name in declared}
-        plain = stored | _plain(fields)
+        plain = stored | plain_fields(fields)
         async with shared.login(loaded, connection.environment) as login:
             auth, accounts = await login.test(plain)
         if auth.identity != connection.identity:
-            raise _another_login(connection, auth)
+            raise another_login(connection, auth)
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
         recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at)
         if recovered is not None:
@@ -173,13 +173,13 @@ class Connections(Journal):
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
-        plain = _plain(fields or {})
+        plain = plain_fields(fields or {})
         if plain:
             make_credentials(loaded, plain)
         foreign = foreign_login(provider, tokens)
         unnamed = attrs.evolve(
             unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now()),
-            label=label or _label(loaded.manifest, environment),
+            label=label or label_of(loaded.manifest, environment),
             since=since,
         )
         async with in_turn(shared, turn_of(unnamed), shared.settings.grants.longest_renewal + shared.settings.lease):
@@ -203,7 +203,7 @@ class Connections(Journal):
                 working = await working_again(shared, living)
                 self._tell(before, await self._of_the_login(connection))
                 return await self._joined(working[0], connection, loaded, login)
-            connection = _as_known(connection, _label(loaded.manifest, connection.environment), before)
+            connection = as_known(connection, label_of(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
             connection = await shared.vault.add(
                 connection, auth, fields or kept, made_at=made_at, taken_over=foreign.identity
@@ -274,19 +274,19 @@ def _named(unnamed: Connection, identity: str) -> Connection:
     return attrs.evolve(unnamed, connection_id=f"{unnamed.provider}-{secrets.token_hex(5)}", identity=identity)
 
 
-def _label(manifest: Manifest, environment: str) -> str:
+def label_of(manifest: Manifest, environment: str) -> str:
     """What a connection is called whose user gives it no name."""
     return f"{manifest.display_name} ({environment})"
 
 
-def _as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
+def as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
     """With the label that it has, where none is given now."""
     if connection.label != unnamed or connection.environment not in known:
         return connection
     return attrs.evolve(connection, label=known[connection.environment].label)
 
 
-def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
+def another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
     return BrokerAuthError(
         f"The connection {connection.connection_id} ({connection.label}) belongs to the login {connection.identity}, "
         f"and these credentials belong to {auth.identity}. Nothing was changed.",
@@ -296,5 +296,5 @@ def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
     )
 
 
-def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:
+def plain_fields(fields: Mapping[str, str | Secret]) -> dict[str, str]:
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}

@@ -60,7 +60,10 @@ class CalendarUnit(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """Something a person gives, described well enough to draw a form. `format` is text, integer, date or choice."""
+    """Something a person gives, described well enough to draw a form. `format` is text, integer, date or choice.
+
+    `auth` is the way to log in that it belongs to; without one it belongs to all.
+    """
 
     name: str
     label: str
@@ -71,6 +74,7 @@ class Field:
     choices: tuple[str, ...] = ()
     pattern: str | None = None
     default: str | None = None
+    auth: AuthKind | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.format not in ("text", "integer", "date", "choice"):
@@ -196,14 +200,30 @@ class Manifest:
                 return source
         raise KeyError(name)
 
-    def form(self) -> dict[str, Any]:
-        """The user's fields as JSON Schema, so that a backend can draw its form."""
+    @property
+    def consents(self) -> bool:
+        """Whether a user can log in at the broker's own page."""
+        return AuthKind.OAUTH2 in self.auth
+
+    @property
+    def login_fields(self) -> tuple[Field, ...]:
+        """What a user gives to log in with, where they do not do so at the broker's own page."""
+        return tuple(field for field in self.user_fields if field.auth is not AuthKind.OAUTH2)
+
+    @property
+    def consent_fields(self) -> tuple[Field, ...]:
+        """What a user gives before they log in at the broker's own page."""
+        return tuple(field for field in self.user_fields if field.auth in (None, AuthKind.OAUTH2))
+
+    def form(self, *, consent: bool = False) -> dict[str, Any]:
+        """The user's fields as JSON Schema, so that a backend can draw its form; those of `consent` come before one."""
+        fields = self.consent_fields if consent else self.login_fields
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": self.display_name,
             "type": "object",
-            "properties": {field.name: field.json_schema() for field in self.user_fields},
-            "required": [field.name for field in self.user_fields if field.required],
+            "properties": {field.name: field.json_schema() for field in fields},
+            "required": [field.name for field in fields if field.required],
             "additionalProperties": False,
         }
 

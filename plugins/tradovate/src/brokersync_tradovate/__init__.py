@@ -12,10 +12,15 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
         return None
     # imported here, so that looking at the plugin costs nothing
     from brokersync_tradovate.adopting import adopt
+    from brokersync_tradovate.consent import TradovateConsent
     from brokersync_tradovate.credentials import TradovateCredentials
     from brokersync_tradovate.provider import TradovateProvider
     from brokersync_tradovate.renormalise import renormalise
 
     return ProviderSpec(
-        credentials=TradovateCredentials, create=TradovateProvider, adopt=adopt, renormalise=renormalise
+        credentials=TradovateCredentials,
+        create=TradovateProvider,
+        consent=TradovateConsent,
+        adopt=adopt,
+        renormalise=renormalise,
     )

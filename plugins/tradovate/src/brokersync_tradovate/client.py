@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -20,6 +20,7 @@ from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.payloads import Login, Row, RowError
 from brokersync_tradovate.refusals import (
     Meaning,
+    MovedError,
     login_refused,
     renewal_refused,
     request_refused,
@@ -51,14 +52,9 @@ class TradovateClient:
         }
         operation = "auth/accesstokenrequest"
         exchange = Exchange(operation, login_refused, hide=(credentials.password, credentials.sec))
-        response = await self._context.http.request(
-            operation,
-            "POST",
-            f"{self._context.hosts[self._context.environment]}/{operation}",
-            json=body,
-            credential=credentials.username,
-            prepare=exchange.prepare,
-            check=exchange.check,
+        role = self._context.environment
+        response = await self._send(
+            exchange, "POST", role, self._context.hosts[role], json=body, credential=credentials.username
         )
         return _login(operation, response)
 
@@ -69,14 +65,10 @@ class TradovateClient:
         operation = "auth/renewaccesstoken"
         exchange = Exchange(operation, renewal_refused, hide=(auth.access_token,))
         # without `auth`: this very call is how core gets the token that it would put in there
-        response = await self._context.http.request(
-            operation,
-            "GET",
-            f"{self._base_url(auth, home_of(auth, self._context))}/{operation}",
-            headers={"Authorization": f"Bearer {auth.access_token.reveal()}"},
-            credential=auth.identity,
-            prepare=exchange.prepare,
-            check=exchange.check,
+        role = home_of(auth, self._context)
+        headers = {"Authorization": f"Bearer {auth.access_token.reveal()}"}
+        response = await self._send(
+            exchange, "GET", role, self._base_url(auth, role), headers=headers, credential=auth.identity
         )
         return _login(operation, response)
 
@@ -85,7 +77,7 @@ class TradovateClient:
 
         Only the live side answers `auth/me`; the list of users holds no other than the one who asks.
         """
-        environment = self._context.environment
+        environment = home_of(auth, self._context)
         if environment != "live":
             users = await self.list_all(auth, environment, "user", meaning=token_refused)
             if len(users) != 1:
@@ -115,11 +107,12 @@ class TradovateClient:
         """A report as CSV over whole UTC days, the last one included, for one account under its present name."""
         operation = "reports/requestReport"
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
-        exchange = Exchange(operation, request_refused)
-        response = await self._context.http.request(
-            operation,
+        role = f"reporting-{account.environment}"
+        response = await self._send(
+            Exchange(operation, request_refused),
             "POST",
-            f"{self._base_url(auth, f'reporting-{account.environment}')}/{operation}",
+            role,
+            self._base_url(auth, role),
             json={
                 "name": name,
                 "representationType": "csv",
@@ -128,8 +121,6 @@ class TradovateClient:
             },
             auth=auth,
             account=account.account_id,
-            prepare=exchange.prepare,
-            check=exchange.check,
             repeatable=True,  # a question, although it is put with POST
         )
         body = response.json()
@@ -164,15 +155,29 @@ class TradovateClient:
     async def _get(
         self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
     ) -> HttpResponse:
-        exchange = Exchange(operation, meaning)
+        exchange, base = Exchange(operation, meaning), self._base_url(auth, environment)
+        return await self._send(exchange, "GET", environment, base, params=params, auth=auth)
+
+    async def _send(self, exchange: Exchange, method: str, role: str, base: str, **what: Any) -> HttpResponse:
+        """The answer of the host, or of that which it names instead, if a token may be sent there.
+
+        Core follows no redirect. This one is followed once, with the token, as a request of its own; the next renewal
+        tells the new hosts.
+        """
+        try:
+            return await self._sent(exchange, method, base, what)
+        except MovedError as moved:
+            base = self._context.hosts.accept(role, moved.base)
+        return await self._sent(exchange, method, base, what)
+
+    async def _sent(self, exchange: Exchange, method: str, base: str, what: Mapping[str, Any]) -> HttpResponse:
         return await self._context.http.request(
-            operation,
-            "GET",
-            f"{self._base_url(auth, environment)}/{operation}",
-            params=params,
-            auth=auth,
+            exchange.operation,
+            method,
+            f"{base}/{exchange.operation}",
             prepare=exchange.prepare,
             check=exchange.check,
+            **what,
         )
 
     def _base_url(self, auth: AuthResult, role: str) -> str:

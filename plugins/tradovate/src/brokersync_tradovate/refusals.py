@@ -60,6 +60,19 @@ class Refusal:
 Meaning: TypeAlias = Callable[[Refusal], BrokerError]
 
 
+class MovedError(BrokerAPIError):
+    """The same operation is to be asked for at another host, below `base`."""
+
+    def __init__(self, operation: str, response: HttpResponse) -> None:
+        super().__init__(
+            "Tradovate sends this login on from one host to another.", operation=operation, status=response.status
+        )
+        location = response.headers.get("location", "")
+        self.base, named, rest = location.partition(f"/{operation}")
+        if not named or rest[:1] not in ("", "?"):
+            self.base = ""
+
+
 def body_of(response: HttpResponse) -> Any:
     """The body as JSON, or `None` when it is none."""
     try:
@@ -130,13 +143,10 @@ def refuse_status(operation: str, response: HttpResponse) -> None:
             operation=operation,
             status=response.status,
         )
-    if response.status in (301, 302, 303, 307, 308):
-        raise BrokerAPIError(
-            "Tradovate has moved this login to another host, and following it there is not supported yet.",
-            remedy="Connect again, so that the hosts are learned anew.",
-            operation=operation,
-            status=response.status,
-        )
+    if response.status in (307, 308):
+        raise MovedError(operation, response)
+    if 300 <= response.status < 400:
+        raise unexpected(operation, "leads to another address")
 
 
 def login_refused(refusal: Refusal) -> BrokerError:
@@ -156,16 +166,21 @@ def login_refused(refusal: Refusal) -> BrokerError:
             remedy="Check cid and sec, which belong to the API key, and app_id; then connect again.",
             **refusal.facts,
         )
-    if refusal.says("maintenance"):
-        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
-    if refusal.status == 408 or refusal.says(*_UNAVAILABLE_TEXTS):
-        return BrokerUnavailableError(f"Tradovate can not log anybody in now.{refusal.quoted}", **refusal.facts)
-    return BrokerAuthError(
+    return unavailable(refusal) or BrokerAuthError(
         f"Tradovate refused the login.{refusal.quoted}",
         remedy="Sign in to Tradovate's web application, which says more; then connect again.",
         certain=False,  # a word that is not known may be said to everybody
         **refusal.facts,
     )
+
+
+def unavailable(refusal: Refusal) -> BrokerError | None:
+    """A refusal that says nothing of the login, if it is one."""
+    if refusal.says("maintenance"):
+        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
+    if refusal.status == 408 or refusal.says(*_UNAVAILABLE_TEXTS):
+        return BrokerUnavailableError(f"Tradovate can not log anybody in now.{refusal.quoted}", **refusal.facts)
+    return None
 
 
 def renewal_refused(refusal: Refusal) -> BrokerError:

@@ -16,6 +16,7 @@ INSTEAD = {
     "server_error": Answer(500, "Internal Server Error", "text/plain"),
     "timeout": Answer(408, "Request Timeout", "text/plain"),
     "maintenance": Answer(503, _PAGE.format("Service unavailable"), "text/html"),
+    "oauth_refused": answer({"error": "invalid_token", "error_description": "The refresh token is not valid."}),
     "html": Answer(200, _PAGE.format("Welcome"), "text/html"),
 }
 """Faults that answer instead of the broker."""
@@ -39,6 +40,7 @@ _ON_LOGIN: Mapping[str, Mapping[str, Json]] = {
     "api_hosts_hostile": {"apiHosts": _HOSTILE_HOSTS},
     "user_closed": {"userStatus": "Closed"},
 }
+_GRANTS = ("auth/accesstokenrequest", "auth/renewaccesstoken", "auth/oauthtoken")
 _ON_TOKEN = ("expired_token", "session_closed")
 _OTHERS = ("penalty_ticket", "penalty_captcha", "redirect", "slow", "truncated", "cut", "wrong_shape")
 NAMES = tuple(sorted((*INSTEAD, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS)))
@@ -56,8 +58,10 @@ class _Armed:
     def concerns(self, operation: str, has_token: bool) -> bool:
         if self.operation is not None and self.operation != operation:
             return False
+        if self.name == "oauth_refused":
+            return operation == "auth/oauthtoken"
         if self.name in _ON_LOGIN:
-            return operation in ("auth/accesstokenrequest", "auth/renewaccesstoken")
+            return operation in _GRANTS
         return has_token or self.name not in _ON_TOKEN
 
 
@@ -105,7 +109,11 @@ def spoil(fault: str | None, proper: Answer) -> Answer:
     if fault == "wrong_shape" and proper.text:
         wrong = f'{{"rows":{proper.text}}}' if proper.text.startswith("[") else f"[{proper.text}]"
         return attrs.evolve(proper, text=wrong)
-    if fault is not None and fault in _ON_LOGIN and '"accessToken"' in proper.text:
+    if (
+        fault is not None
+        and fault in _ON_LOGIN
+        and any(f'"{name}"' in proper.text for name in ("accessToken", "access_token"))
+    ):
         return answer({**load_object(proper.text), **_ON_LOGIN[fault]})
     return proper
 

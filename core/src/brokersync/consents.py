@@ -86,8 +86,8 @@ class Consents(Connections):
         """Begin a login at the broker's own page. Send the user to its `url`, and give what comes back to
         `finish_consent`, in any process on this store.
 
-        The broker sends the user to `redirect_uri` afterwards, which is https, or this machine. `fields` are those that
-        the manifest asks for before a consent. The rest is as with `connect`.
+        The broker sends the user to `redirect_uri` afterwards, else to that of the configuration; it is https, or this
+        machine. `fields` are those that the manifest asks for before a consent. The rest is as with `connect`.
         """
         loaded = self._shared.registry.load(provider)
         plain = plain_fields(fields or {})
@@ -135,6 +135,7 @@ class Consents(Connections):
         since: datetime | None = None,
         connection_id: str | None = None,
     ) -> OpenConsent:
+        redirect_uri = redirect_uri or self._shared.settings.broker(loaded.manifest.key).redirect_uri
         if redirect_uri is not None:
             _check_redirect(redirect_uri)
         async with self._shared.login(loaded, environment, fields=fields) as login:
@@ -272,7 +273,7 @@ def _unknown() -> BrokerAuthError:
 def _check_redirect(uri: str) -> None:
     """Raises `BrokerConfigError` for an address that the answer must not be sent to."""
     parts = urlsplit(uri)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(parts.hostname or ""))
+    safe = parts.scheme == "https" or is_this_machine(uri)
     if not safe or not parts.hostname or parts.fragment or "@" in parts.netloc:
         raise BrokerConfigError(
             "The redirect_uri is no address that a broker may send a login to.",
@@ -282,8 +283,11 @@ def _check_redirect(uri: str) -> None:
         )
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(uri: str) -> bool:
+    """Whether an answer that is sent there, without encryption, leaves this machine."""
+    parts = urlsplit(uri)
+    host = parts.hostname or ""
     try:
-        return ip_address(host).is_loopback
+        return parts.scheme == "http" and ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return parts.scheme == "http" and host == "localhost"

@@ -29,7 +29,7 @@ from brokersync.sandboxes import SandboxLogin, SandboxSettings, SimulatedBroker
 from brokersync.testing.sandbox_server import simulated_broker
 
 WEDNESDAY = datetime(2026, 6, 10, 15, tzinfo=UTC)  # 10:00 in Chicago
-CALLBACK = "https://journal.example/callback"
+CALLBACK = "https://journal.example/broker"  # as in the guide to embedding
 
 
 class VirtualClock:

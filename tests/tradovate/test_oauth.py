@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from brokersync import BrokerAuthError, Connection, ConnectionState, Deferred, Done
+from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, TokenRefreshed
 from brokersync.store import TradeFilter
 
 from .stage import CALLBACK, Stage
 
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
 OAUTH, RENEWAL = "auth/oauthtoken", "auth/renewaccesstoken"
 
 
@@ -154,3 +158,16 @@ async def test_tokens_of_another_program_are_taken_over_and_rotated_here(stage: 
         mine = await ours.take_over("tradovate", owner="ann", tokens={"refresh_token": token})
         assert isinstance(await ours.run(mine.connection_id), Done)
         assert mine.identity == connection.identity
+
+
+async def test_a_backend_does_it_as_the_guide_says(stage: Stage) -> None:
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "consent" in one)
+    names: dict[str, Any] = {"BrokerSync": BrokerSync, "BrokerAuthError": BrokerAuthError}
+    exec(code, names)
+    async with stage.process() as one, stage.process() as other:
+        url = await names["to_the_broker"](one, "tradovate", "ann")
+        name = await names["back_from_the_broker"](other, "ann", await stage.browse(url, 1))
+        assert isinstance(await other.run(name), Done)
+
+        url = await names["to_the_broker"](one, "tradovate", "ann")
+        assert await names["back_from_the_broker"](other, "ann", await stage.browse(url, 1, "deny")) is None

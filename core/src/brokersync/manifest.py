@@ -157,7 +157,8 @@ class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
     `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
-    `one_login`: one login of a user serves all environments, and its tokens are shared by them."""
+    `one_login`: one login of a user serves all environments, and its tokens are shared by them.
+    `renew_before`: how long before its end a token is renewed, where the settings would renew it later."""
 
     key: str
     display_name: str
@@ -178,6 +179,7 @@ class Manifest:
     transport: str = "http"
     sandbox: str | None = None
     one_login: bool = False
+    renew_before: timedelta = timedelta(0)
 
     def __attrs_post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):

@@ -31,6 +31,11 @@ def home_of(auth: AuthResult, context: ProviderContext) -> str:
     return auth.state.get("environment", context.environment)
 
 
+def credential_of(auth: AuthResult) -> str:
+    """What the limits of a login are kept under: the user's name, known before a login too, or else the identity."""
+    return auth.state.get("name", "").lower() or auth.identity
+
+
 def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str, str], home: str) -> AuthResult:
     """What a login gives. Raises `BrokerAuthError` for a user who may not trade.
 

@@ -14,7 +14,7 @@ from brokersync.plugin import (
     HttpResponse,
     ProviderContext,
 )
-from brokersync_tradovate.auth import home_of
+from brokersync_tradovate.auth import credential_of, home_of
 from brokersync_tradovate.credentials import TradovateCredentials
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.payloads import Login, Row, RowError
@@ -23,6 +23,7 @@ from brokersync_tradovate.refusals import (
     MovedError,
     login_refused,
     renewal_refused,
+    report_refused,
     request_refused,
     token_refused,
     unexpected,
@@ -54,7 +55,7 @@ class TradovateClient:
         exchange = Exchange(operation, login_refused, hide=(credentials.password, credentials.sec))
         role = self._context.environment
         response = await self._send(
-            exchange, "POST", role, self._context.hosts[role], json=body, credential=credentials.username
+            exchange, "POST", role, self._context.hosts[role], json=body, credential=credentials.username.lower()
         )
         return _login(operation, response)
 
@@ -68,7 +69,7 @@ class TradovateClient:
         role = home_of(auth, self._context)
         headers = {"Authorization": f"Bearer {auth.access_token.reveal()}"}
         response = await self._send(
-            exchange, "GET", role, self._base_url(auth, role), headers=headers, credential=auth.identity
+            exchange, "GET", role, self._base_url(auth, role), headers=headers, credential=credential_of(auth)
         )
         return _login(operation, response)
 
@@ -109,7 +110,7 @@ class TradovateClient:
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
         role = f"reporting-{account.environment}"
         response = await self._send(
-            Exchange(operation, request_refused),
+            Exchange(operation, report_refused),
             "POST",
             role,
             self._base_url(auth, role),
@@ -120,6 +121,7 @@ class TradovateClient:
                 "params": [{"name": key, "value": value} for key, value in params.items()],
             },
             auth=auth,
+            credential=credential_of(auth),
             account=account.account_id,
             repeatable=True,  # a question, although it is put with POST
         )
@@ -156,7 +158,8 @@ class TradovateClient:
         self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
     ) -> HttpResponse:
         exchange, base = Exchange(operation, meaning), self._base_url(auth, environment)
-        return await self._send(exchange, "GET", environment, base, params=params, auth=auth)
+        credential = credential_of(auth)
+        return await self._send(exchange, "GET", environment, base, params=params, auth=auth, credential=credential)
 
     async def _send(self, exchange: Exchange, method: str, role: str, base: str, **what: Any) -> HttpResponse:
         """The answer of the host, or of that which it names instead, if a token may be sent there.

@@ -59,7 +59,8 @@ class TradovateConsent:
             auth = await self._with_hosts(auth)
         if auth.identity == UNNAMED:
             user = await self._client.who(auth)
-            auth = attrs.evolve(auth, identity=identity_of(user))
+            state = {**auth.state, "name": str(user.get("name") or "")}
+            auth = attrs.evolve(auth, identity=identity_of(user), state=state)
         return auth
 
     async def revoke(self, auth: AuthResult) -> None:

@@ -78,6 +78,9 @@ class Exchange:
             return BrokerAuthError(
                 "Tradovate wants a person to solve a captcha before it takes further requests of this login.",
                 remedy="Wait an hour, sign in once to Tradovate's web application, then connect again.",
+                certain=False,  # the failures that it wants this for may have been of others behind this address
+                retry_after=HOUR_OF_SILENCE,
+                freeze=LimitScope.ENDPOINT,
                 operation=self.operation,
             )
         self._ticket = Secret(str(body["p-ticket"])) if body.get("p-ticket") else None

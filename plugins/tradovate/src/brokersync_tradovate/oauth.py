@@ -13,6 +13,7 @@ from brokersync.plugin import (
     ProviderContext,
     Secret,
 )
+from brokersync_tradovate.auth import credential_of
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.payloads import RowError
 from brokersync_tradovate.refusals import Meaning, Refusal, unavailable, unexpected
@@ -58,7 +59,7 @@ class OAuth:
         if auth.refresh_token is None:
             raise BrokerTokenExpiredError("There is no refresh token.")
         form = {"grant_type": "refresh_token", "refresh_token": auth.refresh_token.reveal()}
-        return await self._tokens(form, auth.refresh_token, refresh_refused, credential=auth.identity)
+        return await self._tokens(form, auth.refresh_token, refresh_refused, credential=credential_of(auth))
 
     async def _tokens(
         self, form: dict[str, str], sent: Secret, meaning: Meaning, *, once: bool = False, credential: str | None = None

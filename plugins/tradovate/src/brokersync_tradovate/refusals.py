@@ -184,8 +184,12 @@ def unavailable(refusal: Refusal) -> BrokerError | None:
 
 
 def renewal_refused(refusal: Refusal) -> BrokerError:
-    """Whatever the reason, a new login is the way on; it tells the user what is wrong when that fails too."""
-    return BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
+    """A new login is the way on, which tells the user what is wrong when that fails too; unless nobody is served now.
+
+    A session that was closed is answered with 408, and that does not pass.
+    """
+    away = None if refusal.status == 408 else unavailable(refusal)
+    return away or BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
 
 
 def token_refused(refusal: Refusal) -> BrokerError:
@@ -220,6 +224,18 @@ def request_refused(refusal: Refusal) -> BrokerError:
         if refusal.says(*fragments):
             return BrokerAPIError(f"{message}{refusal.quoted}", fault=fault, **refusal.facts)
     return BrokerAPIError(f"Tradovate refused {refusal.operation}.{refusal.quoted}", **refusal.facts)
+
+
+def report_refused(refusal: Refusal) -> BrokerError:
+    """As for other reads; but the accounts were listed just before with the same token, so that one is not dead."""
+    if refusal.status == 401 and not refusal.names_a_dead_token:
+        return BrokerAPIError(
+            f"Tradovate gives this login no reports, and without them nothing older than the session.{refusal.quoted}",
+            remedy="Grant the app or the API key the right to read reports. The sessions are read all the same.",
+            fault=Fault.USER,
+            **refusal.facts,
+        )
+    return request_refused(refusal)
 
 
 _REPORT_TEXTS: tuple[tuple[tuple[str, ...], str, Fault], ...] = (

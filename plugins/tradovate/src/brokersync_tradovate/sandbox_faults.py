@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, answer, dump, load_object
+from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, answer, dump, error_text, load_object
 
 _PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 INSTEAD = {
@@ -15,6 +15,7 @@ INSTEAD = {
     "permission_denied": Answer(401, "Access is denied", "text/plain"),
     "server_error": Answer(500, "Internal Server Error", "text/plain"),
     "timeout": Answer(408, "Request Timeout", "text/plain"),
+    "maintenance_text": error_text("The trading system is closed for maintenance."),
     "maintenance": Answer(503, _PAGE.format("Service unavailable"), "text/html"),
     "oauth_refused": answer({"error": "invalid_token", "error_description": "The refresh token is not valid."}),
     "html": Answer(200, _PAGE.format("Welcome"), "text/html"),

@@ -147,8 +147,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path, clock: VirtualClock | None = None, **facts: Any) -> AsyncIterator[Stage]:
-    """The broker, listening, with `facts` of `SandboxSettings`."""
+async def staged(
+    folder: Path, clock: VirtualClock | None = None, *, keeps_hours: bool = False, **facts: Any
+) -> AsyncIterator[Stage]:
+    """The broker, listening, with `facts` of `SandboxSettings`; it `keeps_hours` of maintenance where it is to."""
     clock = clock or VirtualClock()
     settings = SandboxSettings(now=clock.now, **{"days": 10, "think": timedelta(0), **facts})
     broker = simulated_broker("tradovate", ProviderRegistry.installed(), settings)
@@ -160,7 +162,7 @@ async def staged(folder: Path, clock: VirtualClock | None = None, **facts: Any) 
         connector = aiohttp.TCPConnector(limit=0, ssl=client, resolver=_Loopback(runner.addresses[0][1]))
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http:
             fields = getattr(broker, "operator_fields", {})
-            mine = BrokerSettings(settings=fields, limits=(), maintenance=())
+            mine = BrokerSettings(settings=fields, limits=(), maintenance=None if keeps_hours else ())
             yield Stage(broker, clock, folder / "store.db", http, Settings(brokers={"tradovate": mine}))
     finally:
         await runner.cleanup()

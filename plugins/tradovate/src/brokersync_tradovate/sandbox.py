@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 import attrs
 from aiohttp import web
 
-from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, SimulatedBroker
+from brokersync.plugin import SandboxLogin, SandboxSettings, SimulatedBroker
 from brokersync_tradovate.sandbox_auth import Penalties, Sessions, penalty, penalty_key
+from brokersync_tradovate.sandbox_control import Controls
 from brokersync_tradovate.sandbox_entities import entity_answer
 from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, Faults, spoil
 from brokersync_tradovate.sandbox_hosts import PREFIXES, Host, api_hosts, moved_to, named_host, prefixed_hosts
@@ -25,7 +26,16 @@ from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of, tr
 from brokersync_tradovate.sandbox_oauth import OAuthPages, form_of
 from brokersync_tradovate.sandbox_reports import definitions, names_an_account, report
 from brokersync_tradovate.sandbox_views import View
-from brokersync_tradovate.sandbox_wire import NOT_FOUND, Answer, RefusedError, Row, answer, load_object, stamp
+from brokersync_tradovate.sandbox_wire import (
+    NOT_FOUND,
+    Answer,
+    RefusedError,
+    Row,
+    answer,
+    load_object,
+    response_of,
+    stamp,
+)
 
 _STALE_HOST = "https://moved.example.invalid"
 
@@ -79,10 +89,9 @@ class _Tradovate:
 
     def application(self) -> web.Application:
         application = web.Application()
-        application.router.add_post(f"{CONTROL_PATH}/faults", self._arm)
-        application.router.add_delete(f"{CONTROL_PATH}/faults", self._disarm)
-        application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
-        application.router.add_get(f"{CONTROL_PATH}/requests", self._requests)
+        accounts = [account for user in self._users for account in user.accounts]
+        told = {"ledger": self._ledger, "requests": self._requests}
+        application.add_routes(Controls(self._armed, accounts, self._reset, told).routes())
         for path in ("/consent/oauth", "/oauth"):
             application.router.add_get(path, self._consent_page)
             application.router.add_post(path, self._consented)
@@ -95,7 +104,7 @@ class _Tradovate:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         host, operation = _host(request), _operation(request)
         if host is None:
-            return _response(NOT_FOUND)
+            return response_of(NOT_FOUND)
         self._operations[operation] += 1
         self._hosts[request.match_info.get("host", request.host)] += 1
         token = request.headers.get("Authorization", "").removeprefix("Bearer ") or None
@@ -113,7 +122,7 @@ class _Tradovate:
             proper = refusal.answer
         if fault == "cut":
             return await _cut(request, proper)
-        return _response(spoil(fault, proper))
+        return response_of(spoil(fault, proper))
 
     async def _answer(self, call: _Call, fault: str | None) -> Answer:
         key = penalty_key(call.remote, call.path, call.body)
@@ -172,13 +181,13 @@ class _Tradovate:
         return moved_to(call.host, self._sessions.user(call.token).organisation)
 
     async def _consent_page(self, request: web.Request) -> web.Response:
-        return _response(self._oauth.page(request.query))
+        return response_of(self._oauth.page(request.query))
 
     async def _consented(self, request: web.Request) -> web.Response:
         decided = self._oauth.decide(request.query, await request.post())
         if isinstance(decided, str):
             raise web.HTTPFound(decided)
-        return _response(decided)
+        return response_of(decided)
 
     async def _report(self, call: _Call) -> Answer:
         view = self._view(call)
@@ -211,26 +220,17 @@ class _Tradovate:
                         fills[fill.account].append(fill)
         return fills
 
-    async def _arm(self, request: web.Request) -> web.Response:
-        try:
-            self._armed.arm(load_object(await request.text()))
-        except RefusedError as refusal:
-            return _response(refusal.answer)
-        return _response(answer({"armed": True}))
+    def _requests(self) -> Row:
+        return {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
 
-    async def _disarm(self, request: web.Request) -> web.Response:
-        self._armed.clear()
-        return _response(answer({"armed": False}))
-
-    async def _requests(self, request: web.Request) -> web.Response:
-        counts = {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
-        return _response(answer(counts))
-
-    async def _ledger(self, request: web.Request) -> web.Response:
+    def _ledger(self) -> Row:
         fills = self._fills(self._settings.now())
         holders = {str(a.id): {"environment": a.environment, "name": a.name} for a in fills}
         books = {str(account.id): [_trade(fill) for fill in own] for account, own in fills.items()}
-        return _response(answer({"accounts": books, "holders": holders}))
+        return {"accounts": books, "holders": holders}
+
+    def _reset(self, account: Account) -> None:
+        account.begins = self._settings.now()
 
 
 def _login(user: User, counts: Mapping[int, int]) -> SandboxLogin:
@@ -280,10 +280,6 @@ async def _call(request: web.Request, host: Host, token: str | None) -> _Call:
         token=token,
         remote=request.remote or "",
     )
-
-
-def _response(given: Answer) -> web.Response:
-    return web.Response(status=given.status, text=given.text, content_type=given.content_type)
 
 
 async def _cut(request: web.Request, proper: Answer) -> web.StreamResponse:

@@ -104,13 +104,22 @@ class TradovateClient:
             rows += await self._existing(auth, environment, f"{entity}/items", batch)
         return rows
 
-    async def report(self, auth: AuthResult, account: BrokerAccount, name: str, first: date, last: date) -> str:
+    async def report(
+        self,
+        auth: AuthResult,
+        account: BrokerAccount,
+        name: str,
+        first: date,
+        last: date,
+        *,
+        meaning: Meaning = report_refused,
+    ) -> str:
         """A report as CSV over whole UTC days, the last one included, for one account under its present name."""
         operation = "reports/requestReport"
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
         role = f"reporting-{account.environment}"
         response = await self._send(
-            Exchange(operation, report_refused),
+            Exchange(operation, meaning),
             "POST",
             role,
             self._base_url(auth, role),

@@ -100,7 +100,7 @@ def test_a_login_that_has_ended_is_made_again_in_the_browser_by_the_same_user_on
     assert (other.returncode, other.stdout) == (4, "")
     assert "Nothing was changed" in " ".join(other.stderr.split())
 
-    again = shell.run("reconnect", name, "--oauth")
+    again = shell.run("reconnect", name)  # there is no other way to make it again
     assert again.returncode == 0, again
     assert again.stdout.startswith(f"Logged in again {name}")
     assert shell.run("sync", name).returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
-from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, TokenRefreshed
+from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, LoginEnding, TokenRefreshed
 from brokersync.store import TradeFilter
 
 from .stage import CALLBACK, Stage
@@ -131,6 +131,7 @@ async def test_a_login_that_nobody_uses_is_kept_for_days(stage: Stage) -> None:
         await bs.resume(connection.connection_id)
         assert isinstance(await bs.run(connection.connection_id), Done)
     assert (await stage.logins()).total() == 1
+    assert not [event for event in stage.events if isinstance(event, LoginEnding)]
 
 
 async def test_who_declines_or_answers_late_has_nothing_connected(stage: Stage) -> None:

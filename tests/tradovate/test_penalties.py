@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Any
 
 import attrs
 import pytest
 
 from brokersync import BrokerAuthError, ConnectionState, Deferred, Done
+from brokersync.config import FleetSettings
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.events import ScopeFrozen
 
@@ -62,6 +66,21 @@ async def test_another_login_goes_on_while_one_is_locked_out(stage: Stage) -> No
         await stage.fault("rate_limit", operation=FILLS)
         assert isinstance(await bs.run(locked.connection_id), Deferred)
         assert isinstance(await bs.run(free.connection_id), Done)
+
+
+async def test_workers_in_other_processes_keep_the_silence_too(
+    stage: Stage, own_redis: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with own_redis() as running:
+        stage.settings = attrs.evolve(stage.settings, fleet=FleetSettings(redis=running.url))
+        async with stage.process() as one, stage.process() as other:
+            first = await stage.connect(one, 0, environment="live")
+            second = await stage.connect(one, 0, environment="demo")
+            await stage.fault("rate_limit", operation=FILLS)
+            assert isinstance(await one.run(first.connection_id), Deferred)
+            sent = len(stage.sent())
+            assert isinstance(await other.run(second.connection_id), Deferred), "it is the same login"
+            assert len(stage.sent()) == sent
 
 
 async def test_after_a_423_nothing_of_this_address_is_sent_for_an_hour(stage: Stage) -> None:

@@ -123,6 +123,13 @@ class Consents(Connections):
         name, plain = _name_of(consent_id), plain_fields(answers)
         return await self._shared.underway.see_through(f"consent|{name}", lambda: self._finish(owner, name, plain))
 
+    @checked
+    async def has_consent(self, connection_id: str, *, owner: str | None = None) -> bool:
+        """Whether the login of a connection was made at the broker's own page, so that only there it is made again."""
+        connection = await self.connection(connection_id, owner)
+        manifest = self._shared.registry.load(connection.provider).manifest
+        return manifest.consents and not await self._kept_fields(connection)
+
     async def _begin(
         self,
         loaded: LoadedProvider,

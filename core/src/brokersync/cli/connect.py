@@ -126,7 +126,7 @@ async def _reconnect(
     async with common.open() as bs:
         known = await bs.connection(connection_id, common.owner)
         manifest = bs.registry.manifest(known.provider)
-        if page.used_for(manifest):
+        if page.used_for(manifest) or await bs.has_consent(connection_id, owner=common.owner):
             connection = await page.log_in(
                 bs,
                 known.provider,

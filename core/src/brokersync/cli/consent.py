@@ -79,6 +79,9 @@ async def _from_the_page(step: OpenConsent, url: str, callback: Callback | None,
     sys.stderr.flush()
     if opens:
         await asyncio.to_thread(webbrowser.open, url)
+    if step.kind != "browser":
+        _asked("Press Enter when you have done what it asks: ")
+        return {}
     if callback is None:
         pasted = _asked("Paste the address that the browser ended at: ")
         return dict(parse_qsl(urlsplit(pasted).query))

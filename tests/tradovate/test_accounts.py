@@ -122,6 +122,14 @@ async def test_a_reset_of_an_evaluation_takes_nothing_back_that_was_traded(stage
     assert removed == []
 
 
+async def test_a_list_that_is_empty_until_the_user_is_named_is_asked_for_once_more(stage: Stage) -> None:
+    await stage.fault("accounts_hidden", times=1000)
+    async with stage.process() as bs:
+        connection = await stage.consent(bs, 1)
+        assert await synced(bs, connection.connection_id) == []
+        assert await counts(bs) == await in_ledger(stage)
+
+
 async def test_a_user_whom_tradovate_has_closed_is_asked_with_the_reason(stage: Stage) -> None:
     async with stage.process() as bs:
         connection = await stage.connect(bs)

@@ -141,6 +141,23 @@ async def test_a_renewal_that_is_not_to_be_had_now_costs_no_login(world: Any, be
     assert (auth.identity, dict(auth.hosts)) == ("user:31", {})
 
 
+async def test_an_app_without_the_right_to_users_learns_who_it_is_by_a_renewal(world: Any, begun: Any) -> None:
+    world.broker.on("oauth", EXCHANGE, tokens(apiHosts=HOSTS))
+    world.broker.on("live", "auth/me", "Access is denied", status=401)
+    world.broker.on("live", RENEWAL, renewed())
+
+    assert (await begun()).identity == "user:31"
+
+
+async def test_who_can_be_named_in_no_way_is_not_logged_in(world: Any, begun: Any) -> None:
+    world.broker.on("oauth", EXCHANGE, tokens())
+    world.broker.on("live", "auth/me", "Access is denied", status=401)
+    world.broker.on("live", RENEWAL, "Access is denied", status=401)
+
+    with pytest.raises(BrokerTokenExpiredError):
+        await begun()
+
+
 async def test_who_declines_has_nothing_sent_and_is_told_so(world: Any, begun: Any) -> None:
     with pytest.raises(BrokerAuthError, match="declined") as caught:
         await begun(error="access_denied", error_description="The user said no.", code="")

@@ -12,6 +12,7 @@ from brokersync.plugin import (
     BrokerError,
     BrokerTokenExpiredError,
 )
+from brokersync_tradovate.auth import user_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import ENVIRONMENTS, account_of
 from brokersync_tradovate.payloads import Account, RowError
@@ -25,6 +26,10 @@ async def list_accounts(
 ) -> Sequence[BrokerAccount]:
     """The accounts on one side, closed ones too: their history can still be read."""
     rows = await client.list_all(auth, environment, "account", meaning=meaning)
+    user = user_of(auth)
+    if not rows and user is not None:
+        # one team saw an empty list for tokens of OAuth until the user was named
+        rows = await client.list_all(auth, environment, "account", meaning=meaning, params={"userId": user})
     try:
         return [account_of(Account.of(row), environment) for row in rows]
     except RowError as error:

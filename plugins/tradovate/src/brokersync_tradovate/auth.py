@@ -20,7 +20,8 @@ _ROLES = {
     "reportingLive": "reporting-live",
     "reportingDemo": "reporting-demo",
 }
-UNNAMED = "a user whose name is not told yet"
+_USER = "user"
+_UNNAMED = "a user whose name is not told yet"
 # where the answer does not say, what two teams have measured
 _LIFE_OF_A_REFRESH_TOKEN = timedelta(hours=26)
 _HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
@@ -48,7 +49,7 @@ def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str
             code=login.user_status,
         )
     return AuthResult(
-        identity=f"user:{login.user_id}",
+        identity=f"{_USER}:{login.user_id}",
         access_token=login.access_token,
         expires_at=login.expiration_time,
         hosts={**known_hosts, **learned_hosts(login.api_hosts, context)},
@@ -68,7 +69,7 @@ def consented(tokens: Tokens, context: ProviderContext, before: AuthResult | Non
     refresh_token = tokens.refresh_token or (before.refresh_token if before else None)
     lasts = tokens.refresh_token_expires_in or _LIFE_OF_A_REFRESH_TOKEN
     return AuthResult(
-        identity=before.identity if before else UNNAMED,
+        identity=before.identity if before else _UNNAMED,
         access_token=tokens.access_token,
         expires_at=now + tokens.expires_in,
         refresh_token=refresh_token,
@@ -78,12 +79,18 @@ def consented(tokens: Tokens, context: ProviderContext, before: AuthResult | Non
     )
 
 
+def user_of(auth: AuthResult) -> str | None:
+    """The id of who is logged in, where that is known yet."""
+    kind, _, number = auth.identity.partition(":")
+    return number if kind == _USER else None
+
+
 def identity_of(user: Row) -> str:
     """The name of who is logged in, out of `auth/me` or `user/list`. Raises `BrokerResponseError`."""
     number = user.get("userId", user.get("id"))
     if type(number) is not int:
         raise unexpected("auth/me", "does not say who is logged in")
-    return f"user:{number}"
+    return f"{_USER}:{number}"
 
 
 def learned_hosts(api_hosts: Mapping[str, str], context: ProviderContext) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from brokersync.plugin import (
@@ -32,6 +33,7 @@ from brokersync_tradovate.refusals import (
 # 41 ids at once have been answered with 404, 10 never (measured by several teams; undocumented)
 _ITEMS_AT_ONCE = 10
 _UTC_MINUTES = 0
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class TradovateClient:
@@ -92,10 +94,16 @@ class TradovateClient:
         return body
 
     async def list_all(
-        self, auth: AuthResult, environment: str, entity: str, *, meaning: Meaning = request_refused
+        self,
+        auth: AuthResult,
+        environment: str,
+        entity: str,
+        *,
+        meaning: Meaning = request_refused,
+        params: Mapping[str, str] = _NONE,
     ) -> Sequence[Row]:
         """All rows of an entity that the login sees; for orders, fills and fees those of the current session only."""
-        return await self._rows(auth, environment, f"{entity}/list", {}, meaning)
+        return await self._rows(auth, environment, f"{entity}/list", params, meaning)
 
     async def list_items(self, auth: AuthResult, environment: str, entity: str, ids: Iterable[int]) -> Sequence[Row]:
         """Those of the rows that still exist, in any order."""
@@ -156,7 +164,7 @@ class TradovateClient:
         ]
 
     async def _rows(
-        self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
+        self, auth: AuthResult, environment: str, operation: str, params: Mapping[str, str], meaning: Meaning
     ) -> Sequence[Row]:
         body = (await self._get(auth, environment, operation, params, meaning)).json()
         if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
@@ -164,7 +172,7 @@ class TradovateClient:
         return body
 
     async def _get(
-        self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
+        self, auth: AuthResult, environment: str, operation: str, params: Mapping[str, str], meaning: Meaning
     ) -> HttpResponse:
         exchange, base = Exchange(operation, meaning), self._base_url(auth, environment)
         credential = credential_of(auth)

@@ -20,9 +20,10 @@ from brokersync.plugin import (
     ProviderContext,
     Secret,
 )
-from brokersync_tradovate.auth import UNNAMED, consented, identity_of, session_of
+from brokersync_tradovate.auth import consented, identity_of, session_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.oauth import OAuth
+from brokersync_tradovate.payloads import Row
 
 _TIME = timedelta(minutes=10)
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
@@ -55,13 +56,7 @@ class TradovateConsent:
         code = _code_in(answers, challenge.state["state"])
         tokens = await OAuth(self._context).exchange(code, challenge.state["redirect_uri"].reveal())
         auth = consented(tokens, self._context)
-        if not tokens.api_hosts:
-            auth = await self._with_hosts(auth)
-        if auth.identity == UNNAMED:
-            user = await self._client.who(auth)
-            state = {**auth.state, "name": str(user.get("name") or "")}
-            auth = attrs.evolve(auth, identity=identity_of(user), state=state)
-        return auth
+        return await (self._named(auth) if tokens.api_hosts else self._with_hosts(auth))
 
     async def revoke(self, auth: AuthResult) -> None:
         raise BrokerAPIError(
@@ -70,12 +65,23 @@ class TradovateConsent:
         )
 
     async def _with_hosts(self, auth: AuthResult) -> AuthResult:
-        """What only a renewal tells: hosts, user and state. Where there is none now, the next one tells it."""
+        """With what a renewal tells: hosts, user and state. Where there is none now, the next one tells the hosts."""
         try:
             login = await self._client.renew(auth)
         except BrokerError:
-            return auth
+            return _of(await self._client.who(auth), auth)
         return session_of(login, auth, self._context)
+
+    async def _named(self, auth: AuthResult) -> AuthResult:
+        """Under the name of its user, whom also a renewal tells, should the app lack the right to ask for users."""
+        try:
+            return _of(await self._client.who(auth), auth)
+        except (BrokerAuthError, BrokerAPIError):
+            return session_of(await self._client.renew(auth), auth, self._context)
+
+
+def _of(user: Row, auth: AuthResult) -> AuthResult:
+    return attrs.evolve(auth, identity=identity_of(user), state={**auth.state, "name": str(user.get("name") or "")})
 
 
 def _code_in(answers: Mapping[str, str], state: Secret) -> Secret:

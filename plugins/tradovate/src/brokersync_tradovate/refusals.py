@@ -49,6 +49,11 @@ class Refusal:
         return self.says("expired") and self.says("token")
 
     @property
+    def denies(self) -> bool:
+        """Whether it says no to who asks; a dead token and a missing right look the same."""
+        return self.status == 401 or self.says("access is denied", "not authorized", "unauthorized")
+
+    @property
     def facts(self) -> dict[str, Any]:
         return {"operation": self.operation, "status": self.status}
 
@@ -197,7 +202,7 @@ def token_refused(refusal: Refusal) -> BrokerError:
     if refusal.status in (401, 403, 408) or refusal.says("access is denied", "expired"):
         return BrokerAuthError(
             f"Tradovate does not accept this token.{refusal.quoted}",
-            remedy="Take over a token that is valid still, or connect with the user's API key.",
+            remedy="Take over a token that is valid still, or log in with OAuth or the user's API key.",
             **refusal.facts,
         )
     return request_refused(refusal)
@@ -211,11 +216,11 @@ def request_refused(refusal: Refusal) -> BrokerError:
         return BrokerTokenExpiredError(
             "Tradovate no longer answers this session; a newer login may have closed it.", **refusal.facts
         )
-    if refusal.status == 401 or refusal.says("access is denied", "not authorized", "unauthorized"):
-        # a dead token and a missing right look the same: core renews once, and only then it is the user's to solve
+    if refusal.denies:
+        # core renews once, and only then it is the user's to solve
         return BrokerTokenExpiredError(
             f"Tradovate denies this login the right to {refusal.operation}.{refusal.quoted}",
-            remedy="Grant the API key read access to accounts, orders, contracts, fees and reports.",
+            remedy="Grant the app or the API key read access to accounts, orders, contracts, fees and reports.",
             **refusal.facts,
         )
     if refusal.says("maintenance"):
@@ -228,7 +233,7 @@ def request_refused(refusal: Refusal) -> BrokerError:
 
 def report_refused(refusal: Refusal) -> BrokerError:
     """As for other reads; but the accounts were listed just before with the same token, so that one is not dead."""
-    if refusal.status == 401 and not refusal.names_a_dead_token:
+    if refusal.denies and not refusal.names_a_dead_token:
         return BrokerAPIError(
             f"Tradovate gives this login no reports, and without them nothing older than the session.{refusal.quoted}",
             remedy="Grant the app or the API key the right to read reports. The sessions are read all the same.",

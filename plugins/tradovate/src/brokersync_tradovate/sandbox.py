@@ -128,6 +128,8 @@ class _Tradovate:
         key = penalty_key(call.remote, call.path, call.body)
         if fault in INSTEAD:
             return INSTEAD[fault]
+        if fault == "accounts_hidden" and "userId" not in call.query:
+            return answer([])
         if fault == "penalty_captcha":
             return penalty(captcha=True)
         if fault == "penalty_ticket":

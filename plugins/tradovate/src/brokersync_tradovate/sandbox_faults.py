@@ -42,8 +42,18 @@ _ON_LOGIN: Mapping[str, Mapping[str, Json]] = {
     "user_closed": {"userStatus": "Closed"},
 }
 _GRANTS = ("auth/accesstokenrequest", "auth/renewaccesstoken", "auth/oauthtoken")
+_ONLY_OF = {"oauth_refused": "auth/oauthtoken", "accounts_hidden": "account/list"}
 _ON_TOKEN = ("expired_token", "session_closed")
-_OTHERS = ("penalty_ticket", "penalty_captcha", "redirect", "slow", "truncated", "cut", "wrong_shape")
+_OTHERS = (
+    "penalty_ticket",
+    "penalty_captcha",
+    "redirect",
+    "slow",
+    "truncated",
+    "cut",
+    "wrong_shape",
+    "accounts_hidden",
+)
 NAMES = tuple(sorted((*INSTEAD, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS)))
 # Not those after which the broker wants an hour of silence.
 OVERCOME_IN_SECONDS = ("server_error", "cut", "penalty_ticket", "expired_token")
@@ -59,8 +69,8 @@ class _Armed:
     def concerns(self, operation: str, has_token: bool) -> bool:
         if self.operation is not None and self.operation != operation:
             return False
-        if self.name == "oauth_refused":
-            return operation == "auth/oauthtoken"
+        if self.name in _ONLY_OF:
+            return operation == _ONLY_OF[self.name]
         if self.name in _ON_LOGIN:
             return operation in _GRANTS
         return has_token or self.name not in _ON_TOKEN

@@ -154,7 +154,7 @@ async def test_who_can_be_named_in_no_way_is_not_logged_in(world: Any, begun: An
     world.broker.on("live", "auth/me", "Access is denied", status=401)
     world.broker.on("live", RENEWAL, "Access is denied", status=401)
 
-    with pytest.raises(BrokerTokenExpiredError):
+    with pytest.raises(BrokerAuthError):
         await begun()
 
 

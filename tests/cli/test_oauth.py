@@ -139,3 +139,10 @@ def test_without_an_app_the_operator_is_told_what_to_set(shell: Shell, brokersyn
 
     assert answer.code == 3
     assert "[brokers.tradovate.settings]" in answer.err
+
+
+def test_what_a_broker_is_logged_in_to_with_is_told(brokersync: Callable[..., Any], sandbox: Sandbox) -> None:
+    shown = brokersync("providers", sandbox.key).out
+    assert "brokersync connect tradovate --oauth" in shown
+    assert "client_secret" in shown
+    assert sandbox.facts["operator_fields"]["client_secret"] not in shown

@@ -46,7 +46,7 @@ class TradovateConsent:
         state = Secret(secrets.token_urlsafe(32))
         return Challenge(
             kind="browser",
-            message="Sign in to Tradovate and allow it to show your trades. Trades can only be read with it.",
+            message="Sign in at Tradovate's page and allow this app to read your trades.",
             url=OAuth(self._context).page(redirect_uri, state),
             expires_at=self._context.clock.now() + _TIME,
             state={"state": state, "redirect_uri": Secret(redirect_uri)},

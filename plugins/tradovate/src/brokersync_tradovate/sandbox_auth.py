@@ -15,6 +15,7 @@ from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, Row, a
 
 TOKEN_LIFE = timedelta(minutes=80)
 _SESSIONS_PER_USER = 2
+_REMEMBERED = 60
 _FAILED_LOGINS_AN_HOUR = 5
 _RENEWALS_AN_HOUR = 15
 _ACCESS_DENIED = Answer(401, "Access is denied", "text/plain")
@@ -181,13 +182,16 @@ class Penalties:
         return penalty(ticket.text, seconds)
 
     def check(self, key: str, body: Mapping[str, object]) -> Answer | None:
-        """A new penalty for a penalised request that comes too early or, having a body, without its ticket."""
+        """A new penalty for a penalised request that comes too early or, having a body, without its ticket.
+
+        A minute after its time it is forgotten; how long the broker remembers is not documented.
+        """
         ticket = self._tickets.get(key)
         if ticket is None:
             return None
         waited = max((self._now() - ticket.issued).total_seconds(), self._monotonic() - ticket.issued_monotonic)
         shown = body.get("p-ticket", None if body else ticket.text)
-        if waited < ticket.seconds or shown != ticket.text:
+        if waited < ticket.seconds + _REMEMBERED and (waited < ticket.seconds or shown != ticket.text):
             return self.ticket(key, ticket.seconds)
         del self._tickets[key]
         return None

@@ -36,6 +36,7 @@ class _Code:
 
 @attrs.frozen
 class _Refresh:
+    user: User
     session_token: str
     ends: datetime
 
@@ -86,22 +87,21 @@ class OAuthPages:
         code = self._codes.pop(str(form.get("code")), None)
         if code is None or code.ends <= self._now() or form.get("redirect_uri") != code.redirect_uri:
             return _refused("invalid_grant", f"the code {form.get('code')} is not valid")
-        return self._granted(self._sessions.open(code.user))
+        return self._granted(code.user, self._sessions.open(code.user))
 
     def _by_refresh(self, token: str) -> Answer:
         kept = self._refreshes.get(token)
         if kept is None or kept.ends <= self._now():
             return _refused("invalid_token")
-        try:
-            granted = self._granted(self._sessions.prolong(kept.session_token))
-        except RefusedError:
-            return _refused("invalid_token")
         del self._refreshes[token]
-        return granted
+        try:
+            return self._granted(kept.user, self._sessions.prolong(kept.session_token))
+        except RefusedError:  # a login beyond the second has closed it meanwhile
+            return self._granted(kept.user, self._sessions.open(kept.user))
 
-    def _granted(self, access_token: str) -> Answer:
+    def _granted(self, user: User, access_token: str) -> Answer:
         refresh_token = secrets.token_urlsafe(48)
-        self._refreshes[refresh_token] = _Refresh(access_token, self._now() + _REFRESH_LIFE)
+        self._refreshes[refresh_token] = _Refresh(user, access_token, self._now() + _REFRESH_LIFE)
         row: Row = {
             "access_token": access_token,
             "token_type": "bearer",

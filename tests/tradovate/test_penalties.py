@@ -161,4 +161,28 @@ async def test_workers_share_one_session_of_a_login_and_open_no_third(stage: Sta
             stage.clock.advance(minutes=75)  # each sync finds the token shortly before its end
             names = (first.connection_id, second.connection_id)
             await asyncio.gather(*(bs.run(name) for bs in (one, other) for name in names))
-    assert (await stage.logins()).total() == opened == 2
+    assert (await stage.logins()).total() == opened == 1
+
+
+async def test_the_other_side_of_a_login_is_connected_without_another_session(stage: Stage) -> None:
+    """A third would close the oldest, which may be that of the user at the charts."""
+    async with stage.process() as bs:
+        live = await stage.connect(bs, 0, environment="live")
+        demo = await stage.connect(bs, 0, environment="demo", label="Mine")
+        assert (live.environment, demo.environment, demo.label) == ("live", "demo", "Mine")
+        assert live.identity == demo.identity
+        assert (await stage.logins()).total() == 1
+
+        stage.clock.advance(hours=2)  # a token that has ended is no login any more
+        await stage.connect(bs, 0, environment="live")
+        assert (await stage.logins()).total() == 2
+
+
+async def test_fields_that_differ_are_tested_at_the_broker(stage: Stage) -> None:
+    async with stage.process() as bs:
+        await stage.connect(bs, 0, environment="live")
+        wrong = {**stage.login(0).fields, "password": "wrong"}
+        with pytest.raises(BrokerAuthError):
+            await bs.connect("tradovate", owner="ann", fields=wrong, environment="demo")
+        with pytest.raises(BrokerAuthError):
+            await bs.connect("tradovate", owner="eve", fields=wrong, environment="demo")

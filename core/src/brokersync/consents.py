@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from brokersync.arguments import checked
-from brokersync.connections import Connections, another_login, as_known, label_of, plain_fields
+from brokersync.connections import Connections, as_known, label_of, plain_fields
 from brokersync.converter import SEALED, dumps, loads_exact
 from brokersync.errors import (
     BrokerAuthError,
@@ -24,7 +24,7 @@ from brokersync.errors import (
     Fault,
 )
 from brokersync.events import ConnectionRecovered
-from brokersync.login import OpenLogin, as_auth_error
+from brokersync.login import OpenLogin, another_login, as_auth_error
 from brokersync.records import Connection, Grant
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret

@@ -11,6 +11,7 @@ from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerRateLi
 from brokersync.factory import make_credentials
 from brokersync.managed import ManagedProvider
 from brokersync.provider import Clock
+from brokersync.records import Connection
 from brokersync.registry import LoadedProvider
 from brokersync.types import AuthResult, BrokerAccount, Challenge
 
@@ -27,6 +28,17 @@ def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
         operation=error.operation,
         status=error.status,
         code=error.code,
+    )
+
+
+def another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
+    """What the credentials of somebody else are for a connection."""
+    return BrokerAuthError(
+        f"The connection {connection.connection_id} ({connection.label}) belongs to the login {connection.identity}, "
+        f"and these credentials belong to {auth.identity}. Nothing was changed.",
+        remedy="Give the credentials of that login, or connect the other one as a connection of its own.",
+        provider=connection.provider,
+        operation="authenticate",
     )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.parametrize("sandbox", ["tradovate"], indirect=True)
 
 # fills in the form as its user would, and follows where that leads
 _BROWSER = """
-import json, os, sys, urllib.error, urllib.parse, urllib.request
+import json, os, sys, time, urllib.error, urllib.parse, urllib.request
 form = json.loads(os.environ["BROWSER_FORM"])
 page = urllib.request.urlopen(sys.argv[1]).read().decode()
 assert 'name="username"' in page, page
@@ -30,6 +31,9 @@ except urllib.error.HTTPError as error:
     sys.exit(f"the browser ended with {error.code}")
 assert b"brokersync has the answer" in ended.read()
 assert ended.headers["Referrer-Policy"] == "no-referrer"
+if os.environ.get("BROWSER_STAYS"):
+    os.close(1), os.close(2)  # which are the command's own, and would keep its reader waiting
+    time.sleep(60)
 """
 
 
@@ -104,6 +108,14 @@ def test_a_login_that_has_ended_is_made_again_in_the_browser_by_the_same_user_on
     assert again.returncode == 0, again
     assert again.stdout.startswith(f"Logged in again {name}")
     assert shell.run("sync", name).returncode == 0
+
+
+def test_a_browser_that_is_not_closed_keeps_nobody_waiting(shell: Shell) -> None:
+    shell.environ["BROWSER_STAYS"] = "1"
+    began = time.monotonic()
+    connected = shell.run("connect", "tradovate", "--oauth")
+    assert connected.returncode == 0, connected
+    assert time.monotonic() - began < 45
 
 
 def test_who_declines_is_told_so_and_nothing_is_kept(shell: Shell) -> None:

@@ -72,10 +72,15 @@ async def test_penalty_with_captcha(stage: Stage) -> None:
     assert [one.scope for one in stage.events if isinstance(one, ScopeFrozen)] == [LimitScope.ENDPOINT]
 
 
-@pytest.mark.parametrize(
-    ("fault", "scope"), [("locked", LimitScope.EGRESS), ("rate_limit", LimitScope.CREDENTIAL)], ids=["423", "429"]
-)
-async def test_423_and_429(stage: Stage, fault: str, scope: LimitScope) -> None:
+async def test_423(stage: Stage) -> None:
+    await _an_hour_of_silence(stage, "locked", LimitScope.EGRESS)
+
+
+async def test_429(stage: Stage) -> None:
+    await _an_hour_of_silence(stage, "rate_limit", LimitScope.CREDENTIAL)
+
+
+async def _an_hour_of_silence(stage: Stage, fault: str, scope: LimitScope) -> None:
     async with stage.process() as bs:
         connection = await stage.connect(bs)
         await stage.fault(fault, operation="order/list")

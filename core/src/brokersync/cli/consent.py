@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import webbrowser
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -78,7 +78,8 @@ async def _from_the_page(step: OpenConsent, url: str, callback: Callback | None,
     sys.stderr.write(f"Open this address in a browser:\n\n{url}\n\n")
     sys.stderr.flush()
     if opens:
-        await asyncio.to_thread(webbrowser.open, url)
+        # some browsers are waited for until they are closed, and nobody has to close one for this to go on
+        Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     if step.kind != "browser":
         _asked("Press Enter when you have done what it asks: ")
         return {}

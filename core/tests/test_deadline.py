@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from brokersync.config import Settings, parse_settings
 from brokersync.errors import BrokerConfigError
+from brokersync.maintenance import MaintenanceWindow
 from brokersync.manifest import AuthKind, Calendar, CalendarUnit, Manifest, Retention, SourceScope, SourceSpec
 from brokersync.records import Span, SpanState
 from brokersync.sync.deadline import Urgency, last_safe_moment, next_sync, urgency
@@ -185,3 +186,14 @@ def test_the_operator_says_how_often_and_how_early() -> None:
 def test_no_time_at_all_is_refused_by_name(name: str) -> None:
     with pytest.raises(BrokerConfigError, match=f"{name} must be longer than nothing"):
         parse_settings(f'{name} = "0s"')
+
+
+def test_what_would_be_lost_while_the_broker_is_closed_is_also_read_before_it_closes() -> None:
+    deadline = START + 5 * DAY + 23 * HOUR  # 17:00 in Chicago
+    hour = MaintenanceWindow(start="16:00", end="17:00", zone="America/Chicago")
+    facts: dict[str, Any] = {"deadline": deadline, "every": EVERY, "margin": MARGIN, "maintenance": (hour,)}
+    planned, synced = [], deadline - 3 * HOUR
+    while synced < deadline - 10 * MINUTE:
+        synced = next_sync(now=synced, synced_at=synced, **facts)
+        planned.append(deadline - synced)
+    assert planned == [90 * MINUTE, 30 * MINUTE, 3 * MINUTE]

@@ -8,7 +8,7 @@ import pytest
 
 from brokersync.config import parse_settings
 from brokersync.errors import BrokerConfigError
-from brokersync.maintenance import MaintenanceWindow, Weekday, closed_until
+from brokersync.maintenance import MaintenanceWindow, Weekday, closed_from, closed_until
 
 CHICAGO = "America/Chicago"
 NIGHT = MaintenanceWindow(start="22:00", end="06:30", zone=CHICAGO, days=(Weekday.SATURDAY,))
@@ -69,3 +69,10 @@ def test_the_operators_windows_are_read_and_mistakes_are_named() -> None:
     ):
         with pytest.raises(BrokerConfigError, match=r"toy\.maintenance|maintenance"):
             parse_settings(f'brokers.toy.maintenance = [{{{wrong}, end = "10:00"}}]')
+
+
+def test_a_broker_is_closed_from_where_the_first_of_windows_that_follow_each_other_begins() -> None:
+    after = MaintenanceWindow(start="13:00", end="14:30")
+    assert closed_from([after, NOON], SATURDAY + timedelta(hours=14)) == SATURDAY + timedelta(hours=12)
+    assert closed_from([after, NOON], SATURDAY + timedelta(hours=14, minutes=30)) is None
+    assert closed_from([NIGHT], chicago("2026-03-08T06:00:00-05:00")) == chicago("2026-03-07T22:00:00-06:00")

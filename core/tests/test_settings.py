@@ -107,7 +107,10 @@ def test_all_mistakes_are_told_at_once_each_with_its_place_and_what_is_allowed()
         "  refusals: refusals must be at least 1",
         "  the whole: unknown 'feed_pol'; did you mean 'feed_poll'?",
         "  fleet.share: share is in percent, from 1 to 100",
-        "  brokers[tradovate]: unknown 'colour'; known are distribution, hosts, limits, maintenance, settings",
+        (
+            "  brokers[tradovate]: unknown 'colour'; known are distribution, hosts, limits, maintenance, settings, "
+            "redirect_uri"
+        ),
         "  brokers[tradovate].limits[0].scope: 'planet' is none of app, egress, credential, account, endpoint",
         "  brokers[tradovate].limits[0].amount: amount must be above zero, not 0",
         "  brokers[tradovate].limits[1].period: 60 is no duration; write it like 500ms, 30s, 5m, 6h or 365d",

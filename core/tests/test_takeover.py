@@ -551,7 +551,7 @@ async def test_fields_that_do_not_fit_are_named_before_the_broker_is_asked(desk:
 async def test_a_token_that_ends_without_any_fields_asks_the_user(desk: Desk) -> None:
     connection = await desk.take_over(tokens={"expires_at": NOW + HOUR})
     desk.broker.clock.moment = NOW + 2 * HOUR
-    with pytest.raises(BrokerAuthError, match="nothing to log in again with"):
+    with pytest.raises(BrokerAuthError, match="nothing is kept to log in again with"):
         await desk.bs.run(connection.connection_id)
     assert (await desk.bs.connection(connection.connection_id)).state is ConnectionState.NEEDS_USER
 

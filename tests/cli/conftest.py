@@ -82,6 +82,8 @@ def _config(facts: dict[str, Any]) -> str:
     key = facts["broker"]
     lines = [f"[brokers.{key}.hosts]"]
     lines += [f"{json.dumps(role)} = {json.dumps(url)}" for role, url in facts["hosts"].items()]
+    lines += [f"[brokers.{key}.settings]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in facts["operator_fields"].items()]
     lines += [
         f"[[brokers.{key}.limits]]",
         'scope = "app"',

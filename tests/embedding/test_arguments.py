@@ -65,6 +65,8 @@ GIVEN: dict[str, Any] = {
     "key": AccountKey(owner="alice", provider="toy", environment="live", account_id="a-ann"),
     "file": io.BytesIO(b""),
     "rows": (),
+    "consent_id": "begun",
+    "answers": {"code": "c"},
 }
 
 METHODS = {

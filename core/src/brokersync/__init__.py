@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brokersync.config import Settings, load_settings
+    from brokersync.consents import OpenConsent
     from brokersync.errors import (
         BrokerAPIError,
         BrokerAuthError,
@@ -56,6 +57,7 @@ _HOME = {
     "Incident": "incidents",
     "Instrument": "types",
     "Match": "matching",
+    "OpenConsent": "consents",
     "ProviderRegistry": "registry",
     "Secret": "secret",
     "Settings": "config",
@@ -92,6 +94,7 @@ __all__ = [
     "Incident",
     "Instrument",
     "Match",
+    "OpenConsent",
     "ProviderRegistry",
     "Secret",
     "Settings",

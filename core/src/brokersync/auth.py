@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from brokersync.config import Settings
 from brokersync.doubts import counted, may_log_in
-from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerTokenExpiredError, StoreError
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
+    BrokerTokenExpiredError,
+    StoreError,
+)
 from brokersync.events import EventSink, TokenRefreshed
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
@@ -33,6 +39,7 @@ class TokenKeeper:
     processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
     of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
     to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
+    A token that still lives is used while its renewal has to wait.
     """
 
     def __init__(
@@ -46,12 +53,15 @@ class TokenKeeper:
         underway: Underway,
         settings: Settings,
         worker: str,
+        renew_before: timedelta = timedelta(0),
         logs_in: bool = True,
         held: Grant | None = None,
     ) -> None:
         self._connection, self._vault, self._logins = connection, vault, logins
         self._clock, self._events, self._underway = clock, events, underway
         self._settings, self._logs_in = settings, logs_in
+        self._renew_before = max(settings.grants.renew_before, renew_before)
+        self._waits_until: datetime | None = None
         self._name = (
             f"grant|{connection.owner}|{connection.provider}|{connection.grant_environment}|{connection.identity}"
         )
@@ -63,9 +73,25 @@ class TokenKeeper:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
         if self._held is None or self._held.identity != auth.identity:
             self._held, _ = await self._vault.load(self._connection)
-        if self._expires_soon(self._held) or self._vault.holds_newer(self._held):
+        if self._vault.holds_newer(self._held):
             return await self.renew(self._held.auth)
+        if self._expires_soon(self._held):
+            return await self._renewed_in_time(self._held)
         return self._held.auth
+
+    async def _renewed_in_time(self, grant: Grant) -> AuthResult:
+        """The login renewed; or as it is, where that has to wait and its token lives. Raises where it does not."""
+        now, end = self._clock.now(), grant.auth.expires_at
+        lives = end is not None and now < end
+        if lives and self._waits_until is not None and now < self._waits_until:
+            return grant.auth
+        try:
+            return await self.renew(grant.auth)
+        except (BrokerRateLimitError, BrokerNotReadyError) as error:
+            if not lives or self._vault.holds_newer(grant):
+                raise
+            self._waits_until = now + (error.retry_after or self._settings.long_wait)
+            return grant.auth
 
     async def renew(self, stale: AuthResult) -> AuthResult:
         """A login newer than `stale`. Raises `BrokerAuthError` when the user must act.
@@ -77,7 +103,7 @@ class TokenKeeper:
         return self._held.auth
 
     def _expires_soon(self, grant: Grant) -> bool:
-        end, margin = grant.auth.expires_at, self._settings.grants.renew_before
+        end, margin = grant.auth.expires_at, self._renew_before
         if end is None:
             return False
         if grant.made_at is not None:

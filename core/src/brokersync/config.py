@@ -162,13 +162,14 @@ class QueueSettings:
 @attrs.frozen(kw_only=True)
 class BrokerSettings:
     """What the operator says of one broker: a pinned distribution, other hosts, limits or maintenance, the operator's
-    fields."""
+    fields, and where the broker sends users back to who logged in at its own page."""
 
     distribution: str | None = None
     hosts: Mapping[str, str] = _NONE
     limits: tuple[RateLimit, ...] | None = None
     maintenance: tuple[MaintenanceWindow, ...] | None = None
     settings: Mapping[str, str] = attrs.field(default=_NONE, repr=False)
+    redirect_uri: str | None = None
 
 
 def _no_shorter_than_the_first(instance: Any, field: attrs.Attribute[Any], value: timedelta) -> None:

@@ -21,16 +21,25 @@ from brokersync.errors import (
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
 from brokersync.holding import in_turn
+from brokersync.joining import known_login
 from brokersync.journal import Journal
-from brokersync.login import OpenLogin, as_auth_error
+from brokersync.login import OpenLogin, another_login, as_auth_error
 from brokersync.manifest import Manifest
-from brokersync.records import Connection, ConnectionState
+from brokersync.records import Connection
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.settling import transition
 from brokersync.shared import Shared
 from brokersync.sync.losses import deadline_of
-from brokersync.takeover import TakeOver, connections_of, foreign_login, turn_of, unnamed_connection, working_again
+from brokersync.takeover import (
+    TakeOver,
+    asks_user,
+    connections_of,
+    foreign_login,
+    turn_of,
+    unnamed_connection,
+    working_again,
+)
 from brokersync.types import AuthResult
 from brokersync.underway import until_closed
 from brokersync.upkeep import GrantUpkeep
@@ -68,22 +77,26 @@ class Connections(Journal):
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
-        plain = _plain(fields)
-        async with shared.login(loaded, environment) as login:
-            auth, accounts = await login.test(plain)
+        plain = plain_fields(fields)
         connection = Connection(
             connection_id=f"{loaded.manifest.key}-{secrets.token_hex(5)}",
             owner=owner,
             provider=loaded.manifest.key,
             environment=environment,
-            label=label or _label(loaded.manifest, environment),
-            identity=auth.identity,
+            label=label or label_of(loaded.manifest, environment),
+            identity="",
             created_at=shared.clock.now(),
             since=since,
             one_login=loaded.manifest.one_login,
         )
+        if (known := await known_login(shared, loaded, owner, environment, plain)) is not None:
+            async with shared.login(loaded, environment, fields=plain) as login:
+                return await self._joined(known, connection, loaded, login)
+        async with shared.login(loaded, environment) as login:
+            auth, accounts = await login.test(plain)
+        connection = attrs.evolve(connection, identity=auth.identity)
         before = await self._of_the_login(connection)
-        connection = _as_known(connection, _label(loaded.manifest, environment), before)
+        connection = as_known(connection, label_of(loaded.manifest, environment), before)
         connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at)
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, await self._of_the_login(connection))
@@ -122,11 +135,11 @@ class Connections(Journal):
         loaded = shared.registry.load(connection.provider)
         declared = {field.name for field in loaded.manifest.user_fields}
         stored = {name: value for name, value in (await self._kept_fields(connection)).items() if name in declared}
-        plain = stored | _plain(fields)
+        plain = stored | plain_fields(fields)
         async with shared.login(loaded, connection.environment) as login:
             auth, accounts = await login.test(plain)
         if auth.identity != connection.identity:
-            raise _another_login(connection, auth)
+            raise another_login(connection, auth)
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
         recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at)
         if recovered is not None:
@@ -173,13 +186,13 @@ class Connections(Journal):
         shared = self._shared
         loaded = shared.registry.load(provider)
         environment = environment or loaded.manifest.environments[0]
-        plain = _plain(fields or {})
+        plain = plain_fields(fields or {})
         if plain:
             make_credentials(loaded, plain)
         foreign = foreign_login(provider, tokens)
         unnamed = attrs.evolve(
             unnamed_connection(owner, loaded.manifest, environment, foreign, shared.clock.now()),
-            label=label or _label(loaded.manifest, environment),
+            label=label or label_of(loaded.manifest, environment),
             since=since,
         )
         async with in_turn(shared, turn_of(unnamed), shared.settings.grants.longest_renewal + shared.settings.lease):
@@ -191,7 +204,7 @@ class Connections(Journal):
         shared = self._shared
         known = await connections_of(shared, unnamed, fingerprint=foreign.identity)
         async with shared.login(loaded, unnamed.environment, fields=fields) as login:
-            if known and not _asks_user(known):
+            if known and not asks_user(known):
                 return await self._joined(known[0], unnamed, loaded, login)
             taking = TakeOver(shared, loaded, login, unnamed, spent=bool(known))
             auth = await taking(foreign, fields)
@@ -199,11 +212,11 @@ class Connections(Journal):
             living = await connections_of(shared, connection)
             kept = await self._kept_fields(connection)
             before = await self._of_the_login(connection)
-            if living and (known or not _asks_user(living)) and not await taking.replaces(living[0], kept, auth):
+            if living and (known or not asks_user(living)) and not await taking.replaces(living[0], kept, auth):
                 working = await working_again(shared, living)
                 self._tell(before, await self._of_the_login(connection))
                 return await self._joined(working[0], connection, loaded, login)
-            connection = _as_known(connection, _label(loaded.manifest, connection.environment), before)
+            connection = as_known(connection, label_of(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
             connection = await shared.vault.add(
                 connection, auth, fields or kept, made_at=made_at, taken_over=foreign.identity
@@ -221,7 +234,7 @@ class Connections(Journal):
         shared = self._shared
         joined = await shared.store.join_connection(_named(wanted, known.identity))
         if joined is None:
-            raise BrokerAuthError("The login was removed while it was taken over.", provider=known.provider)
+            raise BrokerAuthError("The login was removed meanwhile.", provider=known.provider)
         grant, _ = await shared.vault.load(joined)
         await self._list_accounts(joined, loaded, login, grant.auth)
         return await self._with_deadline(joined, loaded.manifest, grant.auth)
@@ -265,36 +278,21 @@ class Connections(Journal):
             return await login.diagnose(grant.auth)
 
 
-def _asks_user(connections: Sequence[Connection]) -> bool:
-    """Whether the login that they live by was refused, so that any newer one is as good."""
-    return any(one.state is ConnectionState.NEEDS_USER for one in connections)
-
-
 def _named(unnamed: Connection, identity: str) -> Connection:
     return attrs.evolve(unnamed, connection_id=f"{unnamed.provider}-{secrets.token_hex(5)}", identity=identity)
 
 
-def _label(manifest: Manifest, environment: str) -> str:
+def label_of(manifest: Manifest, environment: str) -> str:
     """What a connection is called whose user gives it no name."""
     return f"{manifest.display_name} ({environment})"
 
 
-def _as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
+def as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
     """With the label that it has, where none is given now."""
     if connection.label != unnamed or connection.environment not in known:
         return connection
     return attrs.evolve(connection, label=known[connection.environment].label)
 
 
-def _another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
-    return BrokerAuthError(
-        f"The connection {connection.connection_id} ({connection.label}) belongs to the login {connection.identity}, "
-        f"and these credentials belong to {auth.identity}. Nothing was changed.",
-        remedy="Give the credentials of that login, or connect the other one as a connection of its own.",
-        provider=connection.provider,
-        operation="authenticate",
-    )
-
-
-def _plain(fields: Mapping[str, str | Secret]) -> dict[str, str]:
+def plain_fields(fields: Mapping[str, str | Secret]) -> dict[str, str]:
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}

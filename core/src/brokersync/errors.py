@@ -116,15 +116,26 @@ class BrokerTokenExpiredError(BrokerError):
 class BrokerAuthError(BrokerError):
     """The user must act: wrong, revoked or expired credentials, or a locked login.
 
-    `certain` is false where only core concludes it: from a bare status, or from a new token that was refused.
+    `certain` is false where only core concludes it: from a bare status, or from a new token that was refused. `freeze`
+    is what the broker will not be asked by anybody for `retry_after`, whoever is to blame.
     """
 
     fault = Fault.USER
     remedy_by_default = "Check the credentials and connect again."
 
-    def __init__(self, message: str, *, certain: bool = True, **facts: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        certain: bool = True,
+        retry_after: timedelta | None = None,
+        freeze: LimitScope | None = None,
+        **facts: Any,
+    ) -> None:
         super().__init__(message, **facts)
         self.certain = certain
+        self.retry_after = retry_after
+        self.freeze = freeze
 
 
 class BrokerInteractionRequiredError(BrokerAuthError):

@@ -162,14 +162,17 @@ def make_context(
     )
 
 
-def make_credentials(loaded: LoadedProvider, fields: Mapping[str, str | Secret]) -> BrokerCredentials:
-    """The plugin's credentials out of what a user gave.
+def make_credentials(
+    loaded: LoadedProvider, fields: Mapping[str, str | Secret], *, consent: bool = False
+) -> BrokerCredentials:
+    """The plugin's credentials out of what a user gave, to log in with or before a `consent`.
 
     Raises one `BrokerConfigError` that names every mistaken field and shows no value.
     """
     manifest, kind = loaded.manifest, loaded.spec.credentials
-    values = read_fields(manifest.user_fields, fields, provider=manifest.key, fault=Fault.USER)
-    if kind is None:
+    declared = manifest.consent_fields if consent else manifest.login_fields
+    values = read_fields(declared, fields, provider=manifest.key, fault=Fault.USER)
+    if kind is None or (consent and not declared):
         return BrokerCredentials()
     secret = {field.name for field in manifest.user_fields if field.secret}
     try:

@@ -95,4 +95,6 @@ def credentials_fault(spec: ProviderSpec, manifest: Manifest) -> str:
             return f"the field {field.name} must be secret in the manifest and a Secret in {kind.__name__}, or neither"
         if not field.required and field.default is None and argument.default is attrs.NOTHING:
             return f"the optional field {field.name} has no default, neither in the manifest nor in {kind.__name__}"
+        if manifest.consent_fields and field.auth is not None and argument.default is attrs.NOTHING:
+            return f"the field {field.name} is of one way to log in, and {kind.__name__} has no default for the others"
     return ""

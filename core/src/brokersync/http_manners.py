@@ -180,7 +180,7 @@ class Manners:
         """Silence the scope that the broker refuses, for everybody; without a time from it, for longer each time."""
         error, asked = failed.error, failed.asked
         scope: LimitScope | None = None
-        if isinstance(error, BrokerRetryableError):
+        if isinstance(error, BrokerRetryableError | BrokerAuthError):
             asked = error.retry_after = error.retry_after or asked
             scope = error.freeze
         if scope is None and work.status != _TOO_MANY:
@@ -197,7 +197,7 @@ class Manners:
             reason=f"{type(error).__name__} of {work.operation}",
         )
         penalty = await self._penalty(refusal)
-        if isinstance(error, BrokerRetryableError):
+        if isinstance(error, BrokerRetryableError | BrokerAuthError):
             error.retry_after, error.freeze = penalty.lasts, penalty.scope
         self._emit(
             ScopeFrozen,

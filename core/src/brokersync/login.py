@@ -11,8 +11,9 @@ from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerRateLi
 from brokersync.factory import make_credentials
 from brokersync.managed import ManagedProvider
 from brokersync.provider import Clock
+from brokersync.records import Connection
 from brokersync.registry import LoadedProvider
-from brokersync.types import AuthResult, BrokerAccount
+from brokersync.types import AuthResult, BrokerAccount, Challenge
 
 _TESTING_TAKES_AT_MOST = timedelta(minutes=3)
 _FIRST_LOOK = timedelta(seconds=2)
@@ -30,6 +31,17 @@ def as_auth_error(error: BrokerTokenExpiredError) -> BrokerAuthError:
     )
 
 
+def another_login(connection: Connection, auth: AuthResult) -> BrokerAuthError:
+    """What the credentials of somebody else are for a connection."""
+    return BrokerAuthError(
+        f"The connection {connection.connection_id} ({connection.label}) belongs to the login {connection.identity}, "
+        f"and these credentials belong to {auth.identity}. Nothing was changed.",
+        remedy="Give the credentials of that login, or connect the other one as a connection of its own.",
+        provider=connection.provider,
+        operation="authenticate",
+    )
+
+
 class OpenLogin:
     """Makes and renews the tokens of a login; leaving it closes its provider.
 
@@ -44,10 +56,10 @@ class OpenLogin:
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         """A new login from the kept fields. Raises `BrokerAuthError` where none are kept and some are needed."""
-        if not fields and any(field.required for field in self._loaded.manifest.user_fields):
+        if not fields and any(field.required for field in self._loaded.manifest.login_fields):
             raise BrokerAuthError(
-                "The token has ended, and there is nothing to log in again with: the login was taken over without it.",
-                remedy="Connect the login again.",
+                "The token has ended, and nothing is kept to log in again with: only its user can.",
+                remedy="Log in again: the connection, its accounts and its history stay.",
                 provider=self._loaded.manifest.key,
                 operation="authenticate",
             )
@@ -74,6 +86,16 @@ class OpenLogin:
     async def refresh_unnamed(self, auth: AuthResult) -> AuthResult:
         """A new token of a login whose name is made up until the broker has told it."""
         return await self._provider.refresh_token(auth, named=False)
+
+    async def begin(self, fields: Mapping[str, str], redirect_uri: str | None) -> Challenge:
+        """The first step of a login at the broker's own page."""
+        return await self._provider.begin_consent(make_credentials(self._loaded, fields, consent=True), redirect_uri)
+
+    async def complete(self, challenge: Challenge, answers: Mapping[str, str]) -> AuthResult | Challenge:
+        """The login that was begun, or its next step."""
+        answer = await self._provider.complete_consent(challenge, answers)
+        self.made_at = self._clock.now()
+        return answer
 
     async def adopt(self, auth: AuthResult) -> AuthResult:
         """The login that tokens of another program belong to."""

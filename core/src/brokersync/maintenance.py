@@ -12,6 +12,7 @@ import attrs
 
 _TIME_OF_DAY: Final = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
 _ADJACENT_AT_MOST: Final = 7
+_INSTANT: Final = timedelta(microseconds=1)
 
 
 class Weekday(StrEnum):
@@ -59,8 +60,8 @@ class MaintenanceWindow:
         except (KeyError, ValueError, OSError):
             raise ValueError(f"the zone {self.zone!r} is unknown") from None
 
-    def end_after(self, moment: datetime) -> datetime | None:
-        """When it ends, where the moment lies in it."""
+    def around(self, moment: datetime) -> tuple[datetime, datetime] | None:
+        """When it begins and ends, where the moment lies in it."""
         zone = _zone(self.zone)
         today = moment.astimezone(zone).date()
         start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
@@ -71,7 +72,7 @@ class MaintenanceWindow:
             last = day if end > start else day + timedelta(days=1)
             ends = datetime.combine(last, end, zone).astimezone(UTC)
             if begins <= moment < ends:
-                return ends
+                return begins, ends
         return None
 
 
@@ -79,8 +80,20 @@ def closed_until(windows: Iterable[MaintenanceWindow], moment: datetime) -> date
     """When the broker is open again; `None` where it is open then."""
     windows, opens = tuple(windows), None
     for _ in range(_ADJACENT_AT_MOST):
-        ends = [end for window in windows if (end := window.end_after(opens or moment)) is not None]
+        ends = [spell[1] for window in windows if (spell := window.around(opens or moment)) is not None]
         if not ends:
             break
         opens = max(ends)
     return opens
+
+
+def closed_from(windows: Iterable[MaintenanceWindow], moment: datetime) -> datetime | None:
+    """Since when the broker is closed that is closed then; `None` where it is open."""
+    windows, closed = tuple(windows), None
+    for _ in range(_ADJACENT_AT_MOST):
+        at = moment if closed is None else closed - _INSTANT
+        begins = [spell[0] for window in windows if (spell := window.around(at)) is not None]
+        if not begins:
+            break
+        closed = min(begins)
+    return closed

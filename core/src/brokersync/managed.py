@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from brokersync.answers import accounts_fault, kind_of, page_fault
 from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.manifest import Manifest
-from brokersync.provider import BrokerProvider, ProviderContext, ProviderSpec
+from brokersync.provider import BrokerProvider, Consent, ProviderContext, ProviderSpec
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.typed import wrong_type
-from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, TradeBooking, TradePage, TradeRequest
+from brokersync.types import (
+    AuthResult,
+    BrokerAccount,
+    BrokerCredentials,
+    Challenge,
+    TradePage,
+    TradeRequest,
+)
 
 _END = object()
 
@@ -92,13 +100,30 @@ class ManagedProvider:
             raise self._broken("adopt", "it did not say who the tokens belong to")
         return adopted
 
+    async def begin_consent(self, credentials: BrokerCredentials, redirect_uri: str | None) -> Challenge:
+        """See `Consent.begin`. Raises `BrokerConfigError` where the plugin knows no such login."""
+        consent = self._consent("begin")
+        with self._border("begin"):
+            challenge: object = await consent.begin(credentials, redirect_uri)
+        return self._checked_challenge("begin", challenge)
+
+    async def complete_consent(self, challenge: Challenge, answers: Mapping[str, str]) -> AuthResult | Challenge:
+        """See `Consent.complete`. All that came is a secret here, but for the name of an error."""
+        consent = self._consent("complete")
+        given = [value for name, value in answers.items() if name != "error"]
+        with self._border("complete", (*challenge.state.values(), *given)):
+            answer: object = await consent.complete(challenge, answers)
+        if isinstance(answer, Challenge):
+            return self._checked_challenge("complete", answer)
+        return self._checked_auth("complete", answer)
+
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         """See `BrokerProvider`."""
         with self._border("get_accounts", secrets_of(auth)):
             answer: object = await self._provider.get_accounts(auth)
         if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
-            raise self._broken("get_accounts", f"it answered with {_kind(answer)} instead of a sequence of accounts")
-        fault = self._accounts_fault(answer) or kept_fault(answer, secrets_of(auth))
+            raise self._broken("get_accounts", f"it answered with {kind_of(answer)} instead of a sequence of accounts")
+        fault = accounts_fault(answer, self.manifest) or kept_fault(answer, secrets_of(auth))
         if fault:
             raise self._broken("get_accounts", fault)
         return tuple(answer)
@@ -112,7 +137,7 @@ class ManagedProvider:
         if not isinstance(pages, AsyncGenerator):
             if inspect.iscoroutine(pages):
                 pages.close()
-            raise self._broken("get_trades", f"it answered with {_kind(pages)} instead of an async generator")
+            raise self._broken("get_trades", f"it answered with {kind_of(pages)} instead of an async generator")
         try:
             while True:
                 with self._border("get_trades", secrets):
@@ -172,7 +197,7 @@ class ManagedProvider:
         with self._border("create", secrets_in(self.manifest.operator_fields, self.context.settings)):
             provider: object = self.spec.create(self.context)
         if not isinstance(provider, BrokerProvider):
-            raise self._broken("create", f"it answered with {_kind(provider)}, which lacks methods of BrokerProvider")
+            raise self._broken("create", f"it answered with {kind_of(provider)}, which lacks methods of BrokerProvider")
         return provider
 
     @contextmanager
@@ -198,6 +223,23 @@ class ManagedProvider:
             if broken is not None:
                 self._known.conceal_what_led_to(broken, secrets)
 
+    def _consent(self, verb: str) -> Consent[Any]:
+        if self.spec.consent is None or not self.manifest.consents:
+            raise BrokerConfigError(
+                f"The plugin for {self.manifest.display_name} knows no login at the broker's own page.",
+                remedy=f"Connect with its fields: {', '.join(field.name for field in self.manifest.login_fields)}.",
+                provider=self.manifest.key,
+                operation=verb,
+            )
+        with self._border(verb):
+            return self.spec.consent(self.context)
+
+    def _checked_challenge(self, verb: str, challenge: object) -> Challenge:
+        if not isinstance(challenge, Challenge):
+            raise self._broken(verb, f"it answered with {kind_of(challenge)} instead of a Challenge")
+        self._known.learn(challenge.state.values())
+        return challenge
+
     def _broken(self, verb: str, what: str) -> BrokerPluginError:
         return BrokerPluginError(
             f"The plugin {self._plugin} for {self.manifest.key!r} broke the contract in {verb}: "
@@ -210,7 +252,7 @@ class ManagedProvider:
 
     def _checked_auth(self, verb: str, auth: object) -> AuthResult:
         if not isinstance(auth, AuthResult):
-            raise self._broken(verb, f"it answered with {_kind(auth)} instead of an AuthResult")
+            raise self._broken(verb, f"it answered with {kind_of(auth)} instead of an AuthResult")
         self._known.learn(secrets_of(auth))
         strange = set(auth.sources or ()) - {source.name for source in self.manifest.sources}
         if strange:
@@ -229,44 +271,13 @@ class ManagedProvider:
                 operation="get_trades",
             )
 
-    def _accounts_fault(self, accounts: Sequence[object]) -> str:
-        seen = set()
-        for account in accounts:
-            if not isinstance(account, BrokerAccount):
-                return f"it gave {_kind(account)} instead of a BrokerAccount"
-            if account.environment not in self.manifest.environments:
-                return f"its manifest has no environment {account.environment!r}"
-            if (account.environment, account.account_id) in seen:
-                return "it gave one account twice"
-            seen.add((account.environment, account.account_id))
-        return ""
-
     def _checked_page(self, page: object, secrets: Iterable[Secret]) -> TradePage:
         if not isinstance(page, TradePage):
-            raise self._broken("get_trades", f"it gave {_kind(page)} instead of a TradePage")
-        fault = self._accounts_fault(page.accounts) or self._content_fault(page) or kept_fault(page, secrets)
+            raise self._broken("get_trades", f"it gave {kind_of(page)} instead of a TradePage")
+        fault = page_fault(page, self.manifest) or kept_fault(page, secrets)
         if fault:
             raise self._broken("get_trades", fault)
         return self._known.shown_page(page)
-
-    def _content_fault(self, page: TradePage) -> str:
-        if page.resume_at is not None and page.cursor is None:
-            return "a page with resume_at needs a cursor to go on from"
-        strange = {row.environment for row in page.bookings} | {span.environment for span in page.covered}
-        strange -= set(self.manifest.environments)
-        if strange:
-            return f"its manifest has no environment {', '.join(sorted(strange))}"
-        for booking in page.bookings:
-            if booking.trade is not None and not self._belongs(booking):
-                return "a booking and its trade differ in provider, environment or account"
-        return ""
-
-    def _belongs(self, booking: TradeBooking) -> bool:
-        trade = booking.trade
-        return trade is None or (
-            (trade.provider, trade.environment, trade.account_id)
-            == (self.manifest.key, booking.environment, booking.account_id)
-        )
 
 
 def _ends_the_call(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
@@ -284,7 +295,3 @@ def _current_task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:  # no loop is running
         return None
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"

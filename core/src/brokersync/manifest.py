@@ -60,7 +60,10 @@ class CalendarUnit(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """Something a person gives, described well enough to draw a form. `format` is text, integer, date or choice."""
+    """Something a person gives, described well enough to draw a form. `format` is text, integer, date or choice.
+
+    `auth` is the way to log in that it belongs to; without one it belongs to all.
+    """
 
     name: str
     label: str
@@ -71,6 +74,7 @@ class Field:
     choices: tuple[str, ...] = ()
     pattern: str | None = None
     default: str | None = None
+    auth: AuthKind | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.format not in ("text", "integer", "date", "choice"):
@@ -165,7 +169,8 @@ class Manifest:
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
     `one_login`: one login of a user serves all environments, and its tokens are shared by them.
     `setup`: what a user does at the broker before connecting, step by step.
-    `labels`: under which other names the same service is sold."""
+    `labels`: under which other names the same service is sold.
+    `renew_before`: how long before its end a token is renewed, where the settings would renew it later."""
 
     key: str
     display_name: str
@@ -188,6 +193,7 @@ class Manifest:
     one_login: bool = False
     setup: tuple[str, ...] = ()
     labels: tuple[Label, ...] = ()
+    renew_before: timedelta = timedelta(0)
 
     def __attrs_post_init__(self) -> None:
         for key in (self.key, *(label.key for label in self.labels)):
@@ -217,16 +223,35 @@ class Manifest:
         names = [label.display_name for label in self.labels if label.key == key]
         return attrs.evolve(self, display_name=names[0]) if names else None
 
-    def form(self) -> dict[str, Any]:
-        """The user's fields as JSON Schema, so that a backend can draw its form; the steps of `setup` describe it."""
+    @property
+    def consents(self) -> bool:
+        """Whether a user can log in at the broker's own page."""
+        return AuthKind.OAUTH2 in self.auth
+
+    @property
+    def login_fields(self) -> tuple[Field, ...]:
+        """What a user gives to log in with, where they do not do so at the broker's own page."""
+        return tuple(field for field in self.user_fields if field.auth is not AuthKind.OAUTH2)
+
+    @property
+    def consent_fields(self) -> tuple[Field, ...]:
+        """What a user gives before they log in at the broker's own page."""
+        return tuple(field for field in self.user_fields if field.auth in (None, AuthKind.OAUTH2))
+
+    def form(self, *, consent: bool = False) -> dict[str, Any]:
+        """The user's fields as JSON Schema, so that a backend can draw its form; those of `consent` come before one.
+
+        The steps of `setup` describe it.
+        """
+        fields = self.consent_fields if consent else self.login_fields
         steps = {"description": "\n".join(numbered(self.setup))} if self.setup else {}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": self.display_name,
             **steps,
             "type": "object",
-            "properties": {field.name: field.json_schema() for field in self.user_fields},
-            "required": [field.name for field in self.user_fields if field.required],
+            "properties": {field.name: field.json_schema() for field in fields},
+            "required": [field.name for field in fields if field.required],
             "additionalProperties": False,
         }
 

@@ -49,13 +49,25 @@ class BrokerProvider(Protocol[C_contra]):
 
 @runtime_checkable
 class Consent(Protocol[C_contra]):
-    """Logins of several steps: OAuth, device codes, one-time codes."""
+    """Logins of several steps: OAuth, device codes, one-time codes.
 
-    async def begin(self, credentials: C_contra, redirect_uri: str | None) -> Challenge: ...
+    Another process may complete what one has begun, so all that it takes is in the challenge. No answer is tried twice.
+    """
 
-    async def complete(self, challenge: Challenge, answers: Mapping[str, str]) -> AuthResult | Challenge: ...
+    async def begin(self, credentials: C_contra, redirect_uri: str | None) -> Challenge:
+        """The first step. Where the manifest asks for no field before it, `credentials` are bare `BrokerCredentials`.
 
-    async def revoke(self, auth: AuthResult) -> None: ...
+        What `state` of the challenge holds under the name `state` is what the broker sends back with its answer.
+        """
+
+    async def complete(self, challenge: Challenge, answers: Mapping[str, str]) -> AuthResult | Challenge:
+        """The login, or the next step. Raises `BrokerAuthError`, with `code="access_denied"` where the user declined.
+
+        `answers` came from outside, and may be anything.
+        """
+
+    async def revoke(self, auth: AuthResult) -> None:
+        """Have the broker end this login, where it can be asked to."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from brokersync.arguments import checked
+from brokersync.closing import closed_to
 from brokersync.connections import Connections
 from brokersync.errors import BrokerConfigError, ClosedError, StoreError
 from brokersync.events import EventSink, no_events
@@ -79,6 +80,7 @@ class Scheduling(Connections):
         """Run once each connection that is due, so many at a time, and answer how each ended, by connection.
 
         What fails for one keeps no other from being run and is its answer. One that another worker has is left to it.
+        While a broker is closed for maintenance none of its connections is run, unless it would lose something then.
         Of connections that nobody can read, what they lose is written down and told. Grants that would lapse are
         renewed on the way, see `renew_grants`, and once an hour what is older than it is to
         be kept is deleted, as `prune` does. Call it every minute or so: from a loop, a task queue or cron, in as many
@@ -95,7 +97,9 @@ class Scheduling(Connections):
                     ends[connection.connection_id] = error
 
         underway = self._shared.underway
-        ready = await underway.until_closed(self.due(owner))
+        now = self._shared.clock.now()
+        due = await underway.until_closed(self.due(owner, now=now))
+        ready = [one for one in due if closed_to(self._shared, one, now) is None]
         async with asyncio.TaskGroup() as group:
             for connection in ready:
                 if connection.connection_id not in self._shared.runs:

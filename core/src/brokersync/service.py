@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from brokersync.arguments import checked
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
+from brokersync.consents import Consents
 from brokersync.converter import to_json
 from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     import loguru
 
 
-class BrokerSync(Working, Following, Custody):
+class BrokerSync(Working, Following, Custody, Consents):
     """Everything of brokersync over one store. Use it as `async with BrokerSync.open(path) as bs`.
 
     `events` hears every event of every sync, and `logger`, of loguru or of the standard library, gets a record of each.

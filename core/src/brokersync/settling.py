@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from brokersync.closing import maintenance_of
 from brokersync.converter import to_json
 from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused, uncounted
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
@@ -243,6 +244,7 @@ class Settler:
             deadline=deadline or one.deadline,
             every=settings.sync_every,
             margin=settings.perishable_margin,
+            maintenance=maintenance_of(self._shared, one.provider),
         )
         return (min(next_at, one.next_at or now) if self._narrowed else next_at), deadline
 

@@ -175,6 +175,7 @@ class Shared:
             underway=self.underway,
             settings=self.settings,
             worker=self.worker,
+            renew_before=self.registry.manifest(connection.provider).renew_before,
             logs_in=logs_in,
             held=held,
         )

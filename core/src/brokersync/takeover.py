@@ -204,6 +204,11 @@ async def connections_of(shared: Shared, login: Connection, *, fingerprint: str 
     return sorted(found, key=lambda one: one.environment != login.environment)
 
 
+def asks_user(connections: Sequence[Connection]) -> bool:
+    """Whether the login that they live by was refused, so that any newer one is as good."""
+    return any(one.state is ConnectionState.NEEDS_USER for one in connections)
+
+
 async def working_again(shared: Shared, living: Sequence[Connection]) -> list[Connection]:
     """Those that live by a login that has just worked; none of them asks its user any more, and who did is due."""
     found = list[Connection]()

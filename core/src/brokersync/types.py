@@ -375,7 +375,7 @@ class TradePage:
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
 class Challenge:
-    """What a login of several steps asks of the user: where to go, what to answer, and until when."""
+    """What a login asks of its user, and until when; `kind` is `browser` where the page at `url` sends the answer."""
 
     kind: str
     message: str

@@ -14,6 +14,9 @@ from brokersync.errors import (
     BrokerAuthError,
     BrokerConfigError,
     BrokerError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
+    BrokerRetryableError,
     BrokerTokenExpiredError,
     BrokerUnavailableError,
     ClosedError,
@@ -332,3 +335,35 @@ async def test_a_grant_copied_to_another_login_of_the_owner_does_not_open(desk: 
     await desk.store.add_connection(CONNECTION, swapped)
     with pytest.raises(BrokerConfigError, match="copied"):
         await desk.vault.load(CONNECTION)
+
+
+@pytest.mark.parametrize("error", [BrokerRateLimitError("slowly"), BrokerNotReadyError("later")], ids=repr)
+async def test_a_token_that_lives_is_used_while_its_renewal_has_to_wait(
+    desk: Desk, error: BrokerRetryableError
+) -> None:
+    error.retry_after = MINUTE
+    desk.broker.refreshes = [error, error, FRESH]
+    desk.clock.moment = NOW + 50 * MINUTE
+    keeper = desk.keeper(renew_before=15 * MINUTE)
+    assert [await keeper.current(login()) for _ in range(5)] == [login()] * 5
+    assert len(desk.broker.asked) == 1, "and who asks next does not ask the broker again"
+
+    desk.clock.moment += MINUTE
+    assert await keeper.current(login()) == login()
+    desk.clock.moment = NOW + 61 * MINUTE
+    assert await keeper.current(login()) == FRESH
+    assert await desk.in_doubt() is None
+
+
+async def test_a_dead_token_is_not_used_because_its_renewal_has_to_wait(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerRateLimitError("slowly", retry_after=MINUTE)]
+    desk.clock.moment = NOW + 61 * MINUTE
+    with pytest.raises(BrokerRateLimitError):
+        await desk.keeper().current(login())
+
+
+async def test_a_broker_may_want_its_tokens_renewed_earlier_than_the_settings(desk: Desk) -> None:
+    desk.broker.refreshes = [FRESH]
+    desk.clock.moment = NOW + 46 * MINUTE
+    assert await desk.keeper().current(login()) == login()
+    assert await desk.keeper(renew_before=15 * MINUTE).current(login()) == FRESH

@@ -69,7 +69,13 @@ def test_nothing_begins_in_a_brokers_maintenance_and_not_all_at_once_after_it() 
 
 
 def test_what_would_be_lost_before_the_broker_opens_again_is_tried_all_the_same() -> None:
-    perishing = attrs.evolve(ONE, deadline=NOW + HOUR)
+    perishing = attrs.evolve(ONE, deadline=NOW + DAILY.perishable_margin)
     assert planned_at(perishing, NOW, DAILY, CLOSED) == NOW
+
+
+def test_what_would_be_lost_while_the_broker_is_closed_is_tried_once_shortly_before() -> None:
+    perishing = attrs.evolve(ONE, deadline=NOW + HOUR)
+    capture = NOW + HOUR - DAILY.perishable_margin
+    assert capture <= planned_at(perishing, NOW, DAILY, CLOSED) < capture + MINUTE
     later = attrs.evolve(ONE, deadline=NOW + 3 * HOUR)
     assert planned_at(later, NOW, DAILY, CLOSED) >= NOW + 2 * HOUR

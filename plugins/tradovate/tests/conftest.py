@@ -39,6 +39,7 @@ HOST_ROLES = {
     "demo.tradovateapi.com": "demo",
     "rpt-live.tradovateapi.com": "reporting-live",
     "rpt-demo.tradovateapi.com": "reporting-demo",
+    "live.tradovateapi.com/auth": "oauth",
 }
 Answer = Callable[[RequestDraft], tuple[int, str]]
 
@@ -217,7 +218,7 @@ class FakeTradovate:
         raise error or AssertionError("no attempt was made")
 
     def _respond(self, draft: RequestDraft, options: Mapping[str, Any]) -> HttpResponse:
-        host, path = draft.url.removeprefix("https://").split("/v1/")
+        host, path = re.split("/v1/|/(?=oauthtoken)", draft.url.removeprefix("https://"))
         role = HOST_ROLES.get(host, host)
         self.sent.append(Sent(role, path, draft, options))
         answers = self._answers.get((role, path), [])
@@ -239,6 +240,7 @@ def _draft(method: str, url: str, options: Mapping[str, Any]) -> RequestDraft:
         params=dict(options.get("params") or {}),
         headers=headers,
         json=copy.deepcopy(options.get("json")),
+        form=copy.deepcopy(options.get("form")),
         auth=auth,
     )
 
@@ -270,7 +272,7 @@ def _refuse_by_status(status: int) -> None:
 class World:
     """A provider, what it is given, and the broker it talks to."""
 
-    def __init__(self, environment: str = "live", **hosts: str) -> None:
+    def __init__(self, environment: str = "live", settings: Mapping[str, str] | None = None, **hosts: str) -> None:
         self.broker, self.clock, self.cache = FakeTradovate(), FakeClock(), MemoryCache()
         self.manifest = read_manifest()
         self.context = ProviderContext(
@@ -282,7 +284,7 @@ class World:
             clock=self.clock,
             hosts=FakeHosts(self.manifest, **hosts),
             cache=self.cache,
-            settings={},
+            settings=settings or {},
         )
         self.provider = TradovateProvider(self.context)
         self.auth = AuthResult(

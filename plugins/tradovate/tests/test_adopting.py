@@ -73,9 +73,24 @@ async def test_a_token_past_its_time_is_not_even_tried(world: World) -> None:
     assert world.broker.sent == []
 
 
-async def test_other_tokens_than_an_access_token_are_not_enough(world: World) -> None:
-    with pytest.raises(BrokerConfigError, match="access token"):
+async def test_whose_a_refresh_token_is_is_told_by_using_it(world: World) -> None:
+    with pytest.raises(BrokerTokenExpiredError):
         await adopt(world.context, attrs.evolve(foreign(), access_token=None, refresh_token=Secret("r")))
+    assert world.broker.sent == []
+
+
+async def test_a_login_with_a_refresh_token_was_made_on_the_live_side(new_world: type[World]) -> None:
+    world = new_world("demo")
+    world.broker.on("live", "auth/me", {"userId": 31, "name": "mira"})
+
+    adopted = await adopt(world.context, attrs.evolve(foreign(), refresh_token=Secret("r")))
+
+    assert (adopted.identity, adopted.state["environment"]) == ("user:31", "live")
+
+
+async def test_tokens_that_the_plugin_does_not_know_are_not_enough(world: World) -> None:
+    with pytest.raises(BrokerConfigError, match="access_token, refresh_token or both"):
+        await adopt(world.context, attrs.evolve(foreign(), access_token=None))
 
 
 @pytest.mark.parametrize("body", [[], {}, {"userId": "31"}, {"userId": None}])

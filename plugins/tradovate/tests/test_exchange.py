@@ -12,6 +12,7 @@ from brokersync.plugin import (
     BrokerError,
     BrokerMaintenanceError,
     BrokerRateLimitError,
+    BrokerResponseError,
     BrokerTokenExpiredError,
     BrokerUnavailableError,
     Fault,
@@ -152,13 +153,9 @@ def test_a_lock_out_freezes_what_is_locked_for_an_hour(status: int, scope: Limit
     assert (error.retry_after, error.freeze) == (timedelta(hours=1), scope)
 
 
-@pytest.mark.parametrize("status", [302, 307, 308])
-def test_a_move_to_another_host_is_refused_with_a_remedy(status: int) -> None:
-    error = refused("", status=status)
-
-    assert type(error) is BrokerAPIError
-    assert "another host" in error.message
-    assert "Connect again" in error.remedy
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_an_address_that_is_to_be_read_instead_is_no_answer(status: int) -> None:
+    assert type(refused("", status=status)) is BrokerResponseError
 
 
 @pytest.mark.parametrize(

@@ -163,12 +163,13 @@ async def test_an_account_is_asked_for_under_its_present_name(world: Any) -> Non
     assert world.broker.sent[-1].draft.json["params"][2]["value"] == "77001"
 
 
-async def test_an_account_that_is_no_longer_listed_is_an_error_and_covers_nothing(world: Any) -> None:
+async def test_an_account_that_is_no_longer_listed_is_told_and_covers_nothing(world: Any) -> None:
     script(world, "\r\n")
 
-    with pytest.raises(BrokerAPIError, match="77009"):
-        await read(world, world.account(9, name="77009"))
+    (page,) = await read(world, world.account(9, name="77009"))
 
+    assert page.covered == ()
+    assert any("77009" in told for told in page.unmapped)
     assert REPORT not in world.broker.paths()
 
 

@@ -359,5 +359,5 @@ def test_logins_are_as_many_as_asked_for_and_say_what_a_form_wants() -> None:
     assert [login.environment for login in broker.logins] == ["live", "demo", "live"]
     assert all(isinstance(login, SandboxLogin) and len(login.trades) == 1 for login in broker.logins)
     assert all(set(login.fields) == {"username", "password", "cid", "sec"} for login in broker.logins)
-    assert set(broker.hosts("http://h")) == {"live", "demo", "reporting-live", "reporting-demo"}
+    assert set(broker.hosts("http://h")) == {"live", "demo", "reporting-live", "reporting-demo", "consent", "oauth"}
     assert broker.hosts("http://h/")["live"] == "http://h/live/v1"

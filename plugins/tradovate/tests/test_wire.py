@@ -18,7 +18,6 @@ from brokersync.factory import ManagedProvider, make_credentials, open_provider
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
-    BrokerAPIError,
     BrokerAuthError,
     BrokerError,
     BrokerRateLimitError,
@@ -260,7 +259,7 @@ async def test_a_read_that_failed_for_a_moment_is_repeated(desk: Desk, operation
         ("permission_denied", "fill/list", BrokerTokenExpiredError, "right to fill/list"),
         ("expired_token", "fill/list", BrokerTokenExpiredError, "expired"),
         ("session_closed", "fill/list", BrokerTokenExpiredError, "newer login"),
-        ("redirect", "fill/list", BrokerAPIError, "another host"),
+        ("redirect", "fill/list", BrokerResponseError, "moved.example.invalid"),
         ("html", "fill/list", BrokerResponseError, "JSON"),
         ("truncated", "fill/list", BrokerResponseError, "JSON"),
         ("wrong_shape", "fill/list", BrokerResponseError, "fill/list"),

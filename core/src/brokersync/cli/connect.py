@@ -5,19 +5,30 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from cyclopts import Parameter
 
 from brokersync.cli.common import Owned, finish, note, parse_day, print_json
+from brokersync.cli.consent import Page
 from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
 if TYPE_CHECKING:
     from brokersync.manifest import Field, Manifest
     from brokersync.records import Connection
+    from brokersync.secret import Secret
     from brokersync.service import BrokerSync
+
+
+class _Facts(TypedDict):
+    fields: Mapping[str, str | Secret]
+    environment: str | None
+    label: str | None
+    since: datetime | None
 
 
 def connect(
@@ -34,14 +45,17 @@ def connect(
     environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
     label: Annotated[str | None, Parameter(help="Your own name for this login.")] = None,
     since: Annotated[str | None, Parameter(help="Read history from this day on; else from its beginning.")] = None,
+    page: Page = Page(),
     common: Owned = Owned(),
 ) -> int:
     """Connect a login at a broker.
 
     Asks for each field of the broker that is not given, tests the login, and only then keeps it, sealed. Connecting the
     same login again renews its credentials and keeps its history.
+
+    With --oauth you log in at the broker's own page, and brokersync is told the answer at an address of this machine.
     """
-    return finish(_connect(broker, field, fields_from, environment, label, since, common), common)
+    return finish(_connect(broker, field, fields_from, environment, label, since, page, common), common)
 
 
 async def _connect(
@@ -51,16 +65,23 @@ async def _connect(
     environment: str | None,
     label: str | None,
     since: str | None,
+    page: Page,
     common: Owned,
 ) -> int:
     async with common.open(make=True) as bs:
         manifest = bs.registry.manifest(broker)
+        oauth = page.used_for(manifest)
         start = parse_day(since, "--since") if since else None
-        fields = _gather(manifest, pairs, fields_from)
-        note(f"Testing the login at {manifest.display_name} ...")
-        connection = await bs.connect(
-            broker, owner=common.owner, fields=fields, environment=environment, label=label, since=start
-        )
+        asked = manifest.consent_fields if oauth else manifest.login_fields
+        fields = _gather(asked, pairs, fields_from, steps=_steps(manifest))
+        facts: _Facts = {"fields": fields, "environment": environment, "label": label, "since": start}
+        if oauth:
+            connection = await page.log_in(
+                bs, broker, lambda uri: bs.begin_consent(broker, owner=common.owner, redirect_uri=uri, **facts), common
+            )
+        else:
+            note(f"Testing the login at {manifest.display_name} ...")
+            connection = await bs.connect(broker, owner=common.owner, **facts)
         accounts = await bs.accounts(connection.connection_id, common.owner)
         advice = await _advice(bs, connection)
     if common.json:
@@ -88,6 +109,7 @@ def reconnect(
         Path | None,
         Parameter(help="A JSON object with what has changed; - reads standard input.", allow_leading_hyphen=True),
     ] = None,
+    page: Page = Page(),
     common: Owned = Owned(),
 ) -> int:
     """Log in again at a connection whose password or token has changed or ended.
@@ -96,18 +118,28 @@ def reconnect(
 
     The login is tested and must be the same one. Connection and history stay.
     """
-    return finish(_reconnect(connection, field, fields_from, common), common)
+    return finish(_reconnect(connection, field, fields_from, page, common), common)
 
 
-async def _reconnect(connection_id: str, pairs: tuple[str, ...], fields_from: Path | None, common: Owned) -> int:
+async def _reconnect(
+    connection_id: str, pairs: tuple[str, ...], fields_from: Path | None, page: Page, common: Owned
+) -> int:
     async with common.open() as bs:
         known = await bs.connection(connection_id, common.owner)
         manifest = bs.registry.manifest(known.provider)
-        if sys.stdin.isatty() and fields_from is None:
-            note(f"Logging in again at {manifest.display_name}. Leave a field empty to keep what is stored.")
-        fields = _gather(manifest, pairs, fields_from, defaults=False)
-        note(f"Testing the login at {manifest.display_name} ...")
-        connection = await bs.reauthenticate(connection_id, fields, owner=common.owner)
+        if page.used_for(manifest) or await bs.has_consent(connection_id, owner=common.owner):
+            connection = await page.log_in(
+                bs,
+                known.provider,
+                lambda uri: bs.renew_consent(connection_id, owner=common.owner, redirect_uri=uri),
+                common,
+            )
+        else:
+            if sys.stdin.isatty() and fields_from is None:
+                note(f"Logging in again at {manifest.display_name}. Leave a field empty to keep what is stored.")
+            fields = _gather(manifest.login_fields, pairs, fields_from, defaults=False)
+            note(f"Testing the login at {manifest.display_name} ...")
+            connection = await bs.reauthenticate(connection_id, fields, owner=common.owner)
     if common.json:
         from brokersync.converter import to_json
 
@@ -126,13 +158,22 @@ async def _advice(bs: BrokerSync, connection: Connection) -> list[str]:
         return []
 
 
-def _gather(
-    manifest: Manifest, pairs: tuple[str, ...], fields_from: Path | None, *, defaults: bool = True
-) -> dict[str, str]:
+def _steps(manifest: Manifest) -> list[str]:
     from brokersync.manifest import numbered
 
+    return [f"What to do at {manifest.display_name} first:", *numbered(manifest.setup)] if manifest.setup else []
+
+
+def _gather(
+    fields: Sequence[Field],
+    pairs: tuple[str, ...],
+    fields_from: Path | None,
+    *,
+    defaults: bool = True,
+    steps: Sequence[str] = (),
+) -> dict[str, str]:
     given = _from_file(fields_from) if fields_from else {}
-    declared = {field.name: field for field in manifest.user_fields}
+    declared = {field.name: field for field in fields}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign:
@@ -145,9 +186,9 @@ def _gather(
             )
         given[name] = value
     if sys.stdin.isatty() and fields_from is None:
-        if defaults and manifest.setup:
-            note("\n".join([f"What to do at {manifest.display_name} first:", *numbered(manifest.setup)]))
-        for field in manifest.user_fields:
+        if steps:
+            note("\n".join(steps))
+        for field in fields:
             if field.name not in given:
                 given[field.name] = _ask(field, defaults=defaults)
     return {name: value for name, value in given.items() if value != ""}

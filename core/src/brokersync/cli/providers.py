@@ -10,7 +10,7 @@ from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
 from brokersync.errors import BrokerError
 
 if TYPE_CHECKING:
-    from brokersync.manifest import Manifest, SourceSpec
+    from brokersync.manifest import Field, Manifest, SourceSpec
     from brokersync.registry import ProviderListing, ProviderRegistry
 
 _NONE_INSTALLED = "No broker is installed. Get one with, for example: pip install {example}"
@@ -80,17 +80,12 @@ def _show(manifest: Manifest, common: Common) -> int:
         out.print(f"the same service is sold as: {names}", markup=False)
     for step in numbered(manifest.setup):
         out.print(step, markup=False)
-    show_table(
-        ("field", "", "what it is"),
-        [
-            (
-                field.name,
-                "secret" if field.secret else "" if field.required else "optional",
-                f"{field.label}. {field.help}",
-            )
-            for field in manifest.user_fields
-        ],
-    )
+    if manifest.consents:
+        out.print(f"log in at its own page: brokersync connect {manifest.key} --oauth", markup=False)
+    show_table(("field", "", "what it is"), [_field(field) for field in manifest.user_fields])
+    if manifest.operator_fields:
+        told = [_field(field) for field in manifest.operator_fields]
+        show_table(("operator's field", "", "what it is"), told)
     show_table(("source", "history", "asked for"), [_source(source) for source in manifest.sources])
     show_table(COLUMNS, [limit_row(limit) for limit in manifest.limits], whole=WHOLE)
     if manifest.maintenance:
@@ -102,6 +97,11 @@ def _show(manifest: Manifest, common: Common) -> int:
             ],
         )
     return Exit.DONE
+
+
+def _field(field: Field) -> tuple[str, str, str]:
+    needed = "secret" if field.secret else "" if field.required else "optional"
+    return field.name, needed, f"{field.label}. {field.help}"
 
 
 def _source(source: SourceSpec) -> tuple[str, str, str]:

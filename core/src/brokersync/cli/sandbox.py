@@ -75,6 +75,7 @@ def _facts(running: RunningSandbox) -> dict[str, Any]:
         "broker": running.key,
         "base_url": running.base_url,
         "hosts": dict(running.hosts),
+        "operator_fields": dict(running.operator_fields),
         "faults": list(running.broker.faults),
         "logins": [
             {"environment": login.environment, "fields": dict(login.fields), "trades": dict(login.trades)}
@@ -91,6 +92,9 @@ def _tell(running: RunningSandbox, common: Common) -> None:
         return
     out = [f"{running.key} is simulated at {running.base_url}", "", "Configuration that sends brokersync there:"]
     out += [f"  [brokers.{running.key}.hosts]", *(f'  {role} = "{url}"' for role, url in running.hosts.items())]
+    if running.operator_fields:
+        out += [f"  [brokers.{running.key}.settings]"]
+        out += [f'  {name} = "{value}"' for name, value in running.operator_fields.items()]
     for number, login in enumerate(facts["logins"], 1):
         out += ["", f"Login {number} ({login['environment']}), invented:"]
         out += [f"  {name} = {value}" for name, value in login["fields"].items()]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeAlias
 
-from brokersync.errors import BrokerConfigError, BrokerError
+from brokersync.closing import closed_to
+from brokersync.errors import BrokerError
 from brokersync.events import Event, EventSink, JobStuck, SyncRecorded
 from brokersync.jobs import Job
-from brokersync.maintenance import MaintenanceWindow
 from brokersync.queue.engine import Defer
-from brokersync.queue.planner import kept_out_until
 from brokersync.records import Connection, ConnectionState, Deferred, Done
 from brokersync.shared import Shared
 
@@ -52,7 +51,7 @@ class JobHandler:
             if connection.next_at is None:
                 return
             raise Defer(connection.next_at)
-        if (opens := kept_out_until(connection, now, maintenance_of(self._shared, connection.provider))) is not None:
+        if (opens := closed_to(self._shared, connection, now)) is not None:
             raise Defer(opens)
         self._under_way.add(job.connection_id)
         try:
@@ -92,16 +91,6 @@ class JobHandler:
         names = {"provider": connection.provider, "connection_id": connection.connection_id}
         self._shared.events(JobStuck(**names, silent_for=silence))
         return None
-
-
-def maintenance_of(shared: Shared, provider: str) -> Sequence[MaintenanceWindow]:
-    """When the broker is closed: by the operator's word, else by the plugin's."""
-    if (told := shared.settings.broker(provider).maintenance) is not None:
-        return told
-    try:
-        return shared.registry.manifest(provider).maintenance
-    except BrokerConfigError:
-        return ()  # the sync says what is wrong with the plugin
 
 
 def _is_due(connection: Connection, now: datetime) -> bool:

@@ -9,9 +9,9 @@ from typing import Final
 from brokersync.config import Settings
 from brokersync.incidents import share
 from brokersync.jobs import Job
-from brokersync.maintenance import MaintenanceWindow, closed_until
+from brokersync.maintenance import MaintenanceWindow
 from brokersync.records import Connection
-from brokersync.sync.deadline import Urgency, urgency
+from brokersync.sync.deadline import Urgency, kept_out_until, urgency
 
 _PART_OF_A_PERIOD: Final = 10
 
@@ -38,20 +38,7 @@ def planned_at(
     together drift apart. What was never synced, has failed, or would be lost begins now, unless the broker is closed.
     """
     at = _spread(connection, now, settings)
-    return kept_out_until(connection, at, maintenance) or at
-
-
-def kept_out_until(
-    connection: Connection, moment: datetime, maintenance: Sequence[MaintenanceWindow]
-) -> datetime | None:
-    """When a sync may begin that is to begin in a broker's maintenance; those that wait are spread over a minute.
-
-    One whose history is lost before the broker opens again is not kept out: it may be let in all the same.
-    """
-    opens = closed_until(maintenance, moment)
-    if opens is None or (connection.deadline is not None and moment <= connection.deadline <= opens):
-        return None
-    return opens + share(connection.connection_id)
+    return kept_out_until(connection, at, maintenance, margin=settings.perishable_margin) or at
 
 
 def _spread(connection: Connection, now: datetime, settings: Settings) -> datetime:

@@ -10,11 +10,12 @@ from typing import Final
 import attrs
 
 from brokersync.arguments import checked
+from brokersync.closing import maintenance_of
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, JobsCounted, no_events
 from brokersync.jobs import Job, JobCounts, JobPlace
 from brokersync.listening import all_of, harmless
-from brokersync.queue.handling import JobHandler, maintenance_of
+from brokersync.queue.handling import JobHandler
 from brokersync.queue.opening import open_engine
 from brokersync.queue.planner import job_of, planned_at
 from brokersync.queue.worker import Worker

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from brokersync.store.grants import UNFINISHED
 from brokersync.store.rows import unpack_raw
 from brokersync.store.sql import Fetch, Row, Script
 
@@ -77,7 +78,7 @@ PARTS: Final[Mapping[str, _Part]] = {
     "grants": _Part(
         "login",
         "SELECT provider, environment, identity, provider, environment, identity, generation, expires_at,"
-        " grant_expires_at FROM grants WHERE owner = ?",
+        f" grant_expires_at FROM grants WHERE owner = ? AND NOT {UNFINISHED}",
         ("provider", "environment", "identity"),
         ("provider", "environment", "identity", "generation", "expires_at", "grant_expires_at"),
     ),

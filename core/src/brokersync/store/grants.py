@@ -12,10 +12,12 @@ from brokersync.records import Grant
 from brokersync.store.keys import check_key
 from brokersync.store.rows import optional_moment, optional_text, sortable
 from brokersync.store.sealed import SealedGrant
-from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
+from brokersync.store.sql import Fetch, Put, Script, fetch_one
 
 LOGIN: Final = ("owner", "provider", "environment", "identity")
 THIS_LOGIN: Final = "owner = ? AND provider = ? AND environment = ? AND identity = ?"
+# a login that was begun and is not finished is nobody's at any broker yet
+UNFINISHED: Final = "provider = ''"
 _VALUES = ("generation", "auth", "credentials", "expires_at", "grant_expires_at", "renewing_since")
 _UPKEEP = ("tried_at", "fixed_end", "warned_of")
 _KEY = "(SELECT wrapped FROM owner_keys WHERE owner_keys.owner = grants.owner)"
@@ -52,8 +54,11 @@ def keep_grant(new: SealedGrant) -> Script[None]:
     yield Put("grants", (*LOGIN, *_VALUES), [_row(new)], key=LOGIN)
 
 
-def drop_grant(of: SealedGrant) -> Script[None]:
-    yield from execute(f"DELETE FROM grants WHERE {THIS_LOGIN} AND generation = ?", *_login(of), of.generation)
+def drop_grant(of: Grant | SealedGrant) -> Script[bool]:
+    row = yield from fetch_one(
+        f"DELETE FROM grants WHERE {THIS_LOGIN} AND generation = ? RETURNING generation", *_login(of), of.generation
+    )
+    return row is not None
 
 
 def replace_grant(new: SealedGrant) -> Script[bool]:

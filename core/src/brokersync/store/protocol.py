@@ -120,8 +120,8 @@ class Store(Protocol):
     async def keep_grant(self, grant: SealedGrant) -> None:
         """Keep a grant that no connection has yet, unless there is one of that login. Raises `KeyReplacedError`."""
 
-    async def drop_grant(self, grant: SealedGrant) -> None:
-        """Take back what `keep_grant` kept, unless it was replaced by a newer generation."""
+    async def drop_grant(self, grant: Grant | SealedGrant) -> bool:
+        """Take back what `keep_grant` kept; `False` where it has gone, or was replaced by a newer generation."""
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         """Oldest first."""

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Final
 
 from brokersync.converter import from_json
+from brokersync.store.grants import UNFINISHED
 from brokersync.store.health import drop_foreign_words
 from brokersync.store.rows import sortable
 from brokersync.store.sql import Fetch, Put, Script, execute
@@ -55,11 +56,14 @@ def prune_feed(before: datetime, limit: int) -> Script[int]:
 def prune_rest(now: datetime) -> Script[None]:
     """What nobody needs any more: old leases, accounts that were erased and are in no feed, a broker's words.
 
+    So go logins that were begun and not finished in time.
+
     And what releases before have left: jobs of connections that ended, and links between connections and accounts of
     which one is gone, or that are of two owners.
     """
     yield from drop_foreign_words()
     yield from execute("DELETE FROM leases WHERE expires_at < ?", sortable(now - _LEASES_STAY))
+    yield from execute(f"DELETE FROM grants WHERE {UNFINISHED} AND expires_at < ?", sortable(now))
     yield from execute(
         "DELETE FROM connection_accounts WHERE NOT EXISTS"
         " (SELECT 1 FROM connections JOIN accounts ON accounts.owner = connections.owner"

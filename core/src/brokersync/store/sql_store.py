@@ -130,8 +130,8 @@ class SqlStore(ABC):
     async def keep_grant(self, grant: SealedGrant) -> None:
         await self._write(lambda: grants.keep_grant(grant))
 
-    async def drop_grant(self, grant: SealedGrant) -> None:
-        await self._write(lambda: grants.drop_grant(grant))
+    async def drop_grant(self, grant: Grant | SealedGrant) -> bool:
+        return await self._write(lambda: grants.drop_grant(grant))
 
     async def connections(self, owner: str | None = None) -> tuple[Connection, ...]:
         return await self._read(lambda: connections.connections(owner))

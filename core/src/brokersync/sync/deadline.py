@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from brokersync.incidents import share
+from brokersync.maintenance import MaintenanceWindow, closed_from, closed_until
 from brokersync.manifest import CalendarUnit, Manifest, Retention, SourceScope, SourceSpec
-from brokersync.records import Span
+from brokersync.records import Connection, Span
 from brokersync.sync.days import next_day
 from brokersync.sync.plan import still_open
 from brokersync.types import BrokerAccount
@@ -75,9 +77,17 @@ def _forgets(source: SourceSpec, start: datetime, look_back: timedelta, now: dat
 
 
 def next_sync(
-    *, now: datetime, synced_at: datetime | None, deadline: datetime | None, every: timedelta, margin: timedelta
+    *,
+    now: datetime,
+    synced_at: datetime | None,
+    deadline: datetime | None,
+    every: timedelta,
+    margin: timedelta,
+    maintenance: Sequence[MaintenanceWindow] = (),
 ) -> datetime:
     """When to sync next: `every` so often, `margin` before the deadline, and once more at a tenth of it.
+
+    Where the broker is closed then it may answer nothing, so it is also read `margin` before it closes.
 
     `synced_at` is when the last sync began, and `deadline` what held then or holds now. Never in the past.
     """
@@ -85,7 +95,9 @@ def next_sync(
         return now
     moments = [synced_at + every]
     if deadline is not None:
-        moments += [moment for moment in _alarms(deadline, margin) if moment > synced_at]
+        closes = closed_from(maintenance, deadline - margin)
+        early = () if closes is None else (closes - margin,)
+        moments += [moment for moment in (*early, *_alarms(deadline, margin)) if moment > synced_at]
     return max(now, min(moments))
 
 
@@ -96,6 +108,24 @@ def next_probe(*, now: datetime, deadline: datetime | None, margin: timedelta) -
 
 def _alarms(deadline: datetime, margin: timedelta) -> tuple[datetime, datetime]:
     return deadline - margin, deadline - margin / _LAST_CHANCE
+
+
+def kept_out_until(
+    connection: Connection, moment: datetime, maintenance: Sequence[MaintenanceWindow], *, margin: timedelta
+) -> datetime | None:
+    """When a sync may begin that is to begin in a broker's maintenance; those that wait are spread over a minute.
+
+    One whose history is lost before the broker opens again is let in `margin` before that: what can be had then is all
+    that can.
+    """
+    opens = closed_until(maintenance, moment)
+    if opens is None:
+        return None
+    if connection.deadline is not None and moment <= connection.deadline <= opens:
+        opens = connection.deadline - margin
+        if moment >= opens:
+            return None
+    return opens + share(connection.connection_id)
 
 
 def urgency(*, now: datetime, deadline: datetime | None, every: timedelta, margin: timedelta) -> Urgency:

@@ -32,10 +32,17 @@ class RunningSandbox:
         """The logins that work there."""
         return self.broker.logins
 
+    @property
+    def operator_fields(self) -> Mapping[str, str]:
+        """The operator's fields that work there."""
+        fields: Mapping[str, str] = getattr(self.broker, "operator_fields", {})
+        return fields
+
     def settings(self, base: Settings | None = None) -> Settings:
         """Settings that send this broker's requests to the sandbox and change nothing else."""
         base = base or Settings()
-        mine = attrs.evolve(base.brokers.get(self.key) or BrokerSettings(), hosts=self.hosts)
+        mine = base.brokers.get(self.key) or BrokerSettings()
+        mine = attrs.evolve(mine, hosts=self.hosts, settings={**mine.settings, **self.operator_fields})
         return attrs.evolve(base, brokers={**base.brokers, self.key: mine})
 
 

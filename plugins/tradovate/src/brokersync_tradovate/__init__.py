@@ -12,6 +12,7 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
         return None
     # imported here, so that looking at the plugin costs nothing
     from brokersync_tradovate.adopting import adopt
+    from brokersync_tradovate.consent import TradovateConsent
     from brokersync_tradovate.credentials import TradovateCredentials
     from brokersync_tradovate.provider import TradovateProvider
     from brokersync_tradovate.renormalise import renormalise
@@ -21,6 +22,7 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
         credentials=TradovateCredentials,
         create=TradovateProvider,
         statements=lambda _: TradovateStatementReader(),
+        consent=TradovateConsent,
         adopt=adopt,
         renormalise=renormalise,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from brokersync.plugin import (
     AuthResult,
@@ -12,6 +12,7 @@ from brokersync.plugin import (
     BrokerError,
     BrokerTokenExpiredError,
 )
+from brokersync_tradovate.auth import user_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import ENVIRONMENTS, account_of
 from brokersync_tradovate.payloads import Account, RowError
@@ -25,6 +26,10 @@ async def list_accounts(
 ) -> Sequence[BrokerAccount]:
     """The accounts on one side, closed ones too: their history can still be read."""
     rows = await client.list_all(auth, environment, "account", meaning=meaning)
+    user = user_of(auth)
+    if not rows and user is not None:
+        # one team saw an empty list for tokens of OAuth until the user was named
+        rows = await client.list_all(auth, environment, "account", meaning=meaning, params={"userId": user})
     try:
         return [account_of(Account.of(row), environment) for row in rows]
     except RowError as error:
@@ -36,25 +41,33 @@ async def list_all_accounts(client: TradovateClient, auth: AuthResult, home: str
 
     A side that refuses the login has none of its accounts. When both refuse, the refusal of its own side is raised.
     """
-    accounts: list[BrokerAccount] = []
-    refused: list[BrokerError] = []
-    meaning: Meaning = request_refused
-    for environment in sorted(ENVIRONMENTS, key=lambda one: one != home):
-        try:
-            accounts += await list_accounts(client, auth, environment, meaning)
-        except (BrokerAuthError, BrokerTokenExpiredError, BrokerAPIError) as error:
-            if error.status not in _NOT_THIS_SIDE:
-                raise
-            refused.append(error)
-        else:
-            meaning = _refused_here
-    if len(refused) == len(ENVIRONMENTS):
+    sides = sorted(ENVIRONMENTS, key=lambda one: one != home)
+    accounts, refused = await _asked(client, auth, sides, {})
+    if len(refused) == len(sides):
+        # a dead token may be refused in the same words, and then core renews it for the first of these
+        accounts, refused = await _asked(client, auth, sides, {sides[0]: request_refused})
+    if len(refused) == len(sides):
         raise refused[0]
     return accounts
 
 
+async def _asked(
+    client: TradovateClient, auth: AuthResult, sides: Sequence[str], meanings: Mapping[str, Meaning]
+) -> tuple[list[BrokerAccount], list[BrokerError]]:
+    accounts: list[BrokerAccount] = []
+    refused: list[BrokerError] = []
+    for environment in sides:
+        try:
+            accounts += await list_accounts(client, auth, environment, meanings.get(environment, _refused_here))
+        except (BrokerAuthError, BrokerTokenExpiredError, BrokerAPIError) as error:
+            if error.status not in _NOT_THIS_SIDE:
+                raise
+            refused.append(error)
+    return accounts, refused
+
+
 def _refused_here(refusal: Refusal) -> BrokerError:
-    """On the second side: the token worked on the first a moment ago, so renewing it would not help."""
+    """A prop firm's traders may have no rights on the live side; a renewal with each listing would not change that."""
     if refusal.status == 401 and not refusal.names_a_dead_token:
         return BrokerAPIError(f"Tradovate refuses this login on this side.{refusal.quoted}", **refusal.facts)
     return request_refused(refusal)

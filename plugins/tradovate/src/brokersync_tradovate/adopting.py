@@ -7,8 +7,8 @@ from datetime import timedelta
 import attrs
 
 from brokersync.plugin import AuthResult, BrokerConfigError, BrokerTokenExpiredError, ProviderContext
+from brokersync_tradovate.auth import identity_of
 from brokersync_tradovate.client import TradovateClient
-from brokersync_tradovate.refusals import unexpected
 
 _RENEWED_AT_ONCE = timedelta(minutes=1)
 
@@ -19,20 +19,22 @@ async def adopt(context: ProviderContext, auth: AuthResult) -> AuthResult:
     What only a renewal tells, such as hosts and whether the user is active, is missing: so the token is said to end in
     a minute, for which core renews it before any other use.
     """
+    if auth.access_token is None and auth.refresh_token is not None:
+        raise BrokerTokenExpiredError("Whose a refresh token is can only be told once it is used.")
     if auth.access_token is None:
         raise BrokerConfigError(
-            "Tradovate's logins are taken over by their access token.", remedy="Give it as access_token."
+            "Tradovate's logins are taken over by their tokens.", remedy="Give access_token, refresh_token or both."
         )
     now = context.clock.now()
     if auth.expires_at is not None and auth.expires_at <= now:
         raise BrokerTokenExpiredError("The token has expired, and Tradovate does not renew an expired one.")
+    # apps are registered on the live side only, so a refresh token is of a login that was made there
+    home = "live" if auth.refresh_token is not None else context.environment
+    auth = attrs.evolve(auth, state={"environment": home})
     user = await TradovateClient(context).who(auth)
-    number, name = user.get("userId", user.get("id")), user.get("name")
-    if type(number) is not int:
-        raise unexpected("auth/me", "does not say who is logged in")
     return attrs.evolve(
         auth,
-        identity=f"user:{number}",
+        identity=identity_of(user),
         expires_at=now + _RENEWED_AT_ONCE,
-        state={"environment": context.environment, "name": str(name or "")},
+        state={"environment": home, "name": str(user.get("name") or "")},
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from brokersync.plugin import (
@@ -14,14 +15,16 @@ from brokersync.plugin import (
     HttpResponse,
     ProviderContext,
 )
-from brokersync_tradovate.auth import home_of
+from brokersync_tradovate.auth import credential_of, home_of
 from brokersync_tradovate.credentials import TradovateCredentials
 from brokersync_tradovate.exchange import Exchange
 from brokersync_tradovate.payloads import Login, Row, RowError
 from brokersync_tradovate.refusals import (
     Meaning,
+    MovedError,
     login_refused,
     renewal_refused,
+    report_refused,
     request_refused,
     token_refused,
     unexpected,
@@ -30,6 +33,7 @@ from brokersync_tradovate.refusals import (
 # 41 ids at once have been answered with 404, 10 never (measured by several teams; undocumented)
 _ITEMS_AT_ONCE = 10
 _UTC_MINUTES = 0
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class TradovateClient:
@@ -51,14 +55,9 @@ class TradovateClient:
         }
         operation = "auth/accesstokenrequest"
         exchange = Exchange(operation, login_refused, hide=(credentials.password, credentials.sec))
-        response = await self._context.http.request(
-            operation,
-            "POST",
-            f"{self._context.hosts[self._context.environment]}/{operation}",
-            json=body,
-            credential=credentials.username,
-            prepare=exchange.prepare,
-            check=exchange.check,
+        role = self._context.environment
+        response = await self._send(
+            exchange, "POST", role, self._context.hosts[role], json=body, credential=credentials.username.lower()
         )
         return _login(operation, response)
 
@@ -69,14 +68,10 @@ class TradovateClient:
         operation = "auth/renewaccesstoken"
         exchange = Exchange(operation, renewal_refused, hide=(auth.access_token,))
         # without `auth`: this very call is how core gets the token that it would put in there
-        response = await self._context.http.request(
-            operation,
-            "GET",
-            f"{self._base_url(auth, home_of(auth, self._context))}/{operation}",
-            headers={"Authorization": f"Bearer {auth.access_token.reveal()}"},
-            credential=auth.identity,
-            prepare=exchange.prepare,
-            check=exchange.check,
+        role = home_of(auth, self._context)
+        headers = {"Authorization": f"Bearer {auth.access_token.reveal()}"}
+        response = await self._send(
+            exchange, "GET", role, self._base_url(auth, role), headers=headers, credential=credential_of(auth)
         )
         return _login(operation, response)
 
@@ -85,7 +80,7 @@ class TradovateClient:
 
         Only the live side answers `auth/me`; the list of users holds no other than the one who asks.
         """
-        environment = self._context.environment
+        environment = home_of(auth, self._context)
         if environment != "live":
             users = await self.list_all(auth, environment, "user", meaning=token_refused)
             if len(users) != 1:
@@ -99,10 +94,16 @@ class TradovateClient:
         return body
 
     async def list_all(
-        self, auth: AuthResult, environment: str, entity: str, *, meaning: Meaning = request_refused
+        self,
+        auth: AuthResult,
+        environment: str,
+        entity: str,
+        *,
+        meaning: Meaning = request_refused,
+        params: Mapping[str, str] = _NONE,
     ) -> Sequence[Row]:
         """All rows of an entity that the login sees; for orders, fills and fees those of the current session only."""
-        return await self._rows(auth, environment, f"{entity}/list", {}, meaning)
+        return await self._rows(auth, environment, f"{entity}/list", params, meaning)
 
     async def list_items(self, auth: AuthResult, environment: str, entity: str, ids: Iterable[int]) -> Sequence[Row]:
         """Those of the rows that still exist, in any order."""
@@ -119,16 +120,17 @@ class TradovateClient:
         first: date,
         last: date,
         *,
-        meaning: Meaning = request_refused,
+        meaning: Meaning = report_refused,
     ) -> str:
         """A report as CSV over whole UTC days, the last one included, for one account under its present name."""
         operation = "reports/requestReport"
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
-        exchange = Exchange(operation, meaning)
-        response = await self._context.http.request(
-            operation,
+        role = f"reporting-{account.environment}"
+        response = await self._send(
+            Exchange(operation, meaning),
             "POST",
-            f"{self._base_url(auth, f'reporting-{account.environment}')}/{operation}",
+            role,
+            self._base_url(auth, role),
             json={
                 "name": name,
                 "representationType": "csv",
@@ -136,9 +138,8 @@ class TradovateClient:
                 "params": [{"name": key, "value": value} for key, value in params.items()],
             },
             auth=auth,
+            credential=credential_of(auth),
             account=account.account_id,
-            prepare=exchange.prepare,
-            check=exchange.check,
             repeatable=True,  # a question, although it is put with POST
         )
         body = response.json()
@@ -163,7 +164,7 @@ class TradovateClient:
         ]
 
     async def _rows(
-        self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
+        self, auth: AuthResult, environment: str, operation: str, params: Mapping[str, str], meaning: Meaning
     ) -> Sequence[Row]:
         body = (await self._get(auth, environment, operation, params, meaning)).json()
         if not isinstance(body, list) or not all(isinstance(row, dict) for row in body):
@@ -171,17 +172,32 @@ class TradovateClient:
         return body
 
     async def _get(
-        self, auth: AuthResult, environment: str, operation: str, params: dict[str, str], meaning: Meaning
+        self, auth: AuthResult, environment: str, operation: str, params: Mapping[str, str], meaning: Meaning
     ) -> HttpResponse:
-        exchange = Exchange(operation, meaning)
+        exchange, base = Exchange(operation, meaning), self._base_url(auth, environment)
+        credential = credential_of(auth)
+        return await self._send(exchange, "GET", environment, base, params=params, auth=auth, credential=credential)
+
+    async def _send(self, exchange: Exchange, method: str, role: str, base: str, **what: Any) -> HttpResponse:
+        """The answer of the host, or of that which it names instead, if a token may be sent there.
+
+        Core follows no redirect. This one is followed once, with the token, as a request of its own; the next renewal
+        tells the new hosts.
+        """
+        try:
+            return await self._sent(exchange, method, base, what)
+        except MovedError as moved:
+            base = self._context.hosts.accept(role, moved.base)
+        return await self._sent(exchange, method, base, what)
+
+    async def _sent(self, exchange: Exchange, method: str, base: str, what: Mapping[str, Any]) -> HttpResponse:
         return await self._context.http.request(
-            operation,
-            "GET",
-            f"{self._base_url(auth, environment)}/{operation}",
-            params=params,
-            auth=auth,
+            exchange.operation,
+            method,
+            f"{base}/{exchange.operation}",
             prepare=exchange.prepare,
             check=exchange.check,
+            **what,
         )
 
     def _base_url(self, auth: AuthResult, role: str) -> str:

@@ -11,6 +11,7 @@ from brokersync.plugin import (
     BrokerAuthError,
     BrokerError,
     BrokerRateLimitError,
+    BrokerUnavailableError,
     HttpResponse,
     LimitScope,
     RequestDraft,
@@ -31,24 +32,30 @@ class Exchange:
 
     Tradovate answers too many requests with status 200 and a ticket: the request was not executed, and is to be sent
     again with the ticket after a while (penalty tickets, partner.tradovate.com). The ticket lives as long as the
-    request and is shown nowhere.
+    request and is shown nowhere. What may be sent `once` is not sent again, ticket or not.
     """
 
-    def __init__(self, operation: str, meaning: Meaning, hide: tuple[Secret, ...] = ()) -> None:
-        self._operation, self._meaning, self._hide = operation, meaning, hide
+    def __init__(self, operation: str, meaning: Meaning, hide: tuple[Secret, ...] = (), *, once: bool = False) -> None:
+        self.operation, self._meaning, self._hide, self._once = operation, meaning, hide, once
         self._ticket: Secret | None = None
         self._penalties = 0
         self._timeouts = 0
 
     def check(self, response: HttpResponse) -> None:
         """Raise what the answer means when it is no success; penalties come before anything else."""
+        try:
+            self._judge(response)
+        except BrokerRateLimitError as error:
+            raise (_over(error) if self._once else error) from None
+
+    def _judge(self, response: HttpResponse) -> None:
         body = body_of(response)
         if isinstance(body, Mapping) and any(key in body for key in _PENALTY_KEYS):
             raise self._penalised(body)
-        refuse_status(self._operation, response)
+        refuse_status(self.operation, response)
         if response.status == 408:
             self._timed_out()
-        refusal = refusal_of(self._operation, response, body, self._hide)
+        refusal = refusal_of(self.operation, response, body, self._hide)
         if refusal is not None:
             raise self._meaning(refusal)
 
@@ -56,20 +63,25 @@ class Exchange:
         """Send the ticket along; where a read without a body carries it is not documented, so that is just repeated."""
         if self._ticket is not None and isinstance(draft.json, dict):
             draft.json = {**draft.json, "p-ticket": self._ticket.reveal()}
+        elif self._ticket is not None and draft.form is not None:
+            draft.form = {**draft.form, "p-ticket": self._ticket.reveal()}
 
     def _timed_out(self) -> None:
         """The first 408 is core's to repeat. The second may mean that a newer login closed the session: its token never
         works again, and is not answered with 401 either. So a new token is asked for, once."""
         self._timeouts += 1
         if self._timeouts == _TIMEOUTS_OF_A_CLOSED_SESSION:
-            raise self._meaning(Refusal(operation=self._operation, status=408))
+            raise self._meaning(Refusal(operation=self.operation, status=408))
 
     def _penalised(self, body: Mapping[str, Any]) -> BrokerError:
         if str(body.get("p-captcha", "")).lower() == "true":
             return BrokerAuthError(
                 "Tradovate wants a person to solve a captcha before it takes further requests of this login.",
                 remedy="Wait an hour, sign in once to Tradovate's web application, then connect again.",
-                operation=self._operation,
+                certain=False,  # the failures that it wants this for may have been of others behind this address
+                retry_after=HOUR_OF_SILENCE,
+                freeze=LimitScope.ENDPOINT,
+                operation=self.operation,
             )
         self._ticket = Secret(str(body["p-ticket"])) if body.get("p-ticket") else None
         self._penalties += 1
@@ -78,8 +90,19 @@ class Exchange:
             "Tradovate asks to wait before it takes further requests of this login.",
             retry_after=_seconds(body.get("p-time")) + _MARGIN if again_at_once else HOUR_OF_SILENCE,
             freeze=LimitScope.CREDENTIAL,
-            operation=self._operation,
+            operation=self.operation,
         )
+
+
+def _over(error: BrokerRateLimitError) -> BrokerUnavailableError:
+    """The same for a request that is not repeated: others keep the silence that is asked for all the same."""
+    return BrokerUnavailableError(
+        error.message,
+        retry_after=error.retry_after,
+        freeze=error.freeze,
+        operation=error.operation,
+        status=error.status,
+    )
 
 
 def _seconds(value: Any) -> timedelta:

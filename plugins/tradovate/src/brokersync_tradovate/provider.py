@@ -10,16 +10,16 @@ from brokersync.plugin import (
     BrokerAccount,
     BrokerAPIError,
     BrokerCursorError,
-    BrokerTokenExpiredError,
     Fault,
     ProviderContext,
     TradePage,
     TradeRequest,
 )
 from brokersync_tradovate.accounts import list_all_accounts
-from brokersync_tradovate.auth import auth_result, home_of
+from brokersync_tradovate.auth import auth_result
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.credentials import TradovateCredentials
+from brokersync_tradovate.renewal import renewed
 from brokersync_tradovate.reports import report_pages
 from brokersync_tradovate.session import session_pages
 
@@ -38,11 +38,7 @@ class TradovateProvider:
         return auth_result(login, self._context, {}, self._context.environment)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
-        """Prolongs the session, which only works while the token is valid."""
-        if auth.expires_at is not None and auth.expires_at <= self._context.clock.now():
-            raise BrokerTokenExpiredError("The token has expired, and Tradovate does not renew an expired one.")
-        login = await self._client.renew(auth)
-        return auth_result(login, self._context, auth.hosts, home_of(auth, self._context))
+        return await renewed(self._context, self._client, auth)
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         return await list_all_accounts(self._client, auth, self._context.environment)

@@ -49,6 +49,11 @@ class Refusal:
         return self.says("expired") and self.says("token")
 
     @property
+    def denies(self) -> bool:
+        """Whether it says no to who asks; a dead token and a missing right look the same."""
+        return self.status == 401 or self.says("access is denied", "not authorized", "unauthorized")
+
+    @property
     def facts(self) -> dict[str, Any]:
         return {"operation": self.operation, "status": self.status}
 
@@ -58,6 +63,19 @@ class Refusal:
 
 
 Meaning: TypeAlias = Callable[[Refusal], BrokerError]
+
+
+class MovedError(BrokerAPIError):
+    """The same operation is to be asked for at another host, below `base`."""
+
+    def __init__(self, operation: str, response: HttpResponse) -> None:
+        super().__init__(
+            "Tradovate sends this login on from one host to another.", operation=operation, status=response.status
+        )
+        location = response.headers.get("location", "")
+        self.base, named, rest = location.partition(f"/{operation}")
+        if not named or rest[:1] not in ("", "?"):
+            self.base = ""
 
 
 def body_of(response: HttpResponse) -> Any:
@@ -130,13 +148,10 @@ def refuse_status(operation: str, response: HttpResponse) -> None:
             operation=operation,
             status=response.status,
         )
-    if response.status in (301, 302, 303, 307, 308):
-        raise BrokerAPIError(
-            "Tradovate has moved this login to another host, and following it there is not supported yet.",
-            remedy="Connect again, so that the hosts are learned anew.",
-            operation=operation,
-            status=response.status,
-        )
+    if response.status in (307, 308):
+        raise MovedError(operation, response)
+    if 300 <= response.status < 400:
+        raise unexpected(operation, "leads to another address")
 
 
 def login_refused(refusal: Refusal) -> BrokerError:
@@ -156,11 +171,7 @@ def login_refused(refusal: Refusal) -> BrokerError:
             remedy="Check cid and sec, which belong to the API key, and app_id; then connect again.",
             **refusal.facts,
         )
-    if refusal.says("maintenance"):
-        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
-    if refusal.status == 408 or refusal.says(*_UNAVAILABLE_TEXTS):
-        return BrokerUnavailableError(f"Tradovate can not log anybody in now.{refusal.quoted}", **refusal.facts)
-    return BrokerAuthError(
+    return unavailable(refusal) or BrokerAuthError(
         f"Tradovate refused the login.{refusal.quoted}",
         remedy="Sign in to Tradovate's web application, which says more; then connect again.",
         certain=False,  # a word that is not known may be said to everybody
@@ -168,9 +179,22 @@ def login_refused(refusal: Refusal) -> BrokerError:
     )
 
 
+def unavailable(refusal: Refusal) -> BrokerError | None:
+    """A refusal that says nothing of the login, if it is one."""
+    if refusal.says("maintenance"):
+        return BrokerMaintenanceError("Tradovate is closed for maintenance.", **refusal.facts)
+    if refusal.status == 408 or refusal.says(*_UNAVAILABLE_TEXTS):
+        return BrokerUnavailableError(f"Tradovate can not log anybody in now.{refusal.quoted}", **refusal.facts)
+    return None
+
+
 def renewal_refused(refusal: Refusal) -> BrokerError:
-    """Whatever the reason, a new login is the way on; it tells the user what is wrong when that fails too."""
-    return BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
+    """A new login is the way on, which tells the user what is wrong when that fails too; unless nobody is served now.
+
+    A session that was closed is answered with 408, and that does not pass.
+    """
+    away = None if refusal.status == 408 else unavailable(refusal)
+    return away or BrokerTokenExpiredError(f"Tradovate does not renew the token.{refusal.quoted}", **refusal.facts)
 
 
 def token_refused(refusal: Refusal) -> BrokerError:
@@ -178,7 +202,7 @@ def token_refused(refusal: Refusal) -> BrokerError:
     if refusal.status in (401, 403, 408) or refusal.says("access is denied", "expired"):
         return BrokerAuthError(
             f"Tradovate does not accept this token.{refusal.quoted}",
-            remedy="Take over a token that is valid still, or connect with the user's API key.",
+            remedy="Take over a token that is valid still, or log in with OAuth or the user's API key.",
             **refusal.facts,
         )
     return request_refused(refusal)
@@ -192,11 +216,11 @@ def request_refused(refusal: Refusal) -> BrokerError:
         return BrokerTokenExpiredError(
             "Tradovate no longer answers this session; a newer login may have closed it.", **refusal.facts
         )
-    if refusal.status == 401 or refusal.says("access is denied", "not authorized", "unauthorized"):
-        # a dead token and a missing right look the same: core renews once, and only then it is the user's to solve
+    if refusal.denies:
+        # core renews once, and only then it is the user's to solve
         return BrokerTokenExpiredError(
             f"Tradovate denies this login the right to {refusal.operation}.{refusal.quoted}",
-            remedy="Grant the API key read access to accounts, orders, contracts, fees and reports.",
+            remedy="Grant the app or the API key read access to accounts, orders, contracts, fees and reports.",
             **refusal.facts,
         )
     if refusal.says("maintenance"):
@@ -205,6 +229,18 @@ def request_refused(refusal: Refusal) -> BrokerError:
         if refusal.says(*fragments):
             return BrokerAPIError(f"{message}{refusal.quoted}", fault=fault, **refusal.facts)
     return BrokerAPIError(f"Tradovate refused {refusal.operation}.{refusal.quoted}", **refusal.facts)
+
+
+def report_refused(refusal: Refusal) -> BrokerError:
+    """As for other reads; but the accounts were listed just before with the same token, so that one is not dead."""
+    if refusal.denies and not refusal.names_a_dead_token:
+        return BrokerAPIError(
+            f"Tradovate gives this login no reports, and without them nothing older than the session.{refusal.quoted}",
+            remedy="Grant the app or the API key the right to read reports. The sessions are read all the same.",
+            fault=Fault.USER,
+            **refusal.facts,
+        )
+    return request_refused(refusal)
 
 
 _REPORT_TEXTS: tuple[tuple[tuple[str, ...], str, Fault], ...] = (

@@ -50,6 +50,9 @@ async def report_pages(
     """The window's fills, account by account; the last page of each says that it is covered, fills or not."""
     for asked in request.accounts:
         account = await _under_its_present_name(client, auth, asked)
+        if account is None:
+            yield TradePage(unmapped={f"Tradovate does not list the account {asked.name or asked.account_id} now": 1})
+            continue
         reading = _Reading(context, client, auth, account, request.window)
         async with aclosing(reading.pages()) as pages:
             async for page in pages:
@@ -58,16 +61,18 @@ async def report_pages(
         yield TradePage(covered=covered, unmapped=dict(reading.unmapped))
 
 
-async def _under_its_present_name(client: TradovateClient, auth: AuthResult, asked: BrokerAccount) -> BrokerAccount:
-    """Reports are asked for by the account's name, and names change."""
+async def _under_its_present_name(
+    client: TradovateClient, auth: AuthResult, asked: BrokerAccount
+) -> BrokerAccount | None:
+    """Reports are asked for by the account's name, and names change.
+
+    There is none for an account that is not listed, as it is once it was archived. It may come back, so nothing of it
+    is called lost; what was not read by then stays open.
+    """
     for account in await list_accounts(client, auth, asked.environment):
         if account.account_id == asked.account_id:
             return account
-    raise BrokerAPIError(
-        f"Tradovate does not list the account {asked.name or asked.account_id} now, and reports only on listed ones.",
-        remedy="What was imported stays. Ask Tradovate whether the account was archived.",
-        operation="account/list",
-    )
+    return None
 
 
 def _covered(account: BrokerAccount, window: TimeWindow, now: datetime) -> Iterator[CoveredSpan]:

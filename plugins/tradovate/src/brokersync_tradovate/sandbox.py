@@ -1,7 +1,7 @@
 """A simulated Tradovate: the trading and reporting hosts under one address, with invented people and their history.
 
-Prefixes of the path stand for the hosts. Left out because a loopback address can not express them: `apiHosts` holds
-bare host names, so a login names them only where a fault asks for it.
+Prefixes of the path stand for the hosts. Who asks for them by their names, which takes a resolver and certificates of
+its own, is told `apiHosts`, and sent on from a host that serves another organisation.
 """
 
 from __future__ import annotations
@@ -16,22 +16,28 @@ from aiohttp import web
 
 from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, SimulatedBroker
 from brokersync_tradovate.sandbox_auth import Penalties, Sessions, penalty, penalty_key
+from brokersync_tradovate.sandbox_control import Controls
 from brokersync_tradovate.sandbox_entities import entity_answer
 from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, Faults, spoil
+from brokersync_tradovate.sandbox_hosts import PREFIXES, Host, api_hosts, moved_to, named_host, prefixed_hosts
 from brokersync_tradovate.sandbox_ledger import Book, Fill
 from brokersync_tradovate.sandbox_logins import Account, User, invent_users
 from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of, trading_day
+from brokersync_tradovate.sandbox_oauth import OAuthPages, form_of
 from brokersync_tradovate.sandbox_report_rows import REPORTS
 from brokersync_tradovate.sandbox_reports import definitions, export, names_an_account, report
 from brokersync_tradovate.sandbox_views import View
-from brokersync_tradovate.sandbox_wire import NOT_FOUND, Answer, RefusedError, Row, answer, load_object, stamp
+from brokersync_tradovate.sandbox_wire import (
+    NOT_FOUND,
+    Answer,
+    RefusedError,
+    Row,
+    answer,
+    load_object,
+    response_of,
+    stamp,
+)
 
-_HOSTS = {
-    "live": ("live", False),
-    "demo": ("demo", False),
-    "reporting-live": ("live", True),
-    "reporting-demo": ("demo", True),
-}
 _STALE_HOST = "https://moved.example.invalid"
 
 
@@ -44,8 +50,8 @@ def create(settings: SandboxSettings) -> SimulatedBroker:
 class _Call:
     """A request; `operation` is in lower case because paths are the same in any."""
 
-    environment: str
-    reporting: bool
+    host: Host
+    by_name: bool
     operation: str
     path: str
     query: Mapping[str, str]
@@ -71,6 +77,8 @@ class _Tradovate:
         }
         self._sessions = Sessions(users, settings.now)
         self._penalties = Penalties(settings.now)
+        self._oauth = OAuthPages(settings, users, self._sessions)
+        self.operator_fields: Mapping[str, str] = self._oauth.app
         self._armed = Faults()
         self._operations: Counter[str] = Counter()
         self._hosts: Counter[str] = Counter()
@@ -78,24 +86,29 @@ class _Tradovate:
         self.logins = tuple(_login(user, counts) for user in users)
 
     def hosts(self, base_url: str) -> dict[str, str]:
-        return {role: f"{base_url.rstrip('/')}/{role}/v1" for role in _HOSTS}
+        return prefixed_hosts(base_url)
 
     def application(self) -> web.Application:
         application = web.Application()
-        application.router.add_post(f"{CONTROL_PATH}/faults", self._arm)
-        application.router.add_delete(f"{CONTROL_PATH}/faults", self._disarm)
-        application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
-        application.router.add_get(f"{CONTROL_PATH}/requests", self._requests)
+        accounts = [account for user in self._users for account in user.accounts]
+        told = {"ledger": self._ledger, "requests": self._requests}
+        application.add_routes(Controls(self._armed, accounts, self._reset, told).routes())
+        for path in ("/consent/oauth", "/oauth"):
+            application.router.add_get(path, self._consent_page)
+            application.router.add_post(path, self._consented)
+        for path in ("/{host}/v1/{entity}/{operation}", "/{host:oauth}/{entity:auth}/{operation:oauthtoken}"):
+            application.router.add_route("*", path, self._serve)
+        for path in ("/v1/{entity}/{operation}", "/{entity:auth}/{operation:oauthtoken}"):
+            application.router.add_route("*", path, self._serve)
         application.router.add_get(f"{CONTROL_PATH}/exports/{{login}}/{{environment}}/{{report}}", self._export)
-        application.router.add_route("*", "/{host}/v1/{entity}/{operation}", self._serve)
         return application
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        host, operation = request.match_info["host"], _operation(request)
-        if host not in _HOSTS:
-            return _response(NOT_FOUND)
+        host, operation = _host(request), _operation(request)
+        if host is None:
+            return response_of(NOT_FOUND)
         self._operations[operation] += 1
-        self._hosts[host] += 1
+        self._hosts[request.match_info.get("host", request.host)] += 1
         token = request.headers.get("Authorization", "").removeprefix("Bearer ") or None
         fault = self._armed.take(operation, token is not None)
         if fault == "redirect":
@@ -103,17 +116,22 @@ class _Tradovate:
         if fault == "slow":
             await self._think()
         try:
-            proper = await self._answer(await _call(request, token), fault)
+            call = await _call(request, host, token)
+            if moved := self._moved(call):
+                raise web.HTTPTemporaryRedirect(f"https://{moved}{request.rel_url}")
+            proper = await self._answer(call, fault)
         except RefusedError as refusal:
             proper = refusal.answer
         if fault == "cut":
             return await _cut(request, proper)
-        return _response(spoil(fault, proper))
+        return response_of(spoil(fault, proper))
 
     async def _answer(self, call: _Call, fault: str | None) -> Answer:
         key = penalty_key(call.remote, call.path, call.body)
         if fault in INSTEAD:
             return INSTEAD[fault]
+        if fault == "accounts_hidden" and "userId" not in call.query:
+            return answer([])
         if fault == "penalty_captcha":
             return penalty(captcha=True)
         if fault == "penalty_ticket":
@@ -125,7 +143,7 @@ class _Tradovate:
         return self._penalties.check(key, call.body) or await self._proper(call)
 
     async def _proper(self, call: _Call) -> Answer:
-        if call.reporting:
+        if call.host.reporting:
             return await self._report(call)
         if call.operation.startswith("auth/"):
             return self._auth(call)
@@ -134,11 +152,13 @@ class _Tradovate:
 
     def _auth(self, call: _Call) -> Answer:
         if call.operation == "auth/accesstokenrequest":
-            return self._sessions.log_in(call.body, call.remote)
+            return self._with_hosts(call, self._sessions.log_in(call.body, call.remote))
         if call.operation == "auth/renewaccesstoken":
-            return self._sessions.renew(call.token, call.remote)
+            return self._with_hosts(call, self._sessions.renew(call.token, call.remote))
+        if call.operation == "auth/oauthtoken":
+            return self._oauth.token(call.body)
         user = self._sessions.user(call.token)
-        if call.operation != "auth/me" or call.environment != "live":
+        if call.operation != "auth/me" or call.host.environment != "live":
             return NOT_FOUND
         return answer(
             {
@@ -152,6 +172,27 @@ class _Tradovate:
             }
         )
 
+    def _with_hosts(self, call: _Call, granted: Answer) -> Answer:
+        row = load_object(granted.text)
+        if not call.by_name or "accessToken" not in row:
+            return granted
+        return answer({**row, "apiHosts": api_hosts(str(row.get("orgName", "")))})
+
+    def _moved(self, call: _Call) -> str | None:
+        """The host that serves the organisation of who is logged in, where that is another one."""
+        if call.token is None or not call.by_name:
+            return None
+        return moved_to(call.host, self._sessions.user(call.token).organisation)
+
+    async def _consent_page(self, request: web.Request) -> web.Response:
+        return response_of(self._oauth.page(request.query))
+
+    async def _consented(self, request: web.Request) -> web.Response:
+        decided = self._oauth.decide(request.query, await request.post())
+        if isinstance(decided, str):
+            raise web.HTTPFound(decided)
+        return response_of(decided)
+
     async def _report(self, call: _Call) -> Answer:
         view = self._view(call)
         if call.operation == "reports/requestreportdefinitions":
@@ -163,7 +204,7 @@ class _Tradovate:
         return report(view, call.body)
 
     def _view(self, call: _Call) -> View:
-        return self._view_of(self._sessions.user(call.token), call.environment)
+        return self._view_of(self._sessions.user(call.token), call.host.environment)
 
     def _view_of(self, user: User, environment: str) -> View:
         return View(
@@ -186,35 +227,26 @@ class _Tradovate:
                         fills[fill.account].append(fill)
         return fills
 
-    async def _arm(self, request: web.Request) -> web.Response:
-        try:
-            self._armed.arm(load_object(await request.text()))
-        except RefusedError as refusal:
-            return _response(refusal.answer)
-        return _response(answer({"armed": True}))
-
-    async def _disarm(self, request: web.Request) -> web.Response:
-        self._armed.clear()
-        return _response(answer({"armed": False}))
-
-    async def _requests(self, request: web.Request) -> web.Response:
-        counts = {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
-        return _response(answer(counts))
+    def _requests(self) -> Row:
+        return {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
 
     async def _export(self, request: web.Request) -> web.Response:
         """What the user of a login, counted from 0, downloads in the web application in the time zone of his clock."""
         login, environment, name = (request.match_info[one] for one in ("login", "environment", "report"))
         users = {str(number): user for number, user in enumerate(self._users)}
         if login not in users or environment not in self._books or name not in REPORTS:
-            return _response(NOT_FOUND)
+            return response_of(NOT_FOUND)
         view = self._view_of(users[login], environment)
         return web.Response(text=export(view, name, int(request.query.get("timezone", "0"))), content_type="text/csv")
 
-    async def _ledger(self, request: web.Request) -> web.Response:
+    def _ledger(self) -> Row:
         fills = self._fills(self._settings.now())
         holders = {str(a.id): {"environment": a.environment, "name": a.name} for a in fills}
         books = {str(account.id): [_trade(fill) for fill in own] for account, own in fills.items()}
-        return _response(answer({"accounts": books, "holders": holders}))
+        return {"accounts": books, "holders": holders}
+
+    def _reset(self, account: Account) -> None:
+        account.begins = self._settings.now()
 
 
 def _login(user: User, counts: Mapping[int, int]) -> SandboxLogin:
@@ -246,22 +278,24 @@ def _operation(request: web.Request) -> str:
     return f"{request.match_info['entity']}/{request.match_info['operation']}".lower()
 
 
-async def _call(request: web.Request, token: str | None) -> _Call:
-    environment, reporting = _HOSTS[request.match_info["host"]]
+def _host(request: web.Request) -> Host | None:
+    if "host" in request.match_info:
+        return PREFIXES.get(request.match_info["host"])
+    return named_host(request.host)
+
+
+async def _call(request: web.Request, host: Host, token: str | None) -> _Call:
+    is_form = request.content_type == "application/x-www-form-urlencoded"
     return _Call(
-        environment=environment,
-        reporting=reporting,
+        host=host,
+        by_name="host" not in request.match_info,
         operation=_operation(request),
         path=str(request.rel_url),
         query=request.query,
-        body=load_object(await request.text()),
+        body=form_of(await request.post()) if is_form else load_object(await request.text()),
         token=token,
         remote=request.remote or "",
     )
-
-
-def _response(given: Answer) -> web.Response:
-    return web.Response(status=given.status, text=given.text, content_type=given.content_type)
 
 
 async def _cut(request: web.Request, proper: Answer) -> web.StreamResponse:

@@ -13,8 +13,9 @@ import attrs
 from brokersync_tradovate.sandbox_logins import User
 from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, Row, answer, dump, error_text, stamp
 
-_TOKEN_LIFE = timedelta(minutes=80)
+TOKEN_LIFE = timedelta(minutes=80)
 _SESSIONS_PER_USER = 2
+_REMEMBERED = 60
 _FAILED_LOGINS_AN_HOUR = 5
 _RENEWALS_AN_HOUR = 15
 _ACCESS_DENIED = Answer(401, "Access is denied", "text/plain")
@@ -56,13 +57,25 @@ class Sessions:
         if body.get("cid") != user.cid or body.get("sec") != user.sec:
             self._failures.note(remote)
             return error_text("The app is not registered")
+        return self._told(self.open(user))
+
+    def open(self, user: User) -> str:
+        """The token of a session that begins, for which the oldest of more than two ends."""
         self.logins[user.name] += 1
         session = _Session(user)
         alive = [other for other in self._open.get(user.name, ()) if other.lives(self._now())]
         for oldest in alive[: len(alive) - _SESSIONS_PER_USER + 1]:
             oldest.closed = True
         self._open[user.name] = [*alive[-_SESSIONS_PER_USER + 1 :], session]
-        return self._grant(session)
+        return self._new_token(session)
+
+    def prolong(self, token: str) -> str:
+        """Another token of the session, also of one whose time is over. Raises `RefusedError` for a closed one."""
+        session = self._by_token[token]
+        if session.closed:
+            raise RefusedError(_CLOSED_SESSION)
+        session.dead = False
+        return self._new_token(session)
 
     def renew(self, token: str | None, remote: str) -> Answer:
         """The answer of renewaccesstoken; more than fifteen an hour from one address are penalised."""
@@ -70,7 +83,7 @@ class Sessions:
         if self._renewals.is_full(remote):
             return penalty(seconds=15)
         self._renewals.note(remote)
-        return self._grant(session)
+        return self._told(self._new_token(session))
 
     def user(self, token: str | None) -> User:
         """Raises `RefusedError` as the broker answers: 401 without a valid token, 408 for a closed session."""
@@ -96,10 +109,14 @@ class Sessions:
             raise RefusedError(_EXPIRED_TOKEN)
         return session
 
-    def _grant(self, session: _Session) -> Answer:
+    def _new_token(self, session: _Session) -> str:
         token = secrets.token_urlsafe(96)
-        session.tokens[token] = self._now() + _TOKEN_LIFE
+        session.tokens[token] = self._now() + TOKEN_LIFE
         self._by_token[token] = session
+        return token
+
+    def _told(self, token: str) -> Answer:
+        session = self._by_token[token]
         user = session.user
         row: Row = {
             "accessToken": token,
@@ -165,13 +182,16 @@ class Penalties:
         return penalty(ticket.text, seconds)
 
     def check(self, key: str, body: Mapping[str, object]) -> Answer | None:
-        """A new penalty for a penalised request that comes too early or, having a body, without its ticket."""
+        """A new penalty for a penalised request that comes too early or, having a body, without its ticket.
+
+        A minute after its time it is forgotten; how long the broker remembers is not documented.
+        """
         ticket = self._tickets.get(key)
         if ticket is None:
             return None
         waited = max((self._now() - ticket.issued).total_seconds(), self._monotonic() - ticket.issued_monotonic)
         shown = body.get("p-ticket", None if body else ticket.text)
-        if waited < ticket.seconds or shown != ticket.text:
+        if waited < ticket.seconds + _REMEMBERED and (waited < ticket.seconds or shown != ticket.text):
             return self.ticket(key, ticket.seconds)
         del self._tickets[key]
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, answer, dump, load_object
+from brokersync_tradovate.sandbox_wire import Answer, Json, RefusedError, answer, dump, error_text, load_object
 
 _PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 INSTEAD = {
@@ -15,7 +15,9 @@ INSTEAD = {
     "permission_denied": Answer(401, "Access is denied", "text/plain"),
     "server_error": Answer(500, "Internal Server Error", "text/plain"),
     "timeout": Answer(408, "Request Timeout", "text/plain"),
+    "maintenance_text": error_text("The trading system is closed for maintenance."),
     "maintenance": Answer(503, _PAGE.format("Service unavailable"), "text/html"),
+    "oauth_refused": answer({"error": "invalid_token", "error_description": "The refresh token is not valid."}),
     "html": Answer(200, _PAGE.format("Welcome"), "text/html"),
 }
 """Faults that answer instead of the broker."""
@@ -39,9 +41,11 @@ _ON_LOGIN: Mapping[str, Mapping[str, Json]] = {
     "api_hosts_hostile": {"apiHosts": _HOSTILE_HOSTS},
     "user_closed": {"userStatus": "Closed"},
 }
+_GRANTS = ("auth/accesstokenrequest", "auth/renewaccesstoken", "auth/oauthtoken")
+_ONLY_OF = {"oauth_refused": "auth/oauthtoken", "accounts_hidden": "account/list"}
 _ON_TOKEN = ("expired_token", "session_closed")
 _OTHERS = ("penalty_ticket", "penalty_captcha", "redirect", "slow", "truncated", "cut", "wrong_shape")
-NAMES = tuple(sorted((*INSTEAD, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS)))
+NAMES = tuple(sorted({*INSTEAD, *_ONLY_OF, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS}))
 # Not those after which the broker wants an hour of silence.
 OVERCOME_IN_SECONDS = ("server_error", "cut", "penalty_ticket", "expired_token")
 
@@ -56,8 +60,10 @@ class _Armed:
     def concerns(self, operation: str, has_token: bool) -> bool:
         if self.operation is not None and self.operation != operation:
             return False
+        if self.name in _ONLY_OF:
+            return operation == _ONLY_OF[self.name]
         if self.name in _ON_LOGIN:
-            return operation in ("auth/accesstokenrequest", "auth/renewaccesstoken")
+            return operation in _GRANTS
         return has_token or self.name not in _ON_TOKEN
 
 
@@ -105,7 +111,11 @@ def spoil(fault: str | None, proper: Answer) -> Answer:
     if fault == "wrong_shape" and proper.text:
         wrong = f'{{"rows":{proper.text}}}' if proper.text.startswith("[") else f"[{proper.text}]"
         return attrs.evolve(proper, text=wrong)
-    if fault is not None and fault in _ON_LOGIN and '"accessToken"' in proper.text:
+    if (
+        fault is not None
+        and fault in _ON_LOGIN
+        and any(f'"{name}"' in proper.text for name in ("accessToken", "access_token"))
+    ):
         return answer({**load_object(proper.text), **_ON_LOGIN[fault]})
     return proper
 

@@ -13,9 +13,9 @@ from brokersync.plugin import SandboxSettings
 _FIRM_ID = 400_017
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False)
 class Account:
-    """`turn` is its place among the accounts of its login, `index` among all accounts."""
+    """`turn` is its place among the accounts of its login, `index` among all; after a reset its books begin anew."""
 
     id: int
     index: int
@@ -24,6 +24,15 @@ class Account:
     environment: str
     owner_id: int
     created: datetime
+    begins: datetime | None = None
+    active: bool = True
+    closed: bool = False
+    archived: bool = False
+    listed: bool = True
+
+    def shows(self, moment: datetime) -> bool:
+        """Whether its books tell of this moment."""
+        return self.begins is None or moment >= self.begins
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -52,7 +52,7 @@ class Span:
         return self.view.book.sessions(self.start, min(self.end, self.view.now))
 
     def holds(self, account: Account, at: datetime) -> bool:
-        return self.start <= at < self.end and at <= self.view.now and account in self.accounts
+        return account.shows(at) and self.start <= at < self.end and at <= self.view.now and account in self.accounts
 
     def local(self, moment: datetime) -> str:
         return moment.astimezone(self.zone).strftime("%m/%d/%Y %H:%M:%S")

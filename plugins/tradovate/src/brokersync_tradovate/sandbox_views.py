@@ -27,7 +27,7 @@ class View:
     now: datetime
 
     def accounts(self) -> list[Account]:
-        return [account for account in self.user.accounts if account.environment == self.environment]
+        return [one for one in self.user.accounts if one.environment == self.environment and one.listed]
 
     def session(self) -> Session:
         """The user's part of the current session, as far as it has come."""
@@ -35,7 +35,9 @@ class View:
         return Session(
             whole.day,
             orders=[row for row in whole.orders if row.account.id in own and row.intent.placed_at <= self.now],
-            fills=[row for row in whole.fills if row.account.id in own and row.at <= self.now],
+            fills=[
+                row for row in whole.fills if row.account.id in own and row.account.shows(row.at) and row.at <= self.now
+            ],
             pairs=[row for row in whole.pairs if row.position.account.id in own and row.at <= self.now],
             positions=[row for row in whole.positions if row.account.id in own],
         )

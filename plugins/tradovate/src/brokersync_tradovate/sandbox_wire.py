@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 import attrs
+from aiohttp import web
 
 Json: TypeAlias = "bool | int | str | Decimal | Mapping[str, Json] | Sequence[Json] | None"
 Row: TypeAlias = "dict[str, Json]"
@@ -31,6 +32,10 @@ class RefusedError(Exception):
 
 NOT_FOUND = Answer(404)
 MALFORMED = Answer(400, "Bad Request", "text/plain")
+
+
+def response_of(given: Answer) -> web.Response:
+    return web.Response(status=given.status, text=given.text, content_type=given.content_type)
 
 
 def answer(value: Json) -> Answer:

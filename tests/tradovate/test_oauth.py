@@ -1,0 +1,174 @@
+"""A login by OAuth over its whole life: consent, expiry, rotation, refusals that pass, and a new consent."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
+from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, LoginEnding, TokenRefreshed
+from brokersync.store import TradeFilter
+
+from .stage import CALLBACK, Stage
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
+OAUTH, RENEWAL = "auth/oauthtoken", "auth/renewaccesstoken"
+
+
+async def state_of(stage: Stage, connection: Connection) -> ConnectionState:
+    async with stage.process() as bs:
+        return (await bs.connection(connection.connection_id)).state
+
+
+async def test_a_login_of_a_firms_trader_lives_through_expiry_by_rotation(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        for _ in range(4):
+            outcome = await bs.run(connection.connection_id)
+            assert isinstance(outcome, Done)
+            assert not outcome.report.problems
+            stage.clock.advance(hours=6)  # each token lives for 80 minutes
+        found = {trade.trade_id async for trade in bs.trades("ann", TradeFilter())}
+
+    asked, ledger = await stage.asked(), await stage.ledger()
+    wanted = {one["trade_id"] for account in stage.login(1).trades for one in ledger["accounts"][account]}
+    assert found == wanted
+    assert asked[OAUTH] == 1 + 3, "the code, and a rotation for each token that had ended"
+    assert asked[RENEWAL] == 1, "once, since the exchange names no hosts"
+    assert asked["auth/accesstokenrequest"] == 0
+    assert (await stage.logins()).total() == 1
+    assert [event.how for event in stage.events if isinstance(event, TokenRefreshed)] == ["refresh"] * 3
+
+
+async def test_a_refresh_token_that_another_worker_rotated_is_not_sent_again(stage: Stage) -> None:
+    async with stage.process() as one, stage.process() as other:
+        first = await stage.consent(one, environment="live")
+        second = await stage.consent(one, environment="demo")
+        before = (await stage.asked())[OAUTH]
+        stage.clock.advance(hours=2)
+
+        outcomes = await asyncio.gather(
+            *(bs.run(connection.connection_id) for bs in (one, other) for connection in (first, second))
+        )
+
+    assert any(isinstance(outcome, Done) for outcome in outcomes)
+    assert (await stage.asked())[OAUTH] == before + 1, "both connections share one login"
+    assert not [event for event in stage.events if isinstance(event, ConnectionNeedsUser)]
+
+
+async def test_a_fresh_refresh_token_that_is_refused_once_is_tried_again_later(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=81)
+        await stage.fault("oauth_refused")
+
+        put_off = await bs.run(connection.connection_id)
+        assert isinstance(put_off, Deferred)
+        assert put_off.until == stage.clock.now() + timedelta(minutes=1), "as long as it was dead already"
+        assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+        stage.clock.advance(minutes=1)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+
+
+async def test_a_refusal_while_the_session_lives_is_not_even_noticed(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=79)
+        await stage.fault("oauth_refused")
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    assert (await stage.asked())[RENEWAL] == 2
+
+
+async def test_an_answer_that_is_lost_on_the_way_ends_no_login(stage: Stage) -> None:
+    """The broker has rotated the token, and we do not know the new one."""
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=79)
+        await stage.fault("cut", operation=OAUTH)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+
+async def test_the_user_is_asked_once_the_consent_is_over_and_a_new_one_goes_on(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        name = connection.connection_id
+        assert isinstance(await bs.run(name), Done)
+        stage.clock.advance(hours=20)
+        await stage.fault("oauth_refused", times=1000)
+        assert isinstance(await bs.run(name), Deferred), "it is promised to live for 26 hours"
+        assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+        stage.clock.advance(hours=7)
+        with pytest.raises(BrokerAuthError, match="only its user can"):
+            await bs.run(name)
+        assert await state_of(stage, connection) is ConnectionState.NEEDS_USER
+
+        await stage.calm()
+        begun = await bs.renew_consent(name, owner="ann", redirect_uri=CALLBACK)
+        with pytest.raises(BrokerAuthError, match="Nothing was changed"):
+            await bs.finish_consent(begun.consent_id, await stage.browse(begun.url, 0), owner="ann")
+        begun = await bs.renew_consent(name, owner="ann", redirect_uri=CALLBACK)
+        await bs.finish_consent(begun.consent_id, await stage.browse(begun.url, 1), owner="ann")
+        assert isinstance(await bs.run(name), Done)
+    assert [event for event in stage.events if isinstance(event, ConnectionRecovered)]
+    assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+
+async def test_a_login_that_nobody_uses_is_kept_for_days(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        await bs.pause(connection.connection_id)
+        for _ in range(12):
+            stage.clock.advance(hours=12)
+            assert await bs.renew_grants() == ()
+        await bs.resume(connection.connection_id)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    assert (await stage.logins()).total() == 1
+    assert not [event for event in stage.events if isinstance(event, LoginEnding)]
+
+
+async def test_who_declines_or_answers_late_has_nothing_connected(stage: Stage) -> None:
+    async with stage.process() as bs:
+        begun = await bs.begin_consent("tradovate", owner="ann", redirect_uri=CALLBACK)
+        with pytest.raises(BrokerAuthError, match="declined") as caught:
+            await bs.finish_consent(begun.consent_id, await stage.browse(begun.url, 1, "deny"), owner="ann")
+        assert caught.value.code == "access_denied"
+
+        begun = await bs.begin_consent("tradovate", owner="ann", redirect_uri=CALLBACK)
+        answers = await stage.browse(begun.url, 1)
+        stage.clock.advance(minutes=6)
+        with pytest.raises(BrokerAuthError, match="Begin the login again"):
+            await bs.finish_consent(begun.consent_id, answers, owner="ann")  # the code has died
+        assert await bs.connections("ann") == ()
+
+
+async def test_tokens_of_another_program_are_taken_over_and_rotated_here(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        grant, _ = await theirs._shared.vault.load(connection)
+        token = grant.auth.refresh_token
+        assert token is not None
+
+        mine = await ours.take_over("tradovate", owner="ann", tokens={"refresh_token": token})
+        assert isinstance(await ours.run(mine.connection_id), Done)
+        assert mine.identity == connection.identity
+
+
+async def test_a_backend_does_it_as_the_guide_says(stage: Stage) -> None:
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "consent" in one)
+    names: dict[str, Any] = {"BrokerSync": BrokerSync, "BrokerAuthError": BrokerAuthError}
+    exec(code, names)
+    async with stage.process() as one, stage.process() as other:
+        url = await names["to_the_broker"](one, "tradovate", "ann")
+        name = await names["back_from_the_broker"](other, "ann", await stage.browse(url, 1))
+        assert isinstance(await other.run(name), Done)
+
+        url = await names["to_the_broker"](one, "tradovate", "ann")
+        assert await names["back_from_the_broker"](other, "ann", await stage.browse(url, 1, "deny")) is None

@@ -65,7 +65,6 @@ __all__ = [
 ]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_NO_TIME = timedelta(0)
 
 
 def _decimal(_: object, field: attrs.Attribute[Any], value: Decimal) -> None:
@@ -81,7 +80,7 @@ def _positive(instance: object, field: attrs.Attribute[Any], value: Decimal) -> 
 
 
 def _utc(_: object, field: attrs.Attribute[Any], value: datetime) -> None:
-    if value.tzinfo is not UTC and value.utcoffset() != _NO_TIME:
+    if value.tzinfo is not UTC and value.utcoffset() != timedelta(0):
         raise ValueError(f"{field.name} must be an aware datetime in UTC, not {value!r}")
 
 
@@ -94,8 +93,7 @@ def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
 
 
 def _id(instance: object, field: attrs.Attribute[Any], value: str) -> None:
-    # asked several times for each row, and hardly ever with a reason
-    if not value or "\x00" in value or len(value) > LONGEST_ID:
+    if not value or "\x00" in value or len(value) > LONGEST_ID:  # asked often for each row, hardly ever with reason
         _text(instance, field, value)
         short(instance, field, value)
 
@@ -251,8 +249,7 @@ class TradeBooking:
         for name in (*self.aliases, *self.refs, *self.loose_refs):
             if "\x00" in name:
                 raise ValueError("aliases, refs and loose_refs must hold no NUL character")
-            if len(name) > LONGEST_ID:
-                check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
+            check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
 
     @classmethod
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:

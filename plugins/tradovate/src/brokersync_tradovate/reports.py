@@ -36,7 +36,7 @@ from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
-from brokersync_tradovate.refusals import Meaning, Refusal, request_refused
+from brokersync_tradovate.refusals import Meaning, Refusal, report_refused, request_refused
 from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
@@ -147,7 +147,7 @@ class _Reading:
             self.unmapped["fees of the Cash History that are of no fill for sure"] += left
         return charges
 
-    async def _report(self, name: str, meaning: Meaning = request_refused) -> Iterator[str]:
+    async def _report(self, name: str, meaning: Meaning = report_refused) -> Iterator[str]:
         first, last = self._window.start.date(), (self._window.end - _INSTANT).date()
         text = await self._client.report(self._auth, self._account, name, first, last, meaning=meaning)
         return StringIO(text, newline="")

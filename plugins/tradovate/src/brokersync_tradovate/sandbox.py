@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-import attrs
 from aiohttp import web
 
 from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, SimulatedBroker
 from brokersync_tradovate.sandbox_auth import Penalties, Sessions, penalty, penalty_key
+from brokersync_tradovate.sandbox_calls import Call, call_of, host_of, operation_of
 from brokersync_tradovate.sandbox_control import Controls
 from brokersync_tradovate.sandbox_entities import entity_answer
 from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, Faults, spoil
-from brokersync_tradovate.sandbox_hosts import PREFIXES, Host, api_hosts, moved_to, named_host, prefixed_hosts
+from brokersync_tradovate.sandbox_hosts import api_hosts, moved_to, prefixed_hosts
 from brokersync_tradovate.sandbox_ledger import Book, Fill
 from brokersync_tradovate.sandbox_logins import Account, User, invent_users
 from brokersync_tradovate.sandbox_market import Catalogue, opens, session_of, trading_day
-from brokersync_tradovate.sandbox_oauth import OAuthPages, form_of
+from brokersync_tradovate.sandbox_oauth import OAuthPages
 from brokersync_tradovate.sandbox_report_rows import REPORTS
 from brokersync_tradovate.sandbox_reports import definitions, export, names_an_account, report
 from brokersync_tradovate.sandbox_views import View
@@ -44,20 +44,6 @@ _STALE_HOST = "https://moved.example.invalid"
 def create(settings: SandboxSettings) -> SimulatedBroker:
     """A broker of its own; its history begins `settings.days` before `settings.now()` at this moment."""
     return _Tradovate(settings)
-
-
-@attrs.frozen(kw_only=True)
-class _Call:
-    """A request; `operation` is in lower case because paths are the same in any."""
-
-    host: Host
-    by_name: bool
-    operation: str
-    path: str
-    query: Mapping[str, str]
-    body: Row
-    token: str | None
-    remote: str
 
 
 class _Tradovate:
@@ -104,7 +90,7 @@ class _Tradovate:
         return application
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        host, operation = _host(request), _operation(request)
+        host, operation = host_of(request), operation_of(request)
         if host is None:
             return response_of(NOT_FOUND)
         self._operations[operation] += 1
@@ -116,7 +102,7 @@ class _Tradovate:
         if fault == "slow":
             await self._think()
         try:
-            call = await _call(request, host, token)
+            call = await call_of(request, host, token)
             if moved := self._moved(call):
                 raise web.HTTPTemporaryRedirect(f"https://{moved}{request.rel_url}")
             proper = await self._answer(call, fault)
@@ -126,7 +112,7 @@ class _Tradovate:
             return await _cut(request, proper)
         return response_of(spoil(fault, proper))
 
-    async def _answer(self, call: _Call, fault: str | None) -> Answer:
+    async def _answer(self, call: Call, fault: str | None) -> Answer:
         key = penalty_key(call.remote, call.path, call.body)
         if fault in INSTEAD:
             return INSTEAD[fault]
@@ -142,7 +128,7 @@ class _Tradovate:
             self._sessions.close(call.token)
         return self._penalties.check(key, call.body) or await self._proper(call)
 
-    async def _proper(self, call: _Call) -> Answer:
+    async def _proper(self, call: Call) -> Answer:
         if call.host.reporting:
             return await self._report(call)
         if call.operation.startswith("auth/"):
@@ -150,7 +136,7 @@ class _Tradovate:
         entity, _, operation = call.operation.partition("/")
         return answer(entity_answer(self._view(call), entity, operation, call.query))
 
-    def _auth(self, call: _Call) -> Answer:
+    def _auth(self, call: Call) -> Answer:
         if call.operation == "auth/accesstokenrequest":
             return self._with_hosts(call, self._sessions.log_in(call.body, call.remote))
         if call.operation == "auth/renewaccesstoken":
@@ -172,13 +158,13 @@ class _Tradovate:
             }
         )
 
-    def _with_hosts(self, call: _Call, granted: Answer) -> Answer:
+    def _with_hosts(self, call: Call, granted: Answer) -> Answer:
         row = load_object(granted.text)
         if not call.by_name or "accessToken" not in row:
             return granted
         return answer({**row, "apiHosts": api_hosts(str(row.get("orgName", "")))})
 
-    def _moved(self, call: _Call) -> str | None:
+    def _moved(self, call: Call) -> str | None:
         """The host that serves the organisation of who is logged in, where that is another one."""
         if call.token is None or not call.by_name:
             return None
@@ -193,7 +179,7 @@ class _Tradovate:
             raise web.HTTPFound(decided)
         return response_of(decided)
 
-    async def _report(self, call: _Call) -> Answer:
+    async def _report(self, call: Call) -> Answer:
         view = self._view(call)
         if call.operation == "reports/requestreportdefinitions":
             return definitions()
@@ -203,7 +189,7 @@ class _Tradovate:
             await self._think()
         return report(view, call.body)
 
-    def _view(self, call: _Call) -> View:
+    def _view(self, call: Call) -> View:
         return self._view_of(self._sessions.user(call.token), call.host.environment)
 
     def _view_of(self, user: User, environment: str) -> View:
@@ -272,30 +258,6 @@ def _trade(fill: Fill) -> Row:
         "currency": product.currency,
         "fees": {kind: format(amount, "f") for kind, amount in fill.fees.items()},
     }
-
-
-def _operation(request: web.Request) -> str:
-    return f"{request.match_info['entity']}/{request.match_info['operation']}".lower()
-
-
-def _host(request: web.Request) -> Host | None:
-    if "host" in request.match_info:
-        return PREFIXES.get(request.match_info["host"])
-    return named_host(request.host)
-
-
-async def _call(request: web.Request, host: Host, token: str | None) -> _Call:
-    is_form = request.content_type == "application/x-www-form-urlencoded"
-    return _Call(
-        host=host,
-        by_name="host" not in request.match_info,
-        operation=_operation(request),
-        path=str(request.rel_url),
-        query=request.query,
-        body=form_of(await request.post()) if is_form else load_object(await request.text()),
-        token=token,
-        remote=request.remote or "",
-    )
 
 
 async def _cut(request: web.Request, proper: Answer) -> web.StreamResponse:

@@ -69,6 +69,13 @@ async def run_sandbox(
     broker = simulated_broker(
         key, registry or ProviderRegistry.installed(), settings or SandboxSettings(now=lambda: datetime.now(UTC))
     )
+    async with serve_sandbox(key, broker, port=port) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serve_sandbox(key: str, broker: SimulatedBroker, *, port: int = 0) -> AsyncIterator[RunningSandbox]:
+    """Serve a simulated broker on loopback until the block ends; port 0 takes a free one."""
     runner = web.AppRunner(broker.application(), access_log=None)
     await runner.setup()
     try:

@@ -26,11 +26,15 @@ _SHORTEST_CSV: Final = 2
 
 @attrs.define(eq=False)
 class Table:
-    """The rows of one list in a body; `path` says where it stands, the same in every answer of a kind."""
+    """The rows of one list in a body; `path` says where it stands, the same in every answer of a kind.
+
+    `holds_others` says that there are rows inside of its rows.
+    """
 
     path: str
     rows: list[Row]
     _put_back: Callable[[list[Row]], None]
+    holds_others: bool = False
 
     def names(self) -> list[str]:
         """The names of all columns, in the order in which rows have them."""
@@ -39,10 +43,11 @@ class Table:
 
 @attrs.define
 class Body:
-    """A body taken apart; `dump()` is what its tables make of it."""
+    """A body taken apart; `dump()` is what its tables make of it. `objects` are all objects of JSON, rows or not."""
 
     tables: list[Table]
     _dump: Callable[[], bytes]
+    objects: list[Row] = attrs.field(factory=list)
 
     def dump(self) -> bytes:
         for table in self.tables:
@@ -89,7 +94,14 @@ def _json(text: str) -> Body | None:
     def dump() -> bytes:
         return _WRITTEN.sub(r"\1", json.dumps(held[""])).encode()
 
-    return Body(tables, dump)
+    return Body(tables, dump, list(_objects(told)))
+
+
+def _objects(value: Any) -> Iterator[Row]:
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(one)
 
 
 def _lists(holder: Any, key: Any, path: str) -> Iterator[Table]:
@@ -172,4 +184,4 @@ def _element_table(parent: ElementTree.Element, tag: str, path: str) -> Table:
             element.attrib.update({name: str(value) for name, value in row.items()})
             parent.insert(first + number, element)
 
-    return Table(path, [child.attrib for child in mine], put_back)
+    return Table(path, [child.attrib for child in mine], put_back, holds_others=any(len(child) for child in mine))

@@ -7,9 +7,11 @@ from typing import Any
 from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.checks_accounts import AccountChecks
+from brokersync.testing.contract.checks_changes import ChangeChecks
 from brokersync.testing.contract.checks_login import LoginChecks
 from brokersync.testing.contract.checks_manifest import ManifestChecks
 from brokersync.testing.contract.checks_package import PackageChecks
+from brokersync.testing.contract.checks_rows import RowChecks
 from brokersync.testing.contract.expecting import BrokenContract
 from brokersync.testing.contract.stage import Stage
 
@@ -24,6 +26,8 @@ class ProviderContract(
     ManifestChecks,
     LoginChecks,
     AccountChecks,
+    RowChecks,
+    ChangeChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

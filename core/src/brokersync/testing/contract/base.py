@@ -82,12 +82,15 @@ class ContractBase:
         _leave_out(f"not tried: {why}")
 
     @asynccontextmanager
-    async def stage(self, **simulated: Any) -> AsyncGenerator[Stage, None]:
-        """The plugin over its sandbox, at a moment of its own; what fails inside tells the latest requests."""
+    async def stage(self, *, metered: bool = False, **simulated: Any) -> AsyncGenerator[Stage, None]:
+        """The plugin over its sandbox, at a moment of its own; what fails inside tells the latest requests.
+
+        Limits are kept only where it is `metered`, so that the time stands still however much is asked.
+        """
         loaded = self.loaded
         self.needs(loaded.spec.create, "login, but reads files only")
         clock = VirtualClock()
-        settings = SandboxSettings(now=clock.now, days=45, trades_per_day=4, think=timedelta(0))
+        settings = SandboxSettings(now=clock.now, days=45, trades_per_day=4, think=timedelta(0), keeps_limits=metered)
         broker = self.broker(attrs.evolve(settings, **{**self.simulated, **simulated}))
         with tempfile.TemporaryDirectory(prefix="contract-") as folder:
             async with serve_sandbox(self.key, broker) as running:
@@ -101,7 +104,7 @@ class ContractBase:
                         server=server,
                         clock=clock,
                         folder=Path(folder),
-                        settings=sandbox_settings(running, server),
+                        settings=sandbox_settings(running, server, metered=metered),
                     )
                     try:
                         yield stage

@@ -70,7 +70,7 @@ class LoginChecks(ContractBase):
                     fresh.access_token != auth.access_token or fresh.secrets != auth.secrets,
                     f"the {turn} renewal gives the token that it was given",
                 )
-                auth = self._kept(auth, fresh)
+                auth = _kept(auth, fresh)
                 await self._works(stage, auth, f"the token of the {turn} renewal")
 
     async def test_a_replaced_refresh_token_is_given_to_core(self) -> None:
@@ -99,7 +99,7 @@ class LoginChecks(ContractBase):
             fresh = await self._renewed(stage, auth)
             if fresh.refresh_token in (None, auth.refresh_token):
                 self.cannot_try("the broker keeps its refresh tokens")
-            auth = self._kept(auth, fresh)
+            auth = _kept(auth, fresh)
             stage.server.alter(_without_refresh_token)
             again = await self._renewed(stage, auth)
             expect(
@@ -210,16 +210,6 @@ class LoginChecks(ContractBase):
         stage.learn([fresh.access_token, fresh.refresh_token, *fresh.secrets.values()])
         return fresh
 
-    def _kept(self, auth: AuthResult, fresh: AuthResult) -> AuthResult:
-        """What core keeps of a renewal: what is left out stays."""
-        return attrs.evolve(
-            fresh,
-            refresh_token=fresh.refresh_token or auth.refresh_token,
-            secrets=fresh.secrets or auth.secrets,
-            state=fresh.state or auth.state,
-            hosts=fresh.hosts or auth.hosts,
-        )
-
     async def _works(self, stage: Stage, auth: AuthResult, what: str) -> None:
         try:
             await stage.accounts(auth)
@@ -230,6 +220,17 @@ class LoginChecks(ContractBase):
         shown = f"{error!r} {error} {error.describe()}"
         for secret in stage.secrets:
             expect(secret not in shown, f"the error of a refused login shows a secret: {type(error).__name__}")
+
+
+def _kept(auth: AuthResult, fresh: AuthResult) -> AuthResult:
+    """What core keeps of a renewal: what is left out stays."""
+    return attrs.evolve(
+        fresh,
+        refresh_token=fresh.refresh_token or auth.refresh_token,
+        secrets=fresh.secrets or auth.secrets,
+        state=fresh.state or auth.state,
+        hosts=fresh.hosts or auth.hosts,
+    )
 
 
 def _names_another(body: bytes, auth: AuthResult, fresh: AuthResult) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -28,6 +29,11 @@ def told(error: BaseException | None) -> str:
     text = f"{type(error).__name__}: {error}"
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return text if cause is None or isinstance(error, BrokerError) else f"{text} (after {type(cause).__name__}: {cause})"
+
+
+def raw_of(booking: TradeBooking) -> Mapping[str, Any]:
+    """The row that core keeps of a booking."""
+    return booking.raw or (booking.trade.raw if booking.trade is not None else {})
 
 
 def content(booking: TradeBooking) -> TradeBooking:

@@ -92,7 +92,6 @@ class Stage:
     events: list[Event] = attrs.field(factory=list)
     secrets: list[str] = attrs.field(factory=list, repr=False)
     _opened: list[ManagedProvider] = attrs.field(factory=list)
-    _limits: Any = None
 
     @property
     def manifest(self) -> Manifest:
@@ -122,7 +121,6 @@ class Stage:
             cache=cache or MemoryCache(),
             clock=self.clock,
             events=self.events.append,
-            limiter=self._limits,
         )
         self._opened.insert(0, managed)
         return managed._provider  # noqa: SLF001  see `provider`
@@ -231,8 +229,8 @@ class Service:
         return (await self.bs.connection(connection.connection_id)).state
 
 
-def sandbox_settings(running: RunningSandbox, server: FaultServer) -> Settings:
-    """Settings that send this broker's requests through the fault server."""
+def sandbox_settings(running: RunningSandbox, server: FaultServer, *, metered: bool) -> Settings:
+    """Settings that send this broker's requests through the fault server, and keep its limits where it is metered."""
     hosts = running.broker.hosts(server.base_url)
-    return Settings(brokers={running.key: BrokerSettings(hosts=hosts)})
+    return Settings(brokers={running.key: BrokerSettings(hosts=hosts, limits=None if metered else ())})
 

@@ -1,0 +1,339 @@
+"""Checks of what a row becomes: numbers, times, ids, costs, corrections."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+
+from brokersync.enums import AssetClass, BookingEffect, FeesState, IdQuality, PriceUnit, Side, TradeEvent
+from brokersync.provider import RawRow
+from brokersync.redaction import shows
+from brokersync.testing.contract.base import ContractBase
+from brokersync.testing.contract.changing import (
+    answers_of,
+    cell_is,
+    changed,
+    main_rows,
+    native_ids,
+    number_in,
+    put,
+    samples,
+)
+from brokersync.testing.contract.expecting import content, differences, expect, raw_of
+from brokersync.testing.contract.reading import Reading
+from brokersync.testing.answers import like, shown_number
+from brokersync.types import BrokerTrade, TradeBooking
+
+_FIRST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+_AHEAD: Final = timedelta(seconds=60)
+_CENT: Final = Decimal("0.02")
+_PAID_IN_FULL: Final = frozenset(
+    {AssetClass.STOCK, AssetClass.ETF, AssetClass.OPTION, AssetClass.FUND, AssetClass.WARRANT, AssetClass.BOND}
+)
+_WITH_MULTIPLIER: Final = frozenset({AssetClass.FUTURE, AssetClass.OPTION, AssetClass.FUTURE_OPTION})
+
+
+class RowChecks(ContractBase):
+    """Of bookings and trades."""
+
+    async def test_every_trade_is_as_the_books_have_it(self) -> None:
+        """A whole import, compared with the sandbox's own books; what these do not tell is not compared."""
+        async with self.stage() as stage, stage.service() as service:
+            report = await service.sync(await service.connect())
+            expect(not report.problems, f"the first sync leaves problems: {report.problems}")
+            expect(not report.quarantined, f"{report.quarantined} rows of the sandbox are not understood")
+            found = {(one.account_id, one.trade_id): one for one in await service.trades()}
+            books = {
+                (account, str(row["trade_id"])): row for account, rows in (await stage.books()).items() for row in rows
+            }
+        missing, more = sorted(books.keys() - found.keys()), sorted(found.keys() - books.keys())
+        expect(not missing, f"{len(missing)} trades of the books are missing, the first is {missing[:1]}")
+        expect(not more, f"{len(more)} trades are in no book, the first is {more[:1]}")
+        expect(found, "the sandbox's books are empty, so nothing can be compared")
+        for key, row in books.items():
+            for name, (ours, theirs) in _compared(found[key], row).items():
+                expect(ours == theirs, f"{name} of {key[1]} is {ours}, and the books say {theirs}")
+
+    async def test_numbers_are_decimals_and_times_are_utc(self) -> None:
+        """No float anywhere, also in raw rows; no time before 1990 or in the future."""
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+            for reading in readings:
+                for page in reading.pages:
+                    for path, value in _walk(page, "page"):
+                        expect(not isinstance(value, float), f"{path} is the float {value!r}: read numbers as Decimal")
+                        if isinstance(value, datetime):
+                            expect(value.tzinfo is not None, f"{path} is {value}, which has no zone")
+                for trade in _trades(reading):
+                    expect(
+                        _FIRST <= trade.executed_at <= stage.clock.now() + _AHEAD,
+                        f"{trade.trade_id} was executed at {trade.executed_at}, and it is {stage.clock.now()}",
+                    )
+
+    async def test_names_of_rows_are_unique(self) -> None:
+        """Two rows with the broker's ids have two names."""
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        for reading in readings:
+            known: dict[tuple[str, str, str], TradeBooking] = {}
+            for booking in reading.bookings:
+                key = (booking.environment, booking.account_id, booking.booking_id)
+                if booking.id_quality is IdQuality.BROKER and content(known.setdefault(key, booking)) != content(booking):
+                    differ = differences(content(known[key]), content(booking))
+                    expect(False, f"two rows of {reading} are named {booking.booking_id!r}; they differ in {differ}")
+
+    async def test_cash_is_what_quantity_price_and_costs_make(self) -> None:
+        """Where the broker tells the cash of a trade: quantity x price x multiplier and the costs reconcile with it."""
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        pairs = [(trade, cash) for reading in readings for trade in _trades(reading) if (cash := _cash(trade)) is not None]
+        if not pairs:
+            self.cannot_try("no trade tells its cash")
+        for trade, cash in pairs:
+            assert trade.net_cash is not None
+            # brokers differ in whether the interest is in it
+            apart = min(abs(trade.net_cash - cash), abs(trade.net_cash - cash - (trade.accrued_interest or 0)))
+            expect(
+                apart <= max(_CENT, abs(cash) / 10_000),
+                f"net_cash of {trade.trade_id} is {trade.net_cash}, and {trade.side} {trade.quantity} at {trade.price}"
+                f" with costs of {_costs(trade)} makes {cash}: look at the signs",
+            )
+
+    async def test_a_cost_is_positive_and_a_rebate_negative(self) -> None:
+        """A cost that the broker writes with the other sign has the other sign."""
+        async with self.stage() as stage:
+            auth, readings = await self.readings(stage)
+            tried = 0
+            for sample in samples(readings):
+                before, found = await answers_of(stage, auth, sample.request)
+                # a cost with cents is less likely to be some other number, too
+                costly = [one for one in before.bookings if len(one.row_fees) == 1 and one.row_fees[0].amount % 1]
+                if not costly:
+                    continue
+                booking = costly[0]
+                ids, amount = native_ids(booking), booking.row_fees[0].amount
+                cells = {
+                    (table.path, name)
+                    for table, row in main_rows(found, ids)
+                    for name, value in row.items()
+                    if cell_is(value, amount)
+                }
+                found_so = {
+                    name: _fees_after(await changed(stage, auth, sample.request, put(path, name, ids, _negated)), booking)
+                    for path, name in sorted(cells)
+                }
+                if any(found_so.values()):
+                    tried += 1
+                    expect(
+                        [-amount] in found_so.values(),
+                        f"the cost {amount} of {booking.booking_id} is written with the other sign, and becomes"
+                        f" {found_so}: a cost is positive and a rebate negative",
+                    )
+            if not tried:
+                self.cannot_try("no cost of a trade is found in the broker's rows")
+
+    async def test_multipliers_come_from_the_broker(self) -> None:
+        """A multiplier of futures and options changes with what the broker says, or it is a guess."""
+        async with self.stage() as stage:
+            auth, readings = await self.readings(stage)
+            tried = False
+            for sample in samples(readings):
+                before, found = await answers_of(stage, auth, sample.request)
+                trade = next((one for one in _trades(before) if _is_multiplied(one)), None)
+                if trade is None:
+                    continue
+                multiplier = trade.instrument.multiplier
+                assert multiplier is not None
+                tried = True
+                cells = {
+                    (table.path, name)
+                    for body in found
+                    for table, row in body.rows()
+                    for name, value in row.items()
+                    if cell_is(value, multiplier)
+                }
+                expect(
+                    [cell for cell in sorted(cells) if await self._follows(stage, auth, before, trade, cell)],
+                    f"the multiplier {multiplier} of {trade.instrument.symbol} does not come from the broker's answers:"
+                    " leave it None where the broker does not tell it",
+                )
+            if not tried:
+                self.cannot_try("the sandbox has no futures and no options")
+
+    async def test_corrections_lead_to_what_they_correct(self) -> None:
+        """A cancel, a replacement or an amendment shares a name with another row."""
+        self.needs("corrections" in self.manifest.capabilities, "capability 'corrections'")
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        bookings = [booking for reading in readings for booking in reading.bookings]
+        names = Counter(name for one in bookings for name in {*one.names, *one.loose_refs})
+        later = [one for one in bookings if one.effect is not BookingEffect.NEW]
+        expect(later, "no row of the sandbox corrects another")
+        for booking in later:
+            expect(
+                {*booking.names, *booking.loose_refs} - {booking.booking_id},
+                f"the {booking.effect.value} {booking.booking_id} names nothing that it corrects: give it `refs`",
+            )
+        linked = [one for one in later if any(names[name] > 1 for name in {*one.names, *one.loose_refs})]
+        expect(linked, "no correction shares a name with what it corrects")
+
+    async def test_legs_of_one_order_are_one_group(self) -> None:
+        """They share `group_id`, and each has a number of its own."""
+        self.needs("multi_leg" in self.manifest.capabilities, "capability 'multi_leg'")
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        groups: dict[str, list[BrokerTrade]] = {}
+        for reading in readings:
+            for trade in _trades(reading):
+                if trade.group_id is not None:
+                    groups.setdefault(f"{trade.account_id} {trade.group_id}", []).append(trade)
+        expect(any(len(legs) > 1 for legs in groups.values()), "every group has one leg only")
+        for name, legs in groups.items():
+            apart = {(leg.leg, leg.instrument.symbol, leg.trade_id) for leg in legs}
+            expect(len(apart) == len({leg.trade_id for leg in legs}), f"legs of the group {name} are not told apart")
+
+    async def test_raw_rows_are_json_without_secrets(self) -> None:
+        """Every booking and quarantined row keeps the row it was made from."""
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+            for reading in readings:
+                for booking in reading.bookings:
+                    raw = raw_of(booking)
+                    expect(raw, f"{booking.booking_id} has no raw row: TradeBooking.of(trade, raw=row)")
+                    text = json.dumps(raw, default=_as_json)
+                    expect(
+                        not any(shows(text, secret) for secret in stage.secrets),
+                        f"the raw row of {booking.booking_id} holds a secret of the login",
+                    )
+
+    async def test_kept_rows_are_read_as_fresh_ones(self) -> None:
+        """`renormalise` makes of a raw row what `get_trades` made of it."""
+        again = self.loaded.spec.renormalise
+        self.needs(again, "renormalise in its spec")
+        assert again is not None
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        for reading in readings:
+            rows = [
+                RawRow(raw=raw_of(one), account_id=one.account_id, environment=one.environment, row_id=one.booking_id)
+                for one in reading.bookings
+            ]
+            made = {one.booking_id: one for page in again(reading.request.source, rows) for one in page.bookings}
+            for booking in reading.bookings:
+                if (kept := made.get(booking.booking_id)) is None:
+                    expect(False, f"renormalise makes nothing of the raw row of {booking.booking_id}")
+                elif booking.id_quality is IdQuality.BROKER:
+                    differ = differences(content(kept), content(booking))
+                    expect(not differ, f"renormalise makes another booking of {booking.booking_id}: {differ}")
+
+    async def _follows(self, stage: Any, auth: Any, before: Reading, trade: BrokerTrade, cell: tuple[str, str]) -> bool:
+        multiplier, (path, name) = trade.instrument.multiplier, cell
+        assert multiplier is not None
+
+        def change(body: Any) -> int:
+            rows = [
+                row
+                for table, row in body.rows()
+                if table.path == path and name in row and cell_is(row[name], multiplier)
+            ]
+            for row in rows:
+                row[name] = like(row[name], str(multiplier * 3))
+            return len(rows)
+
+        reading, _ = await changed(stage, auth, before.request, change)
+        return any(
+            one.trade_id == trade.trade_id and one.instrument.multiplier == multiplier * 3 for one in _trades(reading)
+        )
+
+
+def _trades(reading: Reading) -> list[BrokerTrade]:
+    return [booking.trade for booking in reading.bookings if booking.trade is not None]
+
+
+def _of(reading: Reading, name: str) -> TradeBooking | None:
+    return next((one for one in reading.bookings if one.booking_id == name), None)
+
+
+def _costs(trade: BrokerTrade) -> Decimal:
+    return sum((fee.amount for fee in trade.fees), Decimal(0))
+
+
+def _fees_after(again: tuple[Reading, int], booking: TradeBooking) -> list[Decimal] | None:
+    """The costs of a booking that was read again, unless something else of it changed, too."""
+    after = _of(again[0], booking.booking_id)
+    if after is None or after.trade is None or booking.trade is None:
+        return None
+    now, then = after.trade, booking.trade
+    if (now.quantity, now.price, now.side) != (then.quantity, then.price, then.side):
+        return None
+    return [fee.amount for fee in after.row_fees]
+
+
+def _negated(value: Any) -> Any:
+    number = number_in(value)
+    assert number is not None
+    text = shown_number(value)
+    return like(value, text[1:] if text.startswith("-") else f"-{text}")
+
+
+def _is_multiplied(trade: BrokerTrade) -> bool:
+    return trade.instrument.asset_class in _WITH_MULTIPLIER and trade.instrument.multiplier is not None
+
+
+def _cash(trade: BrokerTrade) -> Decimal | None:
+    """What a trade brings in, where that can be computed and compared."""
+    instrument = trade.instrument
+    if trade.net_cash is None or trade.event is not TradeEvent.EXECUTION or instrument.multiplier is None:
+        return None
+    if instrument.asset_class not in _PAID_IN_FULL or any(fee.currency != instrument.currency for fee in trade.fees):
+        return None
+    price = trade.price / 100 if trade.price_unit is PriceUnit.PERCENT_OF_PAR else trade.price
+    paid = trade.quantity * price * instrument.multiplier
+    return (paid if trade.side is Side.SELL else -paid) - _costs(trade)
+
+
+def _compared(trade: BrokerTrade, row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Our word and the books', for each fact that both tell."""
+    facts: dict[str, tuple[Any, Any]] = {"side": (trade.side.value, row["side"])}
+    for name, ours in (
+        ("quantity", trade.quantity),
+        ("price", trade.price),
+        ("multiplier", trade.instrument.multiplier),
+        ("net_cash", trade.net_cash),
+    ):
+        if row.get(name) is not None and ours is not None:
+            facts[name] = (ours, Decimal(str(row[name])))
+    for name, text in (("currency", trade.instrument.currency), ("order_id", trade.order_id)):
+        if row.get(name) is not None and text is not None:
+            facts[name] = (text, str(row[name]))
+    facts["executed_at"] = (trade.executed_at, datetime.fromisoformat(str(row["executed_at"])))
+    if isinstance(row.get("fees"), Mapping) and trade.fees_state is FeesState.FINAL:
+        costs = sum((Decimal(str(amount)) for amount in row["fees"].values()), Decimal(0))
+        facts["the sum of the fees"] = (_costs(trade), costs)
+    return facts
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value in an object, with where it stands."""
+    yield path, value
+    if attrs.has(type(value)):
+        for field in attrs.fields(type(value)):
+            yield from _walk(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _walk(one, f"{path}[{name!r}]")
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _walk(one, f"{path}[{number}]")
+
+
+def _as_json(value: Any) -> str:
+    if isinstance(value, Decimal | datetime | date):
+        return str(value)
+    raise TypeError(f"a raw row holds a {type(value).__name__}, which is no JSON")

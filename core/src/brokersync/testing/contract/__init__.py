@@ -8,9 +8,11 @@ from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.checks_accounts import AccountChecks
 from brokersync.testing.contract.checks_changes import ChangeChecks
+from brokersync.testing.contract.checks_faults import FaultChecks
 from brokersync.testing.contract.checks_login import LoginChecks
 from brokersync.testing.contract.checks_manifest import ManifestChecks
 from brokersync.testing.contract.checks_package import PackageChecks
+from brokersync.testing.contract.checks_reading import ReadingChecks
 from brokersync.testing.contract.checks_rows import RowChecks
 from brokersync.testing.contract.expecting import BrokenContract
 from brokersync.testing.contract.stage import Stage
@@ -28,6 +30,8 @@ class ProviderContract(
     AccountChecks,
     RowChecks,
     ChangeChecks,
+    ReadingChecks,
+    FaultChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from brokersync.service import BrokerSync
 from brokersync.store import TradeFilter
 from brokersync.testing.contract.expecting import BrokenContract, told
 from brokersync.testing.contract.reading import Reading, read, requests
+from brokersync.testing.contract.watching import Watched, watching
 from brokersync.testing.fault_server import FaultServer
 from brokersync.testing.sandbox_server import RunningSandbox
 from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, TradeRequest
@@ -112,7 +113,7 @@ class Stage:
     def open(
         self, *, http: HttpSettings = ROOMY, retry: RetrySettings | None = None, cache: Cache | None = None
     ) -> BrokerProvider[Any]:
-        """The plugin's provider with other bounds, or with a cache that is filled; it takes the place of the first."""
+        """Another provider of the plugin's, which knows nothing yet, takes the place of the one before."""
         settings = attrs.evolve(self.settings, http=http, retry=retry or self.settings.retry)
         managed = open_provider(
             self.loaded,
@@ -190,6 +191,17 @@ class Stage:
             answer = await session.get(f"{self.sandbox.base_url}{CONTROL_PATH}/ledger")
             told: dict[str, list[dict[str, Any]]] = (await answer.json())["accounts"]
         return {account: told.get(account, []) for account in self.login.trades}
+
+    @contextmanager
+    def watched(self) -> Iterator[Watched]:
+        """Sees whether the plugin sleeps, and whom anybody talks to beside this machine."""
+        with watching(self.package, self.clock) as seen:
+            yield seen
+
+    @property
+    def package(self) -> str:
+        """The plugin's own package, by where its provider is made."""
+        return (self.loaded.spec.create or type(self)).__module__.partition(".")[0]
 
     async def aclose(self) -> None:
         for managed in self._opened:

@@ -20,7 +20,7 @@ ASKED_WAIT: Final = timedelta(seconds=85_092)
 
 _PAGE = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head><body><h1>Log in</h1></body></html>\n"
 _BOMB_BYTES = 48 * 1024 * 1024
-_LASTS = 3.0
+_LASTS = 1.5
 _DRIP = 0.05
 _NONE: Mapping[str, str] = MappingProxyType({})
 

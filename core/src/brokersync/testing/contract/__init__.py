@@ -9,6 +9,7 @@ from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.checks_accounts import AccountChecks
 from brokersync.testing.contract.checks_changes import ChangeChecks
 from brokersync.testing.contract.checks_faults import FaultChecks
+from brokersync.testing.contract.checks_limits import LimitChecks
 from brokersync.testing.contract.checks_login import LoginChecks
 from brokersync.testing.contract.checks_manifest import ManifestChecks
 from brokersync.testing.contract.checks_package import PackageChecks
@@ -32,6 +33,7 @@ class ProviderContract(
     ChangeChecks,
     ReadingChecks,
     FaultChecks,
+    LimitChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from random import Random
 from typing import Any, Final
 
@@ -72,14 +73,18 @@ async def answers_of(stage: Stage, auth: AuthResult, request: TradeRequest) -> t
 
 def native_ids(booking: TradeBooking) -> frozenset[str]:
     """What of its names may be the broker's own ids."""
-    names = (booking.booking_id, *booking.aliases, *booking.refs)
+    return _parts_of((booking.booking_id, *booking.aliases, *booking.refs))
+
+
+@lru_cache(maxsize=10_000)
+def _parts_of(names: tuple[str, ...]) -> frozenset[str]:
     parts = {part for name in names for part in (name, *_PARTS.split(name))}
     return frozenset(part for part in parts if len(part) >= _SHORTEST_ID)
 
 
 def belongs(row: Row, ids: frozenset[str]) -> bool:
     """Whether a row of the broker's is of the booking with these ids."""
-    return any(shown_number(value) in ids for value in row.values() if isinstance(value, str | int))
+    return not ids.isdisjoint([shown_number(value) for value in row.values() if isinstance(value, str | int)])
 
 
 def main_rows(found: Iterable[Body], ids: frozenset[str]) -> list[tuple[Table, Row]]:

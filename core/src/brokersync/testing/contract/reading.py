@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -28,7 +29,7 @@ _TRIED = timedelta(days=20)
 Ask = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
 
 
-@attrs.define
+@attrs.define(slots=False)
 class Reading:
     """The pages of one request, and the error that ended it."""
 
@@ -61,16 +62,17 @@ class Reading:
         """The names of all bookings, sorted, as often as they came."""
         return sorted(booking.booking_id for booking in self.bookings)
 
-    @property
+    @cached_property
     def contents(self) -> dict[str, TradeBooking]:
-        """Each booking without its raw row, by its name and, where a name came again, its turn."""
-        found: dict[str, TradeBooking] = {}
-        for booking in sorted(map(content, self.bookings), key=repr):
-            name = booking.booking_id
-            while name in found:
-                name += "'"
-            found[name] = booking
-        return found
+        """Each booking without its raw row, by its name and, where a name came again, its turn; of a whole reading."""
+        alike: dict[str, list[TradeBooking]] = {}
+        for booking in map(content, self.bookings):
+            alike.setdefault(booking.booking_id, []).append(booking)
+        return {
+            name + "'" * turn: booking
+            for name, ones in alike.items()
+            for turn, booking in enumerate(sorted(ones, key=repr) if len(ones) > 1 else ones)
+        }
 
     def __str__(self) -> str:
         accounts = ", ".join(one.account_id for one in self.request.accounts) or "the login"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from brokersync.errors import BrokerResponseError
 from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.sync.days import day_floor, next_day
 from brokersync.testing.contract.expecting import content
@@ -87,13 +88,17 @@ async def read(
 
     `wait` is told until when the broker needs time. More than `most` pages are an error of the plugin.
     """
-    reading = Reading(request)
+    reading, seen = Reading(request), {request.cursor}
     while True:
         last = await _follow(ask, request, reading, most)
         if reading.error is not None or last is None or last.cursor is None:
             return reading
         if last.resume_at is not None:
             wait(last.resume_at)
+        elif last.cursor in seen:
+            reading.error = BrokerResponseError("The broker's paging does not move on.")
+            return reading
+        seen.add(last.cursor)
         request = attrs.evolve(request, cursor=last.cursor)
 
 

@@ -1,4 +1,4 @@
-"""A proxy on loopback in front of a sandbox: it shows faults by script or by seed, and remembers what went through it."""
+"""A proxy on loopback in front of a sandbox: it shows faults by script or by seed, and knows what went through it."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ class FaultServer:
         self._drawn: tuple[Random, float, tuple[Fault, ...]] | None = None
         self._session: aiohttp.ClientSession | None = None
 
-    def show(
-        self, fault: str | Fault, *, match: Match = any_request, after: int = 0, times: int | None = 1
-    ) -> None:
+    def show(self, fault: str | Fault, *, match: Match = any_request, after: int = 0, times: int | None = 1) -> None:
         """The requests that match, but the first `after` of them, meet a fault, `times` of them or all.
 
         Raises `KeyError` for a fault that there is not.
@@ -104,7 +102,8 @@ class FaultServer:
 
     def show_by_seed(self, seed: object, *, share: float = 0.2, faults: Iterable[str] = PASSING) -> None:
         """Each request meets one of these faults with this probability; the same seed draws the same."""
-        self._drawn = Random(f"{seed}"), share, tuple(FAULTS[name] for name in faults)
+        drawn = Random(f"{seed}")  # noqa: S311  draws of a test are repeated by their seed
+        self._drawn = drawn, share, tuple(FAULTS[name] for name in faults)
 
     def alter(self, alter: Alter) -> None:
         """Change what the sandbox answers, in the order in which alterations are given."""
@@ -215,4 +214,3 @@ class _Occasion:
 
 def _as_it_is(text: str) -> str:
     return text
-

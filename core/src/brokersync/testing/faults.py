@@ -41,7 +41,8 @@ class Answered:
 class Occasion(Protocol):
     """One request that a fault meets; `answer` has the sandbox answer it, which it never sees else."""
 
-    request: web.Request
+    @property
+    def request(self) -> web.Request: ...
 
     def now(self) -> datetime: ...
 

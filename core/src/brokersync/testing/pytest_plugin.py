@@ -72,7 +72,11 @@ def _look_at(contract: type[ProviderContract], checks: list[pytest.Item]) -> Non
         told = [
             *(f"{contract.__name__} can not be run: {fault}." for fault in faults),
             *([f"{expired[0].upper()}{expired[1:]}. Mend the plugin and take it out."] if expired else []),
-            *([f"The check is marked {marks[0]}; a check is left out by a Bypass in `bypasses` only."] if marks else []),
+            *(
+                [f"The check is marked {marks[0]}; a check is left out by a Bypass in `bypasses` only."]
+                if marks
+                else []
+            ),
         ]
         if told:
             item.stash[_FAULT] = "\n".join(told)

@@ -8,11 +8,14 @@ from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.checks_accounts import AccountChecks
 from brokersync.testing.contract.checks_changes import ChangeChecks
+from brokersync.testing.contract.checks_digits import DigitChecks
 from brokersync.testing.contract.checks_faults import FaultChecks
 from brokersync.testing.contract.checks_limits import LimitChecks
 from brokersync.testing.contract.checks_login import LoginChecks
 from brokersync.testing.contract.checks_manifest import ManifestChecks
+from brokersync.testing.contract.checks_money import MoneyChecks
 from brokersync.testing.contract.checks_package import PackageChecks
+from brokersync.testing.contract.checks_paging import PagingChecks
 from brokersync.testing.contract.checks_reading import ReadingChecks
 from brokersync.testing.contract.checks_rows import RowChecks
 from brokersync.testing.contract.expecting import BrokenContract
@@ -30,8 +33,11 @@ class ProviderContract(
     LoginChecks,
     AccountChecks,
     RowChecks,
+    MoneyChecks,
     ChangeChecks,
+    DigitChecks,
     ReadingChecks,
+    PagingChecks,
     FaultChecks,
     LimitChecks,
     ContractBase,

@@ -59,11 +59,9 @@ class AccountChecks(ContractBase):
             for account in await stage.accounts(await self.log_in(stage)):
                 expect(
                     account.environment in self.manifest.environments,
-                    f"the account {account.account_id} is in {account.environment!r}, which provider.toml does not name",
+                    f"{account.account_id} is in {account.environment!r}, which provider.toml does not name",
                 )
-                expect(
-                    not set("*•…") & set(account.account_id), f"the id {account.account_id!r} is a mask, and no id"
-                )
+                expect(not set("*•…") & set(account.account_id), f"the id {account.account_id!r} is a mask, and no id")
                 expect(
                     account.opened_at is None or account.opened_at <= stage.clock.now(),
                     f"the account {account.account_id} was opened in the future",
@@ -93,7 +91,9 @@ class AccountChecks(ContractBase):
             connection = await service.connect()
             accounts = await service.bs.accounts(connection.connection_id)
             failing = min(accounts, key=lambda one: one.account_id)
-            others = {one.account_id for one in accounts if stage.login.trades.get(one.account_id)} - {failing.account_id}
+            others = {one.account_id for one in accounts if stage.login.trades.get(one.account_id)} - {
+                failing.account_id
+            }
             names = {one for one in (failing.account_id, failing.name) if one}
             stage.server.show("status_400", match=lambda sent: _is_about(sent, names), times=None)
             try:

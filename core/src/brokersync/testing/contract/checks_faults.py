@@ -47,10 +47,10 @@ MEANS: Final[Mapping[str, tuple[type[BrokerError], ...]]] = MappingProxyType(
         "too_many_date": _LATER,
         "too_many_nonsense": _LATER,
         "maintenance_seconds": _LATER,
-        **{name: _NONSENSE for name in ("html", "empty", "truncated", "wrong_type", "not_text")},
+        **dict.fromkeys(("html", "empty", "truncated", "wrong_type", "not_text"), _NONSENSE),
         "redirect": (BrokerAPIError,),
         "gzip_bomb": _NONSENSE,
-        **{name: _LATER for name in ("cut", "reset", "silence", "drip")},
+        **dict.fromkeys(("cut", "reset", "silence", "drip"), _LATER),
         "wrong_clock": (),
     }
 )
@@ -168,9 +168,7 @@ def _check_fault(again: Reading, before: Reading, fault: str, sent: Sent) -> Non
         if fault == "wrong_clock":
             expect(not unlike(again, before), f"{where}, changes what is read: {unlike(again, before)}")
         lost = sorted({*before.ids} - {*again.ids})
-        expect(
-            not lost, f"{where}, is swallowed: no error, and {len(lost)} rows are missing, the first is {lost[:1]}"
-        )
+        expect(not lost, f"{where}, is swallowed: no error, and {len(lost)} rows are missing, the first is {lost[:1]}")
         return
     expect(
         isinstance(error, MEANS[fault]) and not isinstance(error, BrokerConfigError),

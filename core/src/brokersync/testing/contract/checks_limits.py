@@ -138,7 +138,10 @@ async def _cancelled(stage: Stage, auth: AuthResult, sample: Reading, place: int
     await asyncio.wait([task], timeout=_WITHIN)
     where = f"request {place + 1} of {sample}"
     expect(task.done(), f"a reading that was cancelled at {where} does not end within {_WITHIN:.0f} s")
-    expect(task.cancelled(), f"a reading that was cancelled at {where} goes on all the same, after {time.monotonic() - began:.1f} s")
+    expect(
+        task.cancelled(),
+        f"a reading that was cancelled at {where} goes on all the same, after {time.monotonic() - began:.1f} s",
+    )
     await asyncio.sleep(0.02)
     left = [one for one in asyncio.all_tasks() - before if _is_of(one, stage.package)]
     stage.server.clear()

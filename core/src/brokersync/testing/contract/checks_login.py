@@ -39,7 +39,7 @@ class LoginChecks(ContractBase):
             async with self.stage() as stage:
                 wrong = "9" * max(len(stage.login.fields[name]), 8)
                 try:
-                    await stage.log_in(**{name: wrong})
+                    await stage.log_in(changed={name: wrong})
                 except BrokerAuthError as error:
                     self._shows_nothing(stage, error)
                     continue
@@ -113,7 +113,9 @@ class LoginChecks(ContractBase):
             auth = await self.log_in(stage)
             dead = Secret("a-token-that-the-broker-never-gave")
             gone = attrs.evolve(
-                auth, access_token=dead if auth.access_token else None, refresh_token=dead if auth.refresh_token else None
+                auth,
+                access_token=dead if auth.access_token else None,
+                refresh_token=dead if auth.refresh_token else None,
             )
             try:
                 await stage.provider.refresh_token(gone)
@@ -121,7 +123,9 @@ class LoginChecks(ContractBase):
                 self._shows_nothing(stage, error)
                 return
             except Exception as error:
-                raise BrokenContract(f"a dead login is told as {told(error)}, not as BrokerTokenExpiredError") from error
+                raise BrokenContract(
+                    f"a dead login is told as {told(error)}, not as BrokerTokenExpiredError"
+                ) from error
             raise BrokenContract("refresh_token makes new tokens out of dead ones")
 
     async def test_the_end_of_a_token_is_told_by_the_clock_of_the_context(self) -> None:
@@ -165,7 +169,9 @@ class LoginChecks(ContractBase):
             theirs = await stage.accounts(second)
             expect(await stage.accounts(first) == mine, "after a second login the first sees other accounts")
             expect({a.account_id for a in mine} == set(one.trades), "the first login does not see its own accounts")
-            expect({a.account_id for a in theirs} == set(other.trades), "the second login does not see its own accounts")
+            expect(
+                {a.account_id for a in theirs} == set(other.trades), "the second login does not see its own accounts"
+            )
 
     async def test_one_refused_token_is_no_end_of_the_login(self) -> None:
         """A 401 in the middle of a sync is followed by a renewal, and not by a question to the user."""
@@ -187,7 +193,9 @@ class LoginChecks(ContractBase):
         except BrokerRetryableError as error:
             self._shows_nothing(stage, error)
         except Exception as error:
-            raise BrokenContract(f"{fault} at the login is told as {told(error)}, not as a BrokerRetryableError") from error
+            raise BrokenContract(
+                f"{fault} at the login is told as {told(error)}, not as a BrokerRetryableError"
+            ) from error
 
     async def _outages_of_a_renewal(self, stage: Stage, auth: AuthResult) -> None:
         for fault in _OUTAGES:
@@ -253,5 +261,3 @@ def _without_refresh_token(_: Sent, given: Answered) -> Answered:
         return given
     kept = {name: value for name, value in row.items() if "refresh" not in name.lower() or not isinstance(value, str)}
     return attrs.evolve(given, body=json.dumps(kept).encode())
-
-

@@ -67,7 +67,7 @@ class PackageChecks(ContractBase):
             )
 
     def _offer(self) -> Offer:
-        assert self.loaded  # a plugin that is refused is told as such first
+        self.registry().load(self.key)  # a plugin that is refused is told as such first
         offers = [offer for offer in discover().offers if offer.key == self.key]
         if not offers:
             self.cannot_try("the plugin is registered in process and has no distribution")

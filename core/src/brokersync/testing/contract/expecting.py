@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from brokersync.errors import BrokerError
-from brokersync.types import TradeBooking
+from brokersync.types import BrokerTrade, TradeBooking
 
 
 class BrokenContract(AssertionError):  # noqa: N818  it names what happened, as AssertionError does
@@ -28,7 +29,9 @@ def told(error: BaseException | None) -> str:
         return "no error"
     text = f"{type(error).__name__}: {error}"
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return text if cause is None or isinstance(error, BrokerError) else f"{text} (after {type(cause).__name__}: {cause})"
+    return (
+        text if cause is None or isinstance(error, BrokerError) else f"{text} (after {type(cause).__name__}: {cause})"
+    )
 
 
 def raw_of(booking: TradeBooking) -> Mapping[str, Any]:
@@ -51,3 +54,8 @@ def differences(one: Any, other: Any) -> str:
         for field in attrs.fields(type(one))
         if (mine := getattr(one, field.name)) != (theirs := getattr(other, field.name))
     )
+
+
+def costs_of(trade: BrokerTrade) -> Decimal:
+    """The sum of a trade's fees."""
+    return sum((fee.amount for fee in trade.fees), Decimal(0))

@@ -16,6 +16,7 @@ from brokersync.sync.days import day_floor, next_day
 from brokersync.testing.contract.expecting import content
 from brokersync.types import (
     BrokerAccount,
+    BrokerTrade,
     CoveredSpan,
     QuarantinedRow,
     TimeWindow,
@@ -41,6 +42,10 @@ class Reading:
     @property
     def bookings(self) -> list[TradeBooking]:
         return [booking for page in self.pages for booking in page.bookings]
+
+    @property
+    def trades(self) -> list[BrokerTrade]:
+        return [booking.trade for booking in self.bookings if booking.trade is not None]
 
     @property
     def quarantined(self) -> list[QuarantinedRow]:
@@ -81,9 +86,7 @@ class Reading:
         return f"{self.request.source} of {accounts}, {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}"
 
 
-async def read(
-    ask: Ask, request: TradeRequest, *, wait: Callable[[datetime], None], most: int = MOST_PAGES
-) -> Reading:
+async def read(ask: Ask, request: TradeRequest, *, wait: Callable[[datetime], None], most: int = MOST_PAGES) -> Reading:
     """All pages of a request, from cursor to cursor; an error that the plugin raises is kept in the reading.
 
     `wait` is told until when the broker needs time. More than `most` pages are an error of the plugin.

@@ -20,7 +20,9 @@ def expect_for_the_user(error: BaseException, where: str) -> None:
         return
     expect(len(error.message.split()) > 2, f"{where}: the message {error.message!r} says nothing to a user")
     found = _INTERNAL.search(error.message)
-    expect(not found, f"{where}: the message shows {found[0] if found else ''!r}, which is not for a user: {error.message}")
+    expect(
+        not found, f"{where}: the message shows {found[0] if found else ''!r}, which is not for a user: {error.message}"
+    )
 
 
 def all_of(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
@@ -126,7 +127,9 @@ class Stage:
         self._opened.insert(0, managed)
         return managed._provider  # noqa: SLF001  see `provider`
 
-    def fields(self, login: SandboxLogin | None = None, **changed: str) -> dict[str, str]:
+    def fields(
+        self, login: SandboxLogin | None = None, changed: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, str]:
         """What the user of a login gives, with some of it changed."""
         fields = {**(login or self.login).fields, **changed}
         self.learn(secrets_in(self.manifest.user_fields, fields))
@@ -139,9 +142,11 @@ class Stage:
             if value and len(value) >= 6 and value not in self.secrets:
                 self.secrets.append(value)
 
-    async def log_in(self, login: SandboxLogin | None = None, **changed: str) -> AuthResult:
+    async def log_in(
+        self, login: SandboxLogin | None = None, changed: Mapping[str, str] = MappingProxyType({})
+    ) -> AuthResult:
         """A login that `authenticate` gives."""
-        auth = await self.provider.authenticate(make_credentials(self.loaded, self.fields(login, **changed)))
+        auth = await self.provider.authenticate(make_credentials(self.loaded, self.fields(login, changed)))
         self.learn(secrets_of(auth))
         return auth
 
@@ -245,4 +250,3 @@ def sandbox_settings(running: RunningSandbox, server: FaultServer, *, metered: b
     """Settings that send this broker's requests through the fault server, and keep its limits where it is metered."""
     hosts = running.broker.hosts(server.base_url)
     return Settings(brokers={running.key: BrokerSettings(hosts=hosts, limits=None if metered else ())})
-

@@ -54,6 +54,12 @@ class Body:
             table._put_back(table.rows)  # noqa: SLF001  a body puts its own tables back
         return self._dump()
 
+    def everything(self) -> list[Row]:
+        """All rows and all objects, each once."""
+        found = {id(row): row for row in self.objects}
+        found |= {id(row): row for _, row in self.rows()}
+        return list(found.values())
+
     def rows(self) -> Iterator[tuple[Table, Row]]:
         for table in self.tables:
             for row in table.rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -59,11 +60,17 @@ def word_places(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking,
 def cell_places(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str, str]]:
     """Each cell of the rows of the first bookings."""
     places: dict[tuple[str, str, str], tuple[TradeBooking, str, str]] = {}
-    for booking in reading.bookings[:3]:
+    for booking in lone(reading)[:3]:
         for table, row in main_rows(found, native_ids(booking)):
             for name in row:
                 places[booking.booking_id, table.path, name] = booking, table.path, name
     return list(places.values())
+
+
+def lone(reading: Reading) -> list[TradeBooking]:
+    """The bookings of whose execution the reading has no other row, so that a change of theirs touches none."""
+    names = Counter(name for one in reading.bookings for name in {*one.names, *one.loose_refs})
+    return [one for one in reading.bookings if all(names[name] == 1 for name in {*one.names, *one.loose_refs})]
 
 
 def number_places(reading: Reading, found: list[Body], what: str) -> list[tuple[TradeBooking, str, str]]:
@@ -83,7 +90,7 @@ def number_places(reading: Reading, found: list[Body], what: str) -> list[tuple[
 def numbered(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str]]:
     """Bookings that are named by a number of the broker's, with it."""
     pairs = []
-    for booking in reading.bookings:
+    for booking in lone(reading):
         if booking.id_quality is not IdQuality.BROKER or booking.effect is not BookingEffect.NEW:
             continue
         numbers = [one for one in native_ids(booking) if one.isdigit() and one in booking.booking_id]
@@ -154,7 +161,7 @@ def with_old_ids(new: dict[str, str]) -> Callable[[str], str]:
 def with_new_ids(new: dict[str, str]) -> Callable[[Body], int]:
     def change(body: Body) -> int:
         made = 0
-        for row in [*body.objects, *(row for _, row in body.rows())]:
+        for row in body.everything():
             for name, value in row.items():
                 if isinstance(value, str | int) and not isinstance(value, bool) and str(value) in new:
                     row[name] = like(value, new[str(value)])

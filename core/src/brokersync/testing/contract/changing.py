@@ -79,7 +79,8 @@ def native_ids(booking: TradeBooking) -> frozenset[str]:
 @lru_cache(maxsize=10_000)
 def _parts_of(names: tuple[str, ...]) -> frozenset[str]:
     parts = {part for name in names for part in (name, *_PARTS.split(name))}
-    return frozenset(part for part in parts if len(part) >= _SHORTEST_ID)
+    # a word of the plugin's own, as in `fill:17`, is none of the broker's
+    return frozenset(part for part in parts if len(part) >= _SHORTEST_ID and any(sign.isdigit() for sign in part))
 
 
 def belongs(row: Row, ids: frozenset[str]) -> bool:

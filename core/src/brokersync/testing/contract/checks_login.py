@@ -215,6 +215,8 @@ class LoginChecks(ContractBase):
             fresh = await stage.provider.refresh_token(auth)
         except BrokerTokenExpiredError:
             self.cannot_try("a login of this broker can not be renewed")
+        except Exception as error:
+            raise BrokenContract(f"a renewal that the broker answers fails with {told(error)}") from error
         stage.learn([fresh.access_token, fresh.refresh_token, *fresh.secrets.values()])
         return fresh
 

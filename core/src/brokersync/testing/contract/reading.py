@@ -40,6 +40,11 @@ class Reading:
     error: BaseException | None = None
 
     @property
+    def asked(self) -> tuple[str, frozenset[str]]:
+        """The source and the accounts that it was asked for."""
+        return self.request.source, frozenset(one.account_id for one in self.request.accounts)
+
+    @property
     def bookings(self) -> list[TradeBooking]:
         return [booking for page in self.pages for booking in page.bookings]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .defects import DEFECTS
-from .variants import install, run_suite
+from .variants import Defect, defects, install, run_suite
 
-_CI_SIZE = 12
+DEFECTS = defects()
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def test_a_good_plugin_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert run_suite(folder, {"TestGood": install(folder, 0)}) == {}
 
 
-@pytest.mark.parametrize("number", range(len(DEFECTS)), ids=[str(one) for one in DEFECTS])
-def test_each_defect_is_named_by_its_check(found: dict[tuple[str, str], str], number: int) -> None:
-    message = found.get((f"TestDefect{number}", DEFECTS[number].check), "")
-    assert "BrokenContract" in message, f"{DEFECTS[number].name}: {DEFECTS[number].check} finds nothing; {message}"
+@pytest.mark.parametrize(("number", "defect"), list(enumerate(DEFECTS)), ids=[str(one) for one in DEFECTS])
+def test_each_defect_is_named_by_its_check(found: dict[tuple[str, str], str], number: int, defect: Defect) -> None:
+    message = found.get((f"TestDefect{number}", defect.check), "")
+    assert "BrokenContract" in message, f"{defect.check} finds nothing; {message}"

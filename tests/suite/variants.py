@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from xml.etree import ElementTree
 import attrs
 
 TOY = Path(__file__).parent / "toy"
+_DEFECTS = Path(__file__).parent / "defects.toml"
 # what the mistakes use beside what the toy imports
 _ALSO = {
     "client.py": """
@@ -50,6 +52,11 @@ class Defect:
         return self.name.replace(" ", "-")
 
 
+def defects() -> list[Defect]:
+    """All that are seeded."""
+    return [Defect(**one) for one in tomllib.loads(_DEFECTS.read_text(encoding="utf-8"))["defect"]]
+
+
 def install(into: Path, number: int, defect: Defect | None = None) -> str:
     """The key of a copy that is installed in the folder; each file is as in the toy but for the defect."""
     key, package = f"toy-{number}", f"toybroker{number}"
@@ -75,18 +82,12 @@ def install(into: Path, number: int, defect: Defect | None = None) -> str:
 
 def run_suite(folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = ()) -> dict[tuple[str, str], str]:
     """What failed, per class and check, with its message; `keys` are the brokers by the name of their class."""
-    test = folder / "test_contract.py"
     classes = [f"class {name}(ProviderContract):\n    key = {key!r}\n" for name, key in keys.items()]
+    test = folder / "test_contract.py"
     test.write_text("from brokersync.testing import ProviderContract\n\n\n" + "\n\n".join(classes))
     report = folder / "report.xml"
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-    own |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "BROKERSYNC_CONFIG": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--contract-rows=3000"]
-    command += ["-p", "no:xdist", "-c", os.devnull, "--rootdir", str(folder), f"--junit-xml={report}"]
     nodes = [f"{test.name}::{one}" for one in chosen] or [test.name]
-    done = subprocess.run(
-        [*command, *nodes], cwd=folder, env=own, capture_output=True, text=True, check=False, timeout=900
-    )
+    done = run_pytest(folder, f"--junit-xml={report}", *nodes)
     assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]
     cases = list(ElementTree.parse(report).iter("testcase"))
     assert cases
@@ -95,3 +96,14 @@ def run_suite(folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = ())
         for case in cases
         for found in (*case.findall("failure"), *case.findall("error"))
     }
+
+
+def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Pytest as an author runs it, over what is installed in the folder."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    own |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "BROKERSYNC_CONFIG": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--contract-rows=3000"]
+    command += ["-p", "no:xdist", "-c", os.devnull, "--rootdir", str(folder)]
+    return subprocess.run(
+        [*command, *words], cwd=folder, env=own, capture_output=True, text=True, check=False, timeout=900
+    )

@@ -105,6 +105,10 @@ class FaultServer:
         drawn = Random(f"{seed}")  # noqa: S311  draws of a test are repeated by their seed
         self._drawn = drawn, share, tuple(FAULTS[name] for name in faults)
 
+    def expire(self, token: str) -> None:
+        """From now on every request that holds this token, of whichever kind, is answered with 401."""
+        self.show("status_401", match=lambda sent: sent.holds(token), times=None)
+
     def alter(self, alter: Alter) -> None:
         """Change what the sandbox answers, in the order in which alterations are given."""
         self._alters.append(alter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -42,8 +43,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if fault := item.stash.get(_FAULT, ""):
         pytest.fail(fault, pytrace=False)
     if (contract := _contract_of(item)) is not None:
+        contract.latest = ""
         contract.seed = item.config.getoption("--contract-seed")
         contract.rows = item.config.getoption("--contract-rows")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure tells by what it can be seen again."""
+    report = yield
+    if report.failed and (contract := _contract_of(item)) is not None and contract.latest:
+        told = f"seed {contract.seed}; the latest requests:\n{contract.latest}"
+        report.sections.append(("brokersync's contract suite", told))
+    return report
 
 
 def _contract_of(item: pytest.Item) -> type[ProviderContract] | None:

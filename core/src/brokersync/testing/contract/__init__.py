@@ -24,6 +24,7 @@ from brokersync.testing.contract.stage import Stage
 __all__ = ["BrokenContract", "Bypass", "ProviderContract", "Stage"]
 
 _THE_AUTHORS = frozenset({"key", "simulated", "bypasses", "registry", "broker", "log_in"})
+_THE_PLUGINS = frozenset({"seed", "rows", "latest"})
 _CHECK = "test_"
 
 
@@ -70,6 +71,6 @@ class ProviderContract(
                 continue
             mine = next(vars(one)[name] for one in ProviderContract.__mro__ if name in vars(one))
             theirs = next(vars(one)[name] for one in cls.__mro__ if name in vars(one))
-            if theirs is not mine and name not in ("seed", "rows"):
+            if theirs is not mine and name not in _THE_PLUGINS:
                 found.append(f"{cls.__name__} overrides {name}")
         return found

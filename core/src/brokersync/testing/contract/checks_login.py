@@ -185,6 +185,20 @@ class LoginChecks(ContractBase):
             )
             expect(not report.problems, f"one 401 in a sync leaves problems: {report.problems}")
 
+    async def test_a_token_that_has_ended_is_replaced(self) -> None:
+        """In the middle of a sync the broker refuses the token for good; a new one is had, and the sync goes on."""
+        async with self.stage() as stage, stage.service() as service:
+            connection = await service.connect()
+            told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]
+            if not (token := told[-1].partition(" ")[2]):
+                self.cannot_try("requests carry no token in Authorization")
+            if token in stage.login.fields.values():
+                self.cannot_try("the token is what the user gave")
+            stage.server.expire(token)
+            report = await service.sync(connection)
+            expect(not report.problems, f"a token that ended leaves problems: {report.problems}")
+            expect(report.added, "a token that ended, and nothing is read any more")
+
     async def _outage(self, stage: Stage, fault: str, after: int) -> None:
         stage.server.clear()
         stage.server.show(fault, after=after)

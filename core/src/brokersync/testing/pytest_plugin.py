@@ -17,6 +17,17 @@ _MARKS: Final = ("skip", "skipif", "xfail")
 _FAULT: Final = pytest.StashKey[str]()
 
 
+def _leave_core_as_it_is() -> None:
+    """Pytest rewrites the asserts of a plugin's whole distribution, which takes seconds and is of no use for core."""
+    for finder in sys.meta_path:
+        marked = getattr(finder, "_must_rewrite", None)
+        if isinstance(marked, set):
+            marked.discard("brokersync")
+
+
+_leave_core_as_it_is()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("brokersync", "the contract suite of brokersync")
     group.addoption("--contract-seed", type=int, default=7, help="what the contract suite draws by (default: 7)")

@@ -15,13 +15,13 @@ import attrs
 
 from brokersync.concealing import secrets_in, secrets_of
 from brokersync.config import BrokerSettings, HttpSettings, RetrySettings, Settings
-from brokersync.errors import BrokerNotReadyError
+from brokersync.errors import BrokerError, BrokerNotReadyError
 from brokersync.events import Event, RequestSent
 from brokersync.factory import make_credentials, open_provider
 from brokersync.managed import ManagedProvider
 from brokersync.manifest import Manifest
 from brokersync.provider import BrokerProvider, Cache
-from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
+from brokersync.records import Connection, ConnectionState, Done, SyncReport
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sandboxes import CONTROL_PATH, SandboxLogin
 from brokersync.secret import Secret
@@ -229,14 +229,17 @@ class Service:
 
     async def sync(self, connection: Connection) -> SyncReport:
         """A sync that ends; where it is put off, the clock goes on until it may."""
-        reports: list[SyncReport] = []
+        said = ""
         for _ in range(_LONGEST_SYNC):
-            outcome = await self.bs.run(connection.connection_id)
-            reports.append(outcome.report if isinstance(outcome, Done | Deferred) else outcome)
+            try:
+                outcome = await self.bs.run(connection.connection_id)
+            except BrokerError as error:
+                raise BrokenContract(f"a sync ends with {told(error)}") from error
             if isinstance(outcome, Done):
                 return outcome.report
+            said = outcome.reason
             self.stage.clock.set(outcome.until)
-        raise BrokenContract("a sync is put off again and again: " + "; ".join(map(str, reports[-1].problems)))
+        raise BrokenContract(f"a sync is put off again and again: {said}")
 
     async def trades(self, *, cancelled: bool = False) -> list[BrokerTrade]:
         """All that is stored."""

@@ -32,6 +32,10 @@ _ALL = []
 async def _linger():
     await asyncio.sleep(60)
 """,
+    "normalise.py": """
+from itertools import count
+_COUNT = count()
+""",
     "__init__.py": "import os, threading, time",
 }
 _FUTURE = "from __future__ import annotations\n"

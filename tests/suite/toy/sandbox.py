@@ -15,6 +15,7 @@ from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, Simul
 
 _PAGE = 40
 _TOKEN_LIFE = 1800
+_CALLS_A_SECOND = 21  # a login and what the limit of a login lets go
 _CONTRACTS = {
     "ACME": {"symbol": "ACME", "kind": "STK", "multiplier": 1, "currency": "USD"},
     "WIDX": {"symbol": "WIDX", "kind": "FUT", "multiplier": 37, "currency": "USD"},
@@ -39,6 +40,7 @@ class _Toy:
         self._books = {one: self._history(one) for some in self._accounts.values() for one in some}
         self._tokens: dict[str, tuple[str, datetime]] = {}
         self._refreshes: dict[str, str] = {}
+        self._calls: list[datetime] = []
         self.logins = tuple(
             SandboxLogin(
                 environment="live",
@@ -61,8 +63,19 @@ class _Toy:
             ("GET", "/contracts", self._list_contracts),
             ("GET", "/accounts/{id}/fills", self._list_fills),
         ):
-            application.router.add_route(method, path, handler)
+            application.router.add_route(method, path, self._metered(handler))
         return application
+
+    def _metered(self, handler: _Handler) -> _Handler:
+        async def serve(request: web.Request) -> web.Response:
+            now = self._settings.now()
+            self._calls = [one for one in self._calls if one > now - timedelta(seconds=1)]
+            if self._settings.keeps_limits and len(self._calls) >= _CALLS_A_SECOND:
+                return _refused(429, "too_many")
+            self._calls.append(now)
+            return await handler(request)
+
+        return serve
 
     async def _log_in(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -10,6 +10,7 @@ from brokersync.testing.contract.checks_accounts import AccountChecks
 from brokersync.testing.contract.checks_changes import ChangeChecks
 from brokersync.testing.contract.checks_digits import DigitChecks
 from brokersync.testing.contract.checks_faults import FaultChecks
+from brokersync.testing.contract.checks_files import FileChecks
 from brokersync.testing.contract.checks_limits import LimitChecks
 from brokersync.testing.contract.checks_login import LoginChecks
 from brokersync.testing.contract.checks_manifest import ManifestChecks
@@ -23,7 +24,7 @@ from brokersync.testing.contract.stage import Stage
 
 __all__ = ["BrokenContract", "Bypass", "ProviderContract", "Stage"]
 
-_THE_AUTHORS = frozenset({"key", "simulated", "bypasses", "registry", "broker", "log_in"})
+_THE_AUTHORS = frozenset({"key", "simulated", "bypasses", "registry", "broker", "log_in", "statements"})
 _THE_PLUGINS = frozenset({"seed", "rows", "latest"})
 _CHECK = "test_"
 
@@ -41,6 +42,7 @@ class ProviderContract(
     PagingChecks,
     FaultChecks,
     LimitChecks,
+    FileChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage, VirtualClock, sandbox_settings
 from brokersync.testing.fault_server import FaultServer
 from brokersync.testing.sandbox_server import serve_sandbox, simulated_broker
-from brokersync.types import AuthResult
+from brokersync.types import AuthResult, StatementHints
 
 
 class ContractBase:
@@ -58,6 +58,10 @@ class ContractBase:
         """A login, and a span of each source of each of its accounts."""
         auth = await self.log_in(stage)
         return auth, await stage.readings(auth, **more)
+
+    def statements(self) -> Iterable[tuple[bytes, StatementHints]]:
+        """Made-up statements of each source of files, with what their user has to say of them."""
+        return ()
 
     @property
     def manifest(self) -> Manifest:

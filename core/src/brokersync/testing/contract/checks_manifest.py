@@ -75,8 +75,8 @@ class ManifestChecks(ContractBase):
             refused = [one for one in stage.server.exchanges if one.status == _TOO_MANY]
             expect(
                 not refused,
-                f"the sandbox refused {len(refused)} requests for their rate, first {[*map(str, refused[:1])]}: it keeps"
-                " other limits than provider.toml declares",
+                f"the sandbox refused {len(refused)} requests for their rate, first {[*map(str, refused[:1])]}: it"
+                " keeps other limits than provider.toml declares",
             )
 
     def _refused(self, stage: Stage, fields: Mapping[str, str], name: str) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-
-import attrs
 
 from brokersync.enums import BookingEffect, FeesState, IdQuality
 from brokersync.provider import RawRow
 from brokersync.redaction import shows
 from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.expecting import content, costs_of, differences, expect, raw_of
+from brokersync.testing.contract.values import as_json, walked
 from brokersync.types import BrokerTrade, TradeBooking
 
 _FIRST: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -49,7 +48,7 @@ class RowChecks(ContractBase):
             _, readings = await self.readings(stage)
             for reading in readings:
                 for page in reading.pages:
-                    for path, value in _walk(page, "page"):
+                    for path, value in walked(page, "page"):
                         expect(not isinstance(value, float), f"{path} is the float {value!r}: read numbers as Decimal")
                         if isinstance(value, datetime):
                             expect(value.tzinfo is not None, f"{path} is {value}, which has no zone")
@@ -113,7 +112,7 @@ class RowChecks(ContractBase):
                 for booking in reading.bookings:
                     raw = raw_of(booking)
                     expect(raw, f"{booking.booking_id} has no raw row: TradeBooking.of(trade, raw=row)")
-                    text = json.dumps(raw, default=_as_json)
+                    text = json.dumps(raw, default=as_json)
                     expect(
                         not any(shows(text, secret) for secret in stage.secrets),
                         f"the raw row of {booking.booking_id} holds a secret of the login",
@@ -159,23 +158,3 @@ def _compared(trade: BrokerTrade, row: Mapping[str, Any]) -> dict[str, tuple[Any
         costs = sum((Decimal(str(amount)) for amount in row["fees"].values()), Decimal(0))
         facts["the sum of the fees"] = (costs_of(trade), costs)
     return facts
-
-
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value in an object, with where it stands."""
-    yield path, value
-    if attrs.has(type(value)):
-        for field in attrs.fields(type(value)):
-            yield from _walk(getattr(value, field.name), f"{path}.{field.name}")
-    elif isinstance(value, Mapping):
-        for name, one in value.items():
-            yield from _walk(one, f"{path}[{name!r}]")
-    elif isinstance(value, list | tuple):
-        for number, one in enumerate(value):
-            yield from _walk(one, f"{path}[{number}]")
-
-
-def _as_json(value: Any) -> str:
-    if isinstance(value, Decimal | datetime | date):
-        return str(value)
-    raise TypeError(f"a raw row holds a {type(value).__name__}, which is no JSON")

@@ -38,6 +38,22 @@ _COUNT = count()
 """,
     "__init__.py": "import os, threading, time",
 }
+_HEAD = """
+from brokersync.plugin import StatementHints
+from brokersync.testing import ProviderContract
+
+FILL = b'{"id": %d, "order": 1, "kind": "fill", "of": null, "symbol": "ACME", "side": "BUY", "quantity": "1.5",' \
+    b' "price": "10.1", "fee": "0.3", "cash": null, "at": "2026-03-02T14:30:00+00:00", "note": ""}'
+STATEMENT = b'{"account": 1001, "contracts": [{"symbol": "ACME", "kind": "STK", "multiplier": 1, "currency": "USD"}],' \
+    b' "fills": [' + FILL % 7001 + b", " + FILL % 7002 + b"]}"
+
+
+class ToyContract(ProviderContract):
+    def statements(self):
+        yield STATEMENT, StatementHints()
+
+
+"""
 _FUTURE = "from __future__ import annotations\n"
 _METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
 
@@ -86,9 +102,9 @@ def install(into: Path, number: int, defect: Defect | None = None) -> str:
 
 def run_suite(folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = ()) -> dict[tuple[str, str], str]:
     """What failed, per class and check, with its message; `keys` are the brokers by the name of their class."""
-    classes = [f"class {name}(ProviderContract):\n    key = {key!r}\n" for name, key in keys.items()]
+    classes = [f"class {name}(ToyContract):\n    key = {key!r}\n" for name, key in keys.items()]
     test = folder / "test_contract.py"
-    test.write_text("from brokersync.testing import ProviderContract\n\n\n" + "\n\n".join(classes))
+    test.write_text(_HEAD + "\n\n".join(classes))
     report = folder / "report.xml"
     nodes = [f"{test.name}::{one}" for one in chosen] or [test.name]
     done = run_pytest(folder, f"--junit-xml={report}", *nodes)

@@ -12,5 +12,11 @@ def brokersync_provider(broker: str) -> ProviderSpec | None:
     from toybroker.client import ToyCredentials
     from toybroker.normalise import renormalise
     from toybroker.provider import ToyProvider
+    from toybroker.statements import ToyStatements
 
-    return ProviderSpec(credentials=ToyCredentials, create=ToyProvider, renormalise=renormalise)
+    return ProviderSpec(
+        credentials=ToyCredentials,
+        create=ToyProvider,
+        statements=lambda key: ToyStatements(),
+        renormalise=renormalise,
+    )

@@ -32,10 +32,10 @@ class FileChecks(ContractBase):
     async def test_a_statement_is_recognised_and_names_its_source(self) -> None:
         """By its first 64 KiB, as one of the manifest's sources of files."""
         files = {source.name for source in self.manifest.sources if source.files}
-        found = {
-            self._source(body, hints) for body, hints in self._statements() if self._reader().recognises(body[:_HEAD])
-        }
-        expect(len(found) > 0, "none of the statements is recognised by its first 64 KiB")
+        found = set()
+        for body, hints in self._statements():
+            expect(self._reader().recognises(body[:_HEAD]), "a statement is not recognised by its first 64 KiB")
+            found.add(self._source(body, hints))
         expect(found <= files, f"statements name the sources {sorted(found - files)}, which are no sources of files")
         expect(files <= found, f"no statement is of {sorted(files - found)}: give one in `statements`")
 

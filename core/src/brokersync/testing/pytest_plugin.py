@@ -18,7 +18,7 @@ _FAULT: Final = pytest.StashKey[str]()
 
 
 def _leave_core_as_it_is() -> None:
-    """Pytest rewrites the asserts of a plugin's whole distribution, which takes seconds and is of no use for core."""
+    """Pytest rewrites the asserts of a plugin's whole distribution, of which core has nothing but work."""
     for finder in sys.meta_path:
         marked = getattr(finder, "_must_rewrite", None)
         if isinstance(marked, set):

@@ -16,9 +16,13 @@ TODAY = datetime.now(UTC).date()
 SOON = TODAY + timedelta(days=30)
 PASSING = "test_a_missing_field_is_named_before_any_request"
 FAILING = "test_each_field_has_its_form"
+REQUESTS = "test_requests_are_as_they_were"
 UNHELPFUL = Defect("", FAILING, "provider.toml", 'help = "The name you sign in with."', 'help = "Name."')
 ONE_SIDED = Defect("", "", "normalise.py", 'side=_SIDES[row["side"]],', "side=Side.BUY,")
-HEAD = "from datetime import date\nimport pytest\nfrom brokersync.testing import Bypass, ProviderContract\n\n"
+HEAD = (
+    "from datetime import date\nfrom pathlib import Path\nimport pytest\n"
+    "from brokersync.testing import Bypass, ProviderContract\n\n"
+)
 
 
 def bypass(until: date, check: str = FAILING) -> str:
@@ -42,6 +46,8 @@ CASES = {
     "Own": ("def test_mine(self): pass", "", "test_mine"),
     "Absent": ("key = 'toy-9'", "", "test_it_imports_only_the_names_for_plugins"),
     "Keyless": ("key = ''", "", FAILING),
+    "NoRequests": ("requests_file = Path('nowhere.jsonl')", "", REQUESTS),
+    "OtherRequests": ("requests_file = Path('other.jsonl')", "", REQUESTS),
     "OneSided": ("key = 'toy-1'", "", "test_every_trade_is_as_the_books_have_it"),
 }
 
@@ -52,6 +58,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder: Path = tmp_path_factory.mktemp("bypasses")
     install(folder, 0, UNHELPFUL)
     install(folder, 1, ONE_SIDED)
+    (folder / "other.jsonl").write_text('{"method": "GET", "path": "/login"}\n')
     nodes = []
     for name, (lines, after, check) in CASES.items():
         text = f"{HEAD}class Test{name}(ProviderContract):\n    key = 'toy-0'\n    {lines}\n\n{after}\n"
@@ -131,9 +138,11 @@ def test_tests_of_the_authors_own_stand_beside_the_checks(said: Any) -> None:
     [
         ("Absent", "No installed plugin offers the broker 'toy-9'"),
         ("Keyless", "TestKeyless names no broker: set key = '...'"),
+        ("NoRequests", "there is no nowhere.jsonl; --contract-write writes it"),
+        ("OtherRequests", "other.jsonl has {'method': 'GET', 'path': '/login'}"),
     ],
 )
-def test_a_plugin_that_can_not_be_had_is_told_and_not_passed_over(said: Any, name: str, told: str) -> None:
+def test_what_can_not_be_had_or_is_other_is_told_and_not_passed_over(said: Any, name: str, told: str) -> None:
     found, text = said(name)
     assert found == "FAILED"
     assert told in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from brokersync.plugin import SandboxSettings, StatementHints
 from brokersync.testing import Bypass, ProviderContract
@@ -16,6 +17,7 @@ NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 
 class TestContract(ProviderContract):
     key = "ibkr"
+    requests_file = Path(__file__).with_name("requests.jsonl")
     bypasses = (
         Bypass(
             "test_capabilities_are_declared_where_they_are_shown",

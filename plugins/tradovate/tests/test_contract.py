@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 from brokersync.testing import Bypass, ProviderContract
 
@@ -13,6 +14,7 @@ _HOUR = "after a 429 an hour of silence is kept, also where Retry-After asks for
 
 class TestContract(ProviderContract):
     key = "tradovate"
+    requests_file = Path(__file__).with_name("requests.jsonl")
     bypasses = (
         Bypass(
             "test_capabilities_are_declared_where_they_are_shown",

@@ -31,6 +31,7 @@ _leave_core_as_it_is()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("brokersync", "the contract suite of brokersync")
     group.addoption("--contract-seed", type=int, default=7, help="what the contract suite draws by (default: 7)")
+    group.addoption("--contract-write", action="store_true", help="write the files of requests anew")
     group.addoption(
         "--contract-rows", type=int, default=100_000, help="how many rows must fit in memory (default: 100000)"
     )
@@ -57,6 +58,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         contract.latest = ""
         contract.seed = item.config.getoption("--contract-seed")
         contract.rows = item.config.getoption("--contract-rows")
+        contract.writes = item.config.getoption("--contract-write")
 
 
 @pytest.hookimpl(wrapper=True)

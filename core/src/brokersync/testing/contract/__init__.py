@@ -18,14 +18,17 @@ from brokersync.testing.contract.checks_money import MoneyChecks
 from brokersync.testing.contract.checks_package import PackageChecks
 from brokersync.testing.contract.checks_paging import PagingChecks
 from brokersync.testing.contract.checks_reading import ReadingChecks
+from brokersync.testing.contract.checks_requests import RequestChecks
 from brokersync.testing.contract.checks_rows import RowChecks
 from brokersync.testing.contract.expecting import BrokenContract
 from brokersync.testing.contract.stage import Stage
 
 __all__ = ["BrokenContract", "Bypass", "ProviderContract", "Stage"]
 
-_THE_AUTHORS = frozenset({"key", "simulated", "bypasses", "registry", "broker", "log_in", "statements"})
-_THE_PLUGINS = frozenset({"seed", "rows", "latest"})
+_THE_AUTHORS = frozenset(
+    {"key", "simulated", "bypasses", "registry", "broker", "log_in", "requests_file", "statements"}
+)
+_THE_PLUGINS = frozenset({"seed", "rows", "writes", "latest"})
 _CHECK = "test_"
 
 
@@ -43,6 +46,7 @@ class ProviderContract(
     FaultChecks,
     LimitChecks,
     FileChecks,
+    RequestChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

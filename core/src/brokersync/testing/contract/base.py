@@ -28,7 +28,8 @@ from brokersync.types import AuthResult, StatementHints
 class ContractBase:
     """The few lines of an author: `key`, and what else of this is not as it is for an installed plugin.
 
-    `simulated` changes the settings of the sandbox. `bypasses` are checks that fail for a known reason, for a while.
+    `simulated` changes the settings of the sandbox, and `requests_file` keeps what is asked of it. `bypasses` are
+    checks that fail for a known reason, for a while.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -37,9 +38,12 @@ class ContractBase:
     simulated: ClassVar[Mapping[str, Any]] = {}
     bypasses: ClassVar[tuple[Bypass, ...]] = ()
 
+    requests_file: ClassVar[Path | None] = None
+
     # set by the plugin of pytest, and told by it when a check fails
     seed: ClassVar[int] = 7
     rows: ClassVar[int] = 100_000
+    writes: ClassVar[bool] = False
     latest: ClassVar[str] = ""
 
     def registry(self) -> ProviderRegistry:

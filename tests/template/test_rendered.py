@@ -24,9 +24,10 @@ NO_CACHE = ("-p", "no:cacheprovider")
 
 
 def test_its_own_tests_pass_and_tell_how_much_is_invented(project: Project) -> None:
-    printed = project.checked("pytest", "-q", *NO_CACHE)
+    printed = project.checked("pytest", "-q", "--contract-rows=5000", *NO_CACHE)
 
-    assert re.search(r"\d+ passed, 1 deselected", printed)
+    # what the contract suite can not try on an invented broker it skips
+    assert re.search(r"\d+ passed, \d+ skipped, 1 deselected", printed)
     assert re.search(r"\d+ places tell of an invented broker; `pytest -m release` lists them", printed)
 
 

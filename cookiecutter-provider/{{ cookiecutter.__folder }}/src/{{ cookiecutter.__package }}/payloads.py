@@ -32,10 +32,10 @@ class RowError(ValueError):
 # FILL IN: the names in the answer to a login, and which id never changes
 @attrs.frozen(kw_only=True)
 class Login:
-    """The answer to a login and to a renewal."""
+    """The answer to a login and to a renewal; one that names no refresh token leaves the old one good."""
 
     access_token: Secret
-    refresh_token: Secret
+    refresh_token: Secret | None
     expires_in: timedelta
     user_id: str
 
@@ -43,7 +43,7 @@ class Login:
     def of(cls, row: Row) -> Self:
         return cls(
             access_token=Secret(_text(row, "accessToken")),
-            refresh_token=Secret(_text(row, "refreshToken")),
+            refresh_token=None if row.get("refreshToken") is None else Secret(_text(row, "refreshToken")),
             expires_in=timedelta(seconds=float(_number(row, "expiresIn"))),
             user_id=id_in(row, "userId"),
         )

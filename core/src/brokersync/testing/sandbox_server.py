@@ -75,6 +75,13 @@ async def run_sandbox(
     """Serve a broker's sandbox on loopback until the block ends; port 0 takes a free one."""
     registry = registry or ProviderRegistry.installed()
     broker = simulated_broker(key, registry, settings or SandboxSettings(now=lambda: datetime.now(UTC)))
+    async with serve_sandbox(registry.manifest(key).key, broker, port=port) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serve_sandbox(key: str, broker: SimulatedBroker, *, port: int = 0) -> AsyncIterator[RunningSandbox]:
+    """Serve a simulated broker on loopback until the block ends; port 0 takes a free one."""
     runner = web.AppRunner(broker.application(), access_log=None)
     await runner.setup()
     try:
@@ -87,8 +94,6 @@ async def run_sandbox(
             ) from None
         address = runner.addresses[0]
         base_url = f"http://{_LOOPBACK}:{address[1]}"
-        yield RunningSandbox(
-            key=registry.manifest(key).key, base_url=base_url, hosts=broker.hosts(base_url), broker=broker
-        )
+        yield RunningSandbox(key=key, base_url=base_url, hosts=broker.hosts(base_url), broker=broker)
     finally:
         await runner.cleanup()

@@ -1,0 +1,193 @@
+"""The rows in an answer's body, to be read and changed without knowing the broker: JSON, XML and CSV.
+
+A body holds tables. A table is a list of JSON objects, the rows of a CSV text, or the elements of one name below one
+element of XML; a row maps names to values, which are text but for JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, MutableMapping
+from io import StringIO
+from typing import Any, Final, TypeAlias
+from xml.etree import ElementTree
+
+import attrs
+
+Row: TypeAlias = MutableMapping[str, Any]
+
+# a number with a fraction or an exponent, kept as it was written
+_NUMBER: Final = "\x00number:"
+_WRITTEN: Final = re.compile(r'"\\u0000number:([^"]+)"')
+_SHORTEST_CSV: Final = 2
+
+
+@attrs.define(eq=False)
+class Table:
+    """The rows of one list in a body; `path` says where it stands, the same in every answer of a kind.
+
+    `holds_others` says that there are rows inside of its rows.
+    """
+
+    path: str
+    rows: list[Row]
+    _put_back: Callable[[list[Row]], None]
+    holds_others: bool = False
+
+    def names(self) -> list[str]:
+        """The names of all columns, in the order in which rows have them."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+
+@attrs.define
+class Body:
+    """A body taken apart; `dump()` is what its tables make of it. `objects` are all objects of JSON, rows or not."""
+
+    tables: list[Table]
+    _dump: Callable[[], bytes]
+    objects: list[Row] = attrs.field(factory=list)
+
+    def dump(self) -> bytes:
+        for table in self.tables:
+            table._put_back(table.rows)  # noqa: SLF001  a body puts its own tables back
+        return self._dump()
+
+    def everything(self) -> list[Row]:
+        """All rows and all objects, each once."""
+        found = {id(row): row for row in self.objects}
+        found |= {id(row): row for _, row in self.rows()}
+        return list(found.values())
+
+    def rows(self) -> Iterator[tuple[Table, Row]]:
+        for table in self.tables:
+            for row in table.rows:
+                yield table, row
+
+
+def take_apart(body: bytes) -> Body | None:
+    """The tables of a body; `None` for one that is neither JSON, XML nor CSV."""
+    text = body.decode("utf-8", "replace").lstrip("\ufeff")
+    head = text.lstrip()[:1]
+    if head in ("{", "["):
+        return _json(text)
+    if head == "<":
+        return _xml(body)
+    return _csv_body(text)
+
+
+def shown_number(value: Any) -> str:
+    """The digits of a number as the broker wrote them; other values as text."""
+    return value.removeprefix(_NUMBER) if isinstance(value, str) else str(value)
+
+
+def like(value: Any, text: str) -> Any:
+    """`text` as a value of the same kind as `value`: a number of JSON stays one."""
+    if isinstance(value, str) and value.startswith(_NUMBER):
+        return _NUMBER + text
+    return int(text) if isinstance(value, int) and not isinstance(value, bool) and text.lstrip("-").isdigit() else text
+
+
+def _json(text: str) -> Body | None:
+    try:
+        told = json.loads(text, parse_float=lambda number: _NUMBER + number)
+    except ValueError:
+        return None
+    held = {"": told}
+    tables = list(_lists(held, "", ""))
+
+    def dump() -> bytes:
+        return _WRITTEN.sub(r"\1", json.dumps(held[""])).encode()
+
+    return Body(tables, dump, list(_objects(told)))
+
+
+def _objects(value: Any) -> Iterator[Row]:
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(one)
+
+
+def _lists(holder: Any, key: Any, path: str) -> Iterator[Table]:
+    value = holder[key]
+    if isinstance(value, list):
+        if value and all(isinstance(one, dict) for one in value):
+            yield Table(path + "[]", value, lambda rows: holder.__setitem__(key, rows))
+        for number in range(len(value)):
+            yield from _lists(value, number, path + "[]")
+    elif isinstance(value, dict):
+        for name in value:
+            yield from _lists(value, name, f"{path}.{name}")
+    elif isinstance(value, str) and (found := _csv_table(value, path)) is not None:
+        table, written = found
+        yield attrs.evolve(table, put_back=lambda rows: holder.__setitem__(key, written(rows)))
+
+
+def _csv_body(text: str) -> Body | None:
+    found = _csv_table(text, "csv")
+    if found is None:
+        return None
+    table, written = found
+    return Body([table], lambda: written(table.rows).encode())
+
+
+def _csv_table(text: str, path: str) -> tuple[Table, Callable[[list[Row]], str]] | None:
+    lines = text.splitlines()
+    if len(lines) < _SHORTEST_CSV or "," not in lines[0]:
+        return None
+    reader = csv.DictReader(StringIO(text))
+    rows: list[Row] = list(reader)
+    if any(None in row or None in row.values() for row in rows):
+        return None
+    ending = "\r\n" if "\r\n" in text else "\n"
+    columns = list(reader.fieldnames or ())
+
+    def written(rows: list[Row]) -> str:
+        names = list(rows[0]) if rows else columns
+        into = StringIO()
+        writer = csv.DictWriter(into, names, restval="", lineterminator=ending)
+        writer.writeheader()
+        writer.writerows(rows)
+        return into.getvalue()
+
+    return Table(path + " (CSV)", rows, lambda _: None), written
+
+
+def _xml(body: bytes) -> Body | None:
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314  the answers are a sandbox's own
+    except ElementTree.ParseError:
+        return None
+    return Body(list(_elements(root, root.tag)), lambda: ElementTree.tostring(root, encoding="utf-8"))
+
+
+def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:
+    by_tag: dict[str, list[ElementTree.Element]] = {}
+    for child in parent:
+        by_tag.setdefault(child.tag, []).append(child)
+    for tag, children in by_tag.items():
+        where = f"{path}/{tag}"
+        if any(child.attrib for child in children):
+            yield _element_table(parent, tag, where)
+        for child in children:
+            yield from _elements(child, where)
+
+
+def _element_table(parent: ElementTree.Element, tag: str, path: str) -> Table:
+    first = next(number for number, child in enumerate(parent) if child.tag == tag)
+    mine = [child for child in parent if child.tag == tag]
+    inside = {id(child.attrib): child for child in mine}
+
+    def put_back(rows: list[Row]) -> None:
+        for child in mine:
+            if child in list(parent):
+                parent.remove(child)
+        for number, row in enumerate(rows):
+            known = inside.get(id(row))
+            element = known if known is not None else ElementTree.Element(tag)
+            element.attrib.update({name: str(value) for name, value in row.items()})
+            parent.insert(first + number, element)
+
+    return Table(path, [child.attrib for child in mine], put_back, holds_others=any(len(child) for child in mine))

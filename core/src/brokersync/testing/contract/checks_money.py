@@ -1,0 +1,172 @@
+"""Checks of money: cash, costs, multipliers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from brokersync.enums import AssetClass, PriceUnit, Side, TradeEvent
+from brokersync.testing.answers import like, shown_number
+from brokersync.testing.contract.base import ContractBase
+from brokersync.testing.contract.changing import (
+    answers_of,
+    cell_is,
+    changed,
+    main_rows,
+    native_ids,
+    number_in,
+    put,
+    samples,
+)
+from brokersync.testing.contract.expecting import costs_of, expect
+from brokersync.testing.contract.reading import Reading
+from brokersync.types import BrokerTrade, TradeBooking
+
+_CENT: Final = Decimal("0.02")
+_PAID_IN_FULL: Final = frozenset(
+    {AssetClass.STOCK, AssetClass.ETF, AssetClass.OPTION, AssetClass.FUND, AssetClass.WARRANT, AssetClass.BOND}
+)
+_WITH_MULTIPLIER: Final = frozenset({AssetClass.FUTURE, AssetClass.OPTION, AssetClass.FUTURE_OPTION})
+
+
+class MoneyChecks(ContractBase):
+    """Of what a trade costs and is worth."""
+
+    async def test_cash_is_what_quantity_price_and_costs_make(self) -> None:
+        """Where the broker tells the cash of a trade: quantity x price x multiplier and the costs reconcile with it."""
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        pairs = [
+            (trade, cash) for reading in readings for trade in reading.trades if (cash := _cash(trade)) is not None
+        ]
+        if not pairs:
+            self.cannot_try("no trade tells its cash")
+        for trade, cash in pairs:
+            assert trade.net_cash is not None
+            # brokers differ in whether the interest is in it
+            apart = min(abs(trade.net_cash - cash), abs(trade.net_cash - cash - (trade.accrued_interest or 0)))
+            expect(
+                apart <= max(_CENT, abs(cash) / 10_000),
+                f"net_cash of {trade.trade_id} is {trade.net_cash}, and {trade.side} {trade.quantity} at {trade.price}"
+                f" with costs of {costs_of(trade)} makes {cash}: look at the signs",
+            )
+
+    async def test_a_cost_is_positive_and_a_rebate_negative(self) -> None:
+        """A cost that the broker writes with the other sign has the other sign."""
+        async with self.stage() as stage:
+            auth, readings = await self.readings(stage)
+            tried = 0
+            for sample in samples(readings):
+                before, found = await answers_of(stage, auth, sample.request)
+                # a cost with cents is less likely to be some other number, too
+                costly = [one for one in before.bookings if len(one.row_fees) == 1 and one.row_fees[0].amount % 1]
+                if not costly:
+                    continue
+                booking = costly[0]
+                ids, amount = native_ids(booking), booking.row_fees[0].amount
+                cells = {
+                    (table.path, name)
+                    for table, row in main_rows(found, ids)
+                    for name, value in row.items()
+                    if cell_is(value, amount)
+                }
+                found_so = {
+                    name: _fees_after(
+                        await changed(stage, auth, sample.request, put(path, name, ids, _negated)), booking
+                    )
+                    for path, name in sorted(cells)
+                }
+                if any(found_so.values()):
+                    tried += 1
+                    expect(
+                        [-amount] in found_so.values(),
+                        f"the cost {amount} of {booking.booking_id} is written with the other sign, and becomes"
+                        f" {found_so}: a cost is positive and a rebate negative",
+                    )
+            if not tried:
+                self.cannot_try("no cost of a trade is found in the broker's rows")
+
+    async def test_multipliers_come_from_the_broker(self) -> None:
+        """A multiplier of futures and options changes with what the broker says, or it is a guess."""
+        async with self.stage() as stage:
+            auth, readings = await self.readings(stage)
+            tried = False
+            for sample in samples(readings):
+                before, found = await answers_of(stage, auth, sample.request)
+                trade = next((one for one in before.trades if _is_multiplied(one)), None)
+                if trade is None:
+                    continue
+                multiplier = trade.instrument.multiplier
+                assert multiplier is not None
+                tried = True
+                cells = {
+                    (table.path, name)
+                    for body in found
+                    for table, row in body.rows()
+                    for name, value in row.items()
+                    if cell_is(value, multiplier)
+                }
+                expect(
+                    [cell for cell in sorted(cells) if await self._follows(stage, auth, before, trade, cell)],
+                    f"the multiplier {multiplier} of {trade.instrument.symbol} does not come from the broker's answers:"
+                    " leave it None where the broker does not tell it",
+                )
+            if not tried:
+                self.cannot_try("the sandbox has no futures and no options")
+
+    async def _follows(self, stage: Any, auth: Any, before: Reading, trade: BrokerTrade, cell: tuple[str, str]) -> bool:
+        multiplier, (path, name) = trade.instrument.multiplier, cell
+        assert multiplier is not None
+
+        def change(body: Any) -> int:
+            rows = [
+                row
+                for table, row in body.rows()
+                if table.path == path and name in row and cell_is(row[name], multiplier)
+            ]
+            for row in rows:
+                row[name] = like(row[name], str(multiplier * 3))
+            return len(rows)
+
+        reading, _ = await changed(stage, auth, before.request, change)
+        return any(
+            one.trade_id == trade.trade_id and one.instrument.multiplier == multiplier * 3 for one in reading.trades
+        )
+
+
+def _of(reading: Reading, name: str) -> TradeBooking | None:
+    return next((one for one in reading.bookings if one.booking_id == name), None)
+
+
+def _fees_after(again: tuple[Reading, int], booking: TradeBooking) -> list[Decimal] | None:
+    """The costs of a booking that was read again, unless something else of it changed, too."""
+    after = _of(again[0], booking.booking_id)
+    if after is None or after.trade is None or booking.trade is None:
+        return None
+    now, then = after.trade, booking.trade
+    if (now.quantity, now.price, now.side) != (then.quantity, then.price, then.side):
+        return None
+    return [fee.amount for fee in after.row_fees]
+
+
+def _negated(value: Any) -> Any:
+    number = number_in(value)
+    assert number is not None
+    text = shown_number(value)
+    return like(value, text[1:] if text.startswith("-") else f"-{text}")
+
+
+def _is_multiplied(trade: BrokerTrade) -> bool:
+    return trade.instrument.asset_class in _WITH_MULTIPLIER and trade.instrument.multiplier is not None
+
+
+def _cash(trade: BrokerTrade) -> Decimal | None:
+    """What a trade brings in, where that can be computed and compared."""
+    instrument = trade.instrument
+    if trade.net_cash is None or trade.event is not TradeEvent.EXECUTION or instrument.multiplier is None:
+        return None
+    if instrument.asset_class not in _PAID_IN_FULL or any(fee.currency != instrument.currency for fee in trade.fees):
+        return None
+    price = trade.price / 100 if trade.price_unit is PriceUnit.PERCENT_OF_PAR else trade.price
+    paid = trade.quantity * price * instrument.multiplier
+    return (paid if trade.side is Side.SELL else -paid) - costs_of(trade)

@@ -1,0 +1,105 @@
+"""Bodies are taken apart and put together again without a digit lost, and their rows are changed in place."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokersync.testing.answers import Body, like, shown_number, take_apart
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.text() | st.decimals(allow_nan=False, allow_infinity=False)
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+)
+_WORDS = st.text("abcXYZ 019,;\"'<>&", max_size=8)
+_ROWS = st.lists(st.fixed_dictionaries({"id": _WORDS, "price": _WORDS}), min_size=1, max_size=5)
+
+
+def apart(body: bytes) -> Body:
+    found = take_apart(body)
+    assert found is not None
+    return found
+
+
+def as_json(value: Any) -> str:
+    """JSON in which decimals are numbers, digit by digit."""
+    if isinstance(value, Decimal):
+        return format(value, "f") if value != value.to_integral_value() else f"{value:f}.0"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {as_json(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_json, value)) + "]"
+    return json.dumps(value)
+
+
+@given(st.lists(_VALUES) | st.dictionaries(st.text(max_size=5), _VALUES))
+def test_json_comes_back_with_every_digit(value: Any) -> None:
+    text = as_json(value)
+    again = apart(text.encode()).dump()
+    assert json.loads(again, parse_float=Decimal) == json.loads(text, parse_float=Decimal)
+
+
+@given(_ROWS)
+def test_xml_comes_back_as_it_was(rows: list[dict[str, str]]) -> None:
+    root = ElementTree.Element("Answer")
+    for row in rows:
+        ElementTree.SubElement(root, "Trade", row)
+    body = ElementTree.tostring(root)
+    found = apart(body)
+    assert [dict(row) for _, row in found.rows()] == rows
+    assert ElementTree.canonicalize(found.dump()) == ElementTree.canonicalize(body)
+
+
+def test_rows_inside_of_rows_are_tables_of_their_own() -> None:
+    found = apart(b'{"accounts": [{"id": 1, "fills": [{"id": 7}, {"id": 8}]}], "next": null}')
+    assert [(table.path, len(table.rows)) for table in found.tables] == [
+        (".accounts[]", 1),
+        (".accounts[].fills[]", 2),
+    ]
+    assert len(found.everything()) == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b'{"rows": [{"id": 1, "price": 1.10}]}', b'{"rows": [{"id": 2, "price": 2.50}]}'),
+        (b"id,price\r\n1,1.10\r\n", b"id,price\r\n2,2.50\r\n"),
+        (b'{"data": "id,price\\n1,1.10\\n"}', b'{"data": "id,price\\n2,2.50\\n"}'),
+        (b'<a><t id="1" price="1.10" /></a>', b'<a><t id="2" price="2.50" /></a>'),
+    ],
+    ids=["JSON", "CSV", "CSV in JSON", "XML"],
+)
+def test_a_cell_is_changed_where_it_stands(body: bytes, changed: bytes) -> None:
+    found = apart(body)
+    ((_, row),) = found.rows()
+    assert shown_number(row["price"]) == "1.10"
+    row["id"], row["price"] = like(row["id"], "2"), like(row["price"], "2.50")
+    assert found.dump() == changed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'[{"id": 1}, {"id": 2}]', b"id,price\n1,a\n2,b\n", b'<a><x /><t id="1" /><t id="2" /><y /></a>'],
+    ids=["JSON", "CSV", "XML"],
+)
+def test_rows_are_added_turned_round_and_taken_away(body: bytes) -> None:
+    found = apart(body)
+    (table,) = found.tables
+    table.rows.append({**table.rows[0], "id": "9"})
+    table.rows.reverse()
+    again = apart(found.dump())
+    assert [str(row["id"]) for _, row in again.rows()] == ["9", "2", "1"]
+    again.tables[0].rows.clear()
+    emptied = take_apart(again.dump())
+    assert emptied is None or [*emptied.rows()] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"plain text", b"<html><p>no end", b'{"cut": ', b"\xff\xfe\x00"])
+def test_what_has_no_rows_is_told_as_none(body: bytes) -> None:
+    assert take_apart(body) is None

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync_tradovate.cash_history import CashHistory, Charge, read_cash_history
@@ -192,6 +192,7 @@ def test_a_number_beyond_all_bounds_is_nobodys(exports: Any) -> None:
 _cents = st.integers(0, 400).map(lambda cents: Decimal(cents).scaleb(-2))
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     rates=st.tuples(_cents, _cents),
     quantities=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), min_size=1, max_size=8),

@@ -110,13 +110,15 @@ def test_fees_that_can_not_be_shared_evenly_are_left(exports: Any, second: dict[
     assert charges_by_fill(fills(exports, *two), told, SETTLED) == ({}, 3)
 
 
-def test_a_fee_that_is_no_fills_leaves_all_others_uncertain(exports: Any) -> None:
-    lost = exports.cash("Exchange Fee", "-1.00", Timestamp="03/09/2026 15:00:00")
+@pytest.mark.parametrize(("day", "certain"), [("03/09/2026", False), ("03/08/2026", True), ("03/10/2026", True)])
+def test_a_fee_that_is_no_fills_leaves_its_day_uncertain(exports: Any, day: str, certain: bool) -> None:
+    """A day alone, so that it makes no difference in which windows the days are asked for."""
+    lost = exports.cash("Exchange Fee", "-1.00", Timestamp=f"{day} 15:00:00")
     told, _ = history(exports, exports.cash(*COMMISSION), exports.cash(*EXCHANGE), lost)
 
     charges, left = charges_by_fill(fills(exports, exports.fill()), told, SETTLED)
 
-    assert (amounts(charges[21])["exchangeFee"], charges[21].certain, left) == ("2.76", False, 1)
+    assert (amounts(charges[21])["exchangeFee"], charges[21].certain, left) == ("2.76", certain, 1)
 
 
 def test_fees_are_certain_once_the_day_is_settled(exports: Any) -> None:

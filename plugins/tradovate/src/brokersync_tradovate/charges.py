@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Context, Decimal
 from functools import reduce
 from typing import Any, Final, TypeAlias
@@ -63,7 +63,7 @@ def charges_by_fill(
 
     `fills` are all that the account had in the time of the report, or fees of one could be taken for another's. What
     was traded before `settled` costs nothing more that is not booked yet. A fee that has found no fill may be any
-    fill's, and then none is certain.
+    fill's of its day, and then none of them is certain: of its day in UTC, so that windows of days make no difference.
     """
     places: dict[_Place, list[ReportFill]] = defaultdict(list)
     for fill in fills:
@@ -72,16 +72,18 @@ def charges_by_fill(
     for charge in history.charges:
         booked[charge.contract, charge.second].append(charge)
     shares: dict[int, _Sums] = {}
-    alone: set[int] = set()
-    left = 0
+    alone: dict[int, date] = {}
+    left: list[Charge] = []
     for place, charges in booked.items():
         found = _shares(places.get(place, ()), _sums(charges))
         shares |= found
-        alone |= found.keys() if len(found) == 1 else set()
-        left += 0 if found else len(charges)
-    complete = history.whole and not left
-    certain = {one.fill.id for one in fills if complete and one.fill.timestamp < settled} & alone
-    return {one: FillCharges(sums, one in certain) for one, sums in shares.items()}, left
+        if not found:
+            left += charges
+        elif len(found) == 1 and place[1] < settled:
+            alone |= dict.fromkeys(found, place[1].date())
+    doubtful = {charge.second.date() for charge in left}
+    certain = {one for one, day in alone.items() if history.whole and day not in doubtful}
+    return {one: FillCharges(sums, one in certain) for one, sums in shares.items()}, len(left)
 
 
 def _sums(charges: Iterable[Charge]) -> _Sums:

@@ -63,6 +63,15 @@ def test_fees_of_another_second_or_contract_are_no_fills(exports: Any, changes: 
     assert charges_by_fill(fills(exports, exports.fill()), told, SETTLED) == ({}, 2)
 
 
+@pytest.mark.parametrize("shown", ["03/09/2026 14:31:03", "03/09/2026 09:31:02"], ids=["rounded up", "in another zone"])
+def test_both_reports_show_the_second_of_a_fill_in_the_same_way(exports: Any, shown: str) -> None:
+    told, _ = history(exports, *(exports.cash(*one, Timestamp=shown) for one in (COMMISSION, EXCHANGE)))
+
+    charges, left = charges_by_fill(fills(exports, exports.fill(Timestamp=shown)), told, SETTLED)
+
+    assert (amounts(charges[21])["exchangeFee"], left) == ("2.76", 0)
+
+
 @pytest.mark.parametrize("commission", [(), (("Commission", "-1.59"),), (("Commission", "1.58"),)])
 def test_nothing_is_joined_where_the_commissions_do_not_agree(exports: Any, commission: Any) -> None:
     told, _ = history(exports, *(exports.cash(*one) for one in (*commission, EXCHANGE)))

@@ -422,6 +422,17 @@ async def test_each_account_is_read_and_covered_by_itself(world: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "told"), [("03/09/2026 14:31:02", False), ("03/09/2026 14:31:03", False), ("03/09/2026 10:31:02", True)]
+)
+async def test_a_report_that_is_not_in_utc_is_told_of(world: Any, shown: str, told: bool) -> None:
+    script(world, text(row(Timestamp=shown)))
+
+    *_, last = await read(world)
+
+    assert ("the Fills report does not show its times in UTC" in last.unmapped) is told
+
+
+@pytest.mark.parametrize(
     ("answer", "kind", "fault"),
     [
         ({"errorText": "Too long range"}, BrokerAPIError, Fault.PLUGIN),

@@ -67,7 +67,7 @@ def charges_by_fill(
     """
     places: dict[_Place, list[ReportFill]] = defaultdict(list)
     for fill in fills:
-        places[fill.contract, fill.fill.timestamp.replace(microsecond=0)].append(fill)
+        places[fill.contract, fill.shown or fill.fill.timestamp.replace(microsecond=0)].append(fill)
     booked: dict[_Place, list[Charge]] = defaultdict(list)
     for charge in history.charges:
         booked[charge.contract, charge.second].append(charge)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -39,9 +40,14 @@ _LONGEST_NUMBER = 19  # digits, as in 2**63
 
 @attrs.frozen(kw_only=True)
 class ReportFill:
-    """A fill with what the report adds to it; `commission` is that alone, without the other fees."""
+    """A fill with what the report adds to it.
+
+    `commission` is that alone, without the other fees. `shown` is what the column `Timestamp` shows, read as UTC; other
+    reports of the same request show the time of this fill so, too.
+    """
 
     fill: Fill
+    shown: datetime | None
     account_id: str | None
     account: str | None
     contract: str | None
@@ -62,6 +68,7 @@ class ReportFill:
             told["timestamp"] = instant(cells["localTime"], zone).isoformat()
         return cls(
             fill=Fill.of(told),
+            shown=_shown(cells["localTime"]),
             account_id=_account_id(cells),
             account=cells["account"] or None,
             contract=cells["contract"] or None,
@@ -126,6 +133,13 @@ def _fill(row: TableRow, zone: ZoneInfo | None) -> ReportFill | BadRow:
     except RowError as error:
         account_id = row.told["accountId"] if _is_number(row.told["accountId"]) else None
         return BadRow(str(error), row.written, named(row.told), account_id)
+
+
+def _shown(text: str) -> datetime | None:
+    try:
+        return instant(text, UTC)
+    except RowError:
+        return None
 
 
 def _account_id(cells: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ The Fills report tells the executions, and the Cash History what they cost besid
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, time, timedelta
 from io import StringIO
@@ -42,6 +42,7 @@ from brokersync_tradovate.tables import TableError
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
 _INSTANT = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
 async def report_pages(
@@ -142,6 +143,7 @@ class _Reading:
         except TableError as error:
             self.unmapped[f"the Cash History {error}: reported fees are the commission alone"] += 1
             return {}
+        self.unmapped.update(_zone_doubts(fills))
         charges, left = charges_by_fill(fills, history, settled=_settled(self._now))
         if left:
             self.unmapped["fees of the Cash History that are of no fill for sure"] += left
@@ -179,6 +181,14 @@ class _Reading:
             account_id=self._account.account_id,
             charges=charges.get(fill.id) if fill else None,
         )
+
+
+def _zone_doubts(fills: Iterable[ReportFill]) -> Counter[str]:
+    """What would show that a report is not in UTC, for which it was asked."""
+    shown = ((fill.shown, fill.fill.timestamp) for fill in fills)
+    if all(one is None or abs(one - executed) <= _SECOND for one, executed in shown):
+        return Counter()
+    return Counter(["the Fills report does not show its times in UTC"])
 
 
 def _refused_beside(refusal: Refusal) -> BrokerError:

@@ -301,10 +301,19 @@ def test_an_account_with_one_number_on_both_sides_is_asked_about(exports: Any) -
 
 
 def test_an_environment_that_the_account_is_not_in_is_refused(exports: Any) -> None:
-    error = refusal(exports.text(exports.fill()), attrs.evolve(HINTS, environment="live"))
+    file = exports.text(exports.fill(Account="DEMO77001"))
+
+    error = refusal(file, attrs.evolve(HINTS, environment="live"))
 
     assert isinstance(error, BrokerConfigError)
     assert "11 is a demo one" in error.message
+
+
+def test_a_live_account_with_the_number_of_a_demo_one_is_the_users_to_name(exports: Any) -> None:
+    [page] = read(exports.text(exports.fill(Account="77001")), attrs.evolve(HINTS, environment="live"))
+
+    assert page.accounts == (BrokerAccount(account_id="11", environment="live", name="77001"),)
+    assert [one.environment for one in page.bookings] == ["live"]
 
 
 def test_a_name_is_no_number_of_an_account(exports: Any) -> None:

@@ -43,7 +43,7 @@ def holder(told: Told, hints: StatementHints) -> BrokerAccount:
     """The account, as it is known or else as the file calls it.
 
     No file says whether an account is a live or a demo one; the owner's accounts or the user do. An account that has
-    another name now than in the file is the same one.
+    another name now than in the file is the same one, unless the user says that it is on the other side.
     """
     known = _known(told, hints)
     here = [one for one in known if hints.environment in (None, one.environment)]
@@ -56,7 +56,7 @@ def holder(told: Told, hints: StatementHints) -> BrokerAccount:
             fields={"account_id": "What is the number of the account whose fills these are?"},
             remedy="Connect Tradovate, which tells it, or name the account's number.",
         )
-    if known and not here:
+    if not here and any(told.name in (None, one.name) for one in known):
         raise BrokerConfigError(
             f"The account {account_id} is a {known[0].environment} one, and {hints.environment} was named for it.",
             remedy="Leave the environment out: it is only for accounts that are not known yet.",

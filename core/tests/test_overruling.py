@@ -30,14 +30,24 @@ PAPER = Manifest(
 )
 
 
+def manifest(key: str) -> Manifest:
+    if key in ("paper", "paper-plane"):
+        return PAPER
+    raise BrokerConfigError("nobody offers it")
+
+
 def found(brokers: Any) -> list[str]:
-    registry: Any = SimpleNamespace(keys=lambda: ("paper",), manifest=lambda key: PAPER)
+    registry: Any = SimpleNamespace(keys=lambda: ("paper",), manifest=manifest)
     return [*overruling.mistakes_of_brokers({"brokers": brokers}, registry)]
 
 
 def test_a_broker_that_nobody_knows_is_told_with_the_one_that_was_meant() -> None:
     assert found({"Papper": {}}) == ["brokers: unknown 'Papper'; did you mean 'paper'?"]
     assert found({"zzzz": {}}) == ["brokers: unknown 'zzzz'; installed are paper"]
+
+
+def test_a_label_is_told_with_the_broker_whose_name_it_is() -> None:
+    assert found({"paper-plane": {}}) == ["brokers: 'paper-plane' is another name of 'paper'; say it of that"]
 
 
 def test_a_broker_that_is_known_and_not_installed_is_no_mistake() -> None:

@@ -44,6 +44,9 @@ def _not_known(key: str, registry: ProviderRegistry) -> Iterator[str]:
     known = {*registry.keys(), *catalogue()}
     if key in known:
         return
+    if (broker := _manifest(key, registry)) is not None:
+        yield f"brokers: {key!r} is another name of {broker.key!r}; say it of that"
+        return
     close = get_close_matches(key.lower(), known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"installed are {', '.join(registry.keys()) or 'none'}"
     yield f"brokers: unknown {key!r}; {hint}"

@@ -73,7 +73,7 @@ def test_what_has_the_wrong_form_is_left_to_those_who_tell_of_that(brokers: Any)
 
 
 def test_settings_that_were_made_by_a_program_are_looked_at_too() -> None:
-    registry: Any = SimpleNamespace(keys=lambda: ("paper",), manifest=lambda key: PAPER)
+    registry: Any = SimpleNamespace(keys=lambda: ("paper",), manifest=manifest)
     with pytest.raises(BrokerConfigError, match="brokers: unknown 'papr'"):
         overruling.check_brokers(Settings(brokers={"papr": BrokerSettings()}), registry)
     overruling.check_brokers(Settings(brokers={"paper": BrokerSettings(settings={"client_id": "7"})}), registry)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.plugin import TimeWindow
@@ -23,6 +23,7 @@ def test_days_are_new_yorks_and_23_hours_long_when_the_clocks_change() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.dates(date(2000, 1, 1), date(2060, 1, 1)), st.integers(0, 400))
 def test_days_and_windows_are_the_same_told_twice(first: date, more: int) -> None:
     told = Days(first, first + timedelta(days=more))
@@ -91,6 +92,7 @@ def test_without_a_request_a_file_proves_what_it_states() -> None:
     assert proved([days(0, 0), days(1, 1), days(7, 8)], None) == [days(0, 1), days(7, 8)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=6),
     st.tuples(st.integers(0, 30), st.integers(0, 15)),

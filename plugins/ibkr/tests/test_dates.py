@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.plugin import BrokerConfigError
@@ -40,6 +40,7 @@ def order_of(name: str) -> DayOrder:
     return DayOrder.DAY_FIRST if name.startswith("dd/MM") else DayOrder.MONTH_FIRST
 
 
+@settings(deadline=None)
 @given(
     moment=st.datetimes(datetime(2000, 1, 1), datetime(2068, 12, 31)).map(lambda value: value.replace(microsecond=0)),
     date_format=st.sampled_from(sorted(DATE_FORMATS)),
@@ -56,6 +57,7 @@ def test_every_format_a_query_can_choose_gives_back_the_moment(
     assert read.has_time
 
 
+@settings(deadline=None)
 @given(day=st.dates(date(2000, 1, 1), date(2068, 12, 31)), date_format=st.sampled_from(sorted(DATE_FORMATS)))
 def test_a_date_alone_is_the_start_of_the_day_in_new_york(day: date, date_format: str) -> None:
     read = dates(order_of(date_format)).moment(DATE_FORMATS[date_format](day))
@@ -170,6 +172,7 @@ def test_dates_that_can_be_read_in_two_ways_name_the_setting_to_change(found: Da
     assert "Date Format to yyyyMMdd" in caught.value.remedy
 
 
+@settings(deadline=None)
 @given(
     days=st.lists(st.dates(date(2020, 1, 1), date(2029, 12, 31)), min_size=1, max_size=8),
     day_first=st.booleans(),

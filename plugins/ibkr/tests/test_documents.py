@@ -6,7 +6,7 @@ from io import BytesIO, RawIOBase
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync_ibkr import documents
@@ -77,6 +77,7 @@ def test_only_children_of_a_trades_section_are_rows(flex: Any) -> None:
     assert [heard[2] for heard in read(body) if heard[0] == "row"] == ["Group"]
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=20))
 def test_any_cutting_of_the_bytes_tells_the_same(flex: Any, sizes: list[int]) -> None:
     body = flex.document(

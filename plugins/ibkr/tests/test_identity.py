@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.plugin import BookingEffect, FeeKind, IdQuality
@@ -210,6 +210,7 @@ def test_a_content_key_does_not_depend_on_how_the_query_writes_things(flex: Any)
     assert flex.booking(**NO_IDS, ibCommission="-7", notes="P", symbol="RENAMED").booking_id == plain
 
 
+@settings(deadline=None)
 @given(
     changed=st.sampled_from(
         [

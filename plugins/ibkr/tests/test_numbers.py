@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync_ibkr.numbers import number
@@ -45,6 +45,7 @@ def test_a_negative_zero_is_zero() -> None:
     assert str(number("-0")) == str(number("-0.00")) == "0"
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**12), max_value=10**12))
 def test_thousands_separators_change_nothing(value: Decimal) -> None:
     assert number(f"{value:,f}") == value == number(f"{value:f}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.plugin import BrokerCursorError
@@ -22,6 +22,7 @@ ORDER = Order(
 )
 
 
+@settings(deadline=None)
 @given(
     polls=st.integers(0, 99),
     orders=st.integers(1, 2),
@@ -70,6 +71,7 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
         order_of(cursor)
 
 
+@settings(deadline=None)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_no_text_at_all_gets_through_as_another_error(text: str) -> None:
     with pytest.raises(BrokerCursorError):

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.plugin import BrokerAccount, BrokerConfigError, BrokerResponseError, Finality, TimeWindow
@@ -326,6 +326,7 @@ def test_a_document_that_breaks_off_covers_nothing(flex: Any) -> None:
         next(pages)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), cancels=st.integers(0, 4))
 def test_the_order_of_the_rows_changes_no_booking(flex: Any, seed: int, cancels: int) -> None:
     rows = [flex.trade(number) for number in range(8)]

@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync_ibkr import rowscan
@@ -112,12 +112,14 @@ def bodies(draw: st.DrawFn) -> str:
 SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(body=bodies(), sizes=SIZES)
 def test_both_ways_tell_the_same_of_any_document(body: str, sizes: list[int]) -> None:
     data = body.encode()
     assert told(data, scan=True, sizes=sizes) == told(data, scan=False, sizes=[len(data)])
 
 
+@settings(deadline=None)
 @given(
     body=bodies(),
     sizes=SIZES,

@@ -149,6 +149,7 @@ def _calendars() -> st.SearchStrategy[manifest.Calendar]:
 def _manifests() -> st.SearchStrategy[manifest.Manifest]:
     return _built(
         manifest.Manifest,
+        labels=st.sampled_from([(), (manifest.Label(key="sold-as", display_name="Sold as"),)]),
         key=_NAME,
         environments=st.lists(_NAME, min_size=1, unique=True).map(tuple),
         sources=st.lists(_strategy(manifest.SourceSpec), min_size=1, max_size=2, unique_by=lambda s: s.name).map(tuple),

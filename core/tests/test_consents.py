@@ -12,7 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import pytest
 
-from brokersync import BrokerAuthError, BrokerConfigError, BrokerError, BrokerSync, OpenConsent, ProviderRegistry
+from brokersync import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerPluginError,
+    BrokerSync,
+    OpenConsent,
+    ProviderRegistry,
+)
 from brokersync.events import ConnectionRecovered, Event
 from brokersync.manifest import parse_manifests
 from brokersync.masterkeys import MasterKeys
@@ -91,6 +99,7 @@ class Broker:
         self.failing: BrokerError | None = None
         self.accounts_fail: BrokerError | None = None
         self.two_steps = False
+        self.page = "https://paper.example/consent"
         self.exchanging, self.going_on = asyncio.Event(), asyncio.Event()
         self.going_on.set()
 
@@ -118,7 +127,7 @@ class PaperConsent:
         return Challenge(
             kind="browser",
             message="Log in at Paper.",
-            url=f"https://paper.example/consent?state={state}",
+            url=f"{self.broker.page}?state={state}",
             expires_at=self.broker.clock.now() + timedelta(minutes=10),
             state={"state": Secret(state), "redirect_uri": Secret(redirect_uri or "")},
         )
@@ -402,6 +411,14 @@ async def test_an_address_that_a_login_must_not_be_sent_to_is_refused(process: A
             await bs.begin_consent("paper", owner="ann", redirect_uri=uri)
         for good in (CALLBACK, "http://127.0.0.1:8765/callback", "http://[::1]:80/", "http://localhost:1/"):
             assert (await bs.begin_consent("paper", owner="ann", redirect_uri=good)).url
+
+
+@pytest.mark.parametrize("page", ["file:///etc/passwd", "http://paper.example/", "javascript:alert(1)", "x"])
+async def test_nobody_is_sent_to_a_page_that_is_no_https_address(process: Any, broker: Broker, page: str) -> None:
+    broker.page = page
+    async with process() as bs:
+        with pytest.raises(BrokerPluginError, match="no https address"):
+            await begun_by(bs)
 
 
 async def test_a_broker_without_a_page_of_its_own_says_what_to_do(process: Any, broker: Broker) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from brokersync.hosts import is_this_machine
 from brokersync.manifest import Manifest
-from brokersync.types import BrokerAccount, TradeBooking, TradePage
+from brokersync.types import BrokerAccount, Challenge, TradeBooking, TradePage
 
 
 def accounts_fault(accounts: Sequence[object], manifest: Manifest) -> str:
@@ -35,6 +36,13 @@ def page_fault(page: TradePage, manifest: Manifest) -> str:
     if not all(_belongs(booking, manifest) for booking in page.bookings):
         return "a booking and its trade differ in provider, environment or account"
     return ""
+
+
+def challenge_fault(challenge: Challenge) -> str:
+    """What is wrong with the page that a user is to be sent to; else nothing."""
+    page = challenge.url
+    safe = page is None or page.startswith("https://") or is_this_machine(page)
+    return "" if safe else "the page that it sends a user to is no https address"
 
 
 def kind_of(value: object) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from brokersync.errors import (
     Fault,
 )
 from brokersync.events import ConnectionRecovered
+from brokersync.hosts import is_this_machine
 from brokersync.login import OpenLogin, another_login, as_auth_error
 from brokersync.records import Connection, Grant
 from brokersync.registry import LoadedProvider
@@ -288,13 +288,3 @@ def _check_redirect(uri: str) -> None:
             operation="begin_consent",
             fault=Fault.OPERATOR,
         )
-
-
-def is_this_machine(uri: str) -> bool:
-    """Whether an answer that is sent there, without encryption, leaves this machine."""
-    parts = urlsplit(uri)
-    host = parts.hostname or ""
-    try:
-        return parts.scheme == "http" and ip_address(host).is_loopback
-    except ValueError:
-        return parts.scheme == "http" and host == "localhost"

@@ -116,6 +116,12 @@ def _origin(url: str) -> _Origin | None:
     return _Origin(scheme, host, port)
 
 
+def is_this_machine(url: str) -> bool:
+    """Whether what is sent to this address, without encryption, stays on this machine."""
+    origin = _origin(url)
+    return origin is not None and origin.scheme == "http" and _is_loopback(origin.host)
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from brokersync.answers import accounts_fault, kind_of, page_fault
+from brokersync.answers import accounts_fault, challenge_fault, kind_of, page_fault
 from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.manifest import Manifest
@@ -17,14 +17,7 @@ from brokersync.provider import BrokerProvider, Consent, ProviderContext, Provid
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.typed import wrong_type
-from brokersync.types import (
-    AuthResult,
-    BrokerAccount,
-    BrokerCredentials,
-    Challenge,
-    TradePage,
-    TradeRequest,
-)
+from brokersync.types import AuthResult, BrokerAccount, BrokerCredentials, Challenge, TradePage, TradeRequest
 
 _END = object()
 
@@ -238,6 +231,8 @@ class ManagedProvider:
         if not isinstance(challenge, Challenge):
             raise self._broken(verb, f"it answered with {kind_of(challenge)} instead of a Challenge")
         self._known.learn(challenge.state.values())
+        if fault := challenge_fault(challenge):
+            raise self._broken(verb, fault)
         return challenge
 
     def _broken(self, verb: str, what: str) -> BrokerPluginError:

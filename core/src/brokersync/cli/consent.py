@@ -48,7 +48,7 @@ class Page:
         self, bs: BrokerSync, broker: str, begin: Callable[[str], Awaitable[OpenConsent]], common: Owned
     ) -> Connection:
         """Send the user to the page, wait for what comes back, and keep the login. Raises `BrokerError`."""
-        from brokersync.consents import is_this_machine
+        from brokersync.hosts import is_this_machine
 
         uri = self.redirect_uri or bs.settings.broker(broker).redirect_uri or _A_FREE_PORT
         if not is_this_machine(uri):

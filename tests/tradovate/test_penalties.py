@@ -186,3 +186,16 @@ async def test_fields_that_differ_are_tested_at_the_broker(stage: Stage) -> None
             await bs.connect("tradovate", owner="ann", fields=wrong, environment="demo")
         with pytest.raises(BrokerAuthError):
             await bs.connect("tradovate", owner="eve", fields=wrong, environment="demo")
+
+
+@pytest.mark.parametrize("operation", [LOGIN, "auth/oauthtoken", "reports/requestreport"])
+async def test_a_ticket_is_not_lost_though_its_wait_is_long(stage: Stage, operation: str) -> None:
+    """Without it the request would be penalised again, and never come through."""
+    async with stage.process() as bs:
+        connection = await stage.consent(bs) if operation != LOGIN else None
+        stage.clock.advance(minutes=81)
+        await stage.fault("penalty_ticket_long", operation=operation)
+        connection = connection or await stage.connect(bs)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    penalised = [one for one in stage.sent() if one.operation.lower() == operation and one.error]
+    assert len(penalised) == 1

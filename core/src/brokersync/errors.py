@@ -177,11 +177,13 @@ class BrokerRateLimitError(BrokerRetryableError):
     """The broker, or our own limiter on its behalf, refuses further requests for a while.
 
     `scope` is that of the limit that let a call of ours not through, where it lets nobody else through either. `ours`
-    says that our limiter refused it, which keeps the time by itself.
+    says that our limiter refused it, which keeps the time by itself. A plugin says `ticketed` of a request that holds
+    what lets its next attempt in: it is waited for up to `page_wait`, since another one would be refused again.
     """
 
     scope: LimitScope | None = None
     ours: bool = False
+    ticketed: bool = False
 
 
 class BrokerTimeoutError(BrokerRetryableError):

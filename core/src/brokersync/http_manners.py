@@ -225,7 +225,8 @@ class Manners:
         wait = patience.after(error)
         if wait is None:
             raise error
-        if wait > self._longest_wait:
+        ticketed = isinstance(error, BrokerRateLimitError) and error.ticketed
+        if wait > (max(self._page_wait, self._long_wait) if ticketed else self._longest_wait):
             error.retry_after = wait
             raise error
         self._emit(RetryScheduled, operation=work.operation, attempt=attempt, wait=wait, reason=type(error).__name__)

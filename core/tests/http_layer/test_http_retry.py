@@ -131,6 +131,28 @@ async def test_a_wait_that_would_lose_the_calls_before_it_is_slept_for_longer(ma
     assert clock.slept == [60]
 
 
+@pytest.mark.parametrize(("asked", "slept"), [(60, [60]), (61, [])])
+async def test_a_request_that_holds_a_ticket_is_waited_for_as_long_as_in_the_middle_of_a_page(
+    make_http, broker, clock, asked, slept
+):
+    http = make_http(page_wait=timedelta(minutes=1))
+    answers = iter([asked, None])
+
+    def check(response):
+        if (wait := next(answers)) is not None:
+            error = BrokerRateLimitError("Show the ticket.", retry_after=timedelta(seconds=wait))
+            error.ticketed = True
+            raise error
+
+    request = http.request("log in", "POST", f"{broker.url}/", json={}, check=check)
+    if slept:
+        assert (await request).status == 200
+    else:
+        with pytest.raises(BrokerRateLimitError):
+            await request
+    assert clock.slept == slept
+
+
 async def test_a_wait_of_our_own_too_long_to_sleep_is_told_too(make_http, broker, clock):
     broker.then(500)
     http = make_http(retry=RetrySettings(first_wait=timedelta(seconds=8)))

@@ -38,6 +38,7 @@ class Exchange:
     def __init__(self, operation: str, meaning: Meaning, hide: tuple[Secret, ...] = (), *, once: bool = False) -> None:
         self.operation, self._meaning, self._hide, self._once = operation, meaning, hide, once
         self._ticket: Secret | None = None
+        self._has_body = False
         self._penalties = 0
         self._timeouts = 0
 
@@ -61,6 +62,7 @@ class Exchange:
 
     def prepare(self, draft: RequestDraft, previous_error: BrokerError | None) -> None:
         """Send the ticket along; where a read without a body carries it is not documented, so that is just repeated."""
+        self._has_body = draft.json is not None or draft.form is not None
         if self._ticket is not None and isinstance(draft.json, dict):
             draft.json = {**draft.json, "p-ticket": self._ticket.reveal()}
         elif self._ticket is not None and draft.form is not None:
@@ -86,12 +88,14 @@ class Exchange:
         self._ticket = Secret(str(body["p-ticket"])) if body.get("p-ticket") else None
         self._penalties += 1
         again_at_once = self._penalties <= _MOST_PENALTIES
-        return BrokerRateLimitError(
+        error = BrokerRateLimitError(
             "Tradovate asks to wait before it takes further requests of this login.",
             retry_after=_seconds(body.get("p-time")) + _MARGIN if again_at_once else HOUR_OF_SILENCE,
             freeze=LimitScope.CREDENTIAL,
             operation=self.operation,
         )
+        error.ticketed = self._has_body and self._ticket is not None
+        return error
 
 
 def _over(error: BrokerRateLimitError) -> BrokerUnavailableError:

@@ -18,7 +18,7 @@ from brokersync_tradovate.sandbox_auth import Penalties, Sessions, penalty, pena
 from brokersync_tradovate.sandbox_calls import Call, call_of, host_of, operation_of
 from brokersync_tradovate.sandbox_control import Controls
 from brokersync_tradovate.sandbox_entities import entity_answer
-from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, Faults, spoil
+from brokersync_tradovate.sandbox_faults import INSTEAD, NAMES, OVERCOME_IN_SECONDS, PENALTIES, Faults, spoil
 from brokersync_tradovate.sandbox_hosts import api_hosts, moved_to, prefixed_hosts
 from brokersync_tradovate.sandbox_ledger import Book, Fill
 from brokersync_tradovate.sandbox_logins import Account, User, invent_users
@@ -120,8 +120,8 @@ class _Tradovate:
             return answer([])
         if fault == "penalty_captcha":
             return penalty(captcha=True)
-        if fault == "penalty_ticket":
-            return self._penalties.ticket(key)
+        if fault in PENALTIES:
+            return self._penalties.ticket(key, PENALTIES[fault])
         if fault == "expired_token" and call.token:
             self._sessions.expire(call.token)
         if fault == "session_closed" and call.token:

@@ -51,7 +51,10 @@ class Controls:
         return response_of(answer({"armed": False}))
 
     async def _change(self, request: web.Request) -> web.Response:
-        order = load_object(await request.text())
+        try:
+            order = load_object(await request.text())
+        except RefusedError as refusal:
+            return response_of(refusal.answer)
         number = order.get("id")
         account = self._accounts.get(number) if isinstance(number, int) else None
         if account is None or not order.keys() <= {"id", "name", "reset", *_FLAGS}:

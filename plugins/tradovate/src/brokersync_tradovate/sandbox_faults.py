@@ -44,8 +44,11 @@ _ON_LOGIN: Mapping[str, Mapping[str, Json]] = {
 _GRANTS = ("auth/accesstokenrequest", "auth/renewaccesstoken", "auth/oauthtoken")
 _ONLY_OF = {"oauth_refused": "auth/oauthtoken", "accounts_hidden": "account/list"}
 _ON_TOKEN = ("expired_token", "session_closed")
-_OTHERS = ("penalty_ticket", "penalty_captcha", "redirect", "slow", "truncated", "cut", "wrong_shape")
-NAMES = tuple(sorted({*INSTEAD, *_ONLY_OF, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS}))
+PENALTIES = {"penalty_ticket": 1, "penalty_ticket_long": 15}
+"""Faults that ask for so many seconds."""
+
+_OTHERS = ("penalty_captcha", "redirect", "slow", "truncated", "cut", "wrong_shape")
+NAMES = tuple(sorted({*INSTEAD, *PENALTIES, *_ONLY_OF, *_ON_LOGIN, *_ON_TOKEN, *_OTHERS}))
 # Not those after which the broker wants an hour of silence.
 OVERCOME_IN_SECONDS = ("server_error", "cut", "penalty_ticket", "expired_token")
 

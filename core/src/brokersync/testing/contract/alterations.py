@@ -30,6 +30,7 @@ _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 
 def alter_all(stage: Stage, change: Callable[[Body], int]) -> Callable[[], int]:
+    """Have every answer changed from now on; the count of what was changed so far."""
     count = 0
 
     def alter(_: Sent, given: Answered) -> Answered:

@@ -48,6 +48,15 @@ def names(wheel: Path) -> set[str]:
         return set(pack.namelist())
 
 
+def test_core_alone_serves_sandboxes_and_faults_without_pytest(core_alone: Any) -> None:
+    code = """
+import importlib.util
+from brokersync.testing import FAULTS, FaultServer, run_sandbox
+answer = [importlib.util.find_spec("pytest") is None, len(FAULTS) > 30]
+"""
+    assert core_alone.answer(code) == [True, True]
+
+
 def test_a_wheel_holds_what_its_code_needs_and_no_tests(wheels: Mapping[str, Path]) -> None:
     core = names(wheels["brokersync"])
     assert "brokersync/ratelimit/take.lua" in core

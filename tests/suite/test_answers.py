@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokersync.testing.answers import Body, like, shown_number, take_apart
@@ -38,6 +38,7 @@ def as_json(value: Any) -> str:
     return json.dumps(value)
 
 
+@example([",\x1e0"])
 @given(st.lists(_VALUES) | st.dictionaries(st.text(max_size=5), _VALUES))
 def test_json_comes_back_with_every_digit(value: Any) -> None:
     text = as_json(value)

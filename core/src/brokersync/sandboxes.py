@@ -52,8 +52,9 @@ class SimulatedBroker(Protocol):
     the requests after the next `M` show it `N` times; `GET /_sandbox/ledger` tells what its own books say:
     {"accounts": {ACCOUNT: [{"trade_id", "side", "quantity", "price",
     "executed_at", ...}]}} with the trades that a full import ends
-    with now, `trade_id` as the plugin publishes it, numbers as decimal text. Where the manifest has fields of the
-    operator's, the values that work there stand in a mapping `operator_fields`.
+    with now, `trade_id` as the plugin publishes it, numbers as decimal text. Where it tells `order_id`, `currency`,
+    `multiplier`, `net_cash` and `fees` by kind, the contract suite compares them, too. Where the manifest has fields of
+    the operator's, the values that work there stand in a mapping `operator_fields`.
     """
 
     faults: tuple[str, ...]

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, MutableMapping
 from io import StringIO
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from xml.etree import ElementTree
 
 import attrs
@@ -21,7 +21,7 @@ Row: TypeAlias = MutableMapping[str, Any]
 # a number with a fraction or an exponent, kept as it was written
 _NUMBER: Final = "\x00number:"
 _WRITTEN: Final = re.compile(r'"\\u0000number:([^"]+)"')
-_SHORTEST_CSV: Final = 2
+_SURELY_CSV: Final = 3
 
 
 @attrs.define(eq=False)
@@ -134,24 +134,30 @@ def _csv_body(text: str) -> Body | None:
 
 
 def _csv_table(text: str, path: str) -> tuple[Table, Callable[[list[Row]], str]] | None:
-    lines = text.splitlines()
-    if len(lines) < _SHORTEST_CSV or "," not in lines[0]:
+    """A text as the rows of a CSV, if it is one: a line of distinct names, and lines with as many values."""
+    reader = csv.DictReader(StringIO(text, newline=""))
+    if "," not in text.partition("\n")[0]:
         return None
-    reader = csv.DictReader(StringIO(text))
-    rows: list[Row] = list(reader)
-    if any(None in row or None in row.values() for row in rows):
+    try:
+        rows: list[Row] = list(reader)
+    except csv.Error:
+        return None
+    columns = list(reader.fieldnames or ())
+    named = all(columns) and len({*columns}) == len(columns)
+    if not rows or not named or any(None in row or None in row.values() for row in rows):
         return None
     ending = "\r\n" if "\r\n" in text else "\n"
-    columns = list(reader.fieldnames or ())
 
-    def written(rows: list[Row]) -> str:
-        names = list(rows[0]) if rows else columns
-        into = StringIO()
-        writer = csv.DictWriter(into, names, restval="", lineterminator=ending)
+    def written(rows: list[Row], quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> str:
+        names = list(dict.fromkeys(name for row in rows for name in row)) or columns
+        into = StringIO(newline="")
+        writer = csv.DictWriter(into, names, restval="", lineterminator=ending, quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
-        return into.getvalue()
+        return into.getvalue() if text.endswith("\n") else into.getvalue().removesuffix(ending)
 
+    if written(rows) != text and written(rows, csv.QUOTE_ALL) != text and len(columns) < _SURELY_CSV:
+        return None  # any text may hold a comma and lines
     return Table(path + " (CSV)", rows, lambda _: None), written
 
 

@@ -26,7 +26,7 @@ from brokersync.testing.contract.stage import Stage
 __all__ = ["BrokenContract", "Bypass", "ProviderContract", "Stage"]
 
 _THE_AUTHORS = frozenset(
-    {"key", "simulated", "bypasses", "registry", "broker", "log_in", "requests_file", "statements"}
+    {"key", "simulated", "bypasses", "registry", "broker", "log_in", "connect", "requests_file", "statements"}
 )
 _THE_PLUGINS = frozenset({"seed", "rows", "writes", "latest"})
 _CHECK = "test_"

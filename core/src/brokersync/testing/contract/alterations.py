@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from brokersync.enums import BookingEffect, IdQuality
-from brokersync.testing.answers import Body, Row, like, shown_number
+from brokersync.testing.answers import Body, Row, like, shown_number, take_apart
 from brokersync.testing.contract.changing import (
     belongs,
     main_rows,
@@ -20,6 +20,8 @@ from brokersync.testing.contract.changing import (
 )
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
+from brokersync.testing.fault_server import Sent
+from brokersync.testing.faults import Answered
 from brokersync.types import TradeBooking
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z _-]*")
@@ -28,10 +30,7 @@ _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 
 def alter_all(stage: Stage, change: Callable[[Body], int]) -> Callable[[], int]:
-    from brokersync.testing.answers import take_apart
-    from brokersync.testing.fault_server import Sent
-    from brokersync.testing.faults import Answered
-
+    """Have every answer changed from now on; the count of what was changed so far."""
     count = 0
 
     def alter(_: Sent, given: Answered) -> Answered:

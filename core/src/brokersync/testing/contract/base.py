@@ -14,12 +14,13 @@ import attrs
 import pytest
 
 from brokersync.manifest import Manifest
+from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sandboxes import SandboxSettings, SimulatedBroker
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.expecting import BrokenContract
 from brokersync.testing.contract.reading import Reading
-from brokersync.testing.contract.stage import Stage, VirtualClock, sandbox_settings
+from brokersync.testing.contract.stage import Service, Stage, VirtualClock, sandbox_settings
 from brokersync.testing.fault_server import FaultServer
 from brokersync.testing.sandbox_server import serve_sandbox, simulated_broker
 from brokersync.types import AuthResult, StatementHints
@@ -62,6 +63,10 @@ class ContractBase:
         """A login, and a span of each source of each of its accounts."""
         auth = await self.log_in(stage)
         return auth, await stage.readings(auth, **more)
+
+    async def connect(self, service: Service) -> Connection:
+        """The same login as a backend makes it: `connect` with the fields of the first one."""
+        return await service.connect()
 
     def statements(self) -> Iterable[tuple[bytes, StatementHints]]:
         """Made-up statements of each source of files, with what their user has to say of them."""

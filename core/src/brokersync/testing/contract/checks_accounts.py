@@ -87,7 +87,7 @@ class AccountChecks(ContractBase):
         async with self.stage() as stage, stage.service() as service:
             if len(stage.login.trades) < 2:
                 self.cannot_try("the sandbox's login has one account only")
-            connection = await service.connect()
+            connection = await self.connect(service)
             accounts = await service.bs.accounts(connection.connection_id)
             failing = min(accounts, key=lambda one: one.account_id)
             others = {one.account_id for one in accounts if stage.login.trades.get(one.account_id)} - {

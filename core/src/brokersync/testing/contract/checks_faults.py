@@ -87,10 +87,10 @@ class FaultChecks(ContractBase):
     async def test_a_sync_overcomes_what_passes(self) -> None:
         """With faults drawn by the seed now and then, a sync ends with the trades of one that met none."""
         async with self.stage() as stage, stage.service("calm") as service:
-            await service.sync(await service.connect())
+            await service.sync(await self.connect(service))
             calm = {(one.account_id, one.trade_id): one for one in await service.trades()}
         async with self.stage() as stage, stage.service("rough") as service:
-            connection = await service.connect()
+            connection = await self.connect(service)
             stage.server.show_by_seed(self.seed, share=0.15)
             await service.sync(connection)
             stage.server.clear()

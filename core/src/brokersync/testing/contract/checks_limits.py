@@ -35,7 +35,7 @@ class LimitChecks(ContractBase):
         async with self.stage() as stage:
             auth, readings = await self.readings(stage)
             tried = False
-            wanted = self.rows // len(samples(readings))
+            wanted = self.rows // max(len(samples(readings)), 1)
             for sample in samples(readings):
                 stage.open()
                 since = len(stage.server.exchanges)

@@ -33,6 +33,8 @@ class LoginChecks(ContractBase):
 
     async def test_wrong_credentials_ask_the_user(self) -> None:
         """`BrokerAuthError`, nothing that is tried again, and no secret in what it says."""
+        if self.loaded.spec.consent is not None:
+            self.cannot_try("this login takes its user")
         secret = [field.name for field in self.manifest.user_fields if field.secret]
         self.needs(secret, "secret fields")
         for name in secret:
@@ -176,7 +178,7 @@ class LoginChecks(ContractBase):
     async def test_one_refused_token_is_no_end_of_the_login(self) -> None:
         """A 401 in the middle of a sync is followed by a renewal, and not by a question to the user."""
         async with self.stage() as stage, stage.service() as service:
-            connection = await service.connect()
+            connection = await self.connect(service)
             stage.server.show("status_401", after=1)
             report = await service.sync(connection)
             expect(
@@ -188,7 +190,7 @@ class LoginChecks(ContractBase):
     async def test_a_token_that_has_ended_is_replaced(self) -> None:
         """In the middle of a sync the broker refuses the token for good; a new one is had, and the sync goes on."""
         async with self.stage() as stage, stage.service() as service:
-            connection = await service.connect()
+            connection = await self.connect(service)
             told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]
             if not (token := told[-1].partition(" ")[2]):
                 self.cannot_try("requests carry no token in Authorization")

@@ -64,7 +64,7 @@ class ManifestChecks(ContractBase):
         """At full speed and after a rest, by the times at which requests come in."""
         self.needs(self.manifest.limits, "limits")
         async with self.stage(metered=True) as stage, stage.service() as service:
-            connection = await service.connect()
+            connection = await self.connect(service)
             # a login is counted under what its user gave, since its identity is not known yet
             at_login = {event.operation for event in stage.sent_since(0)}
             await service.sync(connection)

@@ -47,7 +47,7 @@ class ReadingChecks(ContractBase):
     async def test_a_second_sync_changes_nothing(self) -> None:
         """What is read again is known again."""
         async with self.stage() as stage, stage.service() as service:
-            connection = await service.connect()
+            connection = await self.connect(service)
             first = await service.sync(connection)
             expect(first.added, "the first sync brings no trade")
             before = await service.trades()

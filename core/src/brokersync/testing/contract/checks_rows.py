@@ -27,7 +27,7 @@ class RowChecks(ContractBase):
     async def test_every_trade_is_as_the_books_have_it(self) -> None:
         """A whole import, compared with the sandbox's own books; what these do not tell is not compared."""
         async with self.stage() as stage, stage.service() as service:
-            report = await service.sync(await service.connect())
+            report = await service.sync(await self.connect(service))
             expect(not report.problems, f"the first sync leaves problems: {report.problems}")
             expect(not report.quarantined, f"{report.quarantined} rows of the sandbox are not understood")
             found = {(one.account_id, one.trade_id): one for one in await service.trades()}

@@ -11,7 +11,7 @@ from brokersync.errors import BrokerError
 from brokersync.redaction import shows
 from brokersync.testing.contract.expecting import expect
 
-_INTERNAL: Final = re.compile(r"https?://|Traceback|object at 0x|<class |\bNone\b|\bdict\b")
+_INTERNAL: Final = re.compile(r"https?://|Traceback|object at 0x|<class |NoneType")
 
 
 def expect_for_the_user(error: BaseException, where: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from brokersync.plugin import SandboxSettings, StatementHints
-from brokersync.testing import Bypass, ProviderContract
+from brokersync.testing import ProviderContract
 from brokersync_ibkr.sandbox_ledger import open_logins
 from brokersync_ibkr.sandbox_service import GET, SEND, FlexService
 
@@ -18,13 +18,6 @@ NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 class TestContract(ProviderContract):
     key = "ibkr"
     requests_file = Path(__file__).with_name("requests.jsonl")
-    bypasses = (
-        Bypass(
-            "test_capabilities_are_declared_where_they_are_shown",
-            reason="provider.toml does not declare its capabilities yet: corrections, futures, options",
-            until=date(2027, 1, 31),
-        ),
-    )
 
     def statements(self) -> Iterable[tuple[bytes, StatementHints]]:
         """What the simulated service prints, as a user downloads it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -62,7 +63,8 @@ class Sessions:
 
     To open a connection takes longer than most requests, so what may be sent twice uses one that is open already. What
     may not gets a connection of its own: a kept one may be dying as it is written to, and then nobody can say whether
-    the broker has seen the request. A session that was given is used for both, and stays open.
+    the broker has seen the request. What is sent again gets one, too. A session that was given is used for all, and
+    stays open.
     """
 
     def __init__(self, given: aiohttp.ClientSession | None = None) -> None:
@@ -70,20 +72,28 @@ class Sessions:
             check_session(given)
         self._given = given
         self._opened: dict[bool, aiohttp.ClientSession] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self, *, keeps: bool) -> aiohttp.ClientSession:
         """One that keeps its connections for others, or one that does not."""
         if self._given is not None:
             return self._given
+        self._forget_other_loops()
         if keeps not in self._opened:
             self._opened[keeps] = open_session(keeps=keeps)
         return self._opened[keeps]
 
     async def aclose(self) -> None:
         """Close what was opened here; whoever asks again gets new ones."""
+        self._forget_other_loops()
         opened, self._opened = self._opened, {}
         for session in opened.values():
             await session.close()
+
+    def _forget_other_loops(self) -> None:
+        """A loop that has ended took its connections with it."""
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._opened = loop, {}
 
 
 async def _tell_sent(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestHeadersSentParams) -> None:

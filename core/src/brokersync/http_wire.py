@@ -53,14 +53,13 @@ class Wire:
         shown_url: str,
         spool: bool = False,
         repeatable: bool = True,
+        keeps: bool = True,
         total: timedelta | None = None,
         on_sent: OnSent | None = None,
     ) -> HttpResponse:
         """The answer, read to its end, whatever its status. Raises `Failed`."""
         try:
-            return await self._exchange(
-                draft, shown_url, spool=spool, total=total, on_sent=on_sent, repeatable=repeatable
-            )
+            return await self._exchange(draft, shown_url, spool=spool, total=total, on_sent=on_sent, keeps=keeps)
         except (*FOREIGN, ValueError, TypeError) as error:
             failed = foreign_error(
                 error,
@@ -85,11 +84,11 @@ class Wire:
         spool: bool,
         total: timedelta | None,
         on_sent: OnSent | None,
-        repeatable: bool,
+        keeps: bool,
     ) -> HttpResponse:
         own = {name.lower() for name in draft.headers}
         headers = {name: value for name, value in _HEADERS.items() if name.lower() not in own} | draft.headers
-        session = self._session(keeps=repeatable)
+        session = self._session(keeps=keeps)
         async with session.request(
             draft.method,
             draft.url,

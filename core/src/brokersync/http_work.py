@@ -65,6 +65,7 @@ class HttpCall:
     url: str = ""
     status: int | None = None
     left: Sequence[Left] = ()
+    _tries: int = 0
     _draft: RequestDraft = attrs.field(init=False, repr=False)
 
     async def log_in(self) -> None:
@@ -91,12 +92,15 @@ class HttpCall:
 
     async def send(self, passed: Pass) -> HttpResponse:
         """See `Work`."""
+        self._tries += 1
         response = await self.wire.send(
             self._draft,
             operation=self.operation,
             shown_url=self.url,
             spool=self.spool,
             repeatable=self.repeatable,
+            # where one kept connection was dead the others may be
+            keeps=self.repeatable and self._tries == 1,
             total=self.total,
             on_sent=passed.sent,
         )

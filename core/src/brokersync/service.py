@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -146,14 +147,14 @@ class BrokerSync(Working, Following, Custody, Consents):
         # first, so that who waits for one that is ended begins nothing more
         await self._shared.news.end()
         await self._shared.underway.end(self.settings.grants.longest_renewal + STORING_TAKES_AT_MOST)
-        try:
+        # the last comes first, and the rest is closed whatever it raises
+        async with AsyncExitStack() as all_of_it:
+            all_of_it.push_async_callback(self._store.close)
+            all_of_it.push_async_callback(self._shared.sessions.aclose)
+            all_of_it.callback(self._shared.vault.close)
+            all_of_it.push_async_callback(self._shared.limiter.aclose)
+            all_of_it.push_async_callback(self._engine.aclose)
             await store_what_is_held(self._shared.vault, self._shared.clock)
-        finally:
-            await self._engine.aclose()
-            await self._shared.limiter.aclose()
-            self._shared.vault.close()
-            await self._shared.sessions.aclose()
-            await self._store.close()
 
     @property
     def registry(self) -> ProviderRegistry:

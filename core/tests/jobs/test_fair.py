@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,6 +202,30 @@ def test_of_a_broker_who_was_promised_an_instant_comes_first_and_brokers_have_eq
         left = [one for one in jobs if one.lane == lane and one not in begun and one.connection_id in promised]
         assert first == sorted(first, reverse=True)
         assert all(first) or not left
+
+
+@pytest.mark.parametrize("rests", [False, True], ids=["", "its lane rests"])
+def test_who_is_called_keeps_what_it_is_worth(rests: bool) -> None:
+    fair = loaded([job("routine", broker="y")], 2, reserve=1)
+    assert fair.next() is not None
+    asked, urgent = job("asked", asked=True), job("urgent", deadline=NOW + timedelta(minutes=5))
+    assert fair.call(asked)
+    if rests:
+        fair.rest(asked.lane)
+    assert fair.next() == asked, "on the reserved place"
+    fair.load([job("other", broker="z")], is_urgent)
+    fair.ended("routine")
+    assert fair.call(urgent)
+    if rests:
+        fair.rest(urgent.lane)
+    assert fair.next() == urgent, "before what would not be lost"
+
+
+def test_who_is_called_while_it_is_under_way_is_not_given_twice() -> None:
+    fair = loaded([job("a")], 4)
+    assert fair.next() is not None
+    assert not fair.call(job("a"))
+    assert fair.next() is None
 
 
 def test_where_there_is_one_place_it_is_for_everything() -> None:

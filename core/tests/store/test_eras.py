@@ -160,7 +160,7 @@ async def test_a_file_is_kept_whole_or_not_at_all_whenever_its_owners_history_is
         await store.forget("gone")
     told = ErasedError("").remedy
     assert told
-    assert ends == [PAGES, *[told] * (2 * PAGES + 2), PAGES, PAGES], "whole at first and last, else told of"
+    assert ends == [PAGES, *[told] * (2 * PAGES + 4), PAGES, PAGES], "whole at first and last, else told of"
 
 
 async def test_rows_are_read_again_only_until_they_are_erased(store: SqlStore) -> None:
@@ -193,7 +193,7 @@ async def test_who_erases_elsewhere_or_only_ends_a_connection_disturbs_no_file(s
         await store.disconnect(elsewhere, erase=True, at=SystemClock().now())
         await store.disconnect(twin, erase=False, at=SystemClock().now())
 
-    assert (await imported(Interrupting(store, 4, end))).added == PAGES
+    assert (await imported(Interrupting(store, 6, end))).added == PAGES
     assert await whole(store)
 
 
@@ -208,7 +208,7 @@ async def test_a_file_broken_off_since_another_account_was_erased_says_what_stay
         await store.disconnect(twin, erase=True, at=SystemClock().now())
 
     with pytest.raises(ErasedError) as raised:
-        await imported(Interrupting(store, 4, end))
+        await imported(Interrupting(store, 6, end))
     assert "of accounts that were not erased stays" in raised.value.message
     assert raised.value.remedy.startswith("Repeat it")
     assert len((await tables(store))["trades"]) == 1

@@ -31,12 +31,14 @@ class Fair:
         self._per_lane: Counter[str] = Counter()
         self._turns = _Turns()
         self._lanes: dict[str, _Lane] = {}
+        self._is_urgent: Callable[[Job], bool] = lambda job: False
 
     def load(
         self, waiting: Iterable[Job], is_urgent: Callable[[Job], bool], promised: Collection[str] = frozenset()
     ) -> None:
         """These wait now, and no others. The order of turns goes on from before."""
         lanes: dict[str, _Lane] = {}
+        self._is_urgent = is_urgent
         for job in waiting:
             if job.connection_id not in self._running:
                 if (lane := lanes.get(job.lane)) is None:
@@ -47,13 +49,15 @@ class Fair:
         for lane in lanes.values():
             lane.begin()
 
-    def call(self, job: Job) -> None:
-        """It waits from now on, before all others of its broker."""
-        if job.connection_id not in self._running:
-            if (lane := self._lanes.get(job.lane)) is None:
-                lane = self._lanes[job.lane] = _Lane(job.lane, self._turns)
-                lane.begin()
-            lane.call(job)
+    def call(self, job: Job) -> bool:
+        """It waits from now on, before all others of its broker; `False` where it is still under way."""
+        if job.connection_id in self._running:
+            return False
+        if (lane := self._lanes.get(job.lane)) is None:
+            lane = self._lanes[job.lane] = _Lane(job.lane, self._turns)
+            lane.begin()
+        lane.call(job, urgent=self._is_urgent(job))
+        return True
 
     def rest(self, lane: str) -> None:
         """Of this lane only those have a turn that were promised an instant, until `wake` or the next `load`."""
@@ -176,40 +180,54 @@ class _Lane:
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
 
-    def call(self, job: Job) -> None:
+    def call(self, job: Job, *, urgent: bool) -> None:
         self._waiting.add(job.connection_id)
         self._promised.append(job)
         self._promised.sort(key=_oldest_last)
+        if job.asked:
+            self._queues[True].put((self.name, job.owner, True), job)
+        if urgent:
+            self._urgent.append(job)
+            self._urgent.sort(key=_soonest_lost, reverse=True)
 
     def waits(self) -> bool:
         return any(job.connection_id in self._waiting for job in self._promised) if self.rests else bool(self._waiting)
 
     def may_be_urgent(self) -> bool:
-        return bool(self._urgent) and not self.rests
+        return bool(self._urgent)
 
     def may_be_asked(self) -> bool:
-        return bool(self._queues[True]) and not self.rests
+        return bool(self._promised if self.rests else self._queues[True])
 
     def waiters(self) -> Iterable[str | tuple[str, str, bool]]:
         return (self.name, *self._of_owner)
 
     def begin(self) -> None:
         """All are there."""
-        self._urgent.sort(key=lambda job: (job.deadline is None, job.deadline, job.at, job.connection_id), reverse=True)
+        self._urgent.sort(key=_soonest_lost, reverse=True)
         self._promised.sort(key=_oldest_last)
         for asked in (True, False):
             owners = {key: jobs for key, jobs in self._of_owner.items() if key[2] is asked}
             self._queues[asked] = _Queue(owners, self._turns)
 
     def next_urgent(self) -> Job | None:
+        if self.rests:
+            urgent = {job.connection_id for job in self._urgent}
+            return self._promised_if(lambda job: job.connection_id in urgent)
         return self._last_of(self._urgent)
 
     def next_asked(self) -> Job | None:
-        return self._in_turn(self._queues[True])
+        return self._promised_if(lambda job: job.asked) if self.rests else self._in_turn(self._queues[True])
 
     def next_in_turn(self) -> Job | None:
         # the broker's limit keeps that instant free for it, and nobody else could use it
         return self._last_of(self._promised) or (None if self.rests else self._in_turn(self._queues[False]))
+
+    def _promised_if(self, suits: Callable[[Job], bool]) -> Job | None:
+        for job in reversed(self._promised):
+            if job.connection_id in self._waiting and suits(job):
+                return self._given(job)
+        return None
 
     def _last_of(self, jobs: list[Job]) -> Job | None:
         while jobs:
@@ -224,6 +242,10 @@ class _Lane:
     def _given(self, job: Job) -> Job:
         self._waiting.discard(job.connection_id)
         return job
+
+
+def _soonest_lost(job: Job) -> tuple[bool, datetime | None, datetime, str]:
+    return job.deadline is None, job.deadline, job.at, job.connection_id
 
 
 def _oldest_last(job: Job) -> tuple[float, str]:
@@ -244,6 +266,11 @@ class _Queue:
 
     def __bool__(self) -> bool:
         return bool(self._order)
+
+    def put(self, key: tuple[str, str, bool], job: Job) -> None:
+        """One more, before the owner's others."""
+        self._jobs.setdefault(key, deque()).appendleft(job)
+        heapq.heappush(self._order, (self._turns[key], job.at, key))
 
     def next(self, waiting: set[str]) -> Job | None:
         while self._order:

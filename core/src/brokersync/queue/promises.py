@@ -37,8 +37,13 @@ class Promises:
 
     def pass_on(self, now: datetime) -> None:
         """Give out what has come by now, and wake the lanes that have rested."""
+        early = []
         while self._coming and self._coming[0][0] <= now:
-            self._fair.call(heapq.heappop(self._coming)[2])
+            come = heapq.heappop(self._coming)
+            if not self._fair.call(come[2]):
+                early.append(come)  # it is about to end
+        for come in early:
+            heapq.heappush(self._coming, come)
         for lane in [lane for lane, until in self._lanes.items() if until <= now]:
             del self._lanes[lane]
             self._fair.wake(lane)

@@ -250,7 +250,7 @@ class Store(Protocol):
         """Coverage per (environment, account id)."""
 
     async def known(self, connection: Connection, source: str) -> Known:
-        """`accounts`, `open_requests` and `spans` at once."""
+        """`accounts`, `open_requests` and `spans`, asked for together."""
 
     async def open_requests(self, connection_id: str) -> tuple[OpenRequest, ...]: ...
 

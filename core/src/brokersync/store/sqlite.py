@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from brokersync.errors import StoreError
 from brokersync.store.sql import Script
 from brokersync.store.sql_store import SqlStore, no_store
-from brokersync.store.sqlite_batches import Batches
-from brokersync.store.sqlite_run import Work, Write, in_savepoint, run_script, work_off
+from brokersync.store.sqlite_batches import Batches, Work, Write
+from brokersync.store.sqlite_run import in_savepoint, run_script, work_off
 from brokersync.store.sqlite_schema import is_made, prepare
 
 R = TypeVar("R")
@@ -34,7 +34,7 @@ class SqliteStore(SqlStore):
         self._given, self._executor = executor, executor or _writer()
         self._db: sqlite3.Connection | None = None
         self._rehearsing = False
-        self._batches: Batches[tuple[sqlite3.Connection, Work]] = Batches(work_off)
+        self._batches = Batches(work_off)
 
     async def open(self) -> None:
         if self._db is not None:
@@ -52,7 +52,7 @@ class SqliteStore(SqlStore):
         db, self._db, executor = self._db, None, self._executor
         if db is None:
             return
-        self._batches.send(executor)
+        self._batches.send_all()
         # who is cancelled here does not wait any more, and takes nothing back
         await asyncio.shield(asyncio.wrap_future(self._end(db.close)))
         if self._given is None:
@@ -92,7 +92,7 @@ class SqliteStore(SqlStore):
     async def _on_thread(self, work: Work) -> Any:
         # of a cancelled caller, work that waits is taken back and work that runs goes on: right for a transaction,
         # which is whole or was never there, and wrong for what takes something or gives it back
-        return await self._batches.do(self._executor, (self._opened(), work))
+        return await self._batches.do(self._executor, self._opened(), work)
 
     async def _read(self, script: Callable[[], Script[R]]) -> R:
         return await self._do(lambda db: run_script(db, script()))

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import attrs
 
-W = TypeVar("W")
+from brokersync.store.sql import Script
 
 _MOST: Final = 64
+
+
+@attrs.frozen
+class Write:
+    """A script that writes, which may be run again where what it has written could not be kept."""
+
+    script: Callable[[], Script[Any]]
 
 
 @attrs.frozen
@@ -22,53 +31,103 @@ class Raised:
     error: BaseException
 
 
-Outcomes: TypeAlias = Sequence[Any]
-"""What each piece of work gave, or what it `Raised`, in their order."""
+Work: TypeAlias = Callable[[sqlite3.Connection], Any] | Write
 
 
-class Batches(Generic[W]):
-    """Has work done on a thread, in the order in which it came; while the thread is busy what comes is gathered."""
+@attrs.frozen(eq=False)
+class Asked:
+    """A piece of work for a connection, until its caller is answered or gives up."""
 
-    def __init__(self, run: Callable[[Sequence[W]], Outcomes]) -> None:
+    db: sqlite3.Connection
+    work: Work
+    executor: Executor
+    done: asyncio.Future[Any]
+
+    @property
+    def wanted(self) -> bool:
+        return not self.done.done()
+
+
+class Batches:
+    """Has work done on a thread; while that is busy what comes is gathered, what reads apart from what writes."""
+
+    def __init__(self, run: Callable[[Sequence[Asked]], Sequence[Any]]) -> None:
         self._run = run
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: list[tuple[W, asyncio.Future[Any]]] = []
-        self._under_way = 0
+        self._gathered: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gathered] = WeakKeyDictionary()
 
-    async def do(self, executor: Executor, work: W) -> Any:
+    async def do(self, executor: Executor, db: sqlite3.Connection, work: Work) -> Any:
         """What the work gives. Of a cancelled caller work that waits is taken back, and work under way goes on."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # one that has ended took what it had under way with it
-            self._loop, self._waiting, self._under_way = loop, [], 0
-        done: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((work, done))
+        gathered = self._gathered.setdefault(loop, _Gathered(self._run))
+        asked = Asked(db, work, executor, loop.create_future())
+        gathered.add(asked)
+        return await asked.done
+
+    def send_all(self) -> None:
+        """Have all that waits done before anything else that the thread is given."""
+        if (gathered := self._gathered.get(asyncio.get_running_loop())) is not None:
+            gathered.send_all()
+
+
+class _Gathered:
+    """What was asked for in one event loop."""
+
+    def __init__(self, run: Callable[[Sequence[Asked]], Sequence[Any]]) -> None:
+        self._run = run
+        self._reads: list[Asked] = []
+        self._writes: list[Asked] = []
+        self._under_way = 0
+        self._wrote = True
+
+    def add(self, asked: Asked) -> None:
+        (self._writes if isinstance(asked.work, Write) else self._reads).append(asked)
         if not self._under_way:
-            self.send(executor)
-        return await done
+            self._send()
 
-    def send(self, executor: Executor) -> None:
-        """Have all that waits done, behind what is under way."""
-        while batch := self._next():
-            loop = asyncio.get_running_loop()
-            sent = loop.run_in_executor(executor, self._run, [work for work, _ in batch])
-            self._under_way += 1
-            sent.add_done_callback(partial(self._deliver, executor, batch))
+    def send_all(self) -> None:
+        while self._send():
+            pass
 
-    def _next(self) -> list[tuple[W, asyncio.Future[Any]]]:
-        wanted = [one for one in self._waiting if not one[1].done()]
-        batch, self._waiting = wanted[:_MOST], wanted[_MOST:]
+    def _send(self) -> bool:
+        batch = self._next()
+        if not batch:
+            return False
+        try:
+            sent = asyncio.get_running_loop().run_in_executor(batch[0].executor, self._run, batch)
+        except RuntimeError as error:  # the executor was shut down, and nothing that waits for it comes any more
+            _answer(batch, [Raised(error)] * len(batch))
+            return True
+        self._under_way += 1
+        sent.add_done_callback(partial(self._deliver, batch))
+        return True
+
+    def _next(self) -> list[Asked]:
+        """What reads and what writes in turn, so that neither keeps the other waiting."""
+        self._reads = [one for one in self._reads if one.wanted]
+        self._writes = [one for one in self._writes if one.wanted]
+        self._wrote = bool(self._writes) and not (self._wrote and self._reads)
+        waiting = self._writes if self._wrote else self._reads
+        batch, waiting[:_MOST] = waiting[:_MOST], []
         return batch
 
-    def _deliver(
-        self, executor: Executor, batch: Sequence[tuple[W, asyncio.Future[Any]]], ended: asyncio.Future[Outcomes]
-    ) -> None:
+    def _deliver(self, batch: Sequence[Asked], sent: asyncio.Future[Sequence[Any]]) -> None:
         self._under_way -= 1
+        if sent.cancelled():
+            for one in batch:
+                one.done.cancel()
+        elif (error := sent.exception()) is not None:
+            _answer(batch, [Raised(error)] * len(batch))
+        else:
+            _answer(batch, sent.result())
         if not self._under_way:
-            self.send(executor)
-        for (_, done), outcome in zip(batch, ended.result(), strict=True):
-            if done.done():
-                continue
-            if isinstance(outcome, Raised):
-                done.set_exception(outcome.error)
-            else:
-                done.set_result(outcome)
+            self._send()
+
+
+def _answer(batch: Sequence[Asked], outcomes: Sequence[Any]) -> None:
+    for one, outcome in zip(batch, outcomes, strict=True):
+        if not one.wanted:
+            continue
+        if isinstance(outcome, Raised):
+            one.done.set_exception(outcome.error)
+        else:
+            one.done.set_result(outcome)

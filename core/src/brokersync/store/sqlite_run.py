@@ -6,72 +6,74 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeAlias, TypeVar
-
-import attrs
+from itertools import takewhile
+from time import monotonic, sleep
+from typing import Any, Final, TypeVar
 
 from brokersync.store.schema import add_column_statement, create_statements
 from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, NewPositions, Put, Script, Statement
-from brokersync.store.sqlite_batches import Outcomes, Raised
+from brokersync.store.sqlite_batches import Asked, Raised, Write
 from brokersync.store.sqlite_schema import SQLITE
 
 R = TypeVar("R")
 
-
-@attrs.frozen
-class Write:
-    """A script that writes, which may be run again where what it has written could not be kept."""
-
-    script: Callable[[], Script[Any]]
+# other processes wait for the file meanwhile, and look for it by and by only
+_HAS_THE_FILE_FOR: Final = 0.01
+_LEAVES_IT_FOR: Final = 0.002
 
 
-Work: TypeAlias = Callable[[sqlite3.Connection], Any] | Write
-
-
-def work_off(works: Sequence[tuple[sqlite3.Connection, Work]]) -> Outcomes:
-    """Do all of it on this thread. What is written is kept on the disk once for all, and else each by itself.
+def work_off(batch: Sequence[Asked]) -> Sequence[Any]:
+    """Do all of it on this thread, and say what each gave or `Raised`: all of it reads, or all writes.
 
     Who asked for each awaits its answer, so that none of them knows of an order between them.
     """
-    outcomes: list[Any] = [None if isinstance(work, Write) else _outcome(work, db) for db, work in works]
-    places = [number for number, (_, work) in enumerate(works) if isinstance(work, Write)]
-    writes = [(db, work.script) for db, work in works if isinstance(work, Write)]
-    for place, outcome in zip(places, _written(writes), strict=True):
-        outcomes[place] = outcome
+    outcomes: list[Any] = []
+    while True:
+        outcomes += _some(batch[len(outcomes) :])
+        if len(outcomes) == len(batch):
+            return outcomes
+        if isinstance(batch[0].work, Write):
+            sleep(_LEAVES_IT_FOR)
+
+
+def _some(batch: Sequence[Asked]) -> Sequence[Any]:
+    """What the first of them give: as many as are wanted and may have the file at a time, and one at least."""
+    first = batch[0]
+    if not first.wanted:
+        return [None]
+    if not isinstance(first.work, Write):
+        return [_outcome(first.work, first.db)]
+    wanted = list(takewhile(lambda one: one.wanted, batch))
+    scripts = [one.work.script for one in wanted if isinstance(one.work, Write)]
+    together = _together(first.db, scripts) if len(scripts) > 1 else []
+    return together or [_outcome(in_transaction, first.db, first.work.script)]
+
+
+def _together(db: sqlite3.Connection, scripts: Sequence[Callable[[], Script[Any]]]) -> Sequence[Any]:
+    """In one transaction as many as fit into its time, each undone by itself where it fails; none if it is lost."""
+    outcomes: list[Any] = []
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        until = monotonic() + _HAS_THE_FILE_FOR
+        while len(outcomes) < len(scripts) and (not outcomes or monotonic() < until):
+            outcomes.append(_outcome(in_savepoint, db, scripts[len(outcomes)]))
+            if not db.in_transaction:  # a full disk has ended it, and the next savepoint would begin another
+                return []
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        if not db.in_transaction and not outcomes:
+            return [Raised(error)]  # another process has the file; the next of them waits for it by itself
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        return []
     return outcomes
-
-
-def _written(writes: Sequence[tuple[sqlite3.Connection, Callable[[], Script[Any]]]]) -> Outcomes:
-    if len(writes) > 1 and (outcomes := _together(writes[0][0], [script for _, script in writes])) is not None:
-        return outcomes
-    return [_outcome(in_transaction, *write) for write in writes]
 
 
 def _outcome(work: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return work(*arguments)
-    except Exception as error:  # noqa: BLE001  whatever it is, it belongs to whoever asked
+    except BaseException as error:  # noqa: BLE001  whatever it is, it belongs to whoever asked
         return Raised(error)
-
-
-def _together(db: sqlite3.Connection, scripts: Sequence[Callable[[], Script[Any]]]) -> Outcomes | None:
-    """All in one transaction, each undone by itself where it fails; `None` where nothing could be kept."""
-    try:
-        db.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        return [Raised(error)] * len(scripts)
-    try:
-        outcomes = []
-        for script in scripts:
-            outcomes.append(_outcome(in_savepoint, db, script))
-            if not db.in_transaction:  # a full disk has ended it, and the next savepoint would begin another
-                return None
-        db.execute("COMMIT")
-    except sqlite3.Error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        return None
-    return outcomes
 
 
 def in_transaction(db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:

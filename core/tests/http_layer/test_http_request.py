@@ -262,3 +262,30 @@ async def test_neither_a_draft_nor_an_answer_shows_what_it_holds(http, broker):
     assert "s3cret" not in repr(drafts) + repr(response)
     assert "tok-123" not in repr(drafts)
     assert "fine" not in repr(response)
+
+
+async def test_what_is_sent_again_uses_no_kept_connection(make_http, broker):
+    http = make_http()
+    await http.request("list", "GET", f"{broker.url}/")
+    broker.then(503)
+    await http.request("list", "GET", f"{broker.url}/")
+    await http.aclose()
+    first, failed, again = (seen.peer for seen in broker.seen)
+    assert first == failed != again
+
+
+def test_a_loop_that_has_ended_takes_its_sessions_with_it():
+    sessions = Sessions()
+
+    async def leave():
+        session = sessions.get(keeps=True)
+        await session.close()
+        return session
+
+    async def go_on():
+        session = sessions.get(keeps=True)
+        assert not session.closed
+        await sessions.aclose()
+        return session
+
+    assert asyncio.run(leave()) is not asyncio.run(go_on())

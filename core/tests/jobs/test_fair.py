@@ -221,6 +221,15 @@ def test_who_is_called_keeps_what_it_is_worth(rests: bool) -> None:
     assert fair.next() == urgent, "before what would not be lost"
 
 
+def test_who_is_called_waits_on_though_a_look_that_had_begun_before_knows_nothing_of_it() -> None:
+    fair = loaded([job("a")], 1)
+    assert fair.next() is not None
+    assert fair.call(job("called"))
+    fair.load([job("b", broker="y")], is_urgent)
+    fair.ended("a")
+    assert {one.connection_id for one in one_by_one(fair)} == {"called", "b"}
+
+
 def test_who_is_called_while_it_is_under_way_is_not_given_twice() -> None:
     fair = loaded([job("a")], 4)
     assert fair.next() is not None

@@ -36,7 +36,8 @@ class Fair:
     def load(
         self, waiting: Iterable[Job], is_urgent: Callable[[Job], bool], promised: Collection[str] = frozenset()
     ) -> None:
-        """These wait now, and no others. The order of turns goes on from before."""
+        """These wait now, and besides them only who was called. The order of turns goes on from before."""
+        called = [job for lane in self._lanes.values() for job in lane.called()]
         lanes: dict[str, _Lane] = {}
         self._is_urgent = is_urgent
         for job in waiting:
@@ -48,6 +49,9 @@ class Fair:
         self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
         for lane in lanes.values():
             lane.begin()
+        for job in called:
+            if job.lane not in lanes or not lanes[job.lane].has(job):
+                self.call(job)
 
     def call(self, job: Job) -> bool:
         """It waits from now on, before all others of its broker; `False` where it is still under way."""
@@ -68,10 +72,6 @@ class Fair:
         """All of this lane have turns again."""
         if lane in self._lanes:
             self._lanes[lane].rests = False
-
-    def drop(self) -> None:
-        """Nothing waits until the next `load`; whose turn it is stays known."""
-        self._lanes = {}
 
     @property
     def waits(self) -> bool:
@@ -167,6 +167,7 @@ class _Lane:
     _waiting: set[str] = attrs.field(factory=set)
     _urgent: list[Job] = attrs.field(factory=list)
     _promised: list[Job] = attrs.field(factory=list)
+    _called: list[Job] = attrs.field(factory=list)
     _of_owner: dict[tuple[str, str, bool], list[Job]] = attrs.field(factory=dict)
     _queues: dict[bool, _Queue] = attrs.field(factory=dict)
 
@@ -180,8 +181,15 @@ class _Lane:
         if job.asked:
             self._of_owner.setdefault((self.name, job.owner, True), []).append(job)
 
+    def has(self, job: Job) -> bool:
+        return job.connection_id in self._waiting
+
+    def called(self) -> list[Job]:
+        return [job for job in self._called if job.connection_id in self._waiting]
+
     def call(self, job: Job, *, urgent: bool) -> None:
         self._waiting.add(job.connection_id)
+        self._called.append(job)
         self._promised.append(job)
         self._promised.sort(key=_oldest_last)
         if job.asked:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from math import inf
+from typing import Any
 
 from brokersync.clock import CLOCKS_DIFFER
 from brokersync.config import Settings
@@ -55,6 +56,7 @@ class Shift:
         self._news, self._stopping = asyncio.Event(), False
         self._look_at = self._busy_until = 0.0
         self._next_at: datetime | None = None
+        self._looking: asyncio.Task[bool] | None = None
         # those that came before the last look, and those that came since
         self._heard: list[asyncio.Future[bool]] = []
         self._unheard: list[asyncio.Future[bool]] = []
@@ -96,7 +98,8 @@ class Shift:
         finally:
             self._stopping = True
             self._answer([*self._heard, *self._unheard], looked=False)
-            left = [beating, *self._tasks.values()]
+            left: list[asyncio.Task[Any]] = [beating, *self._tasks.values()]
+            left += [self._looking] if self._looking is not None else []
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
@@ -105,7 +108,7 @@ class Shift:
     async def _fill(self, until_empty: bool) -> bool:
         """Give the free places to jobs; whether the store was asked, and there are none."""
         try:
-            looked = await self._look_again() if not self._tasks or self._is_time() else False
+            looked = await self._looked(wait=until_empty)
             self._promises.pass_on(self._clock.now())
             while chosen := self._chosen():
                 await self._take(chosen)
@@ -121,6 +124,19 @@ class Shift:
             self._answer(self._heard, looked=True)
             self._heard = []
         return looked and not self._busy
+
+    async def _looked(self, *, wait: bool) -> bool:
+        """Look where it is time to; what was seen before is given out meanwhile, since a look may take long."""
+        if self._looking is not None and self._looking.done():
+            ended, self._looking = self._looking, None
+            return ended.result()
+        if self._looking is not None or (self._tasks and not self._is_time()):
+            return False
+        if wait:
+            return await self._look_again()
+        self._looking = asyncio.create_task(self._look_again(), name=f"look of {self._holder}")
+        self._looking.add_done_callback(lambda _: self._news.set())
+        return False
 
     async def _take(self, chosen: Sequence[Job]) -> None:
         """Begin what no other worker has, and no more for a while where that took long.
@@ -148,7 +164,6 @@ class Shift:
     async def _look_again(self) -> bool:
         now, began, woken = self._clock.now(), asyncio.get_running_loop().time(), len(self._unheard)
         self._look_at = inf
-        self._fair.drop()  # else what was seen before would stand in memory beside what is seen now
         self._elsewhere = {name: until for name, until in self._elsewhere.items() if until > now}
         self._coming = {name: at for name, at in self._coming.items() if at > now}
         ready = await self._table.ready(now)

@@ -162,6 +162,39 @@ async def test_what_was_promised_an_instant_comes_back_then_and_is_not_looked_fo
     await ended(running)
 
 
+async def test_a_worker_does_not_turn_in_circles_while_it_looks(
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await bench.engine()
+    await engine.submit(await bench.job("a"), await bench.job("b", after=1))
+    rests, ready, rest = 0, type(engine._table).ready, shift.Shift._rest
+
+    async def counted(of: shift.Shift) -> None:
+        nonlocal rests
+        rests += 1
+        await rest(of)
+
+    async def slowly(*what: Any) -> Any:
+        if engine._shift is not None and engine._shift._tasks:
+            await bench.pass_by(2)  # what it expects next is past before it has seen it
+            await asyncio.sleep(0.05)
+        return await ready(*what)
+
+    monkeypatch.setattr(shift.Shift, "_rest", counted)
+    monkeypatch.setattr(type(engine._table), "ready", slowly)
+    b = asyncio.Event()
+
+    async def waits(job: Job) -> None:
+        if job.connection_id == "b":
+            b.set()
+        await b.wait()
+
+    running = asyncio.create_task(engine.run(Log(waits), concurrency=5))
+    await asyncio.wait_for(b.wait(), 30)
+    assert rests < 100
+    await ended(running)
+
+
 async def test_a_worker_that_has_more_to_do_than_it_can_begins_no_more_for_a_while(
     bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

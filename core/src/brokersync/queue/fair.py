@@ -53,15 +53,14 @@ class Fair:
             if job.lane not in lanes or not lanes[job.lane].has(job):
                 self.call(job)
 
-    def call(self, job: Job) -> bool:
-        """It waits from now on, before all others of its broker; `False` where it is still under way."""
+    def call(self, job: Job) -> None:
+        """It waits from now on, before all others of its broker, unless it is under way."""
         if job.connection_id in self._running:
-            return False
+            return
         if (lane := self._lanes.get(job.lane)) is None:
             lane = self._lanes[job.lane] = _Lane(job.lane, self._turns)
             lane.begin()
         lane.call(job, urgent=self._is_urgent(job))
-        return True
 
     def rest(self, lane: str) -> None:
         """Of this lane only those have a turn that were promised an instant, until `wake` or the next `load`."""

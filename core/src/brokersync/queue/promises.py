@@ -32,18 +32,13 @@ class Promises:
             self._fair.rest(job.lane)
 
     def comes(self, job: Job, at: datetime) -> None:
-        """The job waits in the store again; it need not be looked for there."""
+        """The job has ended here and waits in the store again; it need not be looked for there."""
         heapq.heappush(self._coming, (at, job.connection_id, attrs.evolve(job, at=at)))
 
     def pass_on(self, now: datetime) -> None:
         """Give out what has come by now, and wake the lanes that have rested."""
-        early = []
         while self._coming and self._coming[0][0] <= now:
-            come = heapq.heappop(self._coming)
-            if not self._fair.call(come[2]):
-                early.append(come)  # it is about to end
-        for come in early:
-            heapq.heappush(self._coming, come)
+            self._fair.call(heapq.heappop(self._coming)[2])
         for lane in [lane for lane, until in self._lanes.items() if until <= now]:
             del self._lanes[lane]
             self._fair.wake(lane)

@@ -52,6 +52,7 @@ class Shift:
         self._promises = Promises(self._fair, settings.long_wait)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._elsewhere: dict[str, datetime] = {}
+        self._back: dict[str, tuple[Job, datetime]] = {}
         self._coming: dict[str, datetime] = {}
         self._news, self._stopping = asyncio.Event(), False
         self._look_at = self._busy_until = 0.0
@@ -221,6 +222,8 @@ class Shift:
     def _ended(self, name: str) -> None:
         del self._tasks[name]
         self._fair.ended(name)
+        if (back := self._back.pop(name, None)) is not None:
+            self._promises.comes(*back)
         self._news.set()
 
     async def _do(self, job: Job) -> None:
@@ -256,7 +259,7 @@ class Shift:
         with suppress(StoreError):  # the hold ends, and the job is free then
             await self._table.put_back(job.connection_id, self._holder, at)
             if promised:
-                self._promises.comes(job, at)
+                self._back[job.connection_id] = (job, at)
             if self._bell is not None:
                 await self._bell.ring({job.connection_id: at})
 
@@ -272,7 +275,9 @@ class Shift:
         wait = self._queue.look_every
         if self._is_woken and not self._fair.waits and not self._unheard:
             wait = self._queue.hold / _LOOKS_PER_HOLD
-        for at in (self._next_at, self._promises.next_at):
+        # a look that is under way says when it has ended; to wait for what it looks for would be to wait for nothing
+        look_at = None if self._looking is not None else self._next_at
+        for at in (look_at, self._promises.next_at):
             if at is not None:
                 wait = min(wait, max(at - self._clock.now(), timedelta(0)))
         seconds = wait.total_seconds()

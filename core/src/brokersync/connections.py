@@ -257,6 +257,8 @@ class Connections(Journal):
         except (BrokerRetryableError, BrokerAPIError):
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:
+            if isinstance(error, BrokerTokenExpiredError) and await self._kept_fields(connection):
+                return  # a token that is refused says nothing of the login, which the first sync makes again
             refusal = as_auth_error(error) if isinstance(error, BrokerTokenExpiredError) else error
             await shared.store.move_connection(
                 connection.connection_id,

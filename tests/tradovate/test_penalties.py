@@ -199,3 +199,12 @@ async def test_a_ticket_is_not_lost_though_its_wait_is_long(stage: Stage, operat
         assert isinstance(await bs.run(connection.connection_id), Done)
     penalised = [one for one in stage.sent() if one.operation.lower() == operation and one.error]
     assert len(penalised) == 1
+
+
+async def test_a_token_that_is_refused_once_while_the_other_side_is_connected_asks_no_user(stage: Stage) -> None:
+    async with stage.process() as bs:
+        await stage.connect(bs, 0, environment="live")
+        await stage.fault("expired_token", operation="account/list", times=2, after=2)
+        demo = await stage.connect(bs, 0, environment="demo")
+        assert (await bs.connection(demo.connection_id)).state is ConnectionState.ACTIVE
+        assert isinstance(await bs.run(demo.connection_id), Done)

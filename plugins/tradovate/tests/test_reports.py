@@ -33,44 +33,12 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 
+from .conftest import Exports
+
 REPORT = "reports/requestReport"
 MARCH = TimeWindow(datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 4, 2, tzinfo=UTC))
-_COLUMNS = (
-    "_id,_orderId,_contractId,_timestamp,_tradeDate,_action,_qty,_price,_active,_accountId,Fill ID,Order ID,"
-    "Timestamp,Date,Account,B/S,Quantity,Price,_priceFormat,_priceFormatType,_tickSize,Contract,Product,"
-    "Product Description,commission"
-)
-HEADER = next(csv.reader([_COLUMNS]))
-
-
-def row(number: int = 21, **changes: str) -> dict[str, str]:
-    return {
-        "_id": str(number),
-        "_orderId": "200",
-        "_contractId": "301",
-        "_timestamp": "2026-03-09 14:31:02.125Z",
-        "_tradeDate": "2026-03-09",
-        "_action": "1",
-        "_qty": "2",
-        "_price": "110.515625",
-        "_active": "true",
-        "_accountId": "11",
-        "Fill ID": str(number),
-        "Order ID": "200",
-        "Timestamp": "03/09/2026 14:31:02",
-        "Date": "3/9/26",
-        "Account": "77001",
-        "B/S": " Sell",
-        "Quantity": "2",
-        "Price": "110'165",
-        "_priceFormat": "-6",
-        "_priceFormatType": "1",
-        "_tickSize": "0.015625",
-        "Contract": "ZNM6",
-        "Product": "ZN",
-        "Product Description": "Note, 10 years",
-        "commission": "1.58",
-    } | changes
+HEADER = Exports.columns
+row = Exports().fill
 
 
 def text(*rows: Mapping[str, str], header: Sequence[str] = HEADER, start: str = "", end: str = "\r\n") -> str:

@@ -28,7 +28,8 @@ class Promises:
         """The job was promised that instant; with `lane` nobody else of its lane has to ask sooner."""
         self._instants[job.connection_id] = until
         if lane:
-            self._lanes[job.lane] = max(until - self._long_wait, self._lanes.get(job.lane, until - self._long_wait))
+            again = until - self._long_wait
+            self._lanes[job.lane] = max(again, self._lanes.get(job.lane, again))
             self._fair.rest(job.lane)
 
     def comes(self, job: Job, at: datetime) -> None:

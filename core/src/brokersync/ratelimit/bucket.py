@@ -127,6 +127,11 @@ class LeakyBucket:
         step.close()
         raise RuntimeError("a call was granted that the bucket has no room for")
 
+    def spend(self, now: float, weight: int) -> None:
+        """See `Meter`."""
+        self._level, self._since, self._tail = self._after(self._level, self._since, now) + weight, now, None
+        self._limiter.fill(self._level, now)
+
     def move(self, at: float, to: float, weight: int) -> None:
         """See `Meter`; what is late by less than a call takes to leak is one call too many at most."""
 

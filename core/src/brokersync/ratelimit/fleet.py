@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from brokersync.ratelimit import Pass
 
 _PERCENT = 100
+_KNOWN = 4096
 
 
 @attrs.frozen
@@ -64,8 +66,9 @@ class FleetLimiter:
     """Keeps the limits through Redis; see `Limiter`.
 
     While Redis is away each process takes its share of each limit, for as long as the settings say, and after that no
-    call goes. What went meanwhile is counted when Redis is back, and each process keeps to its share until the others
-    have told it, too, so that nobody begins anew. Of a cluster only those brokers do without whose server is away.
+    call goes. What a process let go just before counts for its share. What went meanwhile is counted when Redis is
+    back, and each process keeps to its share until the others have told it, too, so that nobody begins anew. Of a
+    cluster only those brokers do without whose server is away.
     """
 
     def __init__(
@@ -95,12 +98,15 @@ class FleetLimiter:
                 passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=on_wait)
             except AWAY as error:
                 self._lost(part, error)
+                continue
             except BaseException:
                 if share is not None:
                     await share.done()
                 raise
-            else:
-                return passed if share is None else _Both(share, passed)
+            if share is not None:
+                return _Both(share, passed)
+            self._local.spend(call.provider, self._alone(call).counted())
+            return passed
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""
@@ -141,6 +147,7 @@ class FleetLimiter:
             return
         with suppress(*AWAY):
             await self._shared.answer(provider)
+            await self._shared.remind(part)
             while told := [name for name, spent in self._spent.items() if spent and self._shared.part(name) == part]:
                 for name in told:
                     await self._tell(self._spent[name])
@@ -246,13 +253,15 @@ class FleetLimiter:
 
     def _alone(self, call: LimitedCall) -> LimitedCall:
         """The call under this process's part of its limits."""
-        return attrs.evolve(call, limits=[self._share_of(limit, call.weight) for limit in call.limits])
+        return attrs.evolve(call, limits=[_share_of(one, call.weight, self._settings.share) for one in call.limits])
 
-    def _share_of(self, limit: RateLimit, weight: int) -> RateLimit:
-        """This process's part of a limit; one in which its heaviest call has no room goes as much more slowly."""
-        hundredths = limit.amount * self._settings.share
-        told = 1 if limit.kind is LimitKind.CONCURRENCY else weight
-        least = max([told, *limit.weights.values()])
-        amount, slower = max(hundredths // _PERCENT, least), max(least * _PERCENT / hundredths, 1)
-        reserve = min(limit.reserve * self._settings.share // _PERCENT, amount - least)
-        return attrs.evolve(limit, amount=amount, reserve=reserve, period=limit.period * slower)
+
+@lru_cache(maxsize=_KNOWN)
+def _share_of(limit: RateLimit, weight: int, percent: int) -> RateLimit:
+    """One process's part of a limit; one in which its heaviest call has no room goes as much more slowly."""
+    hundredths = limit.amount * percent
+    told = 1 if limit.kind is LimitKind.CONCURRENCY else weight
+    least = max([told, *limit.weights.values()])
+    amount, slower = max(hundredths // _PERCENT, least), max(least * _PERCENT / hundredths, 1)
+    reserve = min(limit.reserve * percent // _PERCENT, amount - least)
+    return attrs.evolve(limit, amount=amount, reserve=reserve, period=limit.period * slower)

@@ -49,6 +49,10 @@ class LocalLimiter:
             await _turn(lane, place, on_wait)
         return Went(self._clock, place)
 
+    def spend(self, provider: str, counted: Sequence[Counted]) -> None:
+        """Count a call that goes now by what was asked elsewhere."""
+        self._lane(provider).spend(apart(counted)[0])
+
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""
         seconds = (until - self._clock.now()).total_seconds()

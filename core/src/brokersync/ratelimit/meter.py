@@ -55,6 +55,9 @@ class Meter(Protocol):
     def settle(self, now: float, weight: int) -> None:
         """The call goes now."""
 
+    def spend(self, now: float, weight: int) -> None:
+        """A call went that was asked for elsewhere, whether there was room for it here or not."""
+
     def move(self, at: float, to: float, weight: int) -> None:
         """A call that went at `at` is to count from `to` on."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -15,7 +16,7 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import LimitedCall, apart
+from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
 from brokersync.ratelimit.keys import alive_key, freeze_key, meter_keys, queue_key
@@ -37,6 +38,17 @@ _MICRO = timedelta(microseconds=1)
 _ASK_AGAIN = 1.0
 # what is later than its loop makes it has opened a connection first; that is not in what the windows are longer by
 _LATE = 0.02
+# a server with a file writes it once a second, and is late with that when it has much to do
+_MAY_BE_LOST = 3.0
+
+
+@attrs.frozen
+class _Kept:
+    """A call, when it asked, and the instant of its place."""
+
+    call: RedisCall
+    asked_at: float
+    at: float
 
 
 @final
@@ -65,6 +77,7 @@ class RedisLimiter:
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._scripts = ScriptRunner(redis)
         self._began: dict[str, tuple[str, float]] = {}
+        self._lately: defaultdict[str, deque[_Kept]] = defaultdict(deque)
         self._frost, self._lateness = Frost(redis, clock), Lateness(jitter)
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
@@ -132,10 +145,25 @@ class RedisLimiter:
 
     async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""
-        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=()).over_time
-        keys = [key for key in asked.meter_keys if not key.endswith(":promises")]
-        words: list[Word] = [self._server_time(), asked.name, ago // _MICRO]
-        for limit, _, weight, _ in asked.meters:
+        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=())
+        await self._count(asked, asked.over_time.meters, ago)
+
+    async def remind(self, part: str) -> None:
+        """Tell a server that was away what was the last it let go, where it has lost that. Raises the errors of redis.
+
+        A bucket, which drains meanwhile, is told nothing.
+        """
+        for provider in [name for name in self._lately if self.part(name) == part]:
+            for kept in [*self._lately[provider]]:
+                windows = [one for one in kept.call.meters if one.limit.kind is LimitKind.WINDOW]
+                await self._count(kept.call, windows, timedelta(seconds=self._clock.monotonic() - kept.at))
+
+    async def _count(self, call: RedisCall, meters: Sequence[Counted], ago: timedelta) -> None:
+        keys: list[str] = []
+        words: list[Word] = [self._server_time(), call.name, ago // _MICRO]
+        for limit, key, weight, _ in meters:
+            log, _, state = meter_keys(call.wanted.provider, limit, key)
+            keys += [log, state]
             words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
         if keys:
             await self._scripts.run(_SPEND, keys, words)
@@ -196,7 +224,15 @@ class RedisLimiter:
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         self._lateness.answered_after(self._clock.monotonic() - asked_at)
         self._remember(provider, answer.began, period)
+        if answer.kept:
+            self._note(call, asked_at, answer.wait)
         return answer
+
+    def _note(self, call: RedisCall, now: float, wait: timedelta) -> None:
+        lately = self._lately[call.wanted.provider]
+        while lately and now - lately[0].asked_at > _MAY_BE_LOST:
+            lately.popleft()
+        lately.append(_Kept(call, now, now + wait.total_seconds()))
 
     def _known(self, provider: str) -> str:
         """When the server began to count, as far as that matters still."""
@@ -223,6 +259,9 @@ class RedisLimiter:
 
     async def _give_back(self, kept: RedisCall) -> None:
         """Where Redis is away the place passes by itself, and whoever is cancelled is not to go for that."""
+        lately = self._lately[kept.wanted.provider]
+        for one in [one for one in lately if one.call.name == kept.name]:
+            lately.remove(one)
         if kept.meter_keys:
             with suppress(*AWAY):
                 await self._scripts.run(_GIVE_BACK, kept.meter_keys, [self._server_time(), kept.name, *kept.weights])

@@ -77,6 +77,10 @@ class RollingWindow:
         else:
             self._leaving.extend([end] * weight)
 
+    def spend(self, now: float, weight: int) -> None:
+        """See `Meter`."""
+        self.settle(now, weight)
+
     def move(self, at: float, to: float, weight: int) -> None:
         """See `Meter`."""
         old, new = self._end(at), self._end(to)

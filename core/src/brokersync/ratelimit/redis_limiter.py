@@ -149,7 +149,7 @@ class RedisLimiter:
         await self._count(asked, asked.over_time.meters, ago)
 
     async def remind(self, part: str) -> None:
-        """Tell a server that was away what was the last it let go, where it has lost that. Raises the errors of redis.
+        """Tell a server the last places that it gave, where it has lost them. Raises the errors of redis.
 
         A bucket, which drains meanwhile, is told nothing.
         """
@@ -226,6 +226,9 @@ class RedisLimiter:
         self._remember(provider, answer.began, period)
         if answer.kept:
             self._note(call, asked_at, answer.wait)
+        if known not in ("", answer.began):
+            with suppress(*AWAY):
+                await self.remind(self.part(provider))
         return answer
 
     def _note(self, call: RedisCall, now: float, wait: timedelta) -> None:

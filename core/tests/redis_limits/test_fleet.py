@@ -98,6 +98,23 @@ async def test_a_process_that_let_more_go_than_its_share_waits_until_that_counts
     assert await process.goes_at_once(9) == 1
 
 
+async def test_a_place_that_is_slept_for_counts_for_the_share_when_redis_goes_away_meanwhile(
+    server: Any, client: Any
+) -> None:
+    process = Process(client, window(3, 60), share=50)
+    assert await process.goes_at_once(3) == 3
+    asleep = process.hold_sleepers()
+    waiting = asyncio.create_task(process.call("waits"))
+    await asleep.wait()
+    server.kill()
+    process.advance(70)
+    assert await process.goes_at_once(9) == 0
+    process.advance(50)
+    assert await process.goes_at_once(9) == 1
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_what_went_last_before_a_crash_is_told_again_where_the_file_lacks_it(server: Any, client: Any) -> None:
     process = Process(client, window(10, 60), window(100, 60, reserve=20))
     assert await process.goes_at_once(3) == 3

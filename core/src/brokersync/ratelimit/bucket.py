@@ -127,7 +127,7 @@ class LeakyBucket:
         step.close()
         raise RuntimeError("a call was granted that the bucket has no room for")
 
-    def spend(self, now: float, weight: int) -> None:
+    def spend(self, now: float, at: float, weight: int) -> None:
         """See `Meter`."""
         self._level, self._since, self._tail = self._after(self._level, self._since, now) + weight, now, None
         self._limiter.fill(self._level, now)

@@ -95,18 +95,32 @@ class FleetLimiter:
             if share is not None and self._outages.is_away(part):
                 return await self._goes_alone(call, part, share)
             try:
-                passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=on_wait)
+                if share is None:
+                    return await self._take_whole(call, ends, on_wait)
+                return _Both(share, await self._shared.acquire(call, longest=self._left(ends), on_wait=on_wait))
             except AWAY as error:
                 self._lost(part, error)
-                continue
             except BaseException:
                 if share is not None:
                     await share.done()
                 raise
-            if share is not None:
-                return _Both(share, passed)
-            self._local.spend(call.provider, self._alone(call).counted())
-            return passed
+
+    async def _take_whole(
+        self, call: LimitedCall, ends: float, on_wait: Callable[[LimitScope, timedelta], None]
+    ) -> Pass:
+        """The call's place in the whole limits, which counts in the share of this process as soon as it is kept."""
+        waits = False
+
+        def spend(scope: LimitScope, wait: timedelta) -> None:
+            nonlocal waits
+            waits = True
+            self._local.spend(self._alone(call), wait)
+            on_wait(scope, wait)
+
+        passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=spend)
+        if not waits:
+            self._local.spend(self._alone(call), timedelta(0))
+        return passed
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""

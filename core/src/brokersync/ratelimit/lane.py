@@ -103,12 +103,12 @@ class Lane:
             self._stale = True  # many may leave at once: those behind are planned anew only once
             asyncio.get_running_loop().call_soon(self._plan_anew)
 
-    def spend(self, counted: Sequence[Counted]) -> None:
-        """Count a call that went already, without asking here; who waits finds it when its turn comes."""
+    def spend(self, counted: Sequence[Counted], wait: float) -> None:
+        """Count a call that goes in so many seconds without asking here; who waits finds it when its turn comes."""
         now = self._clock.monotonic()
         self._sweep(now)
         for one in counted:
-            self._meter(one.limit, one.key).spend(now, one.weight)
+            self._meter(one.limit, one.key).spend(now, now + wait, one.weight)
 
     def correct(self, one: Counted, left: int, seconds: float) -> None:
         """Let no more than so many calls go within these seconds; calls that wait already may wait longer."""

@@ -49,9 +49,9 @@ class LocalLimiter:
             await _turn(lane, place, on_wait)
         return Went(self._clock, place)
 
-    def spend(self, provider: str, counted: Sequence[Counted]) -> None:
-        """Count a call that goes now by what was asked elsewhere."""
-        self._lane(provider).spend(apart(counted)[0])
+    def spend(self, call: LimitedCall, wait: timedelta) -> None:
+        """Count a call that goes after this wait by what was asked elsewhere, whether there is room for it or not."""
+        self._lane(call.provider).spend(apart(call.counted())[0], wait.total_seconds())
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""

@@ -55,8 +55,11 @@ class Meter(Protocol):
     def settle(self, now: float, weight: int) -> None:
         """The call goes now."""
 
-    def spend(self, now: float, weight: int) -> None:
-        """A call went that was asked for elsewhere, whether there was room for it here or not."""
+    def spend(self, now: float, at: float, weight: int) -> None:
+        """A call that was asked for elsewhere goes at `at`, whether there is room for it here or not.
+
+        One that is yet to go counts from now on, too.
+        """
 
     def move(self, at: float, to: float, weight: int) -> None:
         """A call that went at `at` is to count from `to` on."""

@@ -77,9 +77,14 @@ class RollingWindow:
         else:
             self._leaving.extend([end] * weight)
 
-    def spend(self, now: float, weight: int) -> None:
+    def spend(self, now: float, at: float, weight: int) -> None:
         """See `Meter`."""
-        self.settle(now, weight)
+        end = self._end(at)
+        if not self._leaving or self._leaving[-1] <= end:
+            self._leaving.extend([end] * weight)
+        else:
+            for _ in range(weight):
+                insort(self._leaving, end)
 
     def move(self, at: float, to: float, weight: int) -> None:
         """See `Meter`."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 from brokersync.ratelimit import LocalLimiter
+from brokersync.ratelimit.window import RollingWindow
 
 from .toy import LONG, Caller, bucket, most_in_any_window, settle_without_time, wanted, window
 
@@ -433,3 +434,10 @@ def test_a_full_queue_goes_at_exactly_the_rate(number: int, amount: int) -> None
         assert [at for _, at in toy.went] == [10 * (place // amount) for place in range(number)]
 
     run(play)
+
+
+async def test_what_is_only_counted_is_forgotten_when_it_counts_no_longer() -> None:
+    window = RollingWindow(10, 1.0)
+    for number in range(100):
+        window.spend(number, number, 2)
+    assert window.used(99.5) == len(window._leaving) == 2

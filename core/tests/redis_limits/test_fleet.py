@@ -86,15 +86,15 @@ async def test_what_a_process_let_go_before_redis_went_away_counts_for_its_share
     assert await process.goes_at_once(9) == 1
 
 
-async def test_a_process_that_let_more_go_than_its_share_waits_until_that_counts_no_longer(
+async def test_a_process_that_used_far_more_of_a_bucket_than_its_share_goes_on_at_the_rate_of_that(
     server: Any, client: Any
 ) -> None:
     process = Process(client, bucket(10, 60))
     assert await process.goes_at_once(9) == 9
     server.kill()
-    process.advance(30 * 7 - 1)  # a share of two drains by one in thirty seconds
+    process.advance(29)  # a share of two drains by one in thirty seconds
     assert await process.goes_at_once(9) == 0
-    process.advance(31)
+    process.advance(1)
     assert await process.goes_at_once(9) == 1
 
 
@@ -152,6 +152,60 @@ async def test_a_server_that_forgot_is_told_the_last_places_by_whoever_asks_it_t
     assert await used(redis, process.provider) == {5}
     process.advance(60)
     assert await process.goes_at_once(20) == 10
+
+
+async def test_a_server_that_came_back_with_an_old_file_lets_a_share_go_until_a_period_has_passed(redis: Any) -> None:
+    process = Process(redis, window(10, 60))
+    assert await process.goes_at_once(1) == 1
+    (key,) = await keys(redis, f"*{process.provider}*:began")
+    old = await redis.get(key)
+    process.advance(10)
+    assert await process.goes_at_once(5) == 5
+    process.advance(10)
+    await redis.set(key, old)
+    for log in await keys(redis, f"*{process.provider}*:log"):
+        await redis.delete(log)
+    assert await process.goes_at_once(9) == 2
+    process.advance(59)
+    assert await process.goes_at_once(9) == 0
+    process.advance(1)
+    assert await process.goes_at_once(20) == 10
+
+
+async def test_a_bucket_of_which_the_server_knows_nothing_is_full_when_it_is_told_what_went(
+    server: Any, client: Any
+) -> None:
+    one = Process(client, bucket(10, 100))
+    other = Process(client, bucket(10, 100), beside=one)
+    assert await one.goes_at_once(10) == 10
+    server.kill()
+    assert (await one.goes_at_once(9), await other.goes_at_once(1)) == (0, 1)
+    server.start()
+    one.clock.advance(1)
+    await other.goes_at_once(1)
+    one.clock.advance(4)
+    assert await one.goes_at_once(20) == 0
+    one.clock.advance(30)
+    assert await one.goes_at_once(20) <= 3
+
+
+async def test_what_was_forgotten_is_told_again_once_however_many_meet_it(redis: Any) -> None:
+    process = Process(redis, window(1000, 60))
+    assert await process.goes_at_once(700) == 700
+    for key in await keys(redis, f"*{process.provider}*"):
+        await redis.delete(key)
+    process.advance(1)
+    told: list[str] = []
+    run = process.limiter._shared._scripts.run
+
+    async def counted(script: Any, log: Any, words: Any) -> Any:
+        told.append(script.text.partition("\n")[0])
+        return await run(script, log, words)
+
+    process.limiter._shared._scripts.run = counted
+    await asyncio.gather(*(process.call(str(number)) for number in range(20)))
+    assert sum("again" in one for one in told) == 2, "of 700 places 500 at once"
+    assert await used(redis, process.provider) == {720}
 
 
 async def test_a_place_that_was_given_back_is_not_told_again(server: Any, client: Any) -> None:

@@ -311,3 +311,12 @@ async def test_who_comes_back_as_told_is_let_in_after_few_questions_and_in_its_t
     # the broker's time is used: nothing but lateness is lost
     ideal = max(at for at, _ in arrivals) + len(arrivals) * seconds / amount
     assert max(went) <= ideal + seconds + sum(late for _, late in arrivals)
+
+
+async def test_the_count_of_a_window_ends_by_itself_also_where_a_promise_had_it_looked_through(redis: Any) -> None:
+    board = Board(redis, window(3, 10))
+    assert [await board.call("a"), await board.call("b")] == [0, 0]
+    await board.refused("c", weight=2)
+    board.advance(10.5)
+    await board.call("d")
+    assert all([await redis.pttl(key) > 0 for key in await keys(redis, f"*{board.provider}*")])

@@ -129,7 +129,9 @@ class LeakyBucket:
 
     def spend(self, now: float, at: float, weight: int) -> None:
         """See `Meter`."""
-        self._level, self._since, self._tail = self._after(self._level, self._since, now) + weight, now, None
+        level = self._after(self._level, self._since, now) + weight
+        # fuller than full it would hold up its process for as long as others kept all of the limit used
+        self._level, self._since, self._tail = min(level, max(self._amount - self._granted, 0)), now, None
         self._limiter.fill(self._level, now)
 
     def move(self, at: float, to: float, weight: int) -> None:

@@ -58,7 +58,7 @@ class Meter(Protocol):
     def spend(self, now: float, at: float, weight: int) -> None:
         """A call that was asked for elsewhere goes at `at`, whether there is room for it here or not.
 
-        One that is yet to go counts from now on, too.
+        One that is yet to go counts from now on, too. A bucket gets no fuller than full by it.
         """
 
     def move(self, at: float, to: float, weight: int) -> None:

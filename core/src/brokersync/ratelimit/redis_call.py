@@ -27,6 +27,7 @@ class Answer:
     what: int
     scope: LimitScope
     began: str
+    seen: int
     reason: str
 
     @property
@@ -99,15 +100,22 @@ class RedisCall:
         return {scope: place for place, scope in enumerate(self.wanted.scopes, 1)}
 
     def words(
-        self, now: int | str, longest: timedelta, grace: timedelta, known: str, share: int, lateness: timedelta
+        self,
+        now: int | str,
+        longest: timedelta,
+        grace: timedelta,
+        heard: tuple[str, int],
+        share: int,
+        lateness: timedelta,
     ) -> str:
-        """The words of `take.lua`."""
+        """The words of `take.lua`; `heard` is since when the server counts and when it was last seen to."""
         # what is promised under other limits is void
         waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
         asked = f"{'p' if self.wanted.pressing else '-'}{'c' if self.wanted.continues else '-'}"
         period = self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
-        words.append(f"{known or '-'} {share} {period} {len(self.meters)} {lateness // _MICRO} {RISES}")
+        began, seen = heard
+        words.append(f"{began or '-'} {seen} {share} {period} {len(self.meters)} {lateness // _MICRO} {RISES}")
         freezes = self.freeze_places
         app = freezes.get(LimitScope.APP, len(freezes) + 1)
         freezes[LimitScope.APP] = -app  # which all share
@@ -119,8 +127,8 @@ class RedisCall:
     def read(self, answer: str | bytes) -> Answer:
         """The answer of `take.lua`."""
         text = answer if isinstance(answer, str) else answer.decode()
-        wait, what, key, _, began, reason = text.split(" ", 5)
-        return Answer(int(wait) * _MICRO, int(what), self._scope_of(int(key)), began, reason)
+        wait, what, key, _, began, seen, reason = text.split(" ", 6)
+        return Answer(int(wait) * _MICRO, int(what), self._scope_of(int(key)), began, int(seen), reason)
 
     def _scope_of(self, key: int) -> LimitScope:
         """What stands behind the key at this position, which counts from one."""

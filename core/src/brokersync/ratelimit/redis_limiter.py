@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -16,39 +16,42 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import Counted, LimitedCall, apart
+from brokersync.ratelimit.applying import LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
-from brokersync.ratelimit.keys import alive_key, freeze_key, meter_keys, queue_key
+from brokersync.ratelimit.keys import alive_key, began_key, freeze_key, meter_keys, queue_key
 from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import COME_BACK_AFTER
 from brokersync.ratelimit.outages import AWAY
 from brokersync.ratelimit.pace import RISES
+from brokersync.ratelimit.recall import Recall
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.redis_refusal import RedisRefusal
 from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
 
 _TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
-_MOVE, _SPEND, _CORRECT, _FREEZE, _PENALISE = map(Script, ("move", "spend", "correct", "freeze", "penalise"))
+_MOVE, _SPEND, _RECALL = map(Script, ("move", "spend", "recall"))
+_CORRECT, _FREEZE, _PENALISE = map(Script, ("correct", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
 # a slot may come free because a lease has ended, which nobody tells
 _ASK_AGAIN = 1.0
 # what is later than its loop makes it has opened a connection first; that is not in what the windows are longer by
 _LATE = 0.02
-# a server with a file writes it once a second, and is late with that when it has much to do
-_MAY_BE_LOST = 3.0
 
 
 @attrs.frozen
-class _Kept:
-    """A call, when it asked, and the instant of its place."""
+class _Heard:
+    """Since when a server counts, when it was last seen to, and until when that matters."""
 
-    call: RedisCall
-    asked_at: float
-    at: float
+    began: str = ""
+    seen: int = 0
+    until: float = -math.inf
+
+
+_NOTHING_HEARD = _Heard()
 
 
 @final
@@ -76,8 +79,8 @@ class RedisLimiter:
         """
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._scripts = ScriptRunner(redis)
-        self._began: dict[str, tuple[str, float]] = {}
-        self._lately: defaultdict[str, deque[_Kept]] = defaultdict(deque)
+        self._heard: dict[str, _Heard] = {}
+        self._recall = Recall()
         self._frost, self._lateness = Frost(redis, clock), Lateness(jitter)
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
@@ -145,28 +148,24 @@ class RedisLimiter:
 
     async def count(self, call: LimitedCall, ago: timedelta) -> None:
         """Count a call that went so long ago, when nobody could be asked. Raises the errors of redis."""
-        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=())
-        await self._count(asked, asked.over_time.meters, ago)
-
-    async def remind(self, part: str) -> None:
-        """Tell a server the last places that it gave, where it has lost them. Raises the errors of redis.
-
-        A bucket, which drains meanwhile, is told nothing.
-        """
-        for provider in [name for name in self._lately if self.part(name) == part]:
-            for kept in [*self._lately[provider]]:
-                windows = [one for one in kept.call.meters if one.limit.kind is LimitKind.WINDOW]
-                await self._count(kept.call, windows, timedelta(seconds=self._clock.monotonic() - kept.at))
-
-    async def _count(self, call: RedisCall, meters: Sequence[Counted], ago: timedelta) -> None:
-        keys: list[str] = []
-        words: list[Word] = [self._server_time(), call.name, ago // _MICRO]
-        for limit, key, weight, _ in meters:
-            log, _, state = meter_keys(call.wanted.provider, limit, key)
-            keys += [log, state]
+        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=()).over_time
+        keys = [key for key in asked.meter_keys if not key.endswith(":promises")]
+        words: list[Word] = [self._server_time(), asked.name, ago // _MICRO]
+        for limit, _, weight, _ in asked.meters:
             words += [limit.kind.value, limit.amount, limit.period // _MICRO, weight]
         if keys:
-            await self._scripts.run(_SPEND, keys, words)
+            await self._scripts.run(_SPEND, [*keys, began_key(call.provider)], words)
+
+    async def remind(self, part: str) -> None:
+        """Tell a server the last places that it gave, where it has lost them. Raises the errors of redis."""
+        for provider in self._recall.providers():
+            if self.part(provider) == part:
+                await self._remind(provider)
+
+    async def _remind(self, provider: str) -> None:
+        with self._recall.told(provider, self._clock.monotonic()) as places:
+            for log, words in places:
+                await self._scripts.run(_RECALL, [log], [self._server_time(), *words])
 
     async def answer(self, provider: str) -> None:
         """Have the server of a broker write something, which one that only reads does not. Raises its errors."""
@@ -218,33 +217,28 @@ class RedisLimiter:
         return not call.capped or (await self._take(call.under_way, timedelta(0))).kept
 
     async def _take(self, call: RedisCall, longest: timedelta) -> Answer:
-        provider, period = call.wanted.provider, call.longest_period
-        now, known, asked_at = self._server_time(), self._known(provider), self._clock.monotonic()
-        words = call.words(now, longest, _GRACE, known, self._share, self._lateness.now)
+        provider, asked_at = call.wanted.provider, self._clock.monotonic()
+        heard = self._heard.get(provider, _NOTHING_HEARD)
+        heard = heard if asked_at < heard.until else _NOTHING_HEARD
+        words = call.words(
+            self._server_time(), longest, _GRACE, (heard.began, heard.seen), self._share, self._lateness.now
+        )
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         self._lateness.answered_after(self._clock.monotonic() - asked_at)
-        self._remember(provider, answer.began, period)
+        forgot = heard.began not in ("", answer.began) and self._heard[provider].began == heard.began
+        self._hear(provider, answer, call.longest_period)
         if answer.kept:
-            self._note(call, asked_at, answer.wait)
-        if known not in ("", answer.began):
+            self._recall.keep(call, asked_at, answer.wait)
+        if forgot:  # the first to meet that tells it for all
             with suppress(*AWAY):
-                await self.remind(self.part(provider))
+                await self._remind(provider)
         return answer
 
-    def _note(self, call: RedisCall, now: float, wait: timedelta) -> None:
-        lately = self._lately[call.wanted.provider]
-        while lately and now - lately[0].asked_at > _MAY_BE_LOST:
-            lately.popleft()
-        lately.append(_Kept(call, now, now + wait.total_seconds()))
-
-    def _known(self, provider: str) -> str:
-        """When the server began to count, as far as that matters still."""
-        began, until = self._began.get(provider, ("", 0.0))
-        return began if self._clock.monotonic() < until else ""
-
-    def _remember(self, provider: str, began: str, period: timedelta) -> None:
-        _, until = self._began.get(provider, ("", 0.0))
-        self._began[provider] = began, max(until, self._clock.monotonic() + period.total_seconds())
+    def _hear(self, provider: str, answer: Answer, period: timedelta) -> None:
+        before = self._heard.get(provider, _NOTHING_HEARD)
+        until = max(before.until, self._clock.monotonic() + period.total_seconds())
+        seen = max(before.seen, answer.seen) if before.began == answer.began else answer.seen
+        self._heard[provider] = _Heard(answer.began, seen, until)
 
     async def _wait(self, call: RedisCall, wait: timedelta) -> bool:
         """Sleep until the kept place; `False` when it has been frozen meanwhile and was given back."""
@@ -262,9 +256,7 @@ class RedisLimiter:
 
     async def _give_back(self, kept: RedisCall) -> None:
         """Where Redis is away the place passes by itself, and whoever is cancelled is not to go for that."""
-        lately = self._lately[kept.wanted.provider]
-        for one in [one for one in lately if one.call.name == kept.name]:
-            lately.remove(one)
+        self._recall.forget(kept)
         if kept.meter_keys:
             with suppress(*AWAY):
                 await self._scripts.run(_GIVE_BACK, kept.meter_keys, [self._server_time(), kept.name, *kept.weights])

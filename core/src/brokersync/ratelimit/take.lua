@@ -5,14 +5,14 @@
 --       the log, the promises and the state; or the slots, the line and the patience
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
 --       waiter's name, p if somebody waits for it and c if it goes on with what calls were made for already (else -),
---       longest wait, grace, when the counts began as far as the caller knows (- if it does not), the share in percent
---       while counts are missing, the longest period, number of meters, how late the caller may go after its place, the
+--       longest wait, grace, when the counts began as far as the caller knows (- if it does not) and when it last heard of
+--       them, the share in percent while counts are missing, the longest period, number of meters, how late the caller may go after its place, the
 --       rises until a pace is whole; then kind, amount, period, weight and reserve of each meter, and which freeze is of
 --       its scope (0: none; below zero: that of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
--- when the counts began; and the reason of the freeze, which may have blanks.
+-- when the counts began, and when they were last seen to; and the reason of the freeze, which may have blanks.
 --
 -- A log holds what a meter counts, by instant: for a window all calls made and kept places, for a bucket the kept
 -- places, since the calls made are its level. The logs alone decide whether a call may go. A promise is the place of one
@@ -27,7 +27,8 @@
 -- counted; a window is longer by so much.
 --
 -- A server that has lost its memory has lost what others counted in it. Whoever knew it before tells so by the instant
--- at which the counts began; until a period has passed since, a meter lets only a share of its amount go.
+-- at which the counts began, or by one at which it heard of them, where the server remembers none as late; until a period
+-- has passed since, a meter lets only a share of its amount go. What was lost of the last moments it is told again.
 
 local words = {}
 for word in string.gmatch(ARGV[1], '%S+') do
@@ -35,15 +36,17 @@ for word in string.gmatch(ARGV[1], '%S+') do
 end
 local call, waiter = words[2], words[3]
 local pressing, continues = string.find(words[4], 'p') ~= nil, string.find(words[4], 'c') ~= nil
-local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[10])
-local known, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9])
-local lateness, rises = tonumber(words[11]), tonumber(words[12])
+local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[11])
+local known, heard, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9]), tonumber(words[10])
+local lateness, rises = tonumber(words[12]), tonumber(words[13])
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
 local SLACK = 1000000
 local UNMETERED = 100000
 local MOST_LATE = 0.07
 local LATE_FOR = 60000000
+local SEEN_EVERY = 1000000
+local TOLD_AGAIN = 3000000
 local ALL = 100
 
 local now = tonumber(words[1])
@@ -137,7 +140,7 @@ local function search(meter, at, behind)
   end
   -- what is past stays until there seems to be no room, since most calls find some
   if not meter.trimmed then
-    meter.trimmed = true
+    meter.trimmed, meter.size = true, nil
     redis.call('ZREMRANGEBYSCORE', meter.log, '-inf', text(now - meter.period))
     return search(meter, at, behind)
   end
@@ -179,7 +182,7 @@ function window.close() end
 
 function window.take(meter, at)
   put(meter.log, at, call, meter.weight)
-  keep(meter.log, at - now + meter.period, meter.size == 0)
+  keep(meter.log, at - now + meter.period, meter.size and meter.size == 0)
 end
 
 -- The leaky bucket: bursts up to the amount, then a steady rate.
@@ -312,19 +315,23 @@ local kinds = { window = window, bucket = bucket }
 local meters, caps = {}, {}
 local found = redis.call('MGET', unpack(KEYS, 2, freezes + 2))
 local about = (found[1] or text(now) .. ' whole 0') .. ' 0 0'
-local began, state, kept, late, late_until = string.match(about, '^(%d+) (%a+) (%d+) (%d+) (%d+)')
+local began, state, kept, late, late_until, seen = string.match(about, '^(%d+) (%a+) (%d+) (%d+) (%d+) ?(%d*)')
 local told, later = state, false
+seen = tonumber(seen) or 0 -- 0 of a release that wrote none
 if lateness > tonumber(late) or now >= tonumber(late_until) then
   later = lateness > 0 or tonumber(late) > 0
   late, late_until = lateness, now + LATE_FOR
 end
 if known ~= '-' and known ~= began then
   state = 'lost'
+elseif seen > 0 and seen < heard - TOLD_AGAIN then
+  state, began, told = 'lost', text(now), ''
 end
-if state ~= told or later or tonumber(kept) < now + 2 * longest_period then
+if state ~= told or later or now - seen > SEEN_EVERY or tonumber(kept) < now + 2 * longest_period then
+  seen = now
   kept = math.max(tonumber(kept), now + 3 * longest_period)
   local millis = text(math.ceil((kept - now) / 1000) + 1)
-  local lately = text(late) .. ' ' .. text(late_until)
+  local lately = text(late) .. ' ' .. text(late_until) .. ' ' .. text(seen)
   redis.call('SET', KEYS[2], began .. ' ' .. state .. ' ' .. text(kept) .. ' ' .. lately, 'PX', millis)
 end
 
@@ -353,7 +360,7 @@ local function paced(amount, freeze, least)
 end
 
 for index = 1, count do
-  local key, word = 3 * index + freezes, 6 * index + 6
+  local key, word = 3 * index + freezes, 6 * index + 7
   local kind, weight = kinds[words[word + 1]], tonumber(words[word + 4])
   local reserve, freeze = tonumber(words[word + 5]), tonumber(words[word + 6])
   local amount = tonumber(words[word + 2])
@@ -462,7 +469,7 @@ end
 
 local function answer(what, place)
   local micros = text(at - now)
-  return string.format('%s %d %d %d %s %s', micros, what, holds, place, began, reason)
+  return string.format('%s %d %d %d %s %s %s', micros, what, holds, place, began, text(seen), reason)
 end
 
 if at <= now then

@@ -79,6 +79,7 @@ class RollingWindow:
 
     def spend(self, now: float, at: float, weight: int) -> None:
         """See `Meter`."""
+        self._forget(now)
         end = self._end(at)
         if not self._leaving or self._leaving[-1] <= end:
             self._leaving.extend([end] * weight)

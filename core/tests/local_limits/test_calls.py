@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -441,3 +442,17 @@ async def test_what_is_only_counted_is_forgotten_when_it_counts_no_longer() -> N
     for number in range(100):
         window.spend(number, number, 2)
     assert window.used(99.5) == len(window._leaving) == 2
+
+
+async def test_a_call_that_goes_at_once_beside_a_promised_place_counts_for_those_behind_that() -> None:
+    caller = Caller(bucket(2, 2), window(1, 10, LimitScope.CREDENTIAL))
+    await caller.call("a", credential="a")
+    with pytest.raises(BrokerRateLimitError):
+        await caller.call("a", waiter="a", longest=timedelta(0), credential="a")
+    caller.clock.time += 9.5
+    await caller.call("b", credential="b")
+    caller.clock.time += 0.5
+    for name in "cdefg":
+        with suppress(BrokerRateLimitError):
+            await caller.call(name, waiter=name, longest=timedelta(0), credential=name)
+    assert [name for name, _ in caller.went] == ["a", "b"]

@@ -51,6 +51,17 @@ async def test_a_bucket_fills_to_what_the_broker_says_and_leaks_as_ever(redis: A
     assert [await board.call() for _ in range(3)] == [0, 6, 12]
 
 
+async def test_that_none_is_left_of_a_million_has_all_wait_and_writes_no_million_entries(redis: Any) -> None:
+    board = Board(redis, window(1_000_000, 86_400))
+    await board.call()
+    await correct(board, 500_000)
+    await board.call()
+    await correct(board, 0, 3600)
+    assert await board.call() == 3600
+    [key] = await keys(redis, f"*{board.provider}*:log")
+    assert await redis.zcard(key) == 3
+
+
 @pytest.mark.parametrize("make", [window, bucket])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(

@@ -165,11 +165,28 @@ async def test_a_server_that_came_back_with_an_old_file_lets_a_share_go_until_a_
     await redis.set(key, old)
     for log in await keys(redis, f"*{process.provider}*:log"):
         await redis.delete(log)
-    assert await process.goes_at_once(9) == 2
+    assert await process.goes_at_once(9) == 1, "of a share of two, since it is told of five more"
     process.advance(59)
-    assert await process.goes_at_once(9) == 0
+    assert await process.goes_at_once(9) == 1
     process.advance(1)
-    assert await process.goes_at_once(20) == 10
+    assert await process.goes_at_once(20) == 9
+
+
+async def test_what_a_file_of_a_moment_before_lacks_is_told_again_though_nobody_found_the_server_away(
+    redis: Any,
+) -> None:
+    process = Process(redis, window(10, 60))
+    assert await process.goes_at_once(1) == 1
+    (key,) = await keys(redis, f"*{process.provider}*:began")
+    old = await redis.get(key)
+    process.advance(0.5)
+    assert await process.goes_at_once(5) == 5
+    process.advance(6)
+    await redis.set(key, old)
+    for log in await keys(redis, f"*{process.provider}*:log"):
+        await redis.delete(log)
+    assert await process.goes_at_once(20) == 4
+    assert await used(redis, process.provider) == {10}
 
 
 async def test_a_bucket_of_which_the_server_knows_nothing_is_full_when_it_is_told_what_went(

@@ -116,16 +116,19 @@ class LeakyBucket:
     def revoke(self, weight: int) -> None:
         self._granted -= weight
 
-    def settle(self, now: float, weight: float) -> None:
+    def settle(self, now: float, weight: float, *, planned: bool) -> None:
         """See `Meter`."""
+        if not self._limiter.has_capacity(weight):
+            raise RuntimeError("a call was granted that the bucket has no room for")
         self._level, self._since = self._after(self._level, self._since, now) + weight, now
+        if not planned:
+            self._tail = None
         step = self._limiter.acquire(weight)
         try:
             step.send(None)  # with capacity it never suspends, so one step is all of it
         except StopIteration:
             return
-        step.close()
-        raise RuntimeError("a call was granted that the bucket has no room for")
+        raise AssertionError("it waits though it has capacity")
 
     def spend(self, now: float, at: float, weight: int) -> None:
         """See `Meter`."""
@@ -142,8 +145,7 @@ class LeakyBucket:
         missing = self._amount - left - self._now(now)
         if missing <= 0:
             return False
-        self.settle(now, missing)
-        self._tail = None
+        self.settle(now, missing, planned=False)
         return True
 
     def used(self, now: float) -> float:

@@ -63,7 +63,7 @@ class Lane:
         at, scope = self._foresee(meters, wanted.scopes, now, own)
         call = Call(wanted, now + longest, meters, next(self._numbers), at, at - now, scope)
         if at <= now:
-            call.go(now)
+            call.go(now, planned=False)
             return call
         if call.foreseen > longest:
             raise self._refuse(call, now)
@@ -88,7 +88,7 @@ class Lane:
         del self._waiting[call.number]
         for meter, cost in call.meters.items():
             meter.revoke(cost.weight)
-        call.go(now)
+        call.go(now, planned=True)
 
     def leave(self, call: Call) -> None:
         """Give back the place of a call that will not go; those behind it move up."""

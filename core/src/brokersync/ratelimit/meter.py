@@ -52,8 +52,8 @@ class Meter(Protocol):
 
     def revoke(self, weight: int) -> None: ...
 
-    def settle(self, now: float, weight: int) -> None:
-        """The call goes now."""
+    def settle(self, now: float, weight: int, *, planned: bool) -> None:
+        """The call goes now, in a place that was planned or at once."""
 
     def spend(self, now: float, at: float, weight: int) -> None:
         """A call that was asked for elsewhere goes at `at`, whether there is room for it here or not.

@@ -37,9 +37,9 @@ class Recall:
         self._kept: dict[str, deque[_Kept]] = {}
 
     def keep(self, call: RedisCall, now: float, wait: timedelta) -> None:
-        """Remember a place for a few seconds."""
+        """Remember a place, and those of the seconds before the last."""
         kept = self._kept.setdefault(call.wanted.provider, deque())
-        while kept and now - kept[0].asked_at > _SECONDS:
+        while kept and kept[-1].asked_at - kept[0].asked_at > _SECONDS:
             kept.popleft()
         kept.append(_Kept(call, now, now + wait.total_seconds()))
 

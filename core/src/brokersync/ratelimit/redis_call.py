@@ -28,6 +28,7 @@ class Answer:
     scope: LimitScope
     began: str
     seen: int
+    forgot: bool
     reason: str
 
     @property
@@ -127,8 +128,9 @@ class RedisCall:
     def read(self, answer: str | bytes) -> Answer:
         """The answer of `take.lua`."""
         text = answer if isinstance(answer, str) else answer.decode()
-        wait, what, key, _, began, seen, reason = text.split(" ", 6)
-        return Answer(int(wait) * _MICRO, int(what), self._scope_of(int(key)), began, int(seen), reason)
+        wait, what, key, _, began, seen, forgot, reason = text.split(" ", 7)
+        scope = self._scope_of(int(key))
+        return Answer(int(wait) * _MICRO, int(what), scope, began, int(seen), forgot == "1", reason)
 
     def _scope_of(self, key: int) -> LimitScope:
         """What stands behind the key at this position, which counts from one."""

@@ -38,6 +38,8 @@ _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
 # a slot may come free because a lease has ended, which nobody tells
 _ASK_AGAIN = 1.0
+# each is an entry of its own, which others wait for
+_MOST_MISSING = 10_000
 # what is later than its loop makes it has opened a connection first; that is not in what the windows are longer by
 _LATE = 0.02
 
@@ -141,8 +143,13 @@ class RedisLimiter:
         one = left.meant(apart(call.counted())[0])
         if one is None or left.calls >= one.limit.amount:
             return
-        log, _, state = meter_keys(call.provider, one.limit, one.key)
         limit, resets_in = one.limit, one.limit.period if left.resets_in is None else left.resets_in
+        if limit.kind is LimitKind.WINDOW and limit.amount - left.calls > _MOST_MISSING:
+            if not left.calls:
+                until = self._clock.now() + resets_in
+                await self.freeze(call.provider, limit.scope, one.key, until, "no call is left, as the broker says")
+            return
+        log, _, state = meter_keys(call.provider, limit, one.key)
         words = [self._server_time(), next(self._names), limit.kind.value, limit.amount, limit.period // _MICRO]
         await self._scripts.run(_CORRECT, [log, state], [*words, left.calls, resets_in // _MICRO])
 
@@ -225,11 +232,11 @@ class RedisLimiter:
         )
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         self._lateness.answered_after(self._clock.monotonic() - asked_at)
-        forgot = heard.began not in ("", answer.began) and self._heard[provider].began == heard.began
+        began_anew = heard.began not in ("", answer.began) and self._heard[provider].began == heard.began
         self._hear(provider, answer, call.longest_period)
         if answer.kept:
             self._recall.keep(call, asked_at, answer.wait)
-        if forgot:  # the first to meet that tells it for all
+        if answer.forgot or began_anew:  # the first to meet that tells it for all
             with suppress(*AWAY):
                 await self._remind(provider)
         return answer

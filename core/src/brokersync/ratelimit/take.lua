@@ -12,7 +12,7 @@
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
 -- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
--- when the counts began, and when they were last seen to; and the reason of the freeze, which may have blanks.
+-- when the counts began, and when they were last seen to; 1 if it has forgotten what the caller heard; and the reason of the freeze, which may have blanks.
 --
 -- A log holds what a meter counts, by instant: for a window all calls made and kept places, for a bucket the kept
 -- places, since the calls made are its level. The logs alone decide whether a call may go. A promise is the place of one
@@ -45,7 +45,7 @@ local SLACK = 1000000
 local UNMETERED = 100000
 local MOST_LATE = 0.07
 local LATE_FOR = 60000000
-local SEEN_EVERY = 1000000
+local SEEN_EVERY = 100000
 local TOLD_AGAIN = 3000000
 local ALL = 100
 
@@ -318,6 +318,7 @@ local about = (found[1] or text(now) .. ' whole 0') .. ' 0 0'
 local began, state, kept, late, late_until, seen = string.match(about, '^(%d+) (%a+) (%d+) (%d+) (%d+) ?(%d*)')
 local told, later = state, false
 seen = tonumber(seen) or 0 -- 0 of a release that wrote none
+local forgot = seen > 0 and seen < heard and 1 or 0
 if lateness > tonumber(late) or now >= tonumber(late_until) then
   later = lateness > 0 or tonumber(late) > 0
   late, late_until = lateness, now + LATE_FOR
@@ -469,7 +470,7 @@ end
 
 local function answer(what, place)
   local micros = text(at - now)
-  return string.format('%s %d %d %d %s %s %s', micros, what, holds, place, began, text(seen), reason)
+  return string.format('%s %d %d %d %s %s %d %s', micros, what, holds, place, began, text(seen), forgot, reason)
 end
 
 if at <= now then

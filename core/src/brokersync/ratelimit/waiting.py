@@ -35,11 +35,11 @@ class Call:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
         return not self.wanted.continues, self.number
 
-    def go(self, now: float) -> None:
+    def go(self, now: float, *, planned: bool) -> None:
         """Count it from now on."""
         self.went_at = now
         for meter, cost in self.meters.items():
-            meter.settle(now, cost.weight)
+            meter.settle(now, cost.weight, planned=planned)
 
     def leave(self, now: float) -> None:
         """It leaves only now, and the broker counts it from then on."""

@@ -69,7 +69,7 @@ class RollingWindow:
     def revoke(self, weight: int) -> None:
         self._granted -= weight
 
-    def settle(self, now: float, weight: int) -> None:
+    def settle(self, now: float, weight: int, *, planned: bool) -> None:
         """See `Meter`."""
         end = self._end(now)
         if weight == 1:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from brokersync.clock import SystemClock
@@ -14,6 +15,8 @@ from brokersync.limits import LimitKind, RateLimit
 from brokersync.ratelimit import LimitedCall
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.ratelimit.usage import usage_of
+
+from .board import SECOND, Board, bucket
 
 HOUR = timedelta(hours=1)
 WINDOW = RateLimit(scope=LimitScope.CREDENTIAL, amount=3, period=HOUR)
@@ -65,3 +68,26 @@ async def test_a_broker_that_nobody_has_called_is_shown_as_unused(redis: Any, pr
     found = await usage_of(redis, provider, LIMITS)
     assert [(one.holders, one.most) for one in found.used] == [(0, 0)] * 4
     assert (found.waiting, found.frozen) == (0, ())
+
+
+async def test_what_counts_under_an_amount_that_headers_lowered_is_seen_under_the_configured_one(
+    redis: Any, provider: str
+) -> None:
+    limiter = RedisLimiter(redis, SystemClock())
+    lowered = attrs.evolve(WINDOW, amount=2)
+    for limit in (WINDOW, lowered):
+        wanted = LimitedCall(
+            provider=provider, limits=[limit], operation="trades", scopes={LimitScope.CREDENTIAL: "ann"}, waiter="ann"
+        )
+        await limiter.acquire(wanted, longest=timedelta(0), on_wait=lambda *_: None)
+    with pytest.raises(BrokerRateLimitError):
+        await limiter.acquire(wanted, longest=timedelta(0), on_wait=lambda *_: None)
+    assert [one.most for one in (await usage_of(redis, provider, [WINDOW])).used] == [2]
+
+
+async def test_a_bucket_is_as_full_as_the_places_make_it_that_have_come(redis: Any) -> None:
+    board = Board(redis, bucket(4, 4))
+    board.begin = int(datetime.now(UTC).timestamp() * 1_000_000) - 4 * SECOND
+    assert [await board.call() for _ in range(8)] == [0, 0, 0, 0, 1, 2, 3, 4]
+    [used] = (await usage_of(redis, board.provider, board.limits)).used
+    assert used.most >= 3

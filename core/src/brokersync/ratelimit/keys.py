@@ -56,9 +56,10 @@ def meter_keys(provider: str, limit: RateLimit, key: str) -> tuple[str, ...]:
 
 def meter_prefix(provider: str, limit: RateLimit) -> str:
     """What all counts of one limit begin with."""
-    # one that weighs calls in another way is another limit
+    # one that weighs calls in another way is another limit; one whose amount has changed, or that a broker's headers
+    # lowered for some processes, goes on with the same counts
     weighed = sorted(f"{name}={weight}" for name, weight in limit.weights.items())
-    facts = (limit.kind.value, str(limit.amount), str(limit.period // _MICRO))
+    facts = (limit.kind.value, str(limit.period // _MICRO))
     counted = digest(*facts, *sorted(limit.operations), *weighed)
     return f"{_head(provider)}{limit.scope.value}:{counted}:"
 

@@ -28,8 +28,8 @@ _SHORTEST: Final = timedelta(minutes=1)
 class QuotaLimiter:
     """See `Limiter`. Each process hears the amounts with its own answers, so a fleet has nothing to share for it.
 
-    Only an amount that names its period is believed, and never one above what is configured. Under it calls are
-    counted anew, from what the broker says is left.
+    Only an amount that names its period is believed, and never one above what is configured. Under it a process alone
+    counts anew, from what the broker says is left.
     """
 
     def __init__(self, limiter: Limiter, clock: Clock) -> None:

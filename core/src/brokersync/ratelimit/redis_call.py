@@ -58,8 +58,8 @@ class RedisCall:
         named: dict[tuple[str, ...], Counted] = {}
         for one in self.meters:
             keys = meter_keys(self.wanted.provider, one.limit, one.key)
-            # a limit that is told twice is one, with the larger reserve
-            if keys not in named or named[keys].limit.reserve < one.limit.reserve:
+            # limits that count the same are one: the tighter
+            if keys not in named or _leaves(one.limit) < _leaves(named[keys].limit):
                 named[keys] = one
         object.__setattr__(self, "meters", tuple(named.values()))
         object.__setattr__(self, "meter_keys", [key for keys in named for key in keys])
@@ -140,6 +140,11 @@ class RedisCall:
         if position < len(self.freezes):
             return list(self.wanted.scopes)[position]
         return self.meters[(position - len(self.freezes)) // _KEYS_OF_A_METER].limit.scope
+
+
+def _leaves(limit: RateLimit) -> tuple[int, int]:
+    """What it leaves to routine calls, and to those that somebody waits for."""
+    return limit.amount - limit.reserve, limit.amount
 
 
 @lru_cache(maxsize=4096)

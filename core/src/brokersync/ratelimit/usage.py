@@ -78,12 +78,19 @@ async def _used(redis: Any, provider: str, limit: RateLimit, now: int) -> Used:
         logs = redis.scan_iter(f"{prefix}*:log", count=_AT_ONCE)
         counts = [await redis.zcount(key, f"({now - period}", now) async for key in logs]
     else:
-        states = redis.scan_iter(f"{prefix}*:state", count=_AT_ONCE)
-        levels = [await redis.hmget(key, "level", "since") async for key in states]
-        leaked = [(float(level or 0), (now - float(since or now)) * limit.amount / period) for level, since in levels]
-        counts = [round(max(level - gone, 0)) for level, gone in leaked]
+        names = {key.rpartition(b":")[0] async for key in redis.scan_iter(f"{prefix}*", count=_AT_ONCE)}
+        counts = [round(await _level(redis, name, limit.amount / period, now)) for name in names]
     taken = [count for count in counts if count]
     return Used(limit=limit, holders=len(taken), most=max(taken, default=0))
+
+
+async def _level(redis: Any, name: bytes, rate: float, now: int) -> float:
+    """How full a bucket is: what was there, and the places that have come since and are not written there yet."""
+    known, since = await redis.hmget(name + b":state", "level", "since")
+    level, at = float(known or 0), float(since or now)
+    for _, place in await redis.zrangebyscore(name + b":log", "-inf", now, withscores=True):
+        level, at = max(level - max(place - at, 0) * rate, 0) + 1, max(at, place)
+    return max(level - max(now - at, 0) * rate, 0)
 
 
 async def _held_up(redis: Any, provider: str, now: int) -> Any:

@@ -205,3 +205,61 @@ async def test_who_stands_in_line_is_called_up_in_order_and_who_leaves_it_holds_
         await asyncio.gather(*tasks[1:])
     assert order == ["b", "c"]
     await limiter._frost.aclose()
+
+
+async def test_who_has_got_a_slot_stands_in_no_line_any_more(redis: Any) -> None:
+    provider, limiter = f"toy-{secrets.token_hex(6)}", RedisLimiter(redis, SystemClock())
+    wanted = LimitedCall(provider=provider, limits=[slots(2)], operation="list", scopes={}, waiter="")
+    waiting: asyncio.Queue[None] = asyncio.Queue()
+
+    async def acquire(seconds: float) -> Any:
+        longest = timedelta(seconds=seconds)
+        return await limiter.acquire(wanted, longest=longest, on_wait=lambda *_: waiting.put_nowait(None))
+
+    async with asyncio.timeout(30):  # real time: the server's messages wake who waits
+        first = [await acquire(0), await acquire(0)]
+        behind = [asyncio.create_task(acquire(60)) for _ in first]
+        for _ in behind:
+            await waiting.get()
+        for one in first:
+            await one.done()
+        for passed in await asyncio.gather(*behind):
+            await passed.done()
+    await limiter._frost.aclose()
+
+
+async def test_who_sleeps_for_a_place_that_is_soon_keeps_its_slot_meanwhile(redis: Any) -> None:
+    board = Board(redis, slots(1), window(1, 0.5, CREDENTIAL))
+    await board.call(credential="x")
+    await board.passed.done()
+
+    async def sleep(seconds: float) -> None:
+        assert (await board.ask("other", credential="y", longest=NONE))[0] is False
+        board.advance(seconds)
+
+    board.sleep = sleep  # type: ignore[method-assign]  # what happens during the sleep is what is tested
+    await board.call(credential="x")
+    assert board.micros == SECOND / 2
+    await board.passed.done()
+    assert (await board.ask("other", credential="y", longest=NONE))[0] is True
+
+
+async def test_who_finds_no_slot_at_its_place_gives_that_back_and_stands_before_those_who_came_later(
+    redis: Any,
+) -> None:
+    board = Board(redis, slots(1), window(1, 10, CREDENTIAL))
+    await board.call(credential="x")
+    await board.passed.done()
+    happens = iter(["its place comes", "the slot comes free"])
+
+    async def sleep(seconds: float) -> None:
+        if next(happens, "") == "its place comes":
+            board.advance(seconds)
+            assert (await board.ask("other", credential="y", longest=NONE))[0] is True
+        elif board.passed is not None:
+            await board.passed.done()
+
+    board.sleep = sleep  # type: ignore[method-assign]  # what happens during the sleep is what is tested
+    await board.call(credential="x", longest=timedelta(minutes=1))
+    logs = [key for key in await keys(redis, f"*{board.provider}*:log") if b"credential" in key]
+    assert sorted([await redis.zcard(key) for key in logs]) == [1, 1]

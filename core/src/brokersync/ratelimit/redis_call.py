@@ -34,7 +34,12 @@ class Answer:
     @property
     def kept(self) -> bool:
         """The call has its place, and asks no more."""
-        return self.what == 1
+        return self.what in (1, 3)
+
+    @property
+    def has_its_slots(self) -> bool:
+        """It keeps them while it waits."""
+        return self.what == 3
 
     @property
     def lacks_a_slot(self) -> bool:
@@ -50,6 +55,7 @@ class RedisCall:
     wanted: LimitedCall
     meters: Sequence[Counted]
     freezes: Sequence[str]
+    place_has_come: bool = False
 
     meter_keys: Sequence[str] = attrs.field(init=False)
     """Three keys of each meter."""
@@ -92,8 +98,8 @@ class RedisCall:
 
     @property
     def under_way(self) -> RedisCall:
-        """The same call, as far as those under way are counted."""
-        return attrs.evolve(self, meters=apart(self.meters)[1], freezes=())
+        """The same call, as far as those under way are counted, when its place over time has come."""
+        return attrs.evolve(self, meters=apart(self.meters)[1], freezes=(), place_has_come=True)
 
     @property
     def freeze_places(self) -> dict[LimitScope, int]:
@@ -108,15 +114,21 @@ class RedisCall:
         heard: tuple[str, int],
         share: int,
         lateness: timedelta,
+        asks_for: float,
     ) -> str:
-        """The words of `take.lua`; `heard` is since when the server counts and when it was last seen to."""
+        """The words of `take.lua`; `heard` is since when the server counts and when it was last seen to.
+
+        `asks_for` is in seconds.
+        """
         # what is promised under other limits is void
         waiter = digest(self.wanted.waiter, self.wanted.operation, *map(str, self.weights), *self.meter_keys)
-        asked = f"{'p' if self.wanted.pressing else '-'}{'c' if self.wanted.continues else '-'}"
+        told = {"p": self.wanted.pressing, "c": self.wanted.continues, "s": self.place_has_come}
+        asked = "".join(word for word, is_so in told.items() if is_so) or "-"
         period = self.longest_period // _MICRO
         words = [f"{now or '-'} {self.name} {waiter} {asked} {longest // _MICRO} {grace // _MICRO}"]
         began, seen = heard
         words.append(f"{began or '-'} {seen} {share} {period} {len(self.meters)} {lateness // _MICRO} {RISES}")
+        words.append(str(round(asks_for / _MICRO.total_seconds())))
         freezes = self.freeze_places
         app = freezes.get(LimitScope.APP, len(freezes) + 1)
         freezes[LimitScope.APP] = -app  # which all share

@@ -201,10 +201,12 @@ class RedisLimiter:
 
     async def _go(self, call: RedisCall, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]) -> None:
         told = False
-        ends = self._clock.monotonic() + longest.total_seconds()
+        begins = self._clock.monotonic()
+        ends = begins + longest.total_seconds()
         while True:
-            left = max(ends - self._clock.monotonic(), 0.0)
-            answer = await self._take(call, timedelta(seconds=left))
+            now = self._clock.monotonic()
+            left = max(ends - now, 0.0)
+            answer = await self._take(call, timedelta(seconds=left), now - begins)
             if answer.kept and not answer.wait:
                 return
             if answer.lacks_a_slot and left <= 0:
@@ -216,19 +218,25 @@ class RedisLimiter:
                 told = True
             if answer.lacks_a_slot:
                 await self._frost.turn(call.name, min(left, _ASK_AGAIN))
-            elif await self._wait(call, answer.wait) and await self._begins(call):
-                return
+            elif await self._wait(call, answer.wait):
+                if answer.has_its_slots or await self._begins(call):
+                    return
+            elif answer.has_its_slots:
+                await self.release(call.under_way)
 
     async def _begins(self, call: RedisCall) -> bool:
-        """Take the slots of a call whose kept place has come; it kept none while it waited."""
-        return not call.capped or (await self._take(call.under_way, timedelta(0))).kept
+        """Take the slots of a call whose kept place has come; it kept none while it waited, and goes without none."""
+        if not call.capped or (await self._take(call.under_way, timedelta(0))).kept:
+            return True
+        await self._give_back(call.over_time)
+        return False
 
-    async def _take(self, call: RedisCall, longest: timedelta) -> Answer:
+    async def _take(self, call: RedisCall, longest: timedelta, asks_for: float = 0.0) -> Answer:
         provider, asked_at = call.wanted.provider, self._clock.monotonic()
         heard = self._heard.get(provider, _NOTHING_HEARD)
         heard = heard if asked_at < heard.until else _NOTHING_HEARD
         words = call.words(
-            self._server_time(), longest, _GRACE, (heard.began, heard.seen), self._share, self._lateness.now
+            self._server_time(), longest, _GRACE, (heard.began, heard.seen), self._share, self._lateness.now, asks_for
         )
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         self._lateness.answered_after(self._clock.monotonic() - asked_at)

@@ -4,15 +4,17 @@
 -- KEYS  the provider's queue, and since when it counts; one freeze for each scope of the call; then three of each meter:
 --       the log, the promises and the state; or the slots, the line and the patience
 -- ARGV  one text of words, since each further one costs the caller time: now (- asks the server), the call's name, the
---       waiter's name, p if somebody waits for it and c if it goes on with what calls were made for already (else -),
+--       waiter's name, p if somebody waits for it, c if it goes on with what calls were made for already and s if only slots are wanted for
+--       a place that has come (else -),
 --       longest wait, grace, when the counts began as far as the caller knows (- if it does not) and when it last heard of
 --       them, the share in percent while counts are missing, the longest period, number of meters, how late the caller may go after its place, the
---       rises until a pace is whole; then kind, amount, period, weight and reserve of each meter, and which freeze is of
---       its scope (0: none; below zero: that of the app)
+--       rises until a pace is whole, for how long the caller asks already; then kind, amount, period, weight and reserve of
+--       each meter, and which freeze is of its scope (0: none; below zero: that of the app)
 --
 -- Instants and spans are microseconds. Answers a text of words, too: how long to wait; 1 if a place is kept that needs no
--- further question, 2 if only a slot is missing, else 0; which key holds the call up (0: none); its place in the queue;
--- when the counts began, and when they were last seen to; 1 if it has forgotten what the caller heard; and the reason of the freeze, which may have blanks.
+-- further question, 3 if its slots are, too, 2 if only a slot is missing, else 0; which key holds the call up (0: none);
+-- its place in the queue; when the counts began, and when they were last seen to; 1 if it has forgotten what the caller
+-- heard; and the reason of the freeze, which may have blanks.
 --
 -- A log holds what a meter counts, by instant: for a window all calls made and kept places, for a bucket the kept
 -- places, since the calls made are its level. The logs alone decide whether a call may go. A promise is the place of one
@@ -21,7 +23,9 @@
 -- somebody waits for goes before these where a meter has a reserve.
 --
 -- A slot is taken by a call that goes now, until the end of its lease. Who finds none stands in line, in which the first
--- to come is the first to go, and out of which it falls when its patience ends.
+-- to come is the first to go, and out of which it falls when its patience ends, or for a kept place. Of a place that is
+-- soon the slot is taken with it, or who sleeps would lose it to the line. Whose later place has come goes before all in
+-- line; who finds no slot then stands where it would have all the time.
 --
 -- A process goes later than its place, by how much the worst of them has said stands beside the instant from which is
 -- counted; a window is longer by so much.
@@ -38,7 +42,8 @@ local call, waiter = words[2], words[3]
 local pressing, continues = string.find(words[4], 'p') ~= nil, string.find(words[4], 'c') ~= nil
 local longest, grace, count = tonumber(words[5]), tonumber(words[6]), tonumber(words[11])
 local known, heard, share, longest_period = words[7], tonumber(words[8]), tonumber(words[9]), tonumber(words[10])
-local lateness, rises = tonumber(words[12]), tonumber(words[13])
+local lateness, rises, asks_for = tonumber(words[12]), tonumber(words[13]), tonumber(words[14])
+local has_come = string.find(words[4], 's') ~= nil
 local queue, freezes = KEYS[1], #KEYS - 2 - 3 * count
 local ROUNDING = 1e-9
 local SLACK = 1000000
@@ -48,6 +53,7 @@ local LATE_FOR = 60000000
 local SEEN_EVERY = 100000
 local TOLD_AGAIN = 3000000
 local ALL = 100
+local SOON = 1000000
 
 local now = tonumber(words[1])
 if not now then
@@ -290,7 +296,7 @@ end
 
 local function has_slot(cap)
   local before = 0
-  if not cap.eager then
+  if not cap.eager and not has_come then
     local since = redis.call('ZSCORE', cap.line, call)
     before = redis.call('ZCOUNT', cap.line, '-inf', since and '(' .. since or '+inf')
   end
@@ -298,15 +304,20 @@ local function has_slot(cap)
 end
 
 local function stand_in_line(cap)
-  redis.call('ZADD', cap.line, 'NX', text(now), call)
+  redis.call('ZADD', cap.line, 'NX', text(now - asks_for), call)
   redis.call('ZADD', cap.patience, 'NX', text(now + longest + SLACK), call)
   keep(cap.line, longest + SLACK)
   keep(cap.patience, longest + SLACK)
 end
 
-local function take_slot(cap)
-  put(cap.slots, now + cap.period, call, cap.weight)
-  keep(cap.slots, cap.period)
+local function leave_line(cap)
+  redis.call('ZREM', cap.line, call)
+  redis.call('ZREM', cap.patience, call)
+end
+
+local function take_slot(cap, at)
+  put(cap.slots, math.max(at, now) + cap.period, call, cap.weight)
+  keep(cap.slots, math.max(at - now, 0) + cap.period)
 end
 
 -- The call.
@@ -361,7 +372,7 @@ local function paced(amount, freeze, least)
 end
 
 for index = 1, count do
-  local key, word = 3 * index + freezes, 6 * index + 7
+  local key, word = 3 * index + freezes, 6 * index + 8
   local kind, weight = kinds[words[word + 1]], tonumber(words[word + 4])
   local reserve, freeze = tonumber(words[word + 5]), tonumber(words[word + 6])
   local amount = tonumber(words[word + 2])
@@ -473,20 +484,21 @@ local function answer(what, place)
   return string.format('%s %d %d %d %s %s %d %s', micros, what, holds, place, began, text(seen), forgot, reason)
 end
 
-if at <= now then
+local soon = at - now <= math.min(SOON, longest)
+if at <= now or soon then
+  local lacks = 0
   for _, cap in ipairs(caps) do
-    if not has_slot(cap) then
-      holds = cap.key
-    end
+    lacks = has_slot(cap) and lacks or cap.key
   end
-  if holds > 0 then
+  if lacks > 0 then
+    holds = lacks
     for _, cap in ipairs(longest > 0 and caps or {}) do
       stand_in_line(cap)
     end
     return answer(2, 0)
   end
   for _, cap in ipairs(caps) do
-    take_slot(cap)
+    take_slot(cap, at)
   end
 end
 
@@ -495,10 +507,14 @@ if at - now <= longest then
     meter.kind.take(meter, at)
   end
   close()
+  for _, cap in ipairs(caps) do
+    leave_line(cap)
+  end
+  local with_slots = at > now and soon and #caps > 0
   if waiting then
     redis.call('ZREM', queue, waiter)
   end
-  return answer(1, 0)
+  return answer(with_slots and 3 or 1, 0)
 end
 
 for _, meter in ipairs(meters) do

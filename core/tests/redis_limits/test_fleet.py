@@ -115,6 +115,19 @@ async def test_a_place_that_is_slept_for_counts_for_the_share_when_redis_goes_aw
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+async def test_who_waits_for_a_slot_counts_for_no_share(server: Any, client: Any) -> None:
+    process = Process(client, window(4, 60), slots(1), share=50)
+    assert await process.goes_at_once(1) == 1
+    asleep = process.hold_sleepers()
+    waiting = asyncio.create_task(process.call("waits"))
+    await asleep.wait()
+    server.kill()
+    await process.passed.done()
+    assert await process.goes_at_once(9) == 1
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_what_went_last_before_a_crash_is_told_again_where_the_file_lacks_it(server: Any, client: Any) -> None:
     process = Process(client, window(10, 60), window(100, 60, reserve=20))
     assert await process.goes_at_once(3) == 3

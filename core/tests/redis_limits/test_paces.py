@@ -81,6 +81,21 @@ async def test_a_refusal_soon_after_a_freeze_halves_the_limits_and_the_next_one_
     assert await go(board) == 10
 
 
+async def test_a_bucket_is_meant_that_was_refused_shortly_before_though_it_is_nearly_empty(
+    redis: Any, alone: bool
+) -> None:
+    board = board_of(redis, alone, bucket(20, 1), window(5, 1, LimitScope.CREDENTIAL))
+    for login in "abcd":
+        await go(board, 5, credential=login)
+    assert (await board.refuse(credential="a")).scope is LimitScope.APP
+    board.advance(1.5)
+    for login in "efghij":
+        board.advance(0.05)
+        assert await go(board, 1, credential=login) == 1
+    told = await board.refuse(credential="j")
+    assert (told.scope, told.pace) == (LimitScope.APP, 50)
+
+
 async def test_each_minute_takes_half_of_what_is_missing_off_again(redis: Any, alone: bool) -> None:
     board = board_of(redis, alone, window(100, 1))
     await go(board)

@@ -109,18 +109,12 @@ class FleetLimiter:
         self, call: LimitedCall, ends: float, on_wait: Callable[[LimitScope, timedelta], None]
     ) -> Pass:
         """The call's place in the whole limits, which counts in the share of this process as soon as it is kept."""
-        waits = False
-
-        def spend(scope: LimitScope, wait: timedelta) -> None:
-            nonlocal waits
-            waits = True
-            self._local.spend(self._alone(call), wait)
-            on_wait(scope, wait)
-
-        passed = await self._shared.acquire(call, longest=self._left(ends), on_wait=spend)
-        if not waits:
-            self._local.spend(self._alone(call), timedelta(0))
-        return passed
+        return await self._shared.acquire(
+            call,
+            longest=self._left(ends),
+            on_wait=on_wait,
+            on_kept=lambda wait: self._local.spend(self._alone(call), wait),
+        )
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""

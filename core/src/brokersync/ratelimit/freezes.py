@@ -79,6 +79,11 @@ class Freezes:
         self._penalties[scope, key] = Episode(length, now + length, MANY if soon else 1)
         return length, soon
 
+    def had_lately(self, one: Counted, now: float) -> bool:
+        """Whether the scope of a limit was refused so shortly before that another refusal must mean the same."""
+        known = self._penalties.get((one.limit.scope, one.key))
+        return known is not None and now - known.ended < max(known.length, one.limit.period.total_seconds())
+
     def reasons(self, scopes: Mapping[LimitScope, str], now: float) -> list[str]:
         """Why calls of these scopes do not go."""
         return [frozen.reason for _, frozen in self._of(scopes) if frozen.until > now]

@@ -123,7 +123,9 @@ class Lane:
     def penalise(self, refusal: Refusal, counted: Sequence[Counted]) -> Penalty:
         """Freeze the scope that was refused, and have it go more slowly afterwards where it is refused again."""
         now = self._clock.monotonic()
-        passed = suspect(refusal, counted, lambda one: self._share(one, now))
+        passed = suspect(
+            refusal, counted, lambda one: self._share(one, now), lambda one: self._freezes.had_lately(one, now)
+        )
         scope = passed.limit.scope if passed else refusal.scope or refusal.guess
         key, period = refusal.call.scopes.get(scope, ""), passed.limit.period.total_seconds() if passed else 0.0
         seconds, slower = self._freezes.penalise(scope, key, now, refusal, period)

@@ -51,6 +51,11 @@ end
 
 -- the limit that was used most before this call
 
+local function had_lately(scope, length)
+  local last, ended = string.match(redis.call('GET', KEYS[2 * scope]) or '', '^(%d+) (%d+) ')
+  return last and now - ended < math.max(tonumber(last), length)
+end
+
 local scope, period, most = named > 0 and named or guess, 0, -math.huge
 for meter = 1, (#ARGV - BEFORE) / OF_A_METER do
   local word, key = BEFORE + OF_A_METER * (meter - 1), 2 * (scopes + meter) - 1
@@ -65,7 +70,8 @@ for meter = 1, (#ARGV - BEFORE) / OF_A_METER do
     used = used + math.max(level - math.max(now - since, 0) * amount / length, 0)
   end
   local share = (used - weight) / amount
-  if share > most and (named == of or named == 0 and share >= LEAST_USED) then
+  local told = share >= LEAST_USED or kind == 'bucket' and had_lately(of, length)
+  if share > most and (named == of or named == 0 and told) then
     scope, period, most = of, length, share
   end
 end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 
@@ -56,6 +56,7 @@ class RedisCall:
     meters: Sequence[Counted]
     freezes: Sequence[str]
     place_has_come: bool = False
+    on_kept: Callable[[timedelta], None] = lambda _: None
 
     meter_keys: Sequence[str] = attrs.field(init=False)
     """Three keys of each meter."""
@@ -99,7 +100,7 @@ class RedisCall:
     @property
     def under_way(self) -> RedisCall:
         """The same call, as far as those under way are counted, when its place over time has come."""
-        return attrs.evolve(self, meters=apart(self.meters)[1], freezes=(), place_has_come=True)
+        return attrs.evolve(self, meters=apart(self.meters)[1], freezes=(), place_has_come=True, on_kept=lambda _: None)
 
     @property
     def freeze_places(self) -> dict[LimitScope, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import secrets
 from collections.abc import Callable, Collection
@@ -27,6 +26,7 @@ from brokersync.ratelimit.outages import AWAY
 from brokersync.ratelimit.pace import RISES
 from brokersync.ratelimit.recall import Recall
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
+from brokersync.ratelimit.redis_pass import RedisPass
 from brokersync.ratelimit.redis_refusal import RedisRefusal
 from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
@@ -87,13 +87,20 @@ class RedisLimiter:
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
     async def acquire(
-        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Went:
-        """See `Limiter`."""
-        asked = RedisCall(name=next(self._names), wanted=call, meters=call.counted(), freezes=freezes_of(call))
+        self,
+        call: LimitedCall,
+        *,
+        longest: timedelta,
+        on_wait: Callable[[LimitScope, timedelta], None],
+        on_kept: Callable[[timedelta], None] = lambda _: None,
+    ) -> RedisPass:
+        """See `Limiter`. `on_kept` hears of each place that is kept, and how long until it comes."""
+        asked = RedisCall(
+            name=next(self._names), wanted=call, meters=call.counted(), freezes=freezes_of(call), on_kept=on_kept
+        )
         if not asked.capped:
             await self._go(asked, longest, on_wait)
-            return Went(self, asked, self._clock.monotonic())
+            return RedisPass(self, asked, self._clock.monotonic())
         self._frost.expect(asked.name)
         try:
             await self._go(asked, longest, on_wait)
@@ -102,7 +109,7 @@ class RedisLimiter:
             raise
         finally:
             self._frost.forget(asked.name)
-        return Went(self, asked, self._clock.monotonic())
+        return RedisPass(self, asked, self._clock.monotonic())
 
     async def release(self, call: RedisCall) -> None:
         """Give back its slots, or its place in line. Where Redis is away its lease ends by itself."""
@@ -239,11 +246,13 @@ class RedisLimiter:
             self._server_time(), longest, _GRACE, (heard.began, heard.seen), self._share, self._lateness.now, asks_for
         )
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
-        self._lateness.answered_after(self._clock.monotonic() - asked_at)
+        answered_at = self._clock.monotonic()
+        self._lateness.answered_after(answered_at - asked_at)
         began_anew = heard.began not in ("", answer.began) and self._heard[provider].began == heard.began
         self._hear(provider, answer, call.longest_period)
         if answer.kept:
-            self._recall.keep(call, asked_at, answer.wait)
+            self._recall.keep(call, answered_at, answer.wait)
+            call.on_kept(answer.wait)
         if answer.forgot or began_anew:  # the first to meet that tells it for all
             with suppress(*AWAY):
                 await self._remind(provider)
@@ -278,29 +287,3 @@ class RedisLimiter:
 
     def _server_time(self) -> Word:
         return "" if self._now is None else self._now()
-
-
-@attrs.define
-class Went:
-    """What one call has got."""
-
-    _limiter: RedisLimiter
-    _call: RedisCall
-    _at: float
-    _has_left: bool = False
-    _moving: asyncio.Task[None] | None = None
-
-    async def sent(self) -> None:
-        """See `Pass`; it does not wait for the server, which would make the call later still."""
-        if not self._has_left:
-            self._has_left = True
-            if self._limiter.is_late(self._at):
-                self._moving = asyncio.create_task(self._limiter.move(self._call))
-
-    async def done(self) -> None:
-        """See `Pass`."""
-        await self.sent()
-        if self._call.capped:
-            await self._limiter.release(self._call.under_way)
-        if self._moving is not None:
-            await self._moving

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from brokersync.errors import LimitScope
+from brokersync.limits import LimitKind
 from brokersync.ratelimit.applying import Counted, LimitedCall
 
 WHOLE: Final = 100
@@ -48,17 +49,20 @@ class Penalty:
     pace: int
 
 
-def suspect(refusal: Refusal, counted: Iterable[Counted], used: Callable[[Counted], float]) -> Counted | None:
+def suspect(
+    refusal: Refusal, counted: Iterable[Counted], used: Callable[[Counted], float], lately: Callable[[Counted], bool]
+) -> Counted | None:
     """The limit that the broker must have lowered, told by how much of each was used before the call.
 
-    Of the scope that it named, the one that was used most; without a scope one that was used by half at least.
+    Of the scope that it named, the one that was used most; without a scope one that was used by half at least. A bucket
+    from which calls go at its rate is nearly empty all the time, so one is also meant whose scope was refused `lately`.
     """
-    found = [
-        (share, one)
-        for one in counted
-        if refusal.scope in (None, one.limit.scope)
-        and ((share := used(one)) >= _LEAST_USED or refusal.scope is not None)
-    ]
+    found = []
+    for one in counted:
+        share = used(one)
+        told = one.limit.kind is LimitKind.BUCKET and lately(one)
+        if refusal.scope is one.limit.scope or (refusal.scope is None and (share >= _LEAST_USED or told)):
+            found.append((share, one))
     return max(found, key=_share, default=(0.0, None))[1]
 
 

@@ -62,7 +62,7 @@ async def usage_of(redis: Any, provider: str, limits: Sequence[RateLimit]) -> Us
     found = [one async for one in _held_up(redis, provider, now)]
     return Usage(
         used=tuple([await _used(redis, provider, limit, now) for limit in limits]),
-        waiting=await redis.zcard(queue_key(provider)),
+        waiting=await redis.zcount(queue_key(provider), now, "+inf"),
         frozen=tuple([one for one in found if isinstance(one, Frozen)]),
         slowed=tuple([one for one in found if isinstance(one, Slowed)]),
     )

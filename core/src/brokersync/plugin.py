@@ -1,5 +1,6 @@
 """The names for plugin authors, and all that a plugin imports from brokersync."""
 
+from brokersync.compatibility import CONTRACT_VERSION
 from brokersync.converter import loads_exact
 from brokersync.errors import (
     BrokerAPIError,
@@ -25,7 +26,6 @@ from brokersync.errors import (
 from brokersync.hookspecs import hookimpl
 from brokersync.manifest import Manifest
 from brokersync.provider import (
-    CONTRACT_VERSION,
     BrokerProvider,
     Consent,
     HttpResponse,

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from importlib import import_module
+from pathlib import Path
 from typing import Final, Self
 
 import attrs
 
-from brokersync.catalogue import not_installed
+from brokersync.catalogue import is_ours, not_installed
+from brokersync.compatibility import contract_fault
 from brokersync.config import Settings
-from brokersync.discovery import Discovered, Offer, contract_fault, discover, read_manifests, refusal, same_distribution
-from brokersync.errors import BrokerConfigError, BrokerPluginError
-from brokersync.events import EventSink, PluginRefused, no_events
-from brokersync.fields import credentials_fault
-from brokersync.hookspecs import new_manager
+from brokersync.discovery import Discovered, Offer, discover, read_manifests, refusal, same_distribution
+from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
+from brokersync.events import BrokerHeld, EventSink, PluginRefused, no_events
+from brokersync.folders import data_folder
+from brokersync.governance.approvals import Approvals
+from brokersync.governance.facts import BrokerFacts, Candidate
+from brokersync.governance.gate import Gate, Objection, Verdict, facts_of
+from brokersync.listening import all_of
+from brokersync.loading import LoadedProvider, checked_against, imported
 from brokersync.manifest import Manifest
-from brokersync.provider import ProviderSpec
+
+__all__ = ["LoadedProvider", "ProviderListing", "ProviderRegistry", "ProviderState"]
 
 _DEFAULTS: Final = Settings()
 _NOTHING: Final = Discovered((), ())
@@ -27,9 +32,13 @@ _IN_PROCESS: Final = "registered in process"
 
 
 class ProviderState(StrEnum):
-    """`available` means that nothing speaks against it so far; the code itself is checked when it is loaded."""
+    """`available` means that nothing speaks against it so far; files and code are checked when it is loaded.
+
+    `held` waits for the operator, and none of its code is run.
+    """
 
     AVAILABLE = "available"
+    HELD = "held"
     REFUSED = "refused"
 
 
@@ -47,16 +56,6 @@ class ProviderListing:
     reason: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class LoadedProvider:
-    """A plugin's manifest and code for one broker, checked against each other."""
-
-    manifest: Manifest
-    spec: ProviderSpec
-    distribution: str
-    version: str
-
-
 class ProviderRegistry:
     """The brokers that can be used: those of installed distributions, and those registered in this process.
 
@@ -72,6 +71,9 @@ class ProviderRegistry:
     ) -> None:
         self._settings = settings
         self._events = events
+        self._folders = discovered.folders
+        self._held: dict[str, str] = {}
+        self.gate = Gate(settings.governance, Approvals(settings.governance.approvals_file(data_folder())), is_ours)
         self._problems = discovered.problems
         self._offers: dict[str, list[Offer]] = {}
         self._manifests: dict[str, tuple[Manifest, ...]] = {}
@@ -87,6 +89,23 @@ class ProviderRegistry:
     def installed(cls, settings: Settings = _DEFAULTS, events: EventSink = no_events) -> Self:
         """The registry of what is installed now; reads metadata and imports no plugin."""
         return cls(discover(), settings, events)
+
+    def listen(self, sink: EventSink) -> None:
+        """Have one more sink hear what is held or refused from now on."""
+        self._events = all_of(self._events, sink)
+
+    def candidate(self, key: str) -> Candidate:
+        """What is installed for a broker, whether it may run or not. Raises as `manifest` does."""
+        return self._candidate(self._offer(key))
+
+    def candidates(self) -> tuple[tuple[Candidate, ProviderListing], ...]:
+        """Everything that is installed for some broker, those of a contested key too, and how it is listed."""
+        return tuple((self._candidate(offer), self._row(offer)) for some in self._offers.values() for offer in some)
+
+    def facts(self, key: str) -> BrokerFacts:
+        """What is known of a broker's plugin now: version, files, hosts. Raises as `manifest` does."""
+        offer = self._offer(key)
+        return facts_of(self._candidate(offer), self._manifest(offer))
 
     def keys(self) -> tuple[str, ...]:
         """The keys that are offered, refused ones among them, sorted."""
@@ -124,16 +143,53 @@ class ProviderRegistry:
     def load(self, key: str) -> LoadedProvider:
         """A broker's code, imported and checked at first use; no other plugin is imported.
 
-        Raises `BrokerNotInstalledError`, or `BrokerPluginError` with the reason why this plugin is refused.
+        Raises `BrokerNotInstalledError`, `BrokerHeldError` while the operator does not let it run, or
+        `BrokerPluginError` with the reason why this plugin is refused.
         """
         if (label := self._label(key)) is not None:
             return attrs.evolve(self.load(label.key), manifest=label)
         if key not in self._loaded:
             offer = self._offer(key)
             with self._remembering(offer):
+                self._admit(offer, self.gate.objection(self._candidate(offer), lambda: self._manifest(offer)))
                 manifest = self._manifest(offer)
-                self._loaded[key] = _checked(_imported(offer), manifest, offer)
+                self._loaded[key] = checked_against(manifest, imported(offer), offer)
+        elif key in self._offers:
+            offer = self._offer(key)
+            self._admit(offer, self.gate.at_a_glance(self._candidate(offer)))
         return self._loaded[key]
+
+    def _admit(self, offer: Offer, objection: Objection | None) -> None:
+        if objection is None:
+            self._held.pop(offer.key, None)
+            return
+        if objection.verdict is Verdict.REFUSED:
+            raise refusal(offer, objection.reason.rstrip("."), objection.remedy)
+        if self._held.get(offer.key) != objection.reason:
+            self._held[offer.key] = objection.reason
+            self._events(
+                BrokerHeld(
+                    provider=offer.key,
+                    distribution=offer.distribution,
+                    version=offer.version,
+                    reason=objection.reason,
+                )
+            )
+        raise BrokerHeldError(
+            f"The broker {offer.key!r} of {offer} is held. {objection.reason}",
+            remedy=objection.remedy,
+            provider=offer.key,
+        )
+
+    def _candidate(self, offer: Offer) -> Candidate:
+        folder = self._folders.get(offer.distribution)
+        return Candidate(
+            key=offer.key,
+            package=offer.package,
+            distribution=offer.distribution,
+            version=offer.version,
+            folder=None if folder is None else Path(folder),
+        )
 
     def register(self, plugin: object, manifest: Manifest) -> LoadedProvider:
         """Add a broker of this process, such as a private one, through the same hook and the same checks.
@@ -148,7 +204,7 @@ class ProviderRegistry:
         fault = contract_fault(manifest.contract)
         if fault:
             raise refusal(offer, *fault)
-        self._loaded[key] = _checked(plugin, manifest, offer)
+        self._loaded[key] = checked_against(manifest, plugin, offer)
         return self._loaded[key]
 
     def _label(self, key: str) -> Manifest | None:
@@ -166,6 +222,8 @@ class ProviderRegistry:
         if not offers:
             raise self._missing(key)
         pin = self._settings.broker(key).distribution
+        if pin is None and len(offers) > 1:
+            pin = self.gate.preferred(key, [offer.distribution for offer in offers])
         if pin is not None:
             offers = [offer for offer in offers if same_distribution(offer.distribution, pin)]
         names = " and ".join(sorted({str(offer) for offer in self._offers[key]}))
@@ -213,69 +271,19 @@ class ProviderRegistry:
             raise
 
     def _row(self, offer: Offer) -> ProviderListing:
-        reason = ""
+        state, reason = ProviderState.AVAILABLE, ""
         try:
             if self._offer(offer.key) != offer:
-                reason = "Another distribution is pinned for this broker."
+                state, reason = ProviderState.REFUSED, "Another distribution is pinned for this broker."
             elif offer.key in self._refused:
-                reason = self._refused[offer.key].message
+                state, reason = ProviderState.REFUSED, self._refused[offer.key].message
+            elif (objection := self.gate.at_a_glance(self._candidate(offer))) is not None:
+                state, reason = ProviderState(objection.verdict.value), objection.reason
         except BrokerConfigError as error:
-            reason = error.message
+            state, reason = ProviderState.REFUSED, error.message
         return ProviderListing(
-            key=offer.key,
-            distribution=offer.distribution,
-            version=offer.version,
-            state=ProviderState.REFUSED if reason else ProviderState.AVAILABLE,
-            reason=reason,
+            key=offer.key, distribution=offer.distribution, version=offer.version, state=state, reason=reason
         )
 
     def _tell(self, key: str, distribution: str, reason: str) -> None:
         self._events(PluginRefused(provider=key, distribution=distribution, reason=reason))
-
-
-@contextmanager
-def _border(offer: Offer, doing: str) -> Iterator[None]:
-    """Plugin load: whatever a plugin's own code raises, even SystemExit, leaves out this plugin and nothing else."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        told = " ".join(str(error).split())[:300]
-        raise refusal(offer, f"{doing} failed with {type(error).__name__}" + (f": {told}" if told else "")) from error
-
-
-def _imported(offer: Offer) -> object:
-    with _border(offer, f"importing {offer.module!r}"):
-        return import_module(offer.module)
-
-
-def _checked(plugin: object, manifest: Manifest, offer: Offer) -> LoadedProvider:
-    try:
-        spec = _asked(plugin, offer)
-        with _border(offer, "reading its credentials class"):
-            fault = credentials_fault(spec, manifest)
-        if fault:
-            raise refusal(offer, fault)
-    except BrokerPluginError as error:
-        error.report_to = manifest.support
-        raise
-    return LoadedProvider(manifest=manifest, spec=spec, distribution=offer.distribution, version=offer.version)
-
-
-def _asked(plugin: object, offer: Offer) -> ProviderSpec:
-    """The plugin's own answer to the hook, through a manager that knows no other plugin."""
-    manager = new_manager()
-    with _border(offer, "its hook"):
-        manager.register(plugin, name=offer.module)
-        manager.check_pending()
-        answer = manager.hook.brokersync_provider(broker=offer.key)
-    if isinstance(answer, ProviderSpec):
-        return answer
-    if inspect.iscoroutine(answer):
-        answer.close()
-        raise refusal(offer, "its hook brokersync_provider is async; hooks are plain functions")
-    if not manager.hook.brokersync_provider.get_hookimpls():
-        raise refusal(offer, f"{offer.module!r} has no brokersync_provider marked with @hookimpl")
-    told = "nothing" if answer is None else f"a {type(answer).__name__}"
-    raise refusal(offer, f"its hook brokersync_provider answers {told} for this key instead of a ProviderSpec")

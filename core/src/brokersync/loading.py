@@ -1,0 +1,77 @@
+"""A plugin's code: imported, asked through its hook, and checked against its manifest."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+import attrs
+
+from brokersync.discovery import Offer, refusal
+from brokersync.errors import BrokerPluginError
+from brokersync.fields import credentials_fault
+from brokersync.hookspecs import new_manager
+from brokersync.manifest import Manifest
+from brokersync.provider import ProviderSpec
+
+
+@attrs.frozen(kw_only=True)
+class LoadedProvider:
+    """A plugin's manifest and code for one broker, checked against each other."""
+
+    manifest: Manifest
+    spec: ProviderSpec
+    distribution: str
+    version: str
+
+
+@contextmanager
+def _border(offer: Offer, doing: str) -> Iterator[None]:
+    """Plugin load: whatever a plugin's own code raises, even SystemExit, leaves out this plugin and nothing else."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        told = " ".join(str(error).split())[:300]
+        raise refusal(offer, f"{doing} failed with {type(error).__name__}" + (f": {told}" if told else "")) from error
+
+
+def imported(offer: Offer) -> object:
+    """The plugin's module. Raises `BrokerPluginError`."""
+    with _border(offer, f"importing {offer.module!r}"):
+        return import_module(offer.module)
+
+
+def checked_against(manifest: Manifest, plugin: object, offer: Offer) -> LoadedProvider:
+    """What the plugin answers, if it fits its manifest. Raises `BrokerPluginError`."""
+    try:
+        spec = _asked(plugin, offer)
+        with _border(offer, "reading its credentials class"):
+            fault = credentials_fault(spec, manifest)
+        if fault:
+            raise refusal(offer, fault)
+    except BrokerPluginError as error:
+        error.report_to = manifest.support
+        raise
+    return LoadedProvider(manifest=manifest, spec=spec, distribution=offer.distribution, version=offer.version)
+
+
+def _asked(plugin: object, offer: Offer) -> ProviderSpec:
+    """The plugin's own answer to the hook, through a manager that knows no other plugin."""
+    manager = new_manager()
+    with _border(offer, "its hook"):
+        manager.register(plugin, name=offer.module)
+        manager.check_pending()
+        answer = manager.hook.brokersync_provider(broker=offer.key)
+    if isinstance(answer, ProviderSpec):
+        return answer
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise refusal(offer, "its hook brokersync_provider is async; hooks are plain functions")
+    if not manager.hook.brokersync_provider.get_hookimpls():
+        raise refusal(offer, f"{offer.module!r} has no brokersync_provider marked with @hookimpl")
+    told = "nothing" if answer is None else f"a {type(answer).__name__}"
+    raise refusal(offer, f"its hook brokersync_provider answers {told} for this key instead of a ProviderSpec")

@@ -15,12 +15,11 @@ from brokersync.compatibility import contract_fault
 from brokersync.config import Settings
 from brokersync.discovery import Discovered, Offer, discover, read_manifests, refusal, same_distribution
 from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
-from brokersync.events import BrokerHeld, EventSink, PluginRefused, no_events
+from brokersync.events import BrokerHeld, Event, EventSink, PluginRefused, no_events
 from brokersync.folders import data_folder
 from brokersync.governance.approvals import Approvals
 from brokersync.governance.facts import BrokerFacts, Candidate
 from brokersync.governance.gate import Gate, Objection, Verdict, facts_of
-from brokersync.listening import all_of
 from brokersync.loading import LoadedProvider, checked_against, imported
 from brokersync.manifest import Manifest
 
@@ -70,7 +69,7 @@ class ProviderRegistry:
         events: EventSink = no_events,
     ) -> None:
         self._settings = settings
-        self._events = events
+        self._sinks = [events]
         self._folders = discovered.folders
         self._held: dict[str, str] = {}
         self.gate = Gate(settings.governance, Approvals(settings.governance.approvals_file(data_folder())), is_ours)
@@ -92,7 +91,7 @@ class ProviderRegistry:
 
     def listen(self, sink: EventSink) -> None:
         """Have one more sink hear what is held or refused from now on."""
-        self._events = all_of(self._events, sink)
+        self._sinks.append(sink)
 
     def candidate(self, key: str) -> Candidate:
         """What is installed for a broker, whether it may run or not. Raises as `manifest` does."""
@@ -167,7 +166,7 @@ class ProviderRegistry:
             raise refusal(offer, objection.reason.rstrip("."), objection.remedy)
         if self._held.get(offer.key) != objection.reason:
             self._held[offer.key] = objection.reason
-            self._events(
+            self._hear(
                 BrokerHeld(
                     provider=offer.key,
                     distribution=offer.distribution,
@@ -286,4 +285,8 @@ class ProviderRegistry:
         )
 
     def _tell(self, key: str, distribution: str, reason: str) -> None:
-        self._events(PluginRefused(provider=key, distribution=distribution, reason=reason))
+        self._hear(PluginRefused(provider=key, distribution=distribution, reason=reason))
+
+    def _hear(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)

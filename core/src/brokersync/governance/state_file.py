@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -101,6 +100,8 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, text: str) -> None:
+    import tempfile  # costs a listing 4 ms
+
     handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

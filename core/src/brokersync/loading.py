@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from types import MappingProxyType
 
 import attrs
 
 from brokersync.discovery import Offer, refusal
 from brokersync.errors import BrokerPluginError
 from brokersync.fields import credentials_fault
+from brokersync.findings import Finding
 from brokersync.hookspecs import new_manager
 from brokersync.manifest import Manifest
 from brokersync.provider import ProviderSpec
@@ -25,6 +27,7 @@ class LoadedProvider:
     spec: ProviderSpec
     distribution: str
     version: str
+    plugin: object = attrs.field(default=None, repr=False, eq=False)
 
 
 @contextmanager
@@ -56,7 +59,23 @@ def checked_against(manifest: Manifest, plugin: object, offer: Offer) -> LoadedP
     except BrokerPluginError as error:
         error.report_to = manifest.support
         raise
-    return LoadedProvider(manifest=manifest, spec=spec, distribution=offer.distribution, version=offer.version)
+    return LoadedProvider(
+        manifest=manifest, spec=spec, distribution=offer.distribution, version=offer.version, plugin=plugin
+    )
+
+
+def findings_of(loaded: LoadedProvider, settings: Mapping[str, str]) -> Sequence[Finding]:
+    """What the plugin itself finds wrong; see `brokersync_doctor`. Raises `BrokerPluginError`."""
+    key = loaded.manifest.key
+    offer = Offer(key, type(loaded.plugin).__name__, loaded.distribution, loaded.version)
+    manager = new_manager()
+    with _border(offer, "its hook brokersync_doctor"):
+        manager.register(loaded.plugin)
+        answers = manager.hook.brokersync_doctor(broker=key, settings=MappingProxyType(dict(settings)))
+        found = [one for answer in answers for one in answer]
+    if not all(isinstance(one, Finding) for one in found):
+        raise refusal(offer, "its hook brokersync_doctor answers with something else than findings")
+    return found
 
 
 def _asked(plugin: object, offer: Offer) -> ProviderSpec:

@@ -23,6 +23,7 @@ from brokersync.errors import (
     Fault,
     LimitScope,
 )
+from brokersync.findings import Finding, Severity
 from brokersync.hookspecs import hookimpl
 from brokersync.manifest import Manifest
 from brokersync.provider import (
@@ -105,6 +106,7 @@ __all__ = [
     "FeesMode",
     "FeesState",
     "Finality",
+    "Finding",
     "Granularity",
     "HttpResponse",
     "IdQuality",
@@ -122,6 +124,7 @@ __all__ = [
     "SandboxLogin",
     "SandboxSettings",
     "Secret",
+    "Severity",
     "Side",
     "SimulatedBroker",
     "StatementHints",

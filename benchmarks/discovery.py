@@ -40,7 +40,7 @@ def brokersync_provider(broker):
 _MANIFEST = """
 key = "made-up-{number}"
 display_name = "Made Up {number}"
-contract = 0
+contract = 1
 environments = ["live", "demo"]
 auth = ["password"]
 licence = "Apache-2.0"

@@ -14,7 +14,7 @@ import pytest
 MANIFEST = """
 key = "{key}"
 display_name = "A made-up broker"
-contract = 0
+contract = 1
 environments = ["live", "demo"]
 auth = ["password"]
 licence = "Apache-2.0"

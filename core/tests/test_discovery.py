@@ -223,7 +223,7 @@ def _manifest(key: str) -> str:
     return f"""
 key = "{key}"
 display_name = "B"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["none"]
 licence = "MIT"
@@ -273,7 +273,7 @@ def test_a_family_describes_many_brokers_in_one_file(site: Any) -> None:
         ("key = ", "not TOML"),
         ("key = 'x'", "'display_name' is missing"),
         (_manifest("other"), "does not describe the key"),
-        (_manifest("x").replace("contract = 0", "contract = 9\nnovelty = 1"), "newer than this brokersync's 0"),
+        (_manifest("x").replace("contract = 1", "contract = 9\nnovelty = 1"), "newer than this brokersync's 1"),
         (_manifest("x") + "\nnovelty = 1", "novelty"),
     ],
 )

@@ -29,6 +29,14 @@ class PluginRefused(Event):
 
 
 @attrs.frozen(kw_only=True)
+class PluginDeprecated(Event):
+    """A plugin was loaded that is written for a contract which a coming release does not speak any more."""
+
+    distribution: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class PluginSeen(Event):
     """A broker's plugin is there for the first time, or another than `was`, which names its version; `state` says
     whether it may run. `files` is the hash of its files."""

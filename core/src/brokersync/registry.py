@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
 import attrs
 
 from brokersync.catalogue import is_ours, not_installed
-from brokersync.compatibility import contract_fault
+from brokersync.compatibility import contract_fault, deprecation
 from brokersync.config import Settings
 from brokersync.discovery import Discovered, Offer, discover, read_manifests, refusal, same_distribution
 from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
-from brokersync.events import BrokerHeld, Event, EventSink, PluginRefused, no_events
+from brokersync.events import BrokerHeld, Event, EventSink, PluginDeprecated, PluginRefused, no_events
 from brokersync.folders import data_folder
 from brokersync.governance.approvals import Approvals
 from brokersync.governance.facts import BrokerFacts, Candidate
 from brokersync.governance.gate import Gate, Objection, Verdict, facts_of
+from brokersync.listing import ProviderListing, ProviderState
 from brokersync.loading import LoadedProvider, checked_against, imported
 from brokersync.manifest import Manifest
 
@@ -28,31 +28,6 @@ __all__ = ["LoadedProvider", "ProviderListing", "ProviderRegistry", "ProviderSta
 _DEFAULTS: Final = Settings()
 _NOTHING: Final = Discovered((), ())
 _IN_PROCESS: Final = "registered in process"
-
-
-class ProviderState(StrEnum):
-    """`available` means that nothing speaks against it so far; files and code are checked when it is loaded.
-
-    `held` waits for the operator, and none of its code is run.
-    """
-
-    AVAILABLE = "available"
-    HELD = "held"
-    REFUSED = "refused"
-
-
-@attrs.frozen(kw_only=True)
-class ProviderListing:
-    """A broker key of one installed distribution, and whether it can be used.
-
-    `key` is empty for a distribution that can not be read at all.
-    """
-
-    key: str
-    distribution: str
-    version: str
-    state: ProviderState
-    reason: str = ""
 
 
 class ProviderRegistry:
@@ -150,15 +125,29 @@ class ProviderRegistry:
         if key not in self._loaded:
             offer = self._offer(key)
             with self._remembering(offer):
-                self._admit(offer, self.gate.objection(self._candidate(offer), lambda: self._manifest(offer)))
+                self._admit(offer)
                 manifest = self._manifest(offer)
                 self._loaded[key] = checked_against(manifest, imported(offer), offer)
+                if ends := deprecation(manifest.contract):
+                    self._hear(PluginDeprecated(provider=key, distribution=offer.distribution, reason=ends))
         elif key in self._offers:
             offer = self._offer(key)
-            self._admit(offer, self.gate.at_a_glance(self._candidate(offer)))
+            self._object(offer, self.gate.at_a_glance(self._candidate(offer)))
         return self._loaded[key]
 
-    def _admit(self, offer: Offer, objection: Objection | None) -> None:
+    def admit(self, key: str) -> Candidate | None:
+        """What is installed for a broker, if it may run; `None` for one of this process. Raises as `load` does."""
+        if key not in self._offers:
+            return None
+        offer = self._offer(key)
+        with self._remembering(offer):
+            self._admit(offer)
+        return self._candidate(offer)
+
+    def _admit(self, offer: Offer) -> None:
+        self._object(offer, self.gate.objection(self._candidate(offer), lambda: self._manifest(offer)))
+
+    def _object(self, offer: Offer, objection: Objection | None) -> None:
         if objection is None:
             self._held.pop(offer.key, None)
             return

@@ -171,7 +171,8 @@ class Watch:
                 self._settled.clear()
                 if await self._sent(self._webhook, session):
                     wait = _FIRST_WAIT
-                    self._settled.set()
+                    if not self._more.is_set():  # what came meanwhile is delivered, too, before it is closed
+                        self._settled.set()
                     await self._more.wait()
                 else:
                     self._settled.set()

@@ -13,6 +13,8 @@ from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginEr
 from brokersync.events import BrokerHeld
 from brokersync.governance_settings import GovernanceMode, Pin
 from brokersync.registry import ProviderState
+from brokersync.sandboxes import SandboxSettings
+from brokersync.testing.sandbox_server import simulated_broker
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TRUST = GovernanceMode.TRUST
@@ -69,6 +71,27 @@ def test_a_held_broker_is_listed_as_held_and_described_without_its_code(operator
     assert (row.state, row.reason) == (ProviderState.HELD, "It waits for approval; none of its code was run.")
     assert registry.manifest("alpha").display_name == "A made-up broker"
     assert PACKAGE not in sys.modules
+
+
+def test_the_sandbox_of_a_held_broker_is_not_run(operator: Any, site: Any, alpha: Path) -> None:
+    with_sandbox(site, alpha, f"{PACKAGE}.sandbox:create")
+    (alpha / "sandbox.py").write_text("raise RuntimeError('it ran')")
+    with pytest.raises(BrokerHeldError):
+        simulated_broker("alpha", operator.registry(), SandboxSettings(now=lambda: NOW))
+    assert PACKAGE not in sys.modules
+
+
+def test_a_sandbox_outside_of_the_plugin_is_refused(operator: Any, site: Any, alpha: Path) -> None:
+    with_sandbox(site, alpha, "antigravity:create")
+    with pytest.raises(BrokerPluginError, match="not in its package"):
+        simulated_broker("alpha", operator.registry(TRUST), SandboxSettings(now=lambda: NOW))
+    assert "antigravity" not in sys.modules
+
+
+def with_sandbox(site: Any, folder: Path, sandbox: str) -> None:
+    toml = folder / "provider.toml"
+    toml.write_text(toml.read_text().replace("[hosts]", f'sandbox = "{sandbox}"\n[hosts]'))
+    site.record("brokersync-alpha", PACKAGE)
 
 
 def test_an_approval_lets_it_run_and_a_running_process_follows(operator: Any, alpha: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from brokersync.catalogue import catalogue
+from brokersync.compatibility import deprecation
 from brokersync.config import Settings
 from brokersync.discovery import same_distribution
 from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerNotInstalledError
@@ -68,6 +69,8 @@ def _of_files(registry: ProviderRegistry) -> Iterator[Finding]:
 
 
 def _of_installed(one: Candidate, manifest: Manifest) -> Iterator[Finding]:
+    if ends := deprecation(manifest.contract):
+        yield _of(one.key, Severity.WARNING, f"{one.distribution}: {ends}", f"Update {one.distribution}.")
     record = read_record(one.folder) if one.folder is not None else None
     if facts_of(one, manifest, record).development:
         message, remedy = f"{one.distribution} is installed in place.", "Install a wheel of it to run it for others."

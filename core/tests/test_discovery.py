@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -127,6 +128,33 @@ def test_distributions_in_a_zip_file_are_found_and_read(tmp_path: Path, monkeypa
     assert read_manifest(offer).key == "zip-broker"
     assert "zipped_plugin" not in sys.modules
     gc.collect()
+
+
+@pytest.mark.parametrize("name", ["evil\x1b[2J", "two words", "é", ""])
+def test_a_name_that_could_be_no_distributions_is_not_shown(site: Any, name: str) -> None:
+    files = {
+        "METADATA": METADATA.format(name=name, version="1.0"),
+        "entry_points.txt": "[brokersync.providers]\nodd = odd\n",
+    }
+    site.metadata("odd", files)
+    assert found("odd") == []
+    (problem,) = problems_of("odd-1.0.dist-info")
+    assert "does not tell its name and version" in problem.reason
+    assert problem.distribution == "odd-1.0.dist-info"
+
+
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_metadata_without_end_is_read_to_a_bound(site: Any, name: str) -> None:
+    files: dict[str, str | bytes] = {
+        "METADATA": METADATA.format(name="odd", version="1.0"),
+        "entry_points.txt": "[brokersync.providers]\nodd = odd\n",
+    }
+    info = site.metadata("odd", files)
+    os.truncate(info / name, 1024**3)
+    if name == "METADATA":
+        assert [offer.key for offer in found("odd")] == ["odd"]
+    else:
+        assert "longer than" in problems_of("odd")[0].reason
 
 
 class _Finder:

@@ -192,6 +192,24 @@ def test_a_plugin_adds_checks_of_its_own_where_it_is_used_and_nowhere_else(docto
     assert doctor("[brokers.own.hosts]", "brokers") == ([expected], Exit.DONE)
 
 
+def test_what_a_plugin_finds_shows_no_secret_and_no_signs_for_terminals(doctor: Run, site: Site) -> None:
+    folder = site.plugin(
+        "own-plugin",
+        "own",
+        """
+from brokersync.plugin import Finding
+@hookimpl
+def brokersync_doctor(broker, settings):
+    return [Finding(message=f"It is {settings['app_secret']}\\x1b[2J\\nover", remedy="")]
+""",
+    )
+    toml = folder / "provider.toml"
+    field = '[[operator_fields]]\nname = "app_secret"\nlabel = "x"\nhelp = "x"\nsecret = true\n[[sources]]'
+    toml.write_text(toml.read_text().replace("[[sources]]", field))
+    (one,), _ = doctor('[brokers.own.settings]\napp_secret = "very-secret-1"', "brokers")
+    assert one["message"] == "It is ***[2J over"
+
+
 @pytest.mark.parametrize("answer", ["raise ValueError('x')", "return ['text']", "return 5"])
 def test_a_check_of_a_plugin_that_breaks_costs_only_its_own(doctor: Run, site: Site, answer: str) -> None:
     site.plugin("own-plugin", "own", f"@hookimpl\ndef brokersync_doctor(broker, settings):\n    {answer}\n")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 GROUP: Final = "brokersync.providers"
 MANIFEST: Final = "provider.toml"
 
-_HEADER = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
+# what neither a name nor a version may hold would reach terminals and logs
+_HEADER = re.compile(r"^(Name|Version):[ \t]*([A-Za-z0-9._!+-]+)[ \t]*\r?$", re.MULTILINE)
 _KEY = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _LARGEST = 1024 * 1024  # characters: what is longer was made to do harm

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import MappingProxyType
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,10 @@ from brokersync.findings import Finding
 from brokersync.hookspecs import new_manager
 from brokersync.manifest import Manifest
 from brokersync.provider import ProviderSpec
+from brokersync.redaction import Redactor
+
+# a mask for every "a" of a text hides nothing and tells the secret
+_SHORTEST: Final = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +80,14 @@ def findings_of(loaded: LoadedProvider, settings: Mapping[str, str]) -> Sequence
         found = [one for answer in answers for one in answer]
     if not all(isinstance(one, Finding) for one in found):
         raise refusal(offer, "its hook brokersync_doctor answers with something else than findings")
-    return found
+    secret = {field.name for field in loaded.manifest.operator_fields if field.secret}
+    redact = Redactor(value for name, value in settings.items() if name in secret and len(value) >= _SHORTEST)
+    return [attrs.evolve(one, message=_line(one.message, redact), remedy=_line(one.remedy, redact)) for one in found]
+
+
+def _line(text: object, redact: Redactor) -> str:
+    """What a plugin says, as one line that no terminal takes for a command, without the operator's secrets."""
+    return redact("".join(sign for sign in " ".join(str(text).split()) if sign.isprintable()))
 
 
 def _asked(plugin: object, offer: Offer) -> ProviderSpec:

@@ -29,6 +29,8 @@ def states(brokersync: Run, *words: object) -> dict[str, str]:
 def test_a_broker_is_held_until_it_is_approved_and_again_when_it_is_revoked(brokersync: Run, config: Path) -> None:
     told = ("--config", config)
     assert states(brokersync, *told) == {"ibkr": "held", "tradovate": "held"}
+    for words in (("providers",), ("providers", "list")):
+        assert brokersync(*words, *told).out.count("held: It waits for approval; none of its code was run.") == 2
     approved = brokersync("providers", "approve", "ibkr", "--json", *told).document
     assert approved["approved"]["distribution"] == "brokersync-ibkr"
     assert states(brokersync, *told) == {"ibkr": "available", "tradovate": "held"}
@@ -49,6 +51,12 @@ def test_what_is_held_ends_a_command_with_what_to_do(brokersync: Run, config: Pa
     assert answer.code == Exit.CONFIG
     assert "Error: The broker 'ibkr' of brokersync-ibkr 0.1.0 is held." in answer.err
     assert "governance.deny" in answer.err
+
+
+def test_mode_approve_makes_no_store_without_a_webhook(brokersync: Run, config: Path, tmp_path: Path) -> None:
+    answer = brokersync("connect", "ibkr", "--config", config)
+    assert answer.code == Exit.CONFIG
+    assert not (tmp_path / "store.db").exists()
 
 
 def test_mode_approve_does_not_start_without_a_webhook(brokersync: Run, config: Path, empty_store: Path) -> None:

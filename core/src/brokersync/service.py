@@ -123,6 +123,7 @@ class BrokerSync(Working, Following, Custody, Consents):
     async def __aenter__(self) -> Self:
         # brokers of this process may be registered until now
         check_brokers(self._shared.settings, self._shared.registry)
+        self._watch.check()
         await self._shared.underway.open()
         await self._store.open()
         try:

@@ -50,11 +50,20 @@ class Watch:
         self._lost = False
         registry.listen(self)
 
+    def check(self) -> None:
+        """Raises `BrokerConfigError` where approval is asked for and nobody is named to be told."""
+        self._webhook = Webhook.of(self._settings)
+        if self._settings.mode is GovernanceMode.APPROVE and self._webhook is None:
+            raise BrokerConfigError(
+                'governance.mode "approve" needs somebody who is told of what is held.',
+                remedy="Set governance.webhook and BROKERSYNC_WEBHOOK_SECRET.",
+            )
+
     async def look(self) -> None:
         """Look at what is installed. Raises `BrokerConfigError` where approval is asked for and nobody can be told."""
-        self._webhook = Webhook.of(self._settings)
-        if self._settings.mode is GovernanceMode.APPROVE:
-            await self._check_target()
+        self.check()
+        if self._settings.mode is GovernanceMode.APPROVE and not self._was_tested():
+            await self.test_target()
         for event in self._new_ones():
             self._events(event)
 
@@ -84,14 +93,9 @@ class Watch:
         elif isinstance(event, HostRefused):
             self._add("host.refused", _plain(event, "operation", "host"))
 
-    async def _check_target(self) -> None:
-        if self._webhook is None:
-            raise BrokerConfigError(
-                'governance.mode "approve" needs somebody who is told of what is held.',
-                remedy="Set governance.webhook and BROKERSYNC_WEBHOOK_SECRET.",
-            )
-        if not self._notices.was_tested(self._webhook.url):
-            await self.test_target()
+    def _was_tested(self) -> bool:
+        """A receiver that has taken a notice once may be away later."""
+        return self._webhook is not None and self._notices.was_tested(self._webhook.url)
 
     async def test_target(self) -> None:
         """Send a notice now. Raises `BrokerConfigError` where it does not arrive."""

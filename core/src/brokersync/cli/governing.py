@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, print_json, say, show_error
 from brokersync.cli.exits import Exit
+from brokersync.cli.providers import state_text
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerHeldError
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['distribution']} {row['version']}",
         "in place" if row["development"] else str(row["files"]).removeprefix("sha256:")[:_SHOWN],
         str(decision.get("at", ""))[:10] if decision.get("state") == "approved" else "",
-        f"{row['state']} {row['reason']}".strip(),
+        state_text(row["state"], row["reason"]),
     )
 
 

@@ -126,8 +126,8 @@ class Site:
 
     folder: Path
 
-    def plugin(self, distribution: str, key: str, code: str = "") -> Path:
-        wheel = wheel_of(self.folder, distribution, key, code=GOOD_CODE + code)
+    def plugin(self, distribution: str, key: str, code: str = "", **more: Any) -> Path:
+        wheel = wheel_of(self.folder, distribution, key, code=GOOD_CODE + code, **more)
         with zipfile.ZipFile(wheel) as pack:
             pack.extractall(self.folder)
         wheel.unlink()
@@ -171,6 +171,19 @@ def test_a_broken_manifest_a_changed_file_and_a_missing_package_are_told(doctor:
     assert "'changed_plugin/more.py' is in no RECORD" in by_key["changed"]["message"]
     assert by_key["changed"]["severity"] == "warning"
     assert code == Exit.CONFIG
+
+
+def test_code_that_ran_when_python_started_is_told(doctor: Run, brokersync: Run, site: Site) -> None:
+    site.plugin("early-plugin", "early", more={"early.pth": b"import os"})
+    told, code = doctor("", "plugins")
+    (one,) = [one for one in told if one["provider"] == "early"]
+    assert "its code has run already" in one["message"]
+    assert one["remedy"] == "Uninstall it: pip uninstall early-plugin"
+    assert code == Exit.CONFIG
+    rows = brokersync("providers", "list", "--json").document["providers"]
+    (row,) = [row for row in rows if row["key"] == "early"]
+    assert row["state"] == "refused"
+    assert "has run already" in row["reason"]
 
 
 _CHECKS = """

@@ -14,7 +14,16 @@ import attrs
 from brokersync.config import Settings
 from brokersync.discovery import Offer, read_manifest
 from brokersync.errors import BrokerConfigError, BrokerError
-from brokersync.events import BrokerHeld, Event, EventSink, HostRefused, PluginSeen, WebhookBack, WebhookLost
+from brokersync.events import (
+    BrokerHeld,
+    Event,
+    EventSink,
+    HostRefused,
+    PluginRefused,
+    PluginSeen,
+    WebhookBack,
+    WebhookLost,
+)
 from brokersync.governance.facts import BrokerFacts, Candidate
 from brokersync.governance.gate import facts_of
 from brokersync.governance.notices import Notice, Notices, make_notice
@@ -88,8 +97,9 @@ class Watch:
     def __call__(self, event: Event) -> None:
         """Have what the operator must hear of delivered."""
         if isinstance(event, BrokerHeld):
-            data = _plain(event, "distribution", "version", "reason")
-            self._add("provider.held", data)
+            self._add("provider.held", _plain(event, "distribution", "version", "reason"))
+        elif isinstance(event, PluginRefused):
+            self._add("provider.refused", _plain(event, "distribution", "reason"))
         elif isinstance(event, HostRefused):
             self._add("host.refused", _plain(event, "operation", "host"))
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,10 @@ from aiohttp.test_utils import TestServer
 
 from brokersync.config import Settings
 from brokersync.discovery import Discovered
-from brokersync.errors import BrokerConfigError, BrokerHeldError
+from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
 from brokersync.events import BrokerHeld, HostRefused, PluginSeen, WebhookBack, WebhookLost
+from brokersync.governance.notices import Notices, make_notice
+from brokersync.governance.state_file import StateFile
 from brokersync.governance_settings import GovernanceMode, GovernanceSettings
 from brokersync.registry import ProviderRegistry
 from brokersync.watching import Watch
@@ -252,6 +255,44 @@ async def test_what_the_registry_holds_is_heard_by_the_watch(alpha: Path, tmp_pa
     (body,) = await receiver.taken(1)
     await watch.aclose()
     assert body["data"]["reason"] == "It waits for approval; none of its code was run."
+
+
+async def test_a_changed_file_of_an_approved_broker_is_told(alpha: Path, tmp_path: Path, receiver: Receiver) -> None:
+    one = desk(tmp_path, receiver, mode=GovernanceMode.APPROVE)
+    registry = ProviderRegistry.installed(one.settings)
+    registry.gate.approvals.approve(registry.facts("alpha"), one.clock.now())
+    (alpha / "__init__.py").write_text("raise RuntimeError('it ran')")
+    watch = one.watch(registry)
+    watch.begin()
+    for _ in range(2):
+        with pytest.raises(BrokerPluginError):
+            registry.load("alpha")
+    (body,) = await receiver.taken(1)
+    await watch.aclose()
+    assert body["type"] == "provider.refused"
+    assert "__init__.py' is changed or missing" in body["data"]["reason"]
+
+
+async def test_a_pth_file_is_told_of_as_already_run(alpha: Path, site: Any, tmp_path: Path) -> None:
+    (site.folder / "alpha.pth").write_text("import os\n")
+    site.record("brokersync-alpha", alpha.name, root=("alpha.pth",))
+    one = desk(tmp_path, None)
+    await one.watch().look()
+    (told,) = [event for event in one.of(PluginSeen) if event.provider == "alpha"]
+    assert told.state == "refused"
+    assert "alpha.pth, which Python runs when it starts: its code has run already" in told.reason
+
+
+def test_what_several_write_at_once_is_all_kept(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        mine = Notices(StateFile(tmp_path / "notices.json", "The notices"))
+        for part in range(10):
+            mine.add(make_notice("webhook.test", {}, datetime(2026, 3, 1, tzinfo=UTC), which=f"{number} {part}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert len(Notices(StateFile(tmp_path / "notices.json", "The notices")).waiting()) == 80
+    assert [path.name for path in tmp_path.iterdir()] == ["notices.json"]
 
 
 async def test_approval_wants_a_webhook(tmp_path: Path) -> None:

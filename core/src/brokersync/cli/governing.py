@@ -18,7 +18,8 @@ from brokersync.errors import BrokerConfigError, BrokerError, BrokerHeldError
 
 if TYPE_CHECKING:
     from brokersync.governance.facts import BrokerFacts
-    from brokersync.registry import ProviderRegistry
+    from brokersync.governance.gate import Objection
+    from brokersync.registry import ProviderListing, ProviderRegistry
     from brokersync.watching import Watch
 
 _SHOWN = 12
@@ -125,17 +126,8 @@ def _list(common: Common) -> int:
     from brokersync.registry import ProviderRegistry
 
     registry = ProviderRegistry.installed(common.settings())
-    rows = [
-        {
-            "key": row.key,
-            "distribution": row.distribution,
-            "version": row.version,
-            "state": row.state.value,
-            "reason": row.reason,
-            **_known(row.key, registry),
-        }
-        for row in registry.listing()
-    ]
+    harm = {(one.key, one.distribution): registry.gate.harm(one) for one, _ in registry.candidates()}
+    rows = [_facts(row, harm.get((row.key, row.distribution)), registry) for row in registry.listing()]
     if common.json:
         print_json({"providers": rows, "approvals": str(registry.gate.approvals.path)})
         return Exit.DONE
@@ -146,6 +138,17 @@ def _list(common: Common) -> int:
         [_cells(row) for row in rows],
     )
     return Exit.DONE
+
+
+def _facts(row: ProviderListing, harm: Objection | None, registry: ProviderRegistry) -> dict[str, Any]:
+    return {
+        "key": row.key,
+        "distribution": row.distribution,
+        "version": row.version,
+        "state": row.state.value if harm is None else harm.verdict.value,
+        "reason": row.reason if harm is None else harm.reason,
+        **_known(row.key, registry),
+    }
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -97,6 +97,12 @@ def test_governance_that_can_not_work_is_told(doctor: Run, text: str, told: str,
     assert one["remedy"]
 
 
+def test_a_list_that_names_no_broker_is_told(doctor: Run) -> None:
+    (one,), code = doctor('[governance]\ndeny = ["tradovte"]', "governance")
+    assert "'tradovte', which is no known broker" in one["message"]
+    assert (one["remedy"], one["severity"], code) == ("Did you mean 'tradovate'?", "warning", Exit.DONE)
+
+
 def test_approvals_that_can_not_be_read_are_told(doctor: Run, tmp_path: Path) -> None:
     (tmp_path / "approvals.json").write_text("{")
     (one,), code = doctor(f'[governance]\napprovals = "{tmp_path}/approvals.json"', "governance")

@@ -10,7 +10,7 @@ import attrs
 from brokersync.config import Settings
 from brokersync.doctor.brokers import own_checks, plugin_findings
 from brokersync.doctor.fleet import fleet_findings
-from brokersync.doctor.governing import governance_findings
+from brokersync.doctor.governing import governance_findings, list_findings
 from brokersync.doctor.reach import reach_findings
 from brokersync.doctor.storing import Stored, store_findings
 from brokersync.findings import Finding, Severity
@@ -46,7 +46,8 @@ async def examine(
     """
     found = [*plugin_findings(registry)]
     more, stored = await store_findings(place, clock)
-    found += [*more, *governance_findings(settings.governance, stored.notices if stored else None)]
+    found += [*more, *list_findings(settings.governance, registry.keys())]
+    found += [*governance_findings(settings.governance, stored.notices if stored else None)]
     used = sorted({*brokers, *settings.brokers, *(stored.brokers if stored is not None else ())})
     found += own_checks(registry, settings, used)
     found += await fleet_findings(settings.fleet, clock)

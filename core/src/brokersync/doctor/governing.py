@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
+from brokersync.catalogue import catalogue
 from brokersync.errors import BrokerConfigError
 from brokersync.findings import Finding, Severity
 from brokersync.folders import data_folder
@@ -13,6 +15,17 @@ from brokersync.governance.webhook import Webhook
 from brokersync.governance_settings import GovernanceMode, GovernanceSettings
 
 _TEST = "Try it: brokersync providers test-webhook"
+
+
+def list_findings(settings: GovernanceSettings, installed: Iterable[str]) -> Iterator[Finding]:
+    """Names in the lists that mean no broker, such as mistyped ones, which allow and deny nothing."""
+    known = {*installed, *catalogue()}
+    for name, keys in (("allow", settings.allow or ()), ("deny", settings.deny)):
+        for key in keys:
+            if key not in known:
+                close = get_close_matches(key.lower(), sorted(known), 1)
+                hint = f"Did you mean {close[0]!r}?" if close else "Take it out, unless it is to come."
+                yield _of(Severity.WARNING, f"governance.{name} names {key!r}, which is no known broker.", hint)
 
 
 def governance_findings(settings: GovernanceSettings, notices: Notices | None) -> Iterator[Finding]:

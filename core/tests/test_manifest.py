@@ -92,7 +92,7 @@ def changed(old: str, new: str) -> str:
 
 def test_a_manifest_tells_all_that_is_known_without_code() -> None:
     (manifest,) = parse_manifests(TEXT, "provider.toml")
-    assert (manifest.key, manifest.contract, manifest.environments) == ("made-up", 0, ("live", "demo"))
+    assert (manifest.key, manifest.contract, manifest.environments) == ("made-up", 1, ("live", "demo"))
     assert manifest.auth == (AuthKind.TOKEN,)
     assert manifest.hosts == {"api": "https://api.broker.example"}
     assert manifest.host_patterns == {"api": ("*.broker.example",)}

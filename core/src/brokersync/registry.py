@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
@@ -16,16 +16,19 @@ from brokersync.discovery import Discovered, Offer, discover, read_manifests, re
 from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
 from brokersync.events import BrokerHeld, Event, EventSink, PluginDeprecated, PluginRefused, no_events
 from brokersync.folders import data_folder
-from brokersync.governance.approvals import Approvals
-from brokersync.governance.facts import BrokerFacts, Candidate
-from brokersync.governance.gate import Gate, Objection, Verdict, facts_of
+from brokersync.governance_settings import GovernanceSettings
 from brokersync.listing import ProviderListing, ProviderState
 from brokersync.loading import LoadedProvider, checked_against, imported
 from brokersync.manifest import Manifest
 
+if TYPE_CHECKING:
+    from brokersync.governance.facts import BrokerFacts, Candidate
+    from brokersync.governance.gate import Gate, Objection
+
 __all__ = ["LoadedProvider", "ProviderListing", "ProviderRegistry", "ProviderState"]
 
 _DEFAULTS: Final = Settings()
+_TRUSTING: Final = GovernanceSettings()
 _NOTHING: Final = Discovered((), ())
 _IN_PROCESS: Final = "registered in process"
 
@@ -47,7 +50,7 @@ class ProviderRegistry:
         self._sinks = [events]
         self._folders = discovered.folders
         self._held: dict[str, str] = {}
-        self.gate = Gate(settings.governance, Approvals(settings.governance.approvals_file(data_folder())), is_ours)
+        self._approvals = settings.governance.approvals_file(data_folder())
         self._problems = discovered.problems
         self._offers: dict[str, list[Offer]] = {}
         self._manifests: dict[str, tuple[Manifest, ...]] = {}
@@ -64,6 +67,14 @@ class ProviderRegistry:
         """The registry of what is installed now; reads metadata and imports no plugin."""
         return cls(discover(), settings, events)
 
+    @cached_property
+    def gate(self) -> Gate:
+        """What decides which plugins may run."""
+        from brokersync.governance.approvals import Approvals  # a listing that nobody narrows need not pay for it
+        from brokersync.governance.gate import Gate
+
+        return Gate(self._settings.governance, Approvals(self._approvals), is_ours)
+
     def listen(self, sink: EventSink) -> None:
         """Have one more sink hear what is held or refused from now on."""
         self._sinks.append(sink)
@@ -78,6 +89,8 @@ class ProviderRegistry:
 
     def facts(self, key: str) -> BrokerFacts:
         """What is known of a broker's plugin now: version, files, hosts. Raises as `manifest` does."""
+        from brokersync.governance.gate import facts_of
+
         offer = self._offer(key)
         return facts_of(self._candidate(offer), self._manifest(offer))
 
@@ -151,7 +164,7 @@ class ProviderRegistry:
         if objection is None:
             self._held.pop(offer.key, None)
             return
-        if objection.verdict is Verdict.REFUSED:
+        if objection.verdict.value == ProviderState.REFUSED.value:
             raise refusal(offer, objection.reason.rstrip("."), objection.remedy)
         if self._held.get(offer.key) != objection.reason:
             self._held[offer.key] = objection.reason
@@ -170,14 +183,9 @@ class ProviderRegistry:
         )
 
     def _candidate(self, offer: Offer) -> Candidate:
-        folder = self._folders.get(offer.distribution)
-        return Candidate(
-            key=offer.key,
-            package=offer.package,
-            distribution=offer.distribution,
-            version=offer.version,
-            folder=None if folder is None else Path(folder),
-        )
+        from brokersync.governance.facts import Candidate
+
+        return Candidate.of(*offer, folder=self._folders.get(offer.distribution))
 
     def register(self, plugin: object, manifest: Manifest) -> LoadedProvider:
         """Add a broker of this process, such as a private one, through the same hook and the same checks.
@@ -265,13 +273,17 @@ class ProviderRegistry:
                 state, reason = ProviderState.REFUSED, "Another distribution is pinned for this broker."
             elif offer.key in self._refused:
                 state, reason = ProviderState.REFUSED, self._refused[offer.key].message
-            elif (objection := self.gate.at_a_glance(self._candidate(offer))) is not None:
+            elif self._narrowed() and (objection := self.gate.at_a_glance(self._candidate(offer))) is not None:
                 state, reason = ProviderState(objection.verdict.value), objection.reason
         except BrokerConfigError as error:
             state, reason = ProviderState.REFUSED, error.message
         return ProviderListing(
             key=offer.key, distribution=offer.distribution, version=offer.version, state=state, reason=reason
         )
+
+    def _narrowed(self) -> bool:
+        """Whether anything was said of which plugins may run."""
+        return self._settings.governance != _TRUSTING or self._approvals.exists()
 
     def _tell(self, key: str, distribution: str, reason: str) -> None:
         self._hear(PluginRefused(provider=key, distribution=distribution, reason=reason))

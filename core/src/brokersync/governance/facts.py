@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -21,6 +21,17 @@ class Candidate:
     distribution: str
     version: str
     folder: Path | None
+
+    @classmethod
+    def of(cls, key: str, module: str, distribution: str, version: str, *, folder: str | None) -> Self:
+        """That of an entry point which names this module."""
+        return cls(
+            key=key,
+            package=module.partition(".")[0],
+            distribution=distribution,
+            version=version,
+            folder=None if folder is None else Path(folder),
+        )
 
 
 @attrs.frozen(kw_only=True)

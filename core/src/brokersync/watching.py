@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _FIRST_WAIT: Final = timedelta(seconds=10)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _GRACE: Final = 2.0
+# a plugin may ask for ever new ones, and each notice takes room until it is delivered
+_MOST_HOSTS: Final = 20
 
 
 class Watch:
@@ -57,6 +59,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._more, self._settled = asyncio.Event(), asyncio.Event()
         self._lost = False
+        self._hosts: dict[tuple[str, str], set[str]] = {}
         registry.listen(self)
 
     def check(self) -> None:
@@ -101,7 +104,11 @@ class Watch:
         elif isinstance(event, PluginRefused):
             self._add("provider.refused", _plain(event, "distribution", "reason"))
         elif isinstance(event, HostRefused):
-            self._add("host.refused", _plain(event, "operation", "host"))
+            day = self._clock.now().date().isoformat()
+            hosts = self._hosts.setdefault((event.provider, day), set())
+            if event.host in hosts or len(hosts) < _MOST_HOSTS:
+                hosts.add(event.host)
+                self._add("host.refused", _plain(event, "operation", "host"))
 
     def _was_tested(self) -> bool:
         """A receiver that has taken a notice once may be away later."""

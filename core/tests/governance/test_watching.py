@@ -245,6 +245,15 @@ async def test_a_held_broker_and_a_refused_host_are_told_once_a_day(
     assert bodies[1]["data"] == {"provider": "alpha", "operation": "list", "host": "evil.example"}
 
 
+async def test_a_plugin_that_asks_for_ever_new_hosts_fills_no_disk(tmp_path: Path, receiver: Receiver) -> None:
+    one = desk(tmp_path, receiver)
+    watch = one.watch(nothing_installed(one))
+    for number in range(200):
+        watch(HostRefused(provider="alpha", operation="list", host=f"{number}.evil.example"))
+    waiting = Notices(StateFile(tmp_path / "store.plugins.json", "The notices")).waiting()
+    assert [notice.data["host"] for notice in waiting] == [f"{number}.evil.example" for number in range(20)]
+
+
 async def test_what_the_registry_holds_is_heard_by_the_watch(alpha: Path, tmp_path: Path, receiver: Receiver) -> None:
     one = desk(tmp_path, receiver, mode=GovernanceMode.APPROVE)
     registry = ProviderRegistry.installed(one.settings)

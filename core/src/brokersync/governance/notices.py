@@ -6,14 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from brokersync.governance.state_file import Facts, InMemory, StateFile
-
-# What a year of it would come to where nobody listens; the newest are the ones that are dropped, and counted.
-_MOST_WAITING: Final = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +54,6 @@ class Notices:
             waiting = facts.setdefault("waiting", [])
             known = {one["notice_id"] for one in waiting}
             waiting += [attrs.asdict(one) for one in notices if one.notice_id not in known]
-            del waiting[_MOST_WAITING:]
 
         self._file.change(change)
 

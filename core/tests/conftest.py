@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 MANIFEST = """
 key = "{key}"
 display_name = "A made-up broker"
-contract = 0
+contract = 1
 environments = ["live", "demo"]
 auth = ["password"]
 licence = "Apache-2.0"
@@ -97,6 +99,20 @@ class Site:
         self.package(package, code=code, manifest=manifest.format(key=key))
         importlib.invalidate_caches()
         return package
+
+    def record(self, distribution: str, *packages: str, root: tuple[str, ...] = (), version: str = "1.0") -> Path:
+        """The RECORD that an installer writes: every file of the packages, and those in the root; its path."""
+        info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        files = [path for name in (*packages, info.name) for path in (self.folder / name).rglob("*") if path.is_file()]
+        files += [self.folder / name for name in root]
+        rows = []
+        for path in sorted(files):
+            digest = urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+            if "__pycache__" not in path.parts and path.name != "RECORD":
+                name = path.relative_to(self.folder).as_posix()
+                rows.append(f"{name},sha256={digest},{path.stat().st_size}\n")
+        (info / "RECORD").write_text("".join(rows) + f"{info.name}/RECORD,,\n")
+        return info / "RECORD"
 
 
 @pytest.fixture

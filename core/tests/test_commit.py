@@ -82,7 +82,7 @@ class Desk:
 
     def _writer(self, target: Target) -> PageWriter:
         manifest = Manifest(
-            key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+            key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
             sources=(self.source,), licence="", docs="", support="",
         )  # fmt: skip
         return PageWriter(
@@ -362,7 +362,7 @@ async def test_every_page_is_told_as_an_event_and_counted(store: Store) -> None:
 
 def test_a_source_that_the_manifest_no_longer_declares_ranks_last() -> None:
     manifest = Manifest(
-        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
         sources=(SourceSpec(name="fills", precedence=7),), licence="", docs="", support="",
     )  # fmt: skip
     rules = page_rules(manifest)

@@ -49,7 +49,7 @@ MANIFEST = parse_manifests(
     """
 key = "paper"
 display_name = "Paper"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["password"]
 licence = "MIT"

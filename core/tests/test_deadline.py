@@ -31,7 +31,7 @@ EVERY, MARGIN = 6 * HOUR, 30 * MINUTE
 
 def manifest(*sources: SourceSpec) -> Manifest:
     return Manifest(
-        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
         sources=sources, licence="", docs="", support="",
     )  # fmt: skip
 

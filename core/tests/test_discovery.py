@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -129,6 +130,33 @@ def test_distributions_in_a_zip_file_are_found_and_read(tmp_path: Path, monkeypa
     gc.collect()
 
 
+@pytest.mark.parametrize("name", ["evil\x1b[2J", "two words", "é", ""])
+def test_a_name_that_could_be_no_distributions_is_not_shown(site: Any, name: str) -> None:
+    files = {
+        "METADATA": METADATA.format(name=name, version="1.0"),
+        "entry_points.txt": "[brokersync.providers]\nodd = odd\n",
+    }
+    site.metadata("odd", files)
+    assert found("odd") == []
+    (problem,) = problems_of("odd-1.0.dist-info")
+    assert "does not tell its name and version" in problem.reason
+    assert problem.distribution == "odd-1.0.dist-info"
+
+
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_metadata_without_end_is_read_to_a_bound(site: Any, name: str) -> None:
+    files: dict[str, str | bytes] = {
+        "METADATA": METADATA.format(name="odd", version="1.0"),
+        "entry_points.txt": "[brokersync.providers]\nodd = odd\n",
+    }
+    info = site.metadata("odd", files)
+    os.truncate(info / name, 1024**3)
+    if name == "METADATA":
+        assert [offer.key for offer in found("odd")] == ["odd"]
+    else:
+        assert "longer than" in problems_of("odd")[0].reason
+
+
 class _Finder:
     """A finder of somebody's own, as a frozen application may have."""
 
@@ -223,7 +251,7 @@ def _manifest(key: str) -> str:
     return f"""
 key = "{key}"
 display_name = "B"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["none"]
 licence = "MIT"
@@ -273,7 +301,7 @@ def test_a_family_describes_many_brokers_in_one_file(site: Any) -> None:
         ("key = ", "not TOML"),
         ("key = 'x'", "'display_name' is missing"),
         (_manifest("other"), "does not describe the key"),
-        (_manifest("x").replace("contract = 0", "contract = 9\nnovelty = 1"), "newer than this brokersync's 0"),
+        (_manifest("x").replace("contract = 1", "contract = 9\nnovelty = 1"), "newer than this brokersync's 1"),
         (_manifest("x") + "\nnovelty = 1", "novelty"),
     ],
 )

@@ -51,7 +51,7 @@ def asked(
 ) -> SourceAnswer:
     spec = SourceSpec(**({"name": "fills", "precedence": 1} | source))
     manifest = Manifest(
-        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
         sources=(spec, *others), licence="", docs="", support="",
     )  # fmt: skip
     known = Known(manifest=manifest, spans={"fills": spans}, logins=(LOGIN,), readings={}, now=now)

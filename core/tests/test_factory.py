@@ -44,7 +44,7 @@ MANIFEST = parse_manifests(
     """
 key = "paper"
 display_name = "Paper"
-contract = 0
+contract = 1
 environments = ["live", "demo"]
 auth = ["password"]
 licence = "MIT"

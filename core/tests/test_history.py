@@ -28,7 +28,7 @@ SESSION = SourceSpec(name="session", precedence=3, retention=Retention.SESSION)
 REPORTS = SourceSpec(name="reports", precedence=2, open_day=False)
 FILE = SourceSpec(name="file", precedence=1, files=True)
 MANIFEST = Manifest(
-    key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+    key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
     sources=(SESSION, REPORTS, FILE), licence="", docs="", support="",
 )  # fmt: skip
 

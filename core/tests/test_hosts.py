@@ -11,7 +11,7 @@ from brokersync.manifest import AuthKind, Manifest, SourceSpec
 MANIFEST = Manifest(
     key="toy",
     display_name="Toy Broker",
-    contract=0,
+    contract=1,
     environments=("live",),
     auth=(AuthKind.TOKEN,),
     sources=(SourceSpec(name="history", precedence=1),),

@@ -23,7 +23,7 @@ from brokersync.manifest import (
 TEXT = """
 key = "made-up"
 display_name = "Made Up"
-contract = 0
+contract = 1
 environments = ["live", "demo"]
 auth = ["token"]
 licence = "MIT"
@@ -92,7 +92,7 @@ def changed(old: str, new: str) -> str:
 
 def test_a_manifest_tells_all_that_is_known_without_code() -> None:
     (manifest,) = parse_manifests(TEXT, "provider.toml")
-    assert (manifest.key, manifest.contract, manifest.environments) == ("made-up", 0, ("live", "demo"))
+    assert (manifest.key, manifest.contract, manifest.environments) == ("made-up", 1, ("live", "demo"))
     assert manifest.auth == (AuthKind.TOKEN,)
     assert manifest.hosts == {"api": "https://api.broker.example"}
     assert manifest.host_patterns == {"api": ("*.broker.example",)}
@@ -198,7 +198,7 @@ def test_a_family_shares_what_is_written_once() -> None:
         ("brokers = [5]", "brokers must be a list of tables"),
         (changed('key = "made-up"', 'key = "Made Up"'), "the key 'Made Up' is not lower-case"),
         (changed('key = "made-up"', ""), "'key' is missing"),
-        (changed("contract = 0", 'contract = "0"'), "contract: '0' is no whole number"),
+        (changed("contract = 1", 'contract = "0"'), "contract: '0' is no whole number"),
         (changed('environments = ["live", "demo"]', "environments = []"), "environments is empty"),
         (changed('environments = ["live", "demo"]', 'environments = "live"'), "environments: must be a list"),
         (changed('environments = ["live", "demo"]', 'environments = ["a", "a"]'), "environments has a name twice"),
@@ -232,7 +232,7 @@ def test_a_mistake_in_a_manifest_is_named_with_its_place(text: str, mistake: str
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    text = TEXT.replace("contract = 0", "contract = true").replace('licence = "MIT"', "licence = 5")
+    text = TEXT.replace("contract = 1", "contract = true").replace('licence = "MIT"', "licence = 5")
     with pytest.raises(BrokerConfigError) as caught:
         parse_manifests(text, "provider.toml")
     assert "contract" in caught.value.message

@@ -15,7 +15,7 @@ from brokersync.manifest import AuthKind, Field, Manifest, SourceSpec
 PAPER = Manifest(
     key="paper",
     display_name="Paper",
-    contract=0,
+    contract=1,
     environments=("live",),
     auth=(AuthKind.OAUTH2,),
     sources=(SourceSpec(name="history", precedence=1),),

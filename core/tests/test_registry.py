@@ -29,7 +29,7 @@ def manifest_of(key: str = "private", **changes: Any) -> Manifest:
     text = f"""
 key = "{key}"
 display_name = "Private"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["password"]
 licence = "MIT"
@@ -191,12 +191,12 @@ def test_an_interrupt_during_an_import_passes_and_is_not_remembered(site: Any) -
     assert registry.load("alpha").manifest.key == "alpha"
 
 
-@pytest.mark.parametrize(("contract", "says"), [(7, "newer than this brokersync's 0"), (-1, "older")])
+@pytest.mark.parametrize(("contract", "says"), [(7, "newer than this brokersync's 1"), (-1, "older")])
 def test_a_plugin_of_another_contract_is_refused_before_its_code_runs(site: Any, contract: int, says: str) -> None:
     package = site.plugin(
         "alpha",
         code="raise RuntimeError('ran')",
-        manifest=_site_manifest().replace("contract = 0", f"contract = {contract}"),
+        manifest=_site_manifest().replace("contract = 1", f"contract = {contract}"),
     )
     registry = ProviderRegistry.installed()
     for ask in (registry.load, registry.manifest):
@@ -208,7 +208,7 @@ def test_a_plugin_of_another_contract_is_refused_before_its_code_runs(site: Any,
 
 def _site_manifest() -> str:
     return (
-        'key = "{key}"\ndisplay_name = "B"\ncontract = 0\nenvironments = ["live"]\nauth = ["none"]\nlicence = "MIT"\n'
+        'key = "{key}"\ndisplay_name = "B"\ncontract = 1\nenvironments = ["live"]\nauth = ["none"]\nlicence = "MIT"\n'
         'docs = "https://broker.example"\nsupport = "https://broker.example"\n[[sources]]\nname = "h"\nprecedence = 1\n'
     )
 

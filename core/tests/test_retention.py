@@ -169,7 +169,7 @@ def test_what_is_gone_is_said_once(known: tuple[Span, ...], source: SourceSpec, 
 
 def manifest(*sources: SourceSpec) -> Manifest:
     return Manifest(
-        key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+        key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
         sources=sources, licence="", docs="", support="",
     )  # fmt: skip
 

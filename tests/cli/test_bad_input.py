@@ -322,7 +322,9 @@ def test_a_program_is_told_of_a_mistaken_broker_before_its_store_is_made(tmp_pat
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("command", ["demo", "providers", "limits", "worker", "migrate", "rotate-key", "sandbox"])
+@pytest.mark.parametrize(
+    "command", ["demo", "providers", "limits", "doctor", "worker", "migrate", "rotate-key", "sandbox"]
+)
 def test_what_is_about_all_owners_takes_none_alone(brokersync: Run, command: str) -> None:
     answer = brokersync(command, "--owner", "ann")
     assert (answer.code, answer.out) == (Exit.USAGE, "")

@@ -40,7 +40,12 @@ def test_the_embedding_code_works_as_written(tmp_path: Path) -> None:
     first, *trades = done.stdout.splitlines()
     assert first == f"{len(trades)} trades are new"
     assert len(trades) > 100
-    assert {path.name for path in tmp_path.iterdir()} == {"embed.py", "journal.db", "journal.db.key"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "embed.py",
+        "journal.db",
+        "journal.db.key",
+        "journal.db.plugins.json",
+    }
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))

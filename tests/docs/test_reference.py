@@ -22,6 +22,7 @@ from brokersync.config import (
     RetrySettings,
     Settings,
 )
+from brokersync.governance_settings import GovernanceSettings
 from brokersync.limits import RateLimit
 from brokersync.matching import Doubt, ExistingTrade, Match, MatchRule, Verdict
 from brokersync.telemetry.metrics import INSTRUMENTS
@@ -67,6 +68,7 @@ _NESTED = {
     "keep": KeepSettings,
     "fleet": FleetSettings,
     "queue": QueueSettings,
+    "governance": GovernanceSettings,
     "brokers.KEY": BrokerSettings,
 }
 

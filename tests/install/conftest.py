@@ -132,7 +132,7 @@ def fake(tmp_path: Path) -> Any:
         (folder / package).mkdir()
         (folder / package / "__init__.py").write_text(code)
         (folder / package / "provider.toml").write_text(
-            f'key = "{key}"\ndisplay_name = "Fake"\ncontract = 0\nenvironments = ["live"]\nauth = ["none"]\n'
+            f'key = "{key}"\ndisplay_name = "Fake"\ncontract = 1\nenvironments = ["live"]\nauth = ["none"]\n'
             'licence = "MIT"\ndocs = "https://fake.example"\nsupport = "https://fake.example"\n'
             '[[sources]]\nname = "files"\nprecedence = 1\nfiles = true\n'
         )

@@ -102,7 +102,7 @@ class Shape:
         return Manifest(
             key=KEY,
             display_name="Model",
-            contract=0,
+            contract=1,
             environments=("live", "demo"),
             auth=(AuthKind.PASSWORD if self.refresh == "none" else AuthKind.OAUTH2,),
             sources=tuple(self._source(name) for name in self.sources),

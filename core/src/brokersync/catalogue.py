@@ -9,6 +9,7 @@ import attrs
 from brokersync.errors import BrokerNotInstalledError
 
 _SHOWN = 20
+_US = "brokersync project"
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +32,12 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
     text = files("brokersync").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return {key: CatalogueEntry(**facts) for key, facts in sorted(tomllib.loads(text).items())}
+
+
+def is_ours(key: str, distribution: str) -> bool:
+    """Whether the distribution is the one that this project makes for a broker, by its name."""
+    entry = catalogue().get(key)
+    return entry is not None and (entry.distribution, entry.owner) == (distribution.lower(), _US)
 
 
 def not_installed(key: str, installed: Sequence[str], unreadable: Iterable[str] = ()) -> BrokerNotInstalledError:

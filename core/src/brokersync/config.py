@@ -16,12 +16,15 @@ import attrs
 
 from brokersync.converter import structure_config
 from brokersync.errors import BrokerConfigError
+from brokersync.governance_settings import GovernanceSettings
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
 from brokersync.redis_url import LIKE_THIS, is_redis_url
 
 CONFIG_VARIABLE = "BROKERSYNC_CONFIG"
 STORE_VARIABLE = "BROKERSYNC_STORE"
+SAFE_VARIABLE = "BROKERSYNC_SAFE"
+WEBHOOK_SECRET_VARIABLE = "BROKERSYNC_WEBHOOK_SECRET"  # noqa: S105  the name of a variable, not a secret
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -222,6 +225,7 @@ class Settings:
     keep: KeepSettings = KeepSettings()
     fleet: FleetSettings = FleetSettings()
     queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_fits_the_rest)
+    governance: GovernanceSettings = attrs.field(default=GovernanceSettings())
     brokers: Mapping[str, BrokerSettings] = _NONE
 
     def broker(self, key: str) -> BrokerSettings:
@@ -238,9 +242,17 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     named = path or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    if named is None:
-        return Settings()
-    return parse_settings(_read(named), str(named), also)
+    settings = Settings() if named is None else parse_settings(_read(named), str(named), also)
+    return attrs.evolve(settings, governance=_with_environment(settings.governance, environ))
+
+
+def _with_environment(told: GovernanceSettings, environ: Mapping[str, str]) -> GovernanceSettings:
+    """A secret need not stand in a file, and safe mode is for when no file may be touched."""
+    return attrs.evolve(
+        told,
+        safe=told.safe or environ.get(SAFE_VARIABLE, "") not in ("", "0"),
+        webhook_secret=environ.get(WEBHOOK_SECRET_VARIABLE) or told.webhook_secret,
+    )
 
 
 def parse_settings(text: str, where: str = "configuration", also: _Also = _nothing_else) -> Settings:

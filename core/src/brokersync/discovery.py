@@ -10,22 +10,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from brokersync.errors import BrokerConfigError, BrokerPluginError
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-
     from brokersync.manifest import Manifest
 
 GROUP: Final = "brokersync.providers"
 MANIFEST: Final = "provider.toml"
 
-_HEADER = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
+# what neither a name nor a version may hold would reach terminals and logs
+_HEADER = re.compile(r"^(Name|Version):[ \t]*([A-Za-z0-9._!+-]+)[ \t]*\r?$", re.MULTILINE)
 _KEY = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LARGEST = 1024 * 1024  # characters: what is longer was made to do harm
 _OWN_FINDERS = ("_frozen_importlib_external", "importlib_metadata")
 
 
@@ -55,10 +56,14 @@ class Problem(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """What is installed, sorted by key: offers, and what had to be left out."""
+    """What is installed, sorted by key: offers, and what had to be left out.
+
+    `folders` are the metadata folders of the distributions that offer something, where they lie on a plain file system.
+    """
 
     offers: tuple[Offer, ...]
     problems: tuple[Problem, ...]
+    folders: Mapping[str, str] = MappingProxyType({})
 
 
 class _Metadata(Protocol):
@@ -75,7 +80,7 @@ class _Folder(NamedTuple):
     def read_text(self, filename: str) -> str | None:
         try:
             with open(f"{self.path}/{filename}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  a listing need not pay for pathlib
-                return file.read()
+                return file.read(_LARGEST + 1)
         except OSError:
             return None
 
@@ -91,6 +96,7 @@ def discover() -> Discovered:
     """
     offers: set[Offer] = set()
     problems: set[Problem] = set()
+    folders: dict[str, str] = {}
     for candidates in _by_name().values():
         dist = candidates[0] if len(candidates) == 1 else _preferred(candidates)
         try:
@@ -99,12 +105,17 @@ def discover() -> Discovered:
             problems.add(Problem(str(dist), "its entry points are not UTF-8"))
             continue
         if GROUP in text:
-            _sort_out(dist, text, offers, problems)
-    return Discovered(tuple(sorted(offers)), tuple(sorted(problems)))
+            name, version = _facts(dist)
+            _sort_out(dist, name, version, text, offers, problems)
+            if isinstance(dist, _Folder):
+                folders[name] = dist.path
+    return Discovered(tuple(sorted(offers)), tuple(sorted(problems)), folders)
 
 
-def _sort_out(dist: _Metadata, text: str, offers: set[Offer], problems: set[Problem]) -> None:
-    name, version = _facts(dist)
+def _sort_out(dist: _Metadata, name: str, version: str, text: str, offers: set[Offer], problems: set[Problem]) -> None:
+    if len(text) > _LARGEST:
+        problems.add(Problem(name or str(dist), f"its entry points are longer than {_LARGEST} characters"))
+        return
     for key, module in _entries(text):
         if not name or not version:
             problems.add(Problem(name or str(dist), "its metadata does not tell its name and version", key))
@@ -214,34 +225,29 @@ def read_manifests(offer: Offer) -> tuple[Manifest, ...]:
     the distribution and the reason.
     """
     from brokersync.manifest import parse_manifests  # attrs and cattrs are paid for only when a manifest is read
+    from brokersync.packages import PackageError, read_text
 
-    text = _manifest_text(offer)
+    try:
+        text = read_text(offer.package, MANIFEST)
+    except PackageError as error:
+        raise refusal(offer, str(error)) from None
     try:
         return parse_manifests(text, MANIFEST)
     except BrokerConfigError as error:
         raise refusal(offer, *(_contract_fault_in(text) or (error.message.rstrip("."),))) from None
-
-
-def contract_fault(contract: int) -> tuple[str, str] | None:
-    """Why a plugin written for `contract` can not run here, and the remedy; `None` when it can."""
-    from brokersync.provider import CONTRACT_VERSION
-
-    if contract == CONTRACT_VERSION:
-        return None
-    if contract > CONTRACT_VERSION:
-        age, remedy = "newer", "Update brokersync."
-    else:
-        age, remedy = "older", "Update the plugin."
-    return f"it is written for contract {contract}, which is {age} than this brokersync's {CONTRACT_VERSION}", remedy
+    except Exception as error:  # noqa: BLE001  it is somebody else's file, and may be made to do harm
+        raise refusal(offer, f"reading its {MANIFEST} failed with {type(error).__name__}") from None
 
 
 def _contract_fault_in(text: str) -> tuple[str, str] | None:
     """A manifest for another contract may well have names that are unknown here; then the contract is the reason."""
     import tomllib
 
+    from brokersync.compatibility import contract_fault
+
     try:
         contract = tomllib.loads(text).get("contract")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
     return contract_fault(contract) if type(contract) is int else None
 
@@ -256,39 +262,3 @@ def refusal(
         provider=offer.key,
         report_to=report_to,
     )
-
-
-def _manifest_text(offer: Offer) -> str:
-    spec = _find(offer)
-    if spec.submodule_search_locations is None:
-        raise refusal(offer, f"{offer.package!r} is a single module; {MANIFEST} lies in a package")
-    for folder in spec.submodule_search_locations:
-        try:
-            return _read(spec, f"{folder}/{MANIFEST}").decode("utf-8")
-        except OSError:
-            continue
-        except UnicodeDecodeError:
-            raise refusal(offer, f"its {MANIFEST} is not UTF-8") from None
-    raise refusal(offer, f"its package {offer.package!r} has no {MANIFEST}")
-
-
-def _read(spec: ModuleSpec, path: str) -> bytes:
-    """Through the package's own loader, which knows zip files."""
-    get_data = getattr(spec.loader, "get_data", None)
-    if get_data is not None:
-        data: bytes = get_data(path)
-        return data
-    with open(path, "rb") as file:  # noqa: PTH123  pathlib is not needed for anything else here
-        return file.read()
-
-
-def _find(offer: Offer) -> ModuleSpec:
-    from importlib.util import find_spec
-
-    try:
-        spec = find_spec(offer.package)  # a top-level name: looking for it runs no code of the package
-    except (ImportError, ValueError, AttributeError) as error:
-        raise refusal(offer, f"its package {offer.package!r} can not be looked up: {type(error).__name__}") from None
-    if spec is None:
-        raise refusal(offer, f"its package {offer.package!r} is not installed")
-    return spec

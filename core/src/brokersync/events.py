@@ -29,6 +29,59 @@ class PluginRefused(Event):
 
 
 @attrs.frozen(kw_only=True)
+class PluginDeprecated(Event):
+    """A plugin was loaded that is written for a contract which a coming release does not speak any more."""
+
+    distribution: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class PluginSeen(Event):
+    """A broker's plugin is there for the first time, or another than `was`, which names its version; `state` says
+    whether it may run. `files` is the hash of its files."""
+
+    distribution: str
+    version: str
+    state: str
+    reason: str = ""
+    was: str = ""
+    files: str = ""
+    hosts: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class BrokerHeld(Event):
+    """A broker was asked for whose plugin the operator does not let run; once for each reason."""
+
+    distribution: str
+    version: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class HostRefused(Event):
+    """A plugin asked core for a host that its manifest does not declare; nothing was sent."""
+
+    operation: str
+    host: str
+
+
+@attrs.frozen(kw_only=True)
+class WebhookLost(Event):
+    """A notice could not be delivered; `waiting` are tried again until they are."""
+
+    reason: str
+    waiting: int
+
+
+@attrs.frozen(kw_only=True)
+class WebhookBack(Event):
+    """Notices are delivered again."""
+
+
+@attrs.frozen(kw_only=True)
 class SyncStarted(Event):
     owner: str
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, final
 
 from brokersync.config import HttpSettings, RetrySettings
 from brokersync.errors import BrokerAPIError, BrokerError, LimitScope
-from brokersync.events import EventSink, no_events
+from brokersync.events import EventSink, HostRefused, no_events
 from brokersync.hosts import HostMap
 from brokersync.http_manners import Manners, Work
 from brokersync.http_sessions import Sessions, check_session, open_session
@@ -61,7 +62,7 @@ class BrokerHttp:
     ) -> None:
         self._manifest, self._hosts, self._clock = manifest, hosts, clock
         self._settings, self._tokens, self._connection_id = settings, tokens, connection_id
-        self._egress = egress
+        self._egress, self._events = egress, events
         self._wire = Wire(manifest, settings, sessions)
         self._manners = Manners(
             provider=manifest.key,
@@ -130,6 +131,7 @@ class BrokerHttp:
             repeatable=method.upper() in SAFE_METHODS if repeatable is None else repeatable,
             lasts=total_timeout or self._settings.total,
             total=total_timeout,
+            on_refused=partial(self._tell_refused, operation),
         )
         return await self._run(call)
 
@@ -163,6 +165,10 @@ class BrokerHttp:
     async def aclose(self) -> None:
         """Close the sessions, unless they were given."""
         await self._wire.aclose()
+
+    def _tell_refused(self, operation: str, host: str) -> None:
+        names = {"provider": self._manifest.key, "connection_id": self._connection_id}
+        self._events(HostRefused(**names, operation=operation, host=host))
 
     async def _run(self, work: Work[R]) -> R:
         try:

@@ -62,6 +62,7 @@ class HttpCall:
     repeatable: bool
     lasts: timedelta
     total: timedelta | None
+    on_refused: Callable[[str], None]
     url: str = ""
     status: int | None = None
     left: Sequence[Left] = ()
@@ -81,6 +82,7 @@ class HttpCall:
         if self.prepare is not None:
             self.prepare(draft, previous)
         if not self.hosts.permits(draft.url):
+            self.on_refused(host_of(draft.url))
             raise BrokerPluginError(
                 f"The plugin for {self.manifest.display_name} asked for {host_of(draft.url) or 'an address'}, "
                 "which is none of the broker's hosts.",

@@ -13,16 +13,20 @@ from loguru import logger
 
 from brokersync.converter import instant_text, to_json
 from brokersync.events import (
+    BrokerHeld,
     ConnectionNeedsOperator,
     ConnectionNeedsUser,
     Event,
     EventSink,
     HistoryLost,
+    HostRefused,
     IncidentOpened,
     JobsCounted,
     LimitWaited,
     LoginEnding,
+    PluginDeprecated,
     PluginRefused,
+    PluginSeen,
     RequestSent,
     RetryScheduled,
     ScopeFrozen,
@@ -30,6 +34,7 @@ from brokersync.events import (
     SyncDeferred,
     SyncFailed,
     WakeUpsLost,
+    WebhookLost,
     WindowStarted,
 )
 from brokersync.records import SyncReport
@@ -50,6 +55,11 @@ _LEVELS: dict[type[Event], str] = {
     SyncDeferred: "INFO",
     ScopeFrozen: "WARNING",
     PluginRefused: "WARNING",
+    PluginSeen: "WARNING",
+    PluginDeprecated: "WARNING",
+    BrokerHeld: "WARNING",
+    HostRefused: "ERROR",
+    WebhookLost: "WARNING",
     HistoryLost: "WARNING",
     ConnectionNeedsUser: "WARNING",
     LoginEnding: "WARNING",

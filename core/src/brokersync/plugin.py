@@ -1,5 +1,6 @@
 """The names for plugin authors, and all that a plugin imports from brokersync."""
 
+from brokersync.compatibility import CONTRACT_VERSION
 from brokersync.converter import loads_exact
 from brokersync.errors import (
     BrokerAPIError,
@@ -22,10 +23,10 @@ from brokersync.errors import (
     Fault,
     LimitScope,
 )
+from brokersync.findings import Finding, Severity
 from brokersync.hookspecs import hookimpl
 from brokersync.manifest import Manifest
 from brokersync.provider import (
-    CONTRACT_VERSION,
     BrokerProvider,
     Consent,
     HttpResponse,
@@ -105,6 +106,7 @@ __all__ = [
     "FeesMode",
     "FeesState",
     "Finality",
+    "Finding",
     "Granularity",
     "HttpResponse",
     "IdQuality",
@@ -122,6 +124,7 @@ __all__ = [
     "SandboxLogin",
     "SandboxSettings",
     "Secret",
+    "Severity",
     "Side",
     "SimulatedBroker",
     "StatementHints",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
 
@@ -19,8 +19,6 @@ from brokersync.types import (
     TradePage,
     TradeRequest,
 )
-
-CONTRACT_VERSION: Final = 0
 
 C = TypeVar("C", bound=BrokerCredentials)
 C_contra = TypeVar("C_contra", bound=BrokerCredentials, contravariant=True)

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import StrEnum
-from importlib import import_module
-from typing import Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from brokersync.catalogue import not_installed
+from brokersync.catalogue import is_ours, not_installed
+from brokersync.compatibility import contract_fault, deprecation
 from brokersync.config import Settings
-from brokersync.discovery import Discovered, Offer, contract_fault, discover, read_manifests, refusal, same_distribution
-from brokersync.errors import BrokerConfigError, BrokerPluginError
-from brokersync.events import EventSink, PluginRefused, no_events
-from brokersync.fields import credentials_fault
-from brokersync.hookspecs import new_manager
+from brokersync.discovery import Discovered, Offer, discover, read_manifests, refusal, same_distribution
+from brokersync.errors import BrokerConfigError, BrokerHeldError, BrokerPluginError
+from brokersync.events import BrokerHeld, Event, EventSink, PluginDeprecated, PluginRefused, no_events
+from brokersync.folders import data_folder
+from brokersync.governance_settings import GovernanceSettings
+from brokersync.listing import ProviderListing, ProviderState
+from brokersync.loading import LoadedProvider, checked_against, imported
 from brokersync.manifest import Manifest
-from brokersync.provider import ProviderSpec
+
+if TYPE_CHECKING:
+    from brokersync.governance.facts import BrokerFacts, Candidate
+    from brokersync.governance.gate import Gate, Objection
+
+__all__ = ["LoadedProvider", "ProviderListing", "ProviderRegistry", "ProviderState"]
 
 _DEFAULTS: Final = Settings()
+_TRUSTING: Final = GovernanceSettings()
 _NOTHING: Final = Discovered((), ())
 _IN_PROCESS: Final = "registered in process"
-
-
-class ProviderState(StrEnum):
-    """`available` means that nothing speaks against it so far; the code itself is checked when it is loaded."""
-
-    AVAILABLE = "available"
-    REFUSED = "refused"
-
-
-@attrs.frozen(kw_only=True)
-class ProviderListing:
-    """A broker key of one installed distribution, and whether it can be used.
-
-    `key` is empty for a distribution that can not be read at all.
-    """
-
-    key: str
-    distribution: str
-    version: str
-    state: ProviderState
-    reason: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class LoadedProvider:
-    """A plugin's manifest and code for one broker, checked against each other."""
-
-    manifest: Manifest
-    spec: ProviderSpec
-    distribution: str
-    version: str
 
 
 class ProviderRegistry:
@@ -71,7 +47,10 @@ class ProviderRegistry:
         events: EventSink = no_events,
     ) -> None:
         self._settings = settings
-        self._events = events
+        self._sinks = [events]
+        self._folders = discovered.folders
+        self._held: dict[str, str] = {}
+        self._approvals = settings.governance.approvals_file(data_folder())
         self._problems = discovered.problems
         self._offers: dict[str, list[Offer]] = {}
         self._manifests: dict[str, tuple[Manifest, ...]] = {}
@@ -87,6 +66,33 @@ class ProviderRegistry:
     def installed(cls, settings: Settings = _DEFAULTS, events: EventSink = no_events) -> Self:
         """The registry of what is installed now; reads metadata and imports no plugin."""
         return cls(discover(), settings, events)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What decides which plugins may run."""
+        from brokersync.governance.approvals import Approvals  # a listing that nobody narrows need not pay for it
+        from brokersync.governance.gate import Gate
+
+        return Gate(self._settings.governance, Approvals(self._approvals), is_ours)
+
+    def listen(self, sink: EventSink) -> None:
+        """Have one more sink hear what is held or refused from now on."""
+        self._sinks.append(sink)
+
+    def candidate(self, key: str) -> Candidate:
+        """What is installed for a broker, whether it may run or not. Raises as `manifest` does."""
+        return self._candidate(self._offer(key))
+
+    def candidates(self) -> tuple[tuple[Candidate, ProviderListing], ...]:
+        """Everything that is installed for some broker, those of a contested key too, and how it is listed."""
+        return tuple((self._candidate(offer), self._row(offer)) for some in self._offers.values() for offer in some)
+
+    def facts(self, key: str) -> BrokerFacts:
+        """What is known of a broker's plugin now: version, files, hosts. Raises as `manifest` does."""
+        from brokersync.governance.gate import facts_of
+
+        offer = self._offer(key)
+        return facts_of(self._candidate(offer), self._manifest(offer))
 
     def keys(self) -> tuple[str, ...]:
         """The keys that are offered, refused ones among them, sorted."""
@@ -124,16 +130,62 @@ class ProviderRegistry:
     def load(self, key: str) -> LoadedProvider:
         """A broker's code, imported and checked at first use; no other plugin is imported.
 
-        Raises `BrokerNotInstalledError`, or `BrokerPluginError` with the reason why this plugin is refused.
+        Raises `BrokerNotInstalledError`, `BrokerHeldError` while the operator does not let it run, or
+        `BrokerPluginError` with the reason why this plugin is refused.
         """
         if (label := self._label(key)) is not None:
             return attrs.evolve(self.load(label.key), manifest=label)
         if key not in self._loaded:
             offer = self._offer(key)
             with self._remembering(offer):
+                self._admit(offer)
                 manifest = self._manifest(offer)
-                self._loaded[key] = _checked(_imported(offer), manifest, offer)
+                self._loaded[key] = checked_against(manifest, imported(offer), offer)
+                if ends := deprecation(manifest.contract):
+                    self._hear(PluginDeprecated(provider=key, distribution=offer.distribution, reason=ends))
+        elif key in self._offers:
+            offer = self._offer(key)
+            self._object(offer, self.gate.at_a_glance(self._candidate(offer)))
         return self._loaded[key]
+
+    def admit(self, key: str) -> Candidate | None:
+        """What is installed for a broker, if it may run; `None` for one of this process. Raises as `load` does."""
+        if key not in self._offers:
+            return None
+        offer = self._offer(key)
+        with self._remembering(offer):
+            self._admit(offer)
+        return self._candidate(offer)
+
+    def _admit(self, offer: Offer) -> None:
+        self._object(offer, self.gate.objection(self._candidate(offer), lambda: self._manifest(offer)))
+
+    def _object(self, offer: Offer, objection: Objection | None) -> None:
+        if objection is None:
+            self._held.pop(offer.key, None)
+            return
+        if objection.verdict.value == ProviderState.REFUSED.value:
+            raise refusal(offer, objection.reason.rstrip("."), objection.remedy)
+        if self._held.get(offer.key) != objection.reason:
+            self._held[offer.key] = objection.reason
+            self._hear(
+                BrokerHeld(
+                    provider=offer.key,
+                    distribution=offer.distribution,
+                    version=offer.version,
+                    reason=objection.reason,
+                )
+            )
+        raise BrokerHeldError(
+            f"The broker {offer.key!r} of {offer} is held. {objection.reason}",
+            remedy=objection.remedy,
+            provider=offer.key,
+        )
+
+    def _candidate(self, offer: Offer) -> Candidate:
+        from brokersync.governance.facts import Candidate
+
+        return Candidate.of(*offer, folder=self._folders.get(offer.distribution))
 
     def register(self, plugin: object, manifest: Manifest) -> LoadedProvider:
         """Add a broker of this process, such as a private one, through the same hook and the same checks.
@@ -148,7 +200,7 @@ class ProviderRegistry:
         fault = contract_fault(manifest.contract)
         if fault:
             raise refusal(offer, *fault)
-        self._loaded[key] = _checked(plugin, manifest, offer)
+        self._loaded[key] = checked_against(manifest, plugin, offer)
         return self._loaded[key]
 
     def _label(self, key: str) -> Manifest | None:
@@ -166,6 +218,8 @@ class ProviderRegistry:
         if not offers:
             raise self._missing(key)
         pin = self._settings.broker(key).distribution
+        if pin is None and len(offers) > 1:
+            pin = self.gate.preferred(key, [offer.distribution for offer in offers])
         if pin is not None:
             offers = [offer for offer in offers if same_distribution(offer.distribution, pin)]
         names = " and ".join(sorted({str(offer) for offer in self._offers[key]}))
@@ -213,69 +267,27 @@ class ProviderRegistry:
             raise
 
     def _row(self, offer: Offer) -> ProviderListing:
-        reason = ""
+        state, reason = ProviderState.AVAILABLE, ""
         try:
             if self._offer(offer.key) != offer:
-                reason = "Another distribution is pinned for this broker."
+                state, reason = ProviderState.REFUSED, "Another distribution is pinned for this broker."
             elif offer.key in self._refused:
-                reason = self._refused[offer.key].message
+                state, reason = ProviderState.REFUSED, self._refused[offer.key].message
+            elif self._narrowed() and (objection := self.gate.at_a_glance(self._candidate(offer))) is not None:
+                state, reason = ProviderState(objection.verdict.value), objection.reason
         except BrokerConfigError as error:
-            reason = error.message
+            state, reason = ProviderState.REFUSED, error.message
         return ProviderListing(
-            key=offer.key,
-            distribution=offer.distribution,
-            version=offer.version,
-            state=ProviderState.REFUSED if reason else ProviderState.AVAILABLE,
-            reason=reason,
+            key=offer.key, distribution=offer.distribution, version=offer.version, state=state, reason=reason
         )
 
+    def _narrowed(self) -> bool:
+        """Whether anything was said of which plugins may run."""
+        return self._settings.governance != _TRUSTING or self._approvals.exists()
+
     def _tell(self, key: str, distribution: str, reason: str) -> None:
-        self._events(PluginRefused(provider=key, distribution=distribution, reason=reason))
+        self._hear(PluginRefused(provider=key, distribution=distribution, reason=reason))
 
-
-@contextmanager
-def _border(offer: Offer, doing: str) -> Iterator[None]:
-    """Plugin load: whatever a plugin's own code raises, even SystemExit, leaves out this plugin and nothing else."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        told = " ".join(str(error).split())[:300]
-        raise refusal(offer, f"{doing} failed with {type(error).__name__}" + (f": {told}" if told else "")) from error
-
-
-def _imported(offer: Offer) -> object:
-    with _border(offer, f"importing {offer.module!r}"):
-        return import_module(offer.module)
-
-
-def _checked(plugin: object, manifest: Manifest, offer: Offer) -> LoadedProvider:
-    try:
-        spec = _asked(plugin, offer)
-        with _border(offer, "reading its credentials class"):
-            fault = credentials_fault(spec, manifest)
-        if fault:
-            raise refusal(offer, fault)
-    except BrokerPluginError as error:
-        error.report_to = manifest.support
-        raise
-    return LoadedProvider(manifest=manifest, spec=spec, distribution=offer.distribution, version=offer.version)
-
-
-def _asked(plugin: object, offer: Offer) -> ProviderSpec:
-    """The plugin's own answer to the hook, through a manager that knows no other plugin."""
-    manager = new_manager()
-    with _border(offer, "its hook"):
-        manager.register(plugin, name=offer.module)
-        manager.check_pending()
-        answer = manager.hook.brokersync_provider(broker=offer.key)
-    if isinstance(answer, ProviderSpec):
-        return answer
-    if inspect.iscoroutine(answer):
-        answer.close()
-        raise refusal(offer, "its hook brokersync_provider is async; hooks are plain functions")
-    if not manager.hook.brokersync_provider.get_hookimpls():
-        raise refusal(offer, f"{offer.module!r} has no brokersync_provider marked with @hookimpl")
-    told = "nothing" if answer is None else f"a {type(answer).__name__}"
-    raise refusal(offer, f"its hook brokersync_provider answers {told} for this key instead of a ProviderSpec")
+    def _hear(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)

@@ -34,11 +34,12 @@ from brokersync.renormalising import OnDifference, Renormaliser, RenormaliseRepo
 from brokersync.sealing import KeyProvider, Sealer
 from brokersync.shared import News, Shared
 from brokersync.store import Store
-from brokersync.store.place import is_shared, store_at
+from brokersync.store.place import is_shared, notices_file, store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import BrokerTrade, StatementHints
 from brokersync.underway import until_closed
 from brokersync.vault import GrantVault
+from brokersync.watching import Watch
 
 if TYPE_CHECKING:
     import logging
@@ -70,6 +71,8 @@ class BrokerSync(Working, Following, Custody, Consents):
     ) -> None:
         clock, news = clock or SystemClock(), News()
         settings, events = settings or Settings(), all_of(news, harmless(events), _log_of(logger))
+        self._watch = Watch(registry, settings, clock, events, notices_file(store))
+        events = all_of(events, self._watch)
         super().__init__(
             Shared(
                 store=store,
@@ -120,9 +123,16 @@ class BrokerSync(Working, Following, Custody, Consents):
     async def __aenter__(self) -> Self:
         # brokers of this process may be registered until now
         check_brokers(self._shared.settings, self._shared.registry)
+        self._watch.check()
         await self._shared.underway.open()
         await self._store.open()
+        try:
+            await self._watch.look()
+        except BaseException:
+            await self._store.close()
+            raise
         self._shared.news.begin()
+        self._watch.begin()
         return self
 
     async def __aexit__(
@@ -153,6 +163,7 @@ class BrokerSync(Working, Following, Custody, Consents):
             all_of_it.push_async_callback(self._shared.sessions.aclose)
             all_of_it.callback(self._shared.vault.close)
             all_of_it.push_async_callback(self._shared.limiter.aclose)
+            all_of_it.push_async_callback(self._watch.aclose)
             all_of_it.push_async_callback(self._engine.aclose)
             await store_what_is_held(self._shared.vault, self._shared.clock)
 

@@ -88,7 +88,7 @@ class Bench:
     @property
     def manifest(self) -> Manifest:
         return Manifest(
-            key="paper", display_name="Paper", contract=0, environments=("live",), auth=(AuthKind.NONE,),
+            key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
             sources=(self.source, *self.more_sources), licence="", docs="", support="",
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MANIFEST = Manifest(
     key="toy",
     display_name="Toy Broker",
-    contract=0,
+    contract=1,
     environments=("live",),
     auth=(AuthKind.TOKEN,),
     sources=(SourceSpec(name="history", precedence=1),),

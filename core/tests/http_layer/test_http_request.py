@@ -10,7 +10,7 @@ from aiohttp import web
 
 from brokersync.config import RetrySettings
 from brokersync.errors import BrokerConfigError, BrokerPluginError, BrokerResponseError, BrokerUnavailableError
-from brokersync.events import RequestSent
+from brokersync.events import HostRefused, RequestSent
 from brokersync.http import open_session
 from brokersync.http_sessions import Sessions
 from brokersync.secret import Secret
@@ -97,6 +97,14 @@ async def test_nothing_is_sent_to_a_host_that_is_not_the_brokers(http, url):
         await http.request("list", "GET", url, auth=LOGIN)
     assert refused.value.report_to == "https://toy.example/help"
     assert (refused.value.provider, refused.value.operation) == ("toy", "list")
+
+
+async def test_a_host_that_is_refused_is_told_of(make_http, broker, events):
+    with pytest.raises(BrokerPluginError):
+        await make_http().request("list", "GET", "https://evil.example/?token=s3cret", auth=LOGIN)
+    (told,) = [event for event in events if isinstance(event, HostRefused)]
+    assert (told.provider, told.operation, told.host) == ("toy", "list", "evil.example")
+    assert "s3cret" not in repr(told)
 
 
 async def test_prepare_may_not_lead_to_another_host(http, broker):

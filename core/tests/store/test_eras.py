@@ -34,7 +34,7 @@ from .pages import WEEK, trade
     """
 key = "paper"
 display_name = "Paper"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["none"]
 licence = "Apache-2.0"

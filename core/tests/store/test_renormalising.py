@@ -43,7 +43,7 @@ from .pages import DAY, RULES, START, WEEK, rows
     """
 key = "lines"
 display_name = "Lines"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["none"]
 licence = "Apache-2.0"

@@ -47,7 +47,7 @@ def head(key: str, name: str, extra: str = "") -> str:
     return f"""
 key = "{key}"
 display_name = "{name}"
-contract = 0
+contract = 1
 environments = ["live"]
 auth = ["password"]
 licence = "Apache-2.0"

@@ -15,7 +15,9 @@ from brokersync.cli import (
     coverage,
     custody,
     demo,
+    doctor,
     explain,
+    governing,
     limits,
     match,
     migrate,
@@ -54,6 +56,7 @@ _COMMANDS: Final[Sequence[Callable[..., int]]] = (
     status.status,
     coverage.coverage,
     limits.limits,
+    doctor.doctor,
     explain.explain,
     renormalise.renormalise,
     worker.worker,
@@ -79,8 +82,29 @@ def build() -> cyclopts.App:
     for command in _COMMANDS:
         # a line of the source is no line of a terminal
         name = "import" if command is statements.import_ else None
-        app.command(command, name=name, help=_flowing(command.__doc__ or ""))
+        if command is providers.providers:
+            app.command(_group())
+        else:
+            app.command(command, name=name, help=_help_of(command))
     return app
+
+
+def _group() -> cyclopts.App:
+    """`providers` is a command, and has some of its own below it."""
+    group = cyclopts.App(
+        name="providers",
+        help=_help_of(providers.providers),
+        help_format="plaintext",
+        result_action="return_value",
+        default_command=providers.providers,
+    )
+    for name, command in governing.COMMANDS.items():
+        group.command(command, name=name, help=_help_of(command))
+    return group
+
+
+def _help_of(command: Callable[..., int]) -> str:
+    return _flowing(command.__doc__ or "").partition("\n\nParameters")[0]
 
 
 def _flowing(text: str) -> str:

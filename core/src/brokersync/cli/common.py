@@ -57,7 +57,7 @@ class Common:
 
     def place(self, settings: Settings) -> str | Path:
         """Where the store is."""
-        from brokersync.store.place import data_folder
+        from brokersync.folders import data_folder
         from brokersync.store.postgres_url import is_url
 
         named = self.store or os.environ.get("BROKERSYNC_STORE") or settings.store

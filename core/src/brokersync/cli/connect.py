@@ -18,6 +18,7 @@ from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
 
 if TYPE_CHECKING:
+    from brokersync.events import Event
     from brokersync.manifest import Field, Manifest
     from brokersync.records import Connection
     from brokersync.secret import Secret
@@ -68,8 +69,10 @@ async def _connect(
     page: Page,
     common: Owned,
 ) -> int:
-    async with common.open(make=True) as bs:
+    seen: list[Event] = []
+    async with common.open(make=True, hears=seen.append) as bs:
         manifest = bs.registry.manifest(broker)
+        _say_who_is_trusted(seen, manifest.key)
         oauth = page.used_for(manifest)
         start = parse_day(since, "--since") if since else None
         asked = manifest.consent_fields if oauth else manifest.login_fields
@@ -98,6 +101,15 @@ async def _connect(
         note(f"Please note: {sentence}")
     note(f"Next: brokersync sync {connection.connection_id}")
     return Exit.DONE
+
+
+def _say_who_is_trusted(seen: Sequence[Event], key: str) -> None:
+    from brokersync.events import PluginSeen
+
+    for event in seen:
+        if isinstance(event, PluginSeen) and event.provider == key and event.state == "available":
+            what = "was updated" if event.was else "is new here"
+            note(f"{event.distribution} {event.version} {what}. You installed it, so it may run, with your rights.")
 
 
 def reconnect(

@@ -56,10 +56,12 @@ def _new_folder(path: Path) -> Path:
 
 async def _play(folder: Path, seed: int, common: Common) -> int:
     from brokersync.cli.demo_stage import Stage
+    from brokersync.config import Settings
     from brokersync.registry import ProviderRegistry
     from brokersync.sandboxes import SandboxSettings
 
-    registry = ProviderRegistry.installed()
+    # which plugins may run is all that it takes of the configuration
+    registry = ProviderRegistry.installed(Settings(governance=common.settings().governance))
     brokers = [key for key in registry.keys() if _has_sandbox(registry, key)]  # noqa: SIM118  not a mapping
     if not brokers:
         raise BrokerConfigError(
@@ -85,6 +87,7 @@ def _end_on_signals() -> None:
 
 def _has_sandbox(registry: ProviderRegistry, key: str) -> bool:
     try:
+        registry.admit(key)
         return registry.manifest(key).sandbox is not None
     except BrokerError as error:
         note(f"Left out: {error.message}")

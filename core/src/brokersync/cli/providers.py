@@ -48,9 +48,14 @@ def _list(registry: ProviderRegistry, common: Common) -> int:
 
     show_table(
         ("broker", "distribution", "version", "state"),
-        [(row.key or "?", row.distribution, row.version, f"{row.state.value} {row.reason}".strip()) for row in rows],
+        [(row.key or "?", row.distribution, row.version, state_text(row.state.value, row.reason)) for row in rows],
     )
     return Exit.DONE
+
+
+def state_text(state: str, reason: str) -> str:
+    """Whether a broker can be used, and why not."""
+    return f"{state}: {reason}" if reason else state
 
 
 def _row(row: ProviderListing) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from brokersync.errors import BrokerConfigError
+from brokersync.folders import data_folder
 from brokersync.store.postgres import PostgresStore
 from brokersync.store.postgres_url import is_url
 from brokersync.store.protocol import Store
@@ -33,6 +33,16 @@ def store_at(place: str | Path | Store, *, make: bool = True) -> tuple[Store, Pa
     return SqliteStore(path, make=make), path.with_name(path.name + ".key")
 
 
+def notices_file(store: Store) -> Path | None:
+    """Where the notices of plugins are kept for a store: beside its file, else in the user's folder.
+
+    `None` for a store of somebody else's making.
+    """
+    if isinstance(store, SqliteStore):
+        return store.path.with_name(store.path.name + ".plugins.json")
+    return data_folder() / "plugins.json" if isinstance(store, PostgresStore) else None
+
+
 def is_shared(key_file: Path) -> bool:
     """Whether other stores of the user may have the same key file."""
     return key_file.absolute() == _key_file_of_many().absolute()
@@ -40,10 +50,3 @@ def is_shared(key_file: Path) -> bool:
 
 def _key_file_of_many() -> Path:
     return data_folder() / "brokersync.key"
-
-
-def data_folder() -> Path:
-    """The user's folder for what brokersync keeps."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "brokersync"
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "brokersync"

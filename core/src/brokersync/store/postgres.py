@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from brokersync.errors import BrokerConfigError, StoreError
@@ -81,6 +82,13 @@ class PostgresStore(SqlStore):
         if pool is not None and self._given is None:
             await pool.close()
         self._thread.end()
+
+    async def server_time(self) -> datetime:
+        """What the server's clock says."""
+        with explaining(self.where):
+            async with self._pool.acquire() as db:
+                now: datetime = await db.fetchval("SELECT clock_timestamp()")
+        return now
 
     async def grant_rights(self, role: str) -> None:
         """Give a role what it needs to use this store; this one must own it."""

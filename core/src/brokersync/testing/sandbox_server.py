@@ -47,13 +47,20 @@ class RunningSandbox:
 
 
 def simulated_broker(key: str, registry: ProviderRegistry, settings: SandboxSettings) -> SimulatedBroker:
-    """The plugin's own simulated broker. Raises `BrokerConfigError` when it brings none."""
+    """The plugin's own simulated broker. Raises `BrokerConfigError` when it brings none, or is held."""
     manifest = registry.manifest(key)
     if manifest.sandbox is None:
         raise BrokerConfigError(
             f"The plugin for {manifest.display_name} brings no sandbox.", remedy="Use a test login of the broker."
         )
     module, _, name = manifest.sandbox.partition(":")
+    installed = registry.admit(manifest.key)
+    if installed is not None and module.partition(".")[0] != installed.package:
+        raise BrokerPluginError(
+            f"The sandbox of {manifest.display_name} is {module!r}, which is not in its package {installed.package!r}.",
+            remedy="Report it to the plugin's authors.",
+            provider=manifest.key,
+        )
     try:
         create = getattr(import_module(module), name or "create")
     except (ImportError, AttributeError) as error:

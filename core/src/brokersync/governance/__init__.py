@@ -1,0 +1,1 @@
+"""Which of the installed plugins may run, and who is told of them."""

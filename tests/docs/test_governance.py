@@ -1,0 +1,64 @@
+"""The page on governance says what is true, and its receiver verifies what is really sent."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.config import parse_settings
+from brokersync.governance.notices import Notice, make_notice
+from brokersync.governance.webhook import sign
+from brokersync.governance_settings import GovernanceMode
+
+PAGE = (Path(__file__).parents[2] / "docs/governance.md").read_text(encoding="utf-8")
+KEY = bytes(range(32))
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+
+
+@pytest.fixture
+def verified() -> Any:
+    """The receiver as the page has it."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["verified"]
+
+
+@pytest.fixture
+def notice() -> Notice:
+    return make_notice("provider.seen", {"provider": "alpha"}, datetime.now(UTC))
+
+
+def headers(notice: Notice, at: int, key: bytes = KEY) -> dict[str, str]:
+    signatures = f"{sign(bytes(32), notice.notice_id, at, b'')} {sign(key, notice.notice_id, at, notice.body())}"
+    return {"webhook-id": notice.notice_id, "webhook-timestamp": str(at), "webhook-signature": signatures}
+
+
+def test_the_receiver_takes_a_notice_once(verified: Any, notice: Notice) -> None:
+    seen: set[str] = set()
+    now = int(time.time())
+    assert verified(headers(notice, now), notice.body(), SECRET, seen)
+    assert not verified(headers(notice, now), notice.body(), SECRET, seen)
+
+
+def test_the_receiver_refuses_what_is_old_changed_or_of_others(verified: Any, notice: Notice) -> None:
+    now = int(time.time())
+    assert not verified(headers(notice, now - 301), notice.body(), SECRET, set())
+    assert not verified(headers(notice, now), notice.body() + b" ", SECRET, set())
+    assert not verified(headers(notice, now, KEY[::-1]), notice.body(), SECRET, set())
+    other = headers(notice, now) | {"webhook-id": "msg_other"}
+    assert not verified(other, notice.body(), SECRET, set())
+    later = headers(notice, now) | {"webhook-timestamp": str(now + 1)}
+    assert not verified(later, notice.body(), SECRET, set())
+
+
+def test_the_configuration_of_the_page_is_one() -> None:
+    (block,) = re.findall(r"(    \[governance\]\n(?:    .*\n)+)", PAGE)
+    settings = parse_settings("\n".join(line.strip() for line in block.splitlines()))
+    assert settings.governance.mode is GovernanceMode.APPROVE

@@ -41,7 +41,7 @@ html_theme_options = {"navigation_with_keys": True}
 # the pages whose lists are the navigation of the site
 _LISTS: Final = ("docs/index", "docs/adr/README")
 _SECTION: Final = re.compile(r"^## (.+)$", re.MULTILINE)
-_ENTRY: Final = re.compile(r"^\* \[[^\]]+\]\(([^)#:]+)\.md\)", re.MULTILINE)
+_ENTRY: Final = re.compile(r"^\* \[([^\]]+)\]\(([^)#:]+)\.md\)", re.MULTILINE)
 
 
 def _with_navigation(_: Sphinx, docname: str, source: list[str]) -> None:
@@ -52,8 +52,9 @@ def _with_navigation(_: Sphinx, docname: str, source: list[str]) -> None:
     sections = list(zip(parts[::2], parts[1::2], strict=True)) or [("", before)]
     folder = posixpath.dirname(docname)
     for caption, text in sections:
-        names = [posixpath.normpath(posixpath.join(folder, name)) for name in _ENTRY.findall(text)]
-        lines = [f":caption: {caption}"] * bool(caption) + [f"/{name}" for name in names]
+        lines = [f":caption: {caption}"] * bool(caption)
+        for title, name in _ENTRY.findall(text):
+            lines.append(f"{title.replace('`', '')} </{posixpath.normpath(posixpath.join(folder, name))}>")
         source[0] += "\n\n```{toctree}\n:hidden:\n" + "\n".join(lines) + "\n```\n"
 
 

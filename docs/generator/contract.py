@@ -19,8 +19,8 @@ _HEAD: Final = f"""{MADE_BY}
 Every name that a plugin imports, all from `brokersync.plugin`; nothing else of brokersync is a plugin's to use. The
 contract's number is {plugin.CONTRACT_VERSION}; `provider.toml` names the one that a plugin was written for. [Adding
 a broker](../adding-a-broker.md) says what each is for, [`provider.toml`](provider-toml.md) what is known without
-running code, and [Errors](errors.md) what to raise. All values are frozen, are made with named arguments, and check
-the types of their fields.
+running code, and [Errors](errors.md) what to raise. Most values are frozen, are
+made with named arguments, and check the types of their fields.
 """
 
 # the reader's order; a name of the contract that stands nowhere is an error
@@ -112,7 +112,7 @@ def _is_public(name: str, kind: object) -> bool:
 
 
 def _method(name: str, kind: Any) -> str:
-    if isinstance(kind, property):
+    if isinstance(kind, property) and kind.fget is not None:
         return f"`{name}` -> {code(_shortened(inspect.signature(kind.fget).return_annotation))}: {told(kind)}\n"
     function = kind.__func__ if isinstance(kind, classmethod | staticmethod) else kind
     return f"```python\n{_signature(name, function)}\n```\n\n{told(function)}\n"

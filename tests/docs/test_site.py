@@ -43,5 +43,10 @@ def test_the_site_begins_at_its_index(built: tuple[Path, subprocess.CompletedPro
     assert "docs/index.html" in (site / "index.html").read_text(encoding="utf-8")
     # each page of the navigation is in the menu of the first
     menu = (site / "docs" / "index.html").read_text(encoding="utf-8")
-    for page in ("reference/contract.html", "explanation/patterns.html", "../core/README.html"):
+    for page in (
+        "tutorial/publish-a-plugin.html",
+        "reference/contract.html",
+        "explanation/patterns.html",
+        "../core/README.html",
+    ):
         assert f'href="{page}"' in menu

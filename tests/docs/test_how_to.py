@@ -14,6 +14,8 @@ from brokersync.__main__ import main
 from brokersync.config import parse_settings
 from brokersync.overruling import mistakes_of_brokers
 
+from .flex_file import statement
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 RUN = ("govern-plugins", "import-files", "set-limits")  # the others' commands have tests of their own
@@ -44,18 +46,6 @@ def test_each_configuration_is_read_without_a_mistake(page: str, text: str) -> N
     assert isinstance(parse_settings(text, page, mistakes_of_brokers), Settings)
 
 
-_FILL = {
-    "accountId": "U7", "currency": "USD", "assetCategory": "STK", "symbol": "ACME", "conid": "11", "multiplier": "1",
-    "dateTime": "20260302;100000", "tradeDate": "20260302", "ibCommissionCurrency": "USD", "ibCommission": "-1",
-    "transactionType": "ExchTrade", "buySell": "BUY", "quantity": "100", "tradePrice": "10.5",
-}  # fmt: skip
-_ROWS = (
-    _FILL | {"tradeID": "71", "transactionID": "801", "ibExecID": "0000aa.00000001.01.01"},
-    _FILL | {"symbol": "GONE", "tradeID": "72", "transactionID": "802", "ibExecID": "0000aa.00000002.01.01"},
-    _FILL | {"symbol": "GONE", "transactionType": "TradeCancel", "buySell": "BUY (Ca.)", "quantity": "-100",
-             "origTradeID": "72", "origTransactionID": "802", "transactionID": "803"},
-    _FILL | {"symbol": "ODD", "transactionType": "Unheard", "transactionID": "804", "tradeID": "74"},
-)  # fmt: skip
 _EXPORT = {
     "_id": "21", "_orderId": "200", "_contractId": "301", "_tradeDate": "2026-03-09", "_action": "1", "_qty": "2",
     "_price": "110.515625", "_active": "true", "_accountId": "11", "Fill ID": "21", "Order ID": "200",
@@ -68,12 +58,7 @@ _EXPORT = {
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a reader of the pages would stand in."""
-    rows = "".join("<Trade " + " ".join(f'{name}="{value}"' for name, value in row.items()) + " />" for row in _ROWS)
-    (tmp_path / "march.xml").write_text(
-        '<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1"><FlexStatement accountId="U7"'
-        ' fromDate="20260302" toDate="20260306" period="" whenGenerated="20260307">'
-        f"<Trades>{rows}</Trades></FlexStatement></FlexStatements></FlexQueryResponse>"
-    )
+    (tmp_path / "march.xml").write_bytes(statement())
     (tmp_path / "Fills.csv").write_text(f"{','.join(_EXPORT)}\r\n{','.join(_EXPORT.values())}\r\n", newline="")
     (tmp_path / "brokersync.toml").write_text(blocks("set-limits", "toml")[0])
     (tmp_path / "mistaken.toml").write_text(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -13,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
 import pytest
+
+from .putting import put, put_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorial" / "publish-a-plugin.md").read_text(encoding="utf-8")
@@ -25,15 +25,6 @@ TESTING = (ROOT / "docs" / "how-to" / "test-a-plugin.md").read_text(encoding="ut
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`((?:src|tests)/[^`]+)`")
 _PORT = "8765"
-
-
-def _putting() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("putting", Path(__file__).with_name("putting.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @attrs.define
@@ -88,8 +79,7 @@ class Walk:
     def put(self, name: str, kind: str, piece: str) -> None:
         path = self.folder / "brokersync-harbour" / name
         text = path.read_text(encoding="utf-8")
-        putting = _putting()
-        path.write_text((putting.put_tables if kind == "toml" else putting.put)(piece, text), encoding="utf-8")
+        path.write_text((put_tables if kind == "toml" else put)(piece, text), encoding="utf-8")
 
     def _own(self, commands: str) -> str:
         return commands.replace(_PORT, self.port)

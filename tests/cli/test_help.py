@@ -25,3 +25,10 @@ def test_paragraphs_fill_the_terminal(
     # the next word would not have fitted
     assert [line for line, following in lines if len(line.rstrip()) + 1 + len(following.split()[0]) < width] == []
     assert max(map(len, "\n".join(paragraphs).splitlines())) <= width
+
+
+@pytest.mark.parametrize("command", ["limits", "providers"])
+def test_what_an_argument_is_stands_with_the_argument_alone(brokersync: Any, command: str) -> None:
+    shown = brokersync(command, "--help").out
+    assert "----" not in shown
+    assert shown.count("The broker to show") == 1

@@ -108,8 +108,9 @@ def _help_of(command: Callable[..., int]) -> str:
 
 
 def _flowing(text: str) -> str:
-    """Each paragraph as one line, for the terminal to break."""
-    return "\n\n".join(" ".join(part.split()) for part in cleandoc(text).split("\n\n"))
+    """Each paragraph as one line, for the terminal to break; what stands there of arguments is shown with them."""
+    told = cleandoc(text).partition("\n\nParameters\n---")[0]
+    return "\n\n".join(" ".join(part.split()) for part in told.split("\n\n"))
 
 
 def run(words: Sequence[str]) -> int:

@@ -231,6 +231,8 @@ async def test_a_fill_without_a_known_account_is_held_and_not_guessed(world: Any
         ({"timestamp": "yesterday"}, "no time"),
         ({"tradeDate": {"year": 2026, "month": 13, "day": 1}}, "no date"),
         ({"contractId": 1.5}, "no whole number"),
+        ({"orderId": "9" * 5000}, "no whole number"),
+        ({"price": "41,250"}, "no number"),
     ],
 )
 async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: dict[str, Any], reason: str) -> None:

@@ -6,6 +6,7 @@ fields every year. The underscored columns of the Fills report repeat the fill e
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -27,6 +28,11 @@ FEE_CURRENCIES: Mapping[str, str] = {
     "ipFee": "ipCurrencyId",
     "orderRoutingFee": "orderRoutingCurrencyId",
 }
+
+_LONGEST_SHOWN = 80
+_DIGITS = re.compile(r"[0-9]{1,19}")  # as many as 2**63 has
+# without a decimal point nobody can tell a thousands separator from a decimal comma
+_NUMBER = re.compile(r"[+-]?([0-9]{1,3}(,[0-9]{3})+\.[0-9]+|[0-9]+\.?[0-9]*|\.[0-9]+)(E[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 class RowError(ValueError):
@@ -231,16 +237,20 @@ class Currency:
 
 def exact_number(text: str) -> Decimal:
     """A number as the reports write it: a `$`, thousands separators, and parentheses around what is negative."""
-    plain = text.strip().replace("$", "").replace(",", "")
+    plain = text.strip().replace("$", "")
     if plain.startswith("(") and plain.endswith(")"):
         plain = f"-{plain[1:-1]}"
     try:
-        number = Decimal(plain)
+        if _NUMBER.fullmatch(plain):
+            return Decimal(plain.replace(",", ""))
     except InvalidOperation:
-        raise RowError(f"{text!r} is no number") from None
-    if not number.is_finite():
-        raise RowError(f"{text!r} is no number")
-    return number
+        pass  # an exponent beyond all bounds
+    raise RowError(f"{text[:_LONGEST_SHOWN]!r} is no number")
+
+
+def whole_number(text: str) -> int | None:
+    """An id or a count as it is written, if it is one that Tradovate may have given."""
+    return int(text) if _DIGITS.fullmatch(text) else None
 
 
 def _present(row: Row, name: str) -> Any:
@@ -261,9 +271,10 @@ def _whole(row: Row, name: str) -> int:
     value = _present(row, name)
     if type(value) is int:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    raise RowError(f"{name} is no whole number")
+    number = whole_number(value) if isinstance(value, str) else None
+    if number is None:
+        raise RowError(f"{name} is no whole number")
+    return number
 
 
 def _number(row: Row, name: str) -> Decimal:

@@ -248,7 +248,7 @@ async def test_a_login_without_the_right_to_the_cash_history_keeps_its_fills(des
 
     trades, ledger = await desk.trades(), await desk.ledger()
     assert executions(trades.values()) == booked_executions(ledger)
-    assert {one.fees_state for one in trades.values()} == {FeesState.ESTIMATED}
+    assert {one.fees_state for one in trades.values()} == {FeesState.PENDING}
     assert {fee.kind for one in trades.values() for fee in one.fees} == {FeeKind.COMMISSION}
     assert any("Cash History" in name for name in report.unmapped)
     assert not [one for one in desk.asked if one.startswith("auth/renew")], "an address has few renewals"

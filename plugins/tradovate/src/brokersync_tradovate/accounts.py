@@ -15,8 +15,9 @@ from brokersync.plugin import (
 from brokersync_tradovate.auth import user_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import ENVIRONMENTS, account_of
-from brokersync_tradovate.payloads import Account, RowError
+from brokersync_tradovate.payloads import Account
 from brokersync_tradovate.refusals import Meaning, Refusal, request_refused, unexpected
+from brokersync_tradovate.rows import RowError
 
 _NOT_THIS_SIDE = (401, 403, 404)
 

@@ -9,8 +9,9 @@ from datetime import timedelta
 import attrs
 
 from brokersync.plugin import AuthResult, BrokerAuthError, BrokerResponseError, ProviderContext
-from brokersync_tradovate.payloads import Login, Row
+from brokersync_tradovate.payloads import Login
 from brokersync_tradovate.refusals import unexpected
+from brokersync_tradovate.rows import Row
 from brokersync_tradovate.tokens import Tokens
 
 # Keys of `apiHosts` and our roles; the others lead to market data, replay and what may come (Dynamic API hosts).

@@ -23,7 +23,7 @@ from brokersync.plugin import (
 from brokersync_tradovate.auth import consented, identity_of, session_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.oauth import OAuth
-from brokersync_tradovate.payloads import Row
+from brokersync_tradovate.rows import Row
 
 _TIME = timedelta(minutes=10)
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")

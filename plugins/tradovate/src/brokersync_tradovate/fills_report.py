@@ -12,7 +12,8 @@ import attrs
 
 from brokersync_tradovate.identity import name_of, named
 from brokersync_tradovate.local_times import instant
-from brokersync_tradovate.payloads import Fill, Row, RowError, exact_number, whole_number
+from brokersync_tradovate.payloads import Fill
+from brokersync_tradovate.rows import Row, RowError, exact_number, whole_number
 from brokersync_tradovate.tables import Columns, Table, TableError, TableRow, kept_row
 
 # The fill entity's names, and the columns that hold them. `Price` is no substitute for its underscored column, since

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokersync_tradovate.payloads import Row, whole_number
+from brokersync_tradovate.rows import Row, whole_number
 
 
 def name_of(fill_id: int) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from brokersync.plugin import AuthResult, ProviderContext
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import is_known_product_type, plain
-from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, Row, by_id
+from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, by_id
 from brokersync_tradovate.references import Reference
+from brokersync_tradovate.rows import Row
 
 
 class ReferenceData:

@@ -9,8 +9,9 @@ from brokersync_tradovate.charges import CHARGES, FillCharges
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import booking_of, quarantined, report_costs, session_costs
-from brokersync_tradovate.payloads import Fill, FillFee, Row
+from brokersync_tradovate.payloads import Fill, FillFee
 from brokersync_tradovate.references import REFERENCES, Reference
+from brokersync_tradovate.rows import Row
 
 ZONE: Final = "statedZone"
 

@@ -10,7 +10,8 @@ import attrs
 
 from brokersync.plugin import Instrument
 from brokersync_tradovate.normalise import instrument_of, plain
-from brokersync_tradovate.payloads import Contract, ContractMaturity, Entity, FillFee, Product, Row, RowError
+from brokersync_tradovate.payloads import Contract, ContractMaturity, Entity, FillFee, Product
+from brokersync_tradovate.rows import Row, RowError
 
 REFERENCES: Final = "references"
 

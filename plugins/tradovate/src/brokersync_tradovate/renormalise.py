@@ -14,8 +14,9 @@ from brokersync_tradovate.fills_report import BadRow, kept_fill
 from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import quarantined
 from brokersync_tradovate.outcomes import ZONE, file_outcome, report_outcome, session_outcome
-from brokersync_tradovate.payloads import Fill, FillFee, Row, RowError
+from brokersync_tradovate.payloads import Fill, FillFee
 from brokersync_tradovate.references import REFERENCES, reference_of
+from brokersync_tradovate.rows import Row, RowError
 from brokersync_tradovate.statements import FILLS_FILE
 
 _PAGE_ROWS = 500

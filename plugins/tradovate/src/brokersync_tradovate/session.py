@@ -29,7 +29,8 @@ from brokersync_tradovate.identity import id_in
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.normalise import ENVIRONMENTS, fee_doubts, length_warnings
 from brokersync_tradovate.outcomes import session_outcome, unreadable
-from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
+from brokersync_tradovate.payloads import Fill, FillFee, Order, by_id
+from brokersync_tradovate.rows import Row, RowError
 
 _NOT_GRANTED = (401, 403)
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import attrs
 
 from brokersync.plugin import Secret
-from brokersync_tradovate.payloads import Row, RowError
+from brokersync_tradovate.rows import Row, RowError
 
 
 @attrs.frozen(kw_only=True)

@@ -181,7 +181,8 @@ class Manners:
         error, asked = failed.error, failed.asked
         scope: LimitScope | None = None
         if isinstance(error, BrokerRetryableError | BrokerAuthError):
-            asked = error.retry_after = error.retry_after or asked
+            # of what the plugin knows and what this answer says, neither may be cut short
+            asked = error.retry_after = max((one for one in (error.retry_after, asked) if one), default=None)
             scope = error.freeze
         if scope is None and work.status != _TOO_MANY:
             return

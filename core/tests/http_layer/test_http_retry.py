@@ -316,6 +316,23 @@ async def test_an_error_that_names_a_scope_freezes_it(http, broker, clock, event
     assert len(broker.seen) == 2
 
 
+@pytest.mark.parametrize(("header", "plugin", "hours"), [(7200, 1, 2), (60, 1, 1), (7200, None, 2)])
+async def test_of_the_waits_of_header_and_plugin_the_longer_one_is_kept(
+    make_http, broker, clock, events, header, plugin, hours
+):
+    wait = None if plugin is None else timedelta(hours=plugin)
+
+    def check(response):
+        if response.status == 429:
+            raise BrokerRateLimitError("Locked out.", retry_after=wait, freeze=LimitScope.APP)
+
+    broker.then(asks(header, 429))
+    with pytest.raises(BrokerRateLimitError) as refused:
+        await make_http().request("list", "GET", f"{broker.url}/", check=check)
+    assert refused.value.retry_after == timedelta(hours=hours)
+    assert of(ScopeFrozen, events)[0].until == clock.now() + timedelta(hours=hours)
+
+
 async def test_a_frozen_scope_never_names_the_credential(make_http, broker, events):
     broker.then(asks(60, 429))
     http = make_http()

@@ -19,7 +19,6 @@ NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 _UNTIL = date(2027, 1, 31)
 _SIDES = "a side that refuses the login has none of its accounts, and a refusal says nothing of which side it is"
 _FEES = "fees are joined by the second of a fill, so a row more in it leaves those of its day in doubt, as it should"
-_HOUR = "after a 429 an hour of silence is kept, also where Retry-After asks for more, which the broker is not known to"
 
 
 class TestContract(ProviderContract):
@@ -33,10 +32,6 @@ class TestContract(ProviderContract):
         *(
             Bypass(f"test_a_fault_is_told_as_what_it_is[status_{code}]", reason=_SIDES, until=_UNTIL)
             for code in (401, 403, 404)
-        ),
-        *(
-            Bypass(f"test_a_fault_is_told_as_what_it_is[too_many_{how}]", reason=_HOUR, until=_UNTIL)
-            for how in ("date", "seconds")
         ),
     )
 

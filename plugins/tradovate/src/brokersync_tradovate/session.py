@@ -45,12 +45,13 @@ async def session_pages(
         accounts = [one for one in request.accounts if one.environment == environment]
         if accounts:
             session = _Session(context, client, auth, environment)
-            yield await session.page(accounts, _read_by(request.window, context.clock.now()))
+            yield await session.page(accounts, request.window)
 
 
-def _read_by(window: TimeWindow, now: datetime) -> TimeWindow | None:
-    """The session up to now: what is traded between this read and the roll is not proved by it."""
-    return TimeWindow(window.start, min(window.end, now)) if now > window.start else None
+def _read(window: TimeWindow, asked_at: datetime, answered_at: datetime) -> TimeWindow | None:
+    """What a list proves of the session: up to when it was asked for, and nothing if the session ended meanwhile, since
+    the list may be that of the next one."""
+    return TimeWindow(window.start, asked_at) if window.start < asked_at and answered_at < window.end else None
 
 
 def _covered(
@@ -71,13 +72,15 @@ class _Session:
     """One read of the session in one environment."""
 
     def __init__(self, context: ProviderContext, client: TradovateClient, auth: AuthResult, environment: str) -> None:
-        self._client, self._auth, self._environment = client, auth, environment
+        self._client, self._auth, self._environment, self._clock = client, auth, environment, context.clock
         self._unmapped: Counter[str] = Counter()
         self._references = ReferenceData(context, client, auth, environment, self._unmapped)
 
-    async def page(self, known: Sequence[BrokerAccount], span: TimeWindow | None) -> TradePage:
-        """The fills of all accounts, `known` or not, for the broker lists them together; they are read over `span`."""
+    async def page(self, known: Sequence[BrokerAccount], window: TimeWindow) -> TradePage:
+        """The fills of all accounts, `known` or not, for the broker lists them together."""
+        asked_at = self._clock.now()
         rows = await self._list("fill")
+        span = _read(window, asked_at, self._clock.now())
         # read after the fills: what is still listed then was so when they were
         listed = await list_accounts(self._client, self._auth, self._environment)
         covered = _covered(known, listed, span)

@@ -18,7 +18,9 @@ NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 
 _UNTIL = date(2027, 1, 31)
 _FEES = "fees are joined by the second of a fill, so a row more in it leaves those of its day in doubt, as it should"
-_RIGHT = "a report that is denied right after the accounts were listed lacks a right, and its token is as good as it was"
+_RIGHT = (
+    "a report that is denied right after the accounts were listed lacks a right, and its token is as good as it was"
+)
 
 
 class TestContract(ProviderContract):

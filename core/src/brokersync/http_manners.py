@@ -105,6 +105,7 @@ class Manners:
             except Failed as failure:
                 failed = failure
             else:
+                await passed.forgive()
                 if self._page_began is None:
                     self._page_began = self._clock.monotonic()
                 return answer

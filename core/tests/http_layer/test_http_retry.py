@@ -352,6 +352,25 @@ async def test_every_attempt_passes_the_limiter(make_http, broker, clock, one_a_
     assert len(broker.seen) == 1
 
 
+async def test_a_limit_of_failures_counts_what_is_refused_in_an_answer_with_status_200(make_http, broker, clock):
+    limit = RateLimit(scope=LimitScope.APP, amount=2, period=timedelta(hours=1), failures_only=True)
+    http, wrong = make_http([limit]), [True, False, True]
+
+    def check(response):
+        if wrong.pop():
+            raise BrokerAPIError("Wrong password.")
+
+    for refused in (True, False, True):
+        if refused:
+            with pytest.raises(BrokerAPIError):
+                await http.request("log in", "POST", f"{broker.url}/", check=check)
+        else:
+            await http.request("log in", "POST", f"{broker.url}/", check=check)
+    with pytest.raises(BrokerRateLimitError):
+        await http.request("log in", "POST", f"{broker.url}/", check=check)
+    assert len(broker.seen) == 3
+
+
 async def test_a_short_wait_for_the_limit_is_slept_and_told(make_http, broker, clock, events):
     limit = RateLimit(scope=LimitScope.ACCOUNT, amount=1, period=timedelta(seconds=4))
     http = make_http([limit])

@@ -58,7 +58,9 @@ def meter_prefix(provider: str, limit: RateLimit) -> str:
     """What all counts of one limit begin with."""
     # one that weighs calls in another way is another limit
     weighed = sorted(f"{name}={weight}" for name, weight in limit.weights.items())
-    facts = (limit.kind.value, str(limit.amount), str(limit.period // _MICRO))
+    facts = [limit.kind.value, str(limit.amount), str(limit.period // _MICRO)]
+    if limit.failures_only:
+        facts.append("failures")
     counted = digest(*facts, *sorted(limit.operations), *weighed)
     return f"{_head(provider)}{limit.scope.value}:{counted}:"
 

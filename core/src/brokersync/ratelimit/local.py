@@ -47,7 +47,7 @@ class LocalLimiter:
         place = lane.arrive(call, over_time, longest.total_seconds())
         if place.went_at is None:
             await _turn(lane, place, on_wait)
-        return Went(self._clock, place)
+        return Went(self._clock, lane, place)
 
     async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         """See `Limiter`. `reason` is shown to users."""
@@ -95,7 +95,7 @@ class LocalLimiter:
             place = lane.arrive(call, over_time, left)
             if place.went_at is not None or await _turn(lane, place, on_wait, room):
                 slots.take(under_way)
-                return Went(self._clock, place, Held(slots, under_way))
+                return Went(self._clock, lane, place, Held(slots, under_way))
 
     def _lane(self, provider: str) -> Lane:
         lane = self._lanes.get(provider)
@@ -109,6 +109,7 @@ class Went:
     """What one call has got."""
 
     _clock: Clock
+    _lane: Lane
     _call: Call
     _slots: Held | Free = _NOTHING_TAKEN
     _has_left: bool = False
@@ -118,6 +119,11 @@ class Went:
         if not self._has_left:
             self._has_left = True
             self._call.leave(self._clock.monotonic())
+
+    async def forgive(self) -> None:
+        """See `Pass`."""
+        await self.sent()
+        self._lane.forgive(self._call)
 
     async def done(self) -> None:
         """See `Pass`."""

@@ -75,7 +75,8 @@ def _of_report(row: RawRow) -> TradeBooking | QuarantinedRow:
 def _of_file(row: RawRow) -> TradeBooking | QuarantinedRow:
     zone = row.raw.get(ZONE)
     fill = kept_fill(_columns(row.raw), ZoneInfo(zone) if zone else None)
-    return file_outcome(fill, zone=zone, environment=row.environment, account_id=row.account_id)
+    reference = None if isinstance(fill, BadRow) else reference_of(fill.fill.contract_id, fill.contract, row.raw)
+    return file_outcome(fill, reference, zone=zone, environment=row.environment, account_id=row.account_id)
 
 
 def _columns(raw: Row) -> Row:

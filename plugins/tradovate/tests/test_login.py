@@ -116,6 +116,14 @@ async def test_hosts_come_from_the_answer_and_unknown_keys_are_ignored(world: An
     }
 
 
+async def test_a_host_that_is_null_is_not_told(world: Any) -> None:
+    world.broker.on("live", LOGIN, granted(apiHosts=HOSTS | {"demo": None}))
+
+    auth = await world.provider.authenticate(credentials())
+
+    assert set(auth.hosts) == {"live", "reporting-live", "reporting-demo"}
+
+
 @pytest.mark.parametrize(
     "host",
     [

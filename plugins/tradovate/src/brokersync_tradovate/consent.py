@@ -31,7 +31,10 @@ _BEGIN_AGAIN = "Begin the login again."
 
 
 class TradovateConsent:
-    """OAuth 2 with an authorization code, tied to its question by `state`; Tradovate documents no PKCE."""
+    """OAuth 2 with an authorization code, tied to its question by `state` and to the app by its secret.
+
+    Without PKCE: Tradovate documents a `code_verifier` for the exchange, and no challenge for its page.
+    """
 
     def __init__(self, context: ProviderContext) -> None:
         self._context = context

@@ -15,7 +15,7 @@ from typing import Protocol, Self, TypeVar
 import attrs
 
 from brokersync.plugin import Secret
-from brokersync_tradovate.rows import Row, RowError, day_in, moment_in, number_in, text_in, whole_in
+from brokersync_tradovate.rows import Row, RowError, day_in, moment_in, number_in, text_in, texts_in, whole_in
 
 FEE_CURRENCIES: Mapping[str, str] = {
     "commission": "commissionCurrencyId",
@@ -68,14 +68,13 @@ class Login:
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        hosts = row.get("apiHosts")
         return cls(
             access_token=Secret(text_in(row, "accessToken")),
             expiration_time=moment_in(row, "expirationTime"),
             user_id=whole_in(row, "userId"),
             user_status=str(row.get("userStatus") or "Active"),
             name=str(row.get("name") or ""),
-            api_hosts={str(key): str(value) for key, value in hosts.items()} if isinstance(hosts, Mapping) else {},
+            api_hosts=texts_in(row, "apiHosts"),
         )
 
 

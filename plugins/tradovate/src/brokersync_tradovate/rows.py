@@ -81,6 +81,12 @@ def day_in(row: Row, name: str) -> date:
         raise RowError(f"{name} is no date") from None
 
 
+def texts_in(row: Row, name: str) -> dict[str, str]:
+    """What is told under a name by keys, none of which has to be there."""
+    told = row.get(name)
+    return {str(key): str(text) for key, text in told.items() if text is not None} if isinstance(told, Mapping) else {}
+
+
 def _present(row: Row, name: str) -> Any:
     value = row.get(name)
     if value is None or value == "":

@@ -32,7 +32,7 @@ R = TypeVar("R")
 _ATTEMPTS: Final = 3
 # what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
-_LONGEST_DOUBT: Final = timedelta(hours=1)
+_LONGEST_DOUBT: Final = timedelta(hours=3)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
@@ -90,9 +90,12 @@ class Renewal:
 
     @property
     def _was_lost(self) -> bool:
-        """Whether a renewal was sent so long ago that it was carried out, if it is not to be had now, and its answer
-        lost: waiting on would only keep the user from being asked."""
-        return self._doubt is not None and self._clock.now() - self._doubt >= _LONGEST_DOUBT
+        """Whether a renewal was sent whose answer is not known, and its login has been dead since, for so long that it
+        was carried out and the answer lost: waiting on would only keep the user from being asked."""
+        if self._doubt is None:
+            return False
+        since = max(self._doubt, self._grant.auth.expires_at or self._doubt)
+        return self._clock.now() - since >= _LONGEST_DOUBT
 
     async def _refreshed(self) -> AuthResult:
         patience = Patience(attrs.evolve(self._settings.retry, attempts=_ATTEMPTS), self._clock)

@@ -32,7 +32,7 @@ R = TypeVar("R")
 _ATTEMPTS: Final = 3
 # what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
-_LONGEST_DOUBT: Final = timedelta(hours=3)
+_LONGEST_DOUBT: Final = timedelta(hours=12)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 

@@ -122,12 +122,20 @@ def _fields() -> st.SearchStrategy[manifest.Field]:
 
 
 def _limits() -> st.SearchStrategy[limits.RateLimit]:
-    over_time = st.sampled_from([limits.LimitKind.WINDOW, limits.LimitKind.BUCKET])
     common: dict[str, Any] = {"operations": st.just(()), "amount": st.integers(9, 99), "reserve": st.integers(0, 4)}
     common["weights"] = st.dictionaries(_TEXT, st.integers(1, 5), max_size=2)
-    under_way = st.just(limits.LimitKind.CONCURRENCY)
-    return _built(limits.RateLimit, kind=over_time, period=_DURATION.filter(bool), **common) | _built(
-        limits.RateLimit, kind=under_way, period=st.just(timedelta(0)), **common
+    over_time = {"period": _DURATION.filter(bool), **common}
+    all_calls = {"failures_only": st.just(False)}
+    return st.one_of(
+        _built(limits.RateLimit, kind=st.just(limits.LimitKind.WINDOW), **over_time),
+        _built(limits.RateLimit, kind=st.just(limits.LimitKind.BUCKET), **over_time, **all_calls),
+        _built(
+            limits.RateLimit,
+            kind=st.just(limits.LimitKind.CONCURRENCY),
+            period=st.just(timedelta(0)),
+            **common,
+            **all_calls,
+        ),
     )
 
 
@@ -151,6 +159,8 @@ def _manifests() -> st.SearchStrategy[manifest.Manifest]:
         manifest.Manifest,
         labels=st.sampled_from([(), (manifest.Label(key="sold-as", display_name="Sold as"),)]),
         key=_NAME,
+        hosts=st.just({"api": "https://api.example", "page": "https://page.example"}),
+        pages=st.sampled_from([(), ("page",)]),
         environments=st.lists(_NAME, min_size=1, unique=True).map(tuple),
         sources=st.lists(_strategy(manifest.SourceSpec), min_size=1, max_size=2, unique_by=lambda s: s.name).map(tuple),
         user_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(tuple),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from brokersync.errors import BrokerConfigError, BrokerResponseError
@@ -157,3 +158,25 @@ def test_what_the_operator_set_is_accepted_with_its_port_and_scheme_only():
 )
 def test_a_request_may_go_only_to_a_host_of_the_broker(url, permitted):
     assert HostMap(MANIFEST, {"login": "http://127.0.0.1:8080"}).permits(url) is permitted
+
+
+def test_no_request_goes_to_a_page_that_is_for_browsers():
+    page = "https://pages.toy.example/login"
+    manifest = attrs.evolve(MANIFEST, hosts={**MANIFEST.hosts, "page": page}, pages=("page",))
+    for hosts in (HostMap(manifest, {}), HostMap(manifest, {"page": "https://own.example/login"})):
+        assert hosts["page"].endswith("/login"), "it can be shown"
+        assert not hosts.permits(hosts["page"])
+        with pytest.raises(BrokerResponseError, match="does not allow"):
+            hosts.accept("data", hosts["page"])
+
+
+def test_a_page_on_a_host_that_is_asked_closes_nothing():
+    manifest = attrs.evolve(
+        MANIFEST, hosts={**MANIFEST.hosts, "page": "https://data.toy.example/login"}, pages=("page",)
+    )
+    assert HostMap(manifest, {}).permits("https://data.toy.example/list")
+
+
+def test_a_page_without_a_host_is_a_mistake():
+    with pytest.raises(ValueError, match="pages names 'page'"):
+        attrs.evolve(MANIFEST, pages=("page",))

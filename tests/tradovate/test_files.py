@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from brokersync import Done
 from brokersync.errors import BrokerConfigError, BrokerInputNeededError
 from brokersync.types import FeesState
 
@@ -177,3 +178,28 @@ async def test_a_file_of_a_renamed_account_is_the_accounts(desk: Desk) -> None:
 
     assert (await desk.trades()).keys() == before.keys()
     assert {one.account_id: one.name for one in await desk.bs.accounts(connection)} == names
+
+
+async def test_a_file_is_completed_by_what_tradovate_told_of_its_contracts_before(desk: Desk) -> None:
+    """Whoever was told: contracts are nobody's secret, and their numbers are not guessed."""
+    text = await desk.export("Fills")
+    await desk.import_file(text, environment="live")
+    assert {one.instrument.complete for one in (await desk.trades()).values()} == {False}
+
+    mine = desk.sandbox.logins[0]
+    other = await desk.bs.connect("tradovate", owner="somebody else", fields=mine.fields, environment="demo")
+    assert isinstance(await desk.bs.run(other.connection_id), Done)
+    report = await desk.import_file(text, environment="live")
+
+    trades, ledger = await desk.trades(), await desk.ledger()
+    assert report.modified == len(trades) > 50
+    assert executions(trades.values()).items() <= booked_executions(ledger).items()
+    assert {one.instrument.complete for one in trades.values()} == {True}
+    for name, one in trades.items():
+        assert one.instrument.currency == ledger[name]["currency"]
+        assert [(str(fee.kind), str(fee.amount)) for fee in one.fees] == [
+            ("commission", ledger[name]["fees"]["commission"])
+        ]
+    assert {one.fees_state for one in trades.values()} == {FeesState.ESTIMATED}
+    again = await desk.bs.renormalise("me")
+    assert again.modified == 0

@@ -20,6 +20,11 @@ GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_tex
 OAUTH, RENEWAL = "auth/oauthtoken", "auth/renewaccesstoken"
 
 
+async def _run_until_it_ends(stage: Stage, bs: BrokerSync, name: str) -> None:
+    while isinstance(outcome := await bs.run(name), Deferred):
+        stage.clock.advance(seconds=(outcome.until - stage.clock.now()).total_seconds())
+
+
 async def state_of(stage: Stage, connection: Connection) -> ConnectionState:
     async with stage.process() as bs:
         return (await bs.connection(connection.connection_id)).state
@@ -93,6 +98,19 @@ async def test_an_answer_that_is_lost_on_the_way_ends_no_login(stage: Stage) -> 
         await stage.fault("cut", operation=OAUTH)
         assert isinstance(await bs.run(connection.connection_id), Done)
     assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+
+async def test_the_user_is_asked_within_a_day_where_an_answer_was_lost_and_the_session_had_ended(stage: Stage) -> None:
+    """What is refused then was replaced, and not refused by mistake as good tokens are now and then."""
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=81)
+        await stage.fault("cut", operation=OAUTH)
+        lost_at = stage.clock.now()
+        with pytest.raises(BrokerAuthError, match="was interrupted"):
+            await _run_until_it_ends(stage, bs, connection.connection_id)
+        assert stage.clock.now() - lost_at < timedelta(hours=14)
+    assert await state_of(stage, connection) is ConnectionState.NEEDS_USER
 
 
 async def test_the_user_is_asked_once_the_consent_is_over_and_a_new_one_goes_on(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ from brokersync.config import FleetSettings
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.events import ScopeFrozen
 
-from .stage import Stage
+from .stage import Stage, staged
 
 LOGIN, RENEWAL, FILLS = "auth/accesstokenrequest", "auth/renewaccesstoken", "fill/list"
 HOUR = timedelta(hours=1)
@@ -141,6 +142,23 @@ async def test_a_wrong_password_asks_the_user_at_once_and_is_sent_once(stage: St
             stage.clock.advance(hours=6)
         assert (await bs.connection(connection.connection_id)).state is ConnectionState.NEEDS_USER
     assert (await stage.asked())[LOGIN] == before + 1
+
+
+async def test_of_the_logins_of_an_address_only_those_that_fail_are_limited(tmp_path: Path) -> None:
+    async with staged(tmp_path, logins=8) as stage:
+        given = attrs.evolve(stage.settings.brokers["tradovate"], limits=None)  # the plugin's own
+        stage.settings = attrs.evolve(stage.settings, brokers={"tradovate": given})
+        async with stage.process() as bs:
+            for number in range(8):
+                await stage.connect(bs, number)
+            for number in range(5):
+                with pytest.raises(BrokerAuthError):
+                    await bs.connect(
+                        "tradovate", owner="eve", fields={**stage.login(number).fields, "password": "wrong"}
+                    )
+            with pytest.raises(BrokerRateLimitError):
+                await stage.connect(bs, 0, owner="eve")
+        assert (await stage.asked())[LOGIN] == 13, "a sixth failure would lock the address"
 
 
 async def test_a_renewal_that_is_to_come_later_opens_no_further_session(stage: Stage) -> None:

@@ -86,6 +86,8 @@ class FeeKind(StrEnum):
 
 
 class FeesState(StrEnum):
+    """How far the fees of an execution are known; what is pending takes back none that was known before."""
+
     PENDING = "pending"
     FINAL = "final"
     ESTIMATED = "estimated"

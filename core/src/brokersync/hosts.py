@@ -27,17 +27,20 @@ class HostMap:
     """The base URLs of one broker: the manifest's, or what the operator or a sandbox put in their place.
 
     An override is https, or http to this machine. Raises `BrokerConfigError` for any other, and for a role that the
-    manifest does not declare.
+    manifest does not declare. No request of ours goes to a page, which is for browsers.
     """
 
     def __init__(self, manifest: Manifest, overrides: Mapping[str, str]) -> None:
         self._manifest = manifest
         self._roles = {*manifest.hosts, *manifest.host_patterns}
         self._bases = {role: url.rstrip("/") for role, url in manifest.hosts.items()}
-        self._named = {origin.host for url in manifest.hosts.values() if (origin := _origin(url))}
+        asked = [url for role, url in manifest.hosts.items() if role not in manifest.pages]
+        self._named = {origin.host for url in asked if (origin := _origin(url))}
         self._set_by_operator = set()
         for role, url in overrides.items():
-            self._set_by_operator.add(self._checked_override(role, url))
+            origin = self._checked_override(role, url)
+            if role not in manifest.pages:
+                self._set_by_operator.add(origin)
             self._bases[role] = url.rstrip("/")
 
     def __getitem__(self, role: str) -> str:

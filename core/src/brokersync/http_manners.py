@@ -105,6 +105,7 @@ class Manners:
             except Failed as failure:
                 failed = failure
             else:
+                await passed.forgive()
                 if self._page_began is None:
                     self._page_began = self._clock.monotonic()
                 return answer
@@ -181,7 +182,8 @@ class Manners:
         error, asked = failed.error, failed.asked
         scope: LimitScope | None = None
         if isinstance(error, BrokerRetryableError | BrokerAuthError):
-            asked = error.retry_after = error.retry_after or asked
+            # of what the plugin knows and what this answer says, neither may be cut short
+            asked = error.retry_after = max((one for one in (error.retry_after, asked) if one), default=None)
             scope = error.freeze
         if scope is None and work.status != _TOO_MANY:
             return

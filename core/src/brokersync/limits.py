@@ -59,13 +59,20 @@ def _each_may_go(instance: Any, field: attrs.Attribute[Any], value: Mapping[str,
             raise ValueError(f"{field.name} of {operation!r} must be from 1 to {max(most, 1)}, not {weight}")
 
 
+def _of_a_window(instance: Any, field: attrs.Attribute[Any], value: bool) -> None:
+    kind = getattr(instance, "kind", LimitKind.WINDOW)
+    if value and kind is not LimitKind.WINDOW:
+        raise ValueError(f"{field.name} is for limits of kind window, not {kind}")
+
+
 @attrs.frozen(kw_only=True, cache_hash=True)
 class RateLimit:
     """At most `amount` calls per `period` within `scope`; of kind `concurrency` at most `amount` at once.
 
     `operations` narrows it to the named operations; empty means all. `weights` says as how many calls an operation
     counts here, in place of what the plugin says. `reserve` is the part of the amount that is left to what somebody
-    waits for. `source` says where the number comes from; an empty one is shown as "no known source".
+    waits for. With `failures_only` a call counts until it has come through. `source` says where the number comes from;
+    an empty one is shown as "no known source".
     """
 
     scope: LimitScope
@@ -75,6 +82,7 @@ class RateLimit:
     operations: tuple[str, ...] = ()
     reserve: int = attrs.field(default=0, validator=_leaves_some)
     weights: Mapping[str, int] = attrs.field(default=_NONE, validator=_each_may_go, hash=False)
+    failures_only: bool = attrs.field(default=False, validator=_of_a_window)
     source: str = ""
 
     def applies_to(self, operation: str) -> bool:

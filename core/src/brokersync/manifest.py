@@ -165,7 +165,8 @@ class Label:
 @attrs.frozen(kw_only=True)
 class Manifest:
     """`provider.toml`. `contract` is the contract's number the plugin was written for; `hosts` maps roles to base URLs,
-    `host_patterns` the hosts a role may move to at run time; `sandbox` names the factory of a simulated broker.
+    `host_patterns` the hosts a role may move to at run time; `pages` are the roles that only a user's browser goes to.
+    `sandbox` names the factory of a simulated broker.
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
     `one_login`: one login of a user serves all environments, and its tokens are shared by them.
     `setup`: what a user does at the broker before connecting, step by step.
@@ -185,6 +186,7 @@ class Manifest:
     operator_fields: tuple[Field, ...] = ()
     hosts: Mapping[str, str] = _NONE
     host_patterns: Mapping[str, tuple[str, ...]] = _NONE
+    pages: tuple[str, ...] = ()
     limits: tuple[RateLimit, ...] = ()
     maintenance: tuple[MaintenanceWindow, ...] = ()
     capabilities: tuple[str, ...] = ()
@@ -210,6 +212,8 @@ class Manifest:
                 raise ValueError(f"{what} has a name twice")
             if not names and what in ("sources", "environments"):
                 raise ValueError(f"{what} is empty")
+        if unknown := [role for role in self.pages if role not in self.hosts]:
+            raise ValueError(f"pages names {unknown[0]!r}, which is no role in hosts")
 
     def source(self, name: str) -> SourceSpec:
         """Raises `KeyError` for a source that is not declared."""

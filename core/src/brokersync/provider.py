@@ -85,6 +85,14 @@ class StatementReader(Protocol):
         """The pages of a file that `source` accepted."""
 
 
+@runtime_checkable
+class ReadsCache(Protocol):
+    """Optional for a `StatementReader`: one that knows what the broker's providers were told before."""
+
+    def with_cache(self, cached: Callable[[Sequence[str]], Mapping[str, Any]]) -> StatementReader:
+        """A reader of one file; `cached` is `get_many` of the providers' `cache`, in whichever environment."""
+
+
 @attrs.define(kw_only=True)
 class RequestDraft:
     """One attempt at a request, for `prepare` to complete: sign it, place the token, resend a ticket.

@@ -32,6 +32,7 @@ R = TypeVar("R")
 _ATTEMPTS: Final = 3
 # what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
+_LONGEST_DOUBT: Final = timedelta(hours=12)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
@@ -77,10 +78,24 @@ class Renewal:
             auth = await self._bounded(self._refreshed())
         except (BrokerTokenExpiredError, BrokerAuthError) as refusal:
             return await self._refused(refusal)
-        except (BrokerRateLimitError, BrokerNotReadyError):
+        except BrokerNotReadyError as error:
+            if self._was_lost:
+                return await self._refused(error)
+            await self._unmark()
+            raise
+        except BrokerRateLimitError:
             await self._unmark()
             raise
         return await self._stored(_completed(auth, self._grant.auth), "refresh")
+
+    @property
+    def _was_lost(self) -> bool:
+        """Whether a renewal was sent whose answer is not known, and its login has been dead since, for so long that it
+        was carried out and the answer lost: waiting on would only keep the user from being asked."""
+        if self._doubt is None:
+            return False
+        since = max(self._doubt, self._grant.auth.expires_at or self._doubt)
+        return self._clock.now() - since >= _LONGEST_DOUBT
 
     async def _refreshed(self) -> AuthResult:
         patience = Patience(attrs.evolve(self._settings.retry, attempts=_ATTEMPTS), self._clock)

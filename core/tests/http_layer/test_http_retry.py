@@ -316,6 +316,23 @@ async def test_an_error_that_names_a_scope_freezes_it(http, broker, clock, event
     assert len(broker.seen) == 2
 
 
+@pytest.mark.parametrize(("header", "plugin", "hours"), [(7200, 1, 2), (60, 1, 1), (7200, None, 2)])
+async def test_of_the_waits_of_header_and_plugin_the_longer_one_is_kept(
+    make_http, broker, clock, events, header, plugin, hours
+):
+    wait = None if plugin is None else timedelta(hours=plugin)
+
+    def check(response):
+        if response.status == 429:
+            raise BrokerRateLimitError("Locked out.", retry_after=wait, freeze=LimitScope.APP)
+
+    broker.then(asks(header, 429))
+    with pytest.raises(BrokerRateLimitError) as refused:
+        await make_http().request("list", "GET", f"{broker.url}/", check=check)
+    assert refused.value.retry_after == timedelta(hours=hours)
+    assert of(ScopeFrozen, events)[0].until == clock.now() + timedelta(hours=hours)
+
+
 async def test_a_frozen_scope_never_names_the_credential(make_http, broker, events):
     broker.then(asks(60, 429))
     http = make_http()
@@ -333,6 +350,25 @@ async def test_every_attempt_passes_the_limiter(make_http, broker, clock, one_a_
     assert refused.value.retry_after == timedelta(seconds=59)
     assert refused.value.status is None
     assert len(broker.seen) == 1
+
+
+async def test_a_limit_of_failures_counts_what_is_refused_in_an_answer_with_status_200(make_http, broker, clock):
+    limit = RateLimit(scope=LimitScope.APP, amount=2, period=timedelta(hours=1), failures_only=True)
+    http, wrong = make_http([limit]), [True, False, True]
+
+    def check(response):
+        if wrong.pop():
+            raise BrokerAPIError("Wrong password.")
+
+    for refused in (True, False, True):
+        if refused:
+            with pytest.raises(BrokerAPIError):
+                await http.request("log in", "POST", f"{broker.url}/", check=check)
+        else:
+            await http.request("log in", "POST", f"{broker.url}/", check=check)
+    with pytest.raises(BrokerRateLimitError):
+        await http.request("log in", "POST", f"{broker.url}/", check=check)
+    assert len(broker.seen) == 3
 
 
 async def test_a_short_wait_for_the_limit_is_slept_and_told(make_http, broker, clock, events):

@@ -89,6 +89,26 @@ async def test_a_call_that_leaves_when_its_place_is_forgotten_counts_all_the_sam
     assert await board.call() == 25
 
 
+async def test_where_only_failures_count_what_came_through_does_not(redis: Any) -> None:
+    board = Board(redis, window(2, 10, failures_only=True))
+    for _ in range(5):
+        assert await board.call(weight=2) == 0
+        board.advance(0.5)
+        await board.passed.forgive()
+        await board.passed.done()
+        board.advance(-0.5)
+    assert await board.call() == 0
+    await board.passed.done()
+    assert [await board.call() for _ in range(2)] == [0, 10]
+
+
+async def test_what_came_through_counts_where_all_calls_do(redis: Any) -> None:
+    board = Board(redis, window(2, 10, failures_only=True), window(1, 20))
+    assert await board.call() == 0
+    await board.passed.forgive()
+    assert await board.call() == 20
+
+
 async def test_who_waits_without_a_limit_is_cancelled_as_any_other(redis: Any) -> None:
     board = Board(redis)
     asleep = board.hold_sleepers()

@@ -99,6 +99,34 @@ async def test_a_side_that_refuses_the_login_costs_only_its_own_accounts(
     assert world.broker.sent[0].role == home
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("refusing", ["live", "demo"])
+async def test_a_side_that_refuses_once_loses_no_accounts(world: Any, refusing: str, status: int) -> None:
+    for number, side in enumerate(("live", "demo")):
+        world.broker.on(side, LIST, [row(number)])
+
+    def refused_once(_: Any) -> Any:
+        world.broker.on(refusing, LIST, [row(9)])
+        return (status, "")
+
+    world.broker.on(refusing, LIST, refused_once)
+
+    accounts = await world.provider.get_accounts(world.auth)
+
+    assert [account.environment for account in accounts] == ["live", "demo"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_refusal_that_leaves_no_account_is_told(world: Any, status: int) -> None:
+    world.broker.on("live", LIST, [])
+    world.broker.on("demo", LIST, "", status=status)
+
+    with pytest.raises(BrokerError) as refused:
+        await world.provider.get_accounts(world.auth)
+
+    assert refused.value.status == status
+
+
 async def test_two_refusals_are_an_error_of_the_logins_own_side(world: Any) -> None:
     world.broker.on("live", LIST, "Expired Access Token", status=401)
     world.broker.on("demo", LIST, "", status=404)
@@ -119,12 +147,12 @@ async def test_a_token_that_works_on_one_side_is_not_renewed_for_the_other(world
             raise
 
     world.broker.request = request
-    world.broker.on("live", LIST, [])
+    world.broker.on("live", LIST, [row(7)])
     world.broker.on("demo", LIST, "Access is denied", status=401)
 
     await world.provider.get_accounts(world.auth)
 
-    assert [type(error) for error in seen] == [BrokerAPIError]
+    assert [type(error) for error in seen] == [BrokerAPIError] * 2
 
 
 async def test_an_outage_of_one_side_is_no_refusal(world: Any) -> None:

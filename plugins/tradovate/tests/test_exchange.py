@@ -165,6 +165,7 @@ def test_an_address_that_is_to_be_read_instead_is_no_answer(status: int) -> None
         (f'{{"p-ticket": "{TICKET}", "p-time": 2.5, "p-captcha": false}}', 3.5),
         (f'{{"p-ticket": "{TICKET}", "p-message": "slow down", "errorText": "Incorrect password"}}', 16),
         ('{"p-time": "soon"}', 16),
+        ('{"p-time": "60"}', 61),
         ('{"p-time": -3}', 16),
         ('{"p-time": 0}', 1),
         ('{"p-time": 1e300}', 86_401),

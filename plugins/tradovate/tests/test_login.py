@@ -116,6 +116,14 @@ async def test_hosts_come_from_the_answer_and_unknown_keys_are_ignored(world: An
     }
 
 
+async def test_a_host_that_is_null_is_not_told(world: Any) -> None:
+    world.broker.on("live", LOGIN, granted(apiHosts=HOSTS | {"demo": None}))
+
+    auth = await world.provider.authenticate(credentials())
+
+    assert set(auth.hosts) == {"live", "reporting-live", "reporting-demo"}
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -218,6 +226,20 @@ async def test_a_login_is_not_hammered_with_tickets(world: Any) -> None:
         await world.provider.authenticate(credentials())
 
     assert timedelta(hours=1) in world.broker.waits
+
+
+async def test_a_session_is_silenced_under_the_name_that_its_user_logs_in_with(world: Any) -> None:
+    """Tradovate may call the user otherwise, and after a 429 no login may be sent within the hour."""
+    world.broker.on("live", LOGIN, granted(name="Mira T."))
+    world.broker.on("live", RENEWAL, granted(name="Mira T."))
+    world.broker.on("live", "account/list", [{"id": 11, "name": "77001"}])
+    world.broker.on("demo", "account/list", [])
+
+    auth = await world.provider.authenticate(credentials(username="Mira@example.com"))
+    renewed = await world.provider.refresh_token(attrs.evolve(auth, expires_at=None))
+    await world.provider.get_accounts(renewed)
+
+    assert {sent.options["credential"] for sent in world.broker.sent} == {"mira@example.com"}
 
 
 async def test_a_renewal_prolongs_the_session_with_its_own_token(world: Any) -> None:

@@ -283,6 +283,11 @@ async def test_a_column_that_can_be_done_without_is_counted(world: Any, absent: 
         ({"_timestamp": "03/09/2026 14:31:02"}, "no time"),
         ({"_timestamp": "2026-03-09 14:31:02"}, "no time zone"),
         ({"_price": "110'165"}, "no number"),
+        ({"_price": "110,515625"}, "no number"),
+        ({"_price": "1,100"}, "no number"),
+        ({"_price": "1_100.5"}, "no number"),
+        ({"commission": "1,58"}, "no number"),
+        ({"commission": "1.234,50"}, "no number"),
         ({"_price": ""}, "price is missing"),
         ({"_qty": "-2"}, "not positive"),
         ({"_id": "", "Fill ID": ""}, "id is missing"),
@@ -302,13 +307,15 @@ async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: d
     assert last.covered
 
 
-async def test_a_row_with_an_id_without_end_is_held_alone(world: Any) -> None:
-    script(world, text(row(21), row(22) | {"_id": "9" * 600, "Fill ID": "9" * 600}))
+@pytest.mark.parametrize("digits", [20, 600, 5000])
+@pytest.mark.parametrize("column", ["_id", "_orderId", "_contractId", "_accountId"])
+async def test_a_row_with_an_id_without_end_is_held_alone(world: Any, column: str, digits: int) -> None:
+    script(world, text(row(21), row(22) | {column: "9" * digits}))
 
     first, _ = await read(world)
 
     assert [one.booking_id for one in first.bookings] == ["fill:21"]
-    assert ["an id has 512 at most" in one.reason for one in first.quarantined] == [True]
+    assert ["is no whole number" in one.reason for one in first.quarantined] == [True]
 
 
 @pytest.mark.parametrize("line", ["22,200,301", ",".join(["22", *["x"] * 25])])

@@ -29,9 +29,9 @@ from brokersync_tradovate.payloads import (
     Order,
     Product,
     by_id,
-    exact_number,
 )
 from brokersync_tradovate.refusals import request_refused
+from brokersync_tradovate.rows import exact_number
 from brokersync_tradovate.statements import TradovateStatementReader
 from brokersync_tradovate.tables import TableError
 

@@ -231,6 +231,8 @@ async def test_a_fill_without_a_known_account_is_held_and_not_guessed(world: Any
         ({"timestamp": "yesterday"}, "no time"),
         ({"tradeDate": {"year": 2026, "month": 13, "day": 1}}, "no date"),
         ({"contractId": 1.5}, "no whole number"),
+        ({"orderId": "9" * 5000}, "no whole number"),
+        ({"price": "41,250"}, "no number"),
     ],
 )
 async def test_a_row_that_is_not_understood_is_held_alone(world: Any, changes: dict[str, Any], reason: str) -> None:
@@ -429,13 +431,31 @@ async def test_an_account_that_is_listed_no_more_is_not_covered(world: Any) -> N
 
 async def test_what_is_traded_after_the_read_is_not_claimed(world: Any) -> None:
     script(world)
-    world.clock.moment = SESSION.end + timedelta(hours=1)
-    late = await read_one(world)
+    world.clock.moment = SESSION.end - timedelta(hours=1)
+    in_time = await read_one(world)
     world.clock.moment = SESSION.start
     early = await read_one(world)
 
-    assert [span.window for span in late.covered] == [SESSION]
+    assert [span.window for span in in_time.covered] == [TimeWindow(SESSION.start, SESSION.end - timedelta(hours=1))]
     assert early.covered == ()
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(seconds=4), timedelta(hours=30)])
+async def test_a_list_that_is_answered_after_the_roll_proves_nothing_of_the_session_before(
+    world: Any, late: timedelta
+) -> None:
+    script(world, [fill()], [order()])
+    world.clock.moment = SESSION.end - timedelta(seconds=1)
+
+    def answered_late(_: Any) -> Any:
+        world.clock.moment = SESSION.end + late
+        return [fill()]
+
+    world.broker.on("live", "fill/list", answered_late)
+
+    page = await read_one(world)
+
+    assert (len(page.bookings), page.covered) == (1, ())
 
 
 async def test_an_account_that_was_opened_since_is_told_with_its_fills(world: Any) -> None:

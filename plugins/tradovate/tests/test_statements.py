@@ -255,6 +255,13 @@ def test_a_row_that_is_not_understood_is_held_alone(exports: Any) -> None:
     assert page.rows == 4
 
 
+def test_numbers_that_another_program_wrote_with_a_decimal_comma_are_held(exports: Any) -> None:
+    [page] = read(exports.text(exports.fill(21), exports.fill(22, _price="110,515625", commission="1,58")))
+
+    assert [one.booking_id for one in page.bookings] == ["fill:21"]
+    assert [(one.row_id, one.reason) for one in page.quarantined] == [("fill:22", "'110,515625' is no number")]
+
+
 def test_an_account_is_known_by_its_number_whatever_it_was_called_then(exports: Any) -> None:
     [page] = read(exports.text(exports.fill(Account="an-old-name")))
 

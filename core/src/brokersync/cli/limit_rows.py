@@ -18,7 +18,8 @@ def limit_row(one: RateLimit) -> tuple[str, ...]:
     """What stands in `COLUMNS` of a limit."""
     amount = f"{one.amount} in {_period(one.period)}" if one.period else f"{one.amount} at once"
     reserve = f", {one.reserve} in reserve" if one.reserve else ""
-    return amount, f"{one.scope.value}, {one.kind.value}{reserve}", _calls(one), one.source or _NO_SOURCE
+    failures = ", failures only" if one.failures_only else ""
+    return amount, f"{one.scope.value}, {one.kind.value}{failures}{reserve}", _calls(one), one.source or _NO_SOURCE
 
 
 def _calls(one: RateLimit) -> str:

@@ -22,6 +22,9 @@ class Pass(Protocol):
     async def sent(self) -> None:
         """The call leaves only now: where its place counts for a while, it does from now on; again does nothing."""
 
+    async def forgive(self) -> None:
+        """The call came through, so it counts no longer where only failures do."""
+
     async def done(self) -> None:
         """The call is over, and no longer under way."""
 

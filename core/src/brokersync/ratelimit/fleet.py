@@ -55,6 +55,11 @@ class _Both:
         await self.share.sent()
         await self.whole.sent()
 
+    async def forgive(self) -> None:
+        """See `Pass`."""
+        await self.share.forgive()
+        await self.whole.forgive()
+
     async def done(self) -> None:
         """See `Pass`."""
         await self.share.done()

@@ -59,7 +59,9 @@ def meter_prefix(provider: str, limit: RateLimit) -> str:
     # one that weighs calls in another way is another limit; one whose amount has changed, or that a broker's headers
     # lowered for some processes, goes on with the same counts
     weighed = sorted(f"{name}={weight}" for name, weight in limit.weights.items())
-    facts = (limit.kind.value, str(limit.period // _MICRO))
+    facts = [limit.kind.value, str(limit.period // _MICRO)]
+    if limit.failures_only:
+        facts.append("failures")
     counted = digest(*facts, *sorted(limit.operations), *weighed)
     return f"{_head(provider)}{limit.scope.value}:{counted}:"
 

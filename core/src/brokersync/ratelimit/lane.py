@@ -110,6 +110,15 @@ class Lane:
         for one in counted:
             self._meter(one.limit, one.key).spend(now, now + wait, one.weight)
 
+    def forgive(self, call: Call) -> None:
+        """Count a call no longer that went, where only failures count; those who wait may go sooner."""
+        forgiven = [meter for meter, cost in call.meters.items() if cost.limit.failures_only]
+        for meter in forgiven:
+            call.forget(meter)
+            meter.reopen()
+        if forgiven and self._waiting:
+            self._plan_anew()
+
     def correct(self, one: Counted, left: int, seconds: float) -> None:
         """Let no more than so many calls go within these seconds; calls that wait already may wait longer."""
         if self._meter(one.limit, one.key).lower(self._clock.monotonic(), left, seconds):

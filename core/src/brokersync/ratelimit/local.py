@@ -47,7 +47,7 @@ class LocalLimiter:
         place = lane.arrive(call, over_time, longest.total_seconds())
         if place.went_at is None:
             await _turn(lane, place, on_wait)
-        return Went(self._clock, place)
+        return Went(self._clock, lane, place)
 
     def spend(self, call: LimitedCall, wait: timedelta) -> None:
         """Count a call that goes after this wait by what was asked elsewhere, whether there is room for it or not."""
@@ -99,7 +99,7 @@ class LocalLimiter:
             place = lane.arrive(call, over_time, left)
             if place.went_at is not None or await _turn(lane, place, on_wait, room):
                 slots.take(under_way)
-                return Went(self._clock, place, Held(slots, under_way))
+                return Went(self._clock, lane, place, Held(slots, under_way))
 
     def _lane(self, provider: str) -> Lane:
         lane = self._lanes.get(provider)
@@ -113,6 +113,7 @@ class Went:
     """What one call has got."""
 
     _clock: Clock
+    _lane: Lane
     _call: Call
     _slots: Held | Free = _NOTHING_TAKEN
     _has_left: bool = False
@@ -122,6 +123,11 @@ class Went:
         if not self._has_left:
             self._has_left = True
             self._call.leave(self._clock.monotonic())
+
+    async def forgive(self) -> None:
+        """See `Pass`."""
+        await self.sent()
+        self._lane.forgive(self._call)
 
     async def done(self) -> None:
         """See `Pass`."""

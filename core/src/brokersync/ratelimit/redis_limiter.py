@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -15,7 +15,7 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import LimitedCall, apart
+from brokersync.ratelimit.applying import Counted, LimitedCall, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
 from brokersync.ratelimit.keys import alive_key, began_key, freeze_key, meter_keys, queue_key
@@ -36,6 +36,7 @@ _MOVE, _SPEND, _RECALL = map(Script, ("move", "spend", "recall"))
 _CORRECT, _FREEZE, _PENALISE = map(Script, ("correct", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
+_LONG_AGO = 0
 # a slot may come free because a lease has ended, which nobody tells
 _ASK_AGAIN = 1.0
 # each is an entry of its own, which others wait for
@@ -119,8 +120,15 @@ class RedisLimiter:
     async def move(self, call: RedisCall) -> None:
         """Count it from now on where it has its place in a window. Where Redis is away that stays as it was."""
         windows = [one for one in call.meters if one.limit.kind is LimitKind.WINDOW]
+        await self._move(call, windows, self._server_time())
+
+    async def forgive(self, call: RedisCall) -> None:
+        """Count it as if it had gone long ago where only failures count. Where Redis is away that stays as it was."""
+        await self._move(call, [one for one in call.meters if one.limit.failures_only], _LONG_AGO)
+
+    async def _move(self, call: RedisCall, windows: Sequence[Counted], to: Word) -> None:
         keys = [meter_keys(call.wanted.provider, one.limit, one.key)[0] for one in windows]
-        words: list[Word] = [self._server_time(), call.name]
+        words: list[Word] = [to, call.name]
         for one in windows:
             words += [one.limit.period // _MICRO, one.weight]
         if keys:

@@ -30,6 +30,13 @@ class RedisPass:
             if self._limiter.is_late(self._at):
                 self._moving = asyncio.create_task(self._limiter.move(self._call))
 
+    async def forgive(self) -> None:
+        """See `Pass`."""
+        await self.sent()
+        if self._moving is not None:
+            await self._moving
+        await self._limiter.forgive(self._call)
+
     async def done(self) -> None:
         """See `Pass`."""
         await self.sent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import attrs
 
@@ -47,6 +48,11 @@ class Call:
             for meter, cost in self.meters.items():
                 meter.move(self.went_at, now, cost.weight)
             self.went_at = now
+
+    def forget(self, meter: Meter) -> None:
+        """Count it there as if it had gone long ago."""
+        if self.went_at is not None:
+            meter.move(self.went_at, -math.inf, self.meters[meter].weight)
 
     def wake(self) -> None:
         if self.turn is not None and not self.turn.done():

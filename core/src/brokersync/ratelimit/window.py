@@ -94,6 +94,7 @@ class RollingWindow:
         for _ in range(weight):
             if place < len(self._leaving) and self._leaving[place] == old:  # else it is forgotten already
                 del self._leaving[place]
+        for _ in range(weight):
             insort(self._leaving, new)
 
     def lower(self, now: float, left: int, seconds: float) -> bool:

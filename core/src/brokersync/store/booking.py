@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import attrs
 
@@ -11,16 +10,17 @@ from brokersync.converter import instant_text
 from brokersync.dispositions import Disposition
 from brokersync.records import PageCommit
 from brokersync.store.accounts import Names
-from brokersync.store.contents import booking_content, load_booking
+from brokersync.store.contents import load_booking
 from brokersync.store.feed import NewChange
 from brokersync.store.kept import Kept
 from brokersync.store.protocol import PageRules
-from brokersync.store.quarantine import raw_of, release
+from brokersync.store.quarantine import release
 from brokersync.store.refold import Member, refold
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, sortable
 from brokersync.store.sets import Sets
 from brokersync.store.sql import Fetch, Many, NewNumbers, Put, Script, fetch_one
-from brokersync.types import BookingEffect, IdQuality, TradeBooking
+from brokersync.store.told import Told, with_fees_known
+from brokersync.types import BookingEffect, IdQuality
 
 _COLUMNS = (
     "booking", "account", "source", "booking_id", "set_id", "version", "is_cancel", "hash", "content", "origin",
@@ -44,32 +44,17 @@ class BookedPage:
         return sum(change.kind.value == kind for change in self.changes)
 
 
-@attrs.frozen(kw_only=True)
-class _Row:
-    account: int
-    booking: TradeBooking
-    content: str
-    digest: bytes
-
-    @property
-    def key(self) -> tuple[int, str]:
-        return (self.account, self.booking.booking_id)
-
-    @property
-    def raw(self) -> Mapping[str, Any] | None:
-        return raw_of(self.booking)
-
-
 def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Script[BookedPage]:
     """Write every booking that is new or has changed, and the trades that follow from it.
 
     A booking that is known as it is costs one look, and writes at most when the broker told it last.
     """
-    rows = [_row(booking, numbers) for booking in page.bookings]
-    if not rows:
+    told = [Told.of(one, numbers[one.environment, one.account_id]) for one in page.bookings]
+    if not told:
         return BookedPage()
     yield from release(page)
-    kept = yield from _known(page, rows)
+    kept = yield from _known(page, told)
+    rows = yield from with_fees_known(page, told, kept)
     yield from _raise(page, rules, kept)
     changed = [row for row in rows if row.key not in kept or kept[row.key].fate(row.digest) is None]
     if not changed:
@@ -97,13 +82,7 @@ def book(page: PageCommit, rules: PageRules, numbers: Mapping[Names, int]) -> Sc
     )
 
 
-def _row(booking: TradeBooking, numbers: Mapping[Names, int]) -> _Row:
-    content, digest = booking_content(booking)
-    account = numbers[booking.environment, booking.account_id]
-    return _Row(account=account, booking=booking, content=content, digest=digest)
-
-
-def _known(page: PageCommit, rows: Iterable[_Row]) -> Script[dict[tuple[int, str], Kept]]:
+def _known(page: PageCommit, rows: Iterable[Told]) -> Script[dict[tuple[int, str], Kept]]:
     made = optional_text(page.as_of)
     wanted: dict[int, set[str]] = {}
     for row in rows:
@@ -156,7 +135,7 @@ def _date(kept: Mapping[tuple[int, str], Kept]) -> Script[None]:
         yield Fetch("UPDATE bookings SET as_of = ? WHERE booking IN (??)", (told_again[0].stamp, numbers))
 
 
-def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str], Kept]) -> Script[Sets]:
+def _sets(page: PageCommit, changed: Sequence[Told], kept: dict[tuple[int, str], Kept]) -> Script[Sets]:
     """The sets that the changed rows may join, by the names they have in the store; new rows get their numbers."""
     names: dict[int, set[str]] = {}
     for row in changed:
@@ -177,7 +156,7 @@ def _sets(page: PageCommit, changed: Sequence[_Row], kept: dict[tuple[int, str],
     return sets
 
 
-def _names(row: _Row, known: Kept | None) -> Iterable[str]:
+def _names(row: Told, known: Kept | None) -> Iterable[str]:
     """What joins the row to others: of a content that does not stand, only the row itself."""
     if known is not None and known.later:
         return (row.booking.booking_id,)
@@ -194,7 +173,7 @@ def _waiting(sets: Sets) -> Script[int]:
     return int(row[0])
 
 
-def _take(rows: Sequence[_Row], kept: Mapping[tuple[int, str], Kept], sets: Sets) -> list[Disposition | None]:
+def _take(rows: Sequence[Told], kept: Mapping[tuple[int, str], Kept], sets: Sets) -> list[Disposition | None]:
     """Lay the page's rows over what is kept, in the page's order; what became of each, or `None` of news that stand."""
     fates = []
     for row in rows:
@@ -251,7 +230,7 @@ def _members(page: PageCommit, kept: Mapping[tuple[int, str], Kept], sets: Sets)
 
 def _write_raw(
     page: PageCommit,
-    rows: Sequence[_Row],
+    rows: Sequence[Told],
     taken: Sequence[Disposition | None],
     kept: Mapping[tuple[int, str], Kept],
 ) -> Script[None]:
@@ -261,7 +240,7 @@ def _write_raw(
 
 def _renew_raw(
     page: PageCommit,
-    rows: Sequence[_Row],
+    rows: Sequence[Told],
     taken: Sequence[Disposition | None],
     kept: Mapping[tuple[int, str], Kept],
 ) -> Script[None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -13,7 +13,7 @@ import attrs
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.events import EventSink
 from brokersync.manifest import Manifest
-from brokersync.provider import Clock, StatementReader
+from brokersync.provider import Clock, ReadsCache, StatementReader
 from brokersync.records import Era, SyncReport
 from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
@@ -56,6 +56,7 @@ async def import_statement(
     _check_zone(hints)
     _check_environment(hints, manifest)
     hints = attrs.evolve(hints, accounts=await _known_accounts(store, owner, manifest))
+    reader = reader.with_cache(_Cached(store, manifest)) if isinstance(reader, ReadsCache) else reader
     name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
     writer.begin_file(manifest.source(name))
     if hints.account_id is not None:
@@ -102,6 +103,24 @@ async def _known_accounts(store: Store, owner: str, manifest: Manifest) -> tuple
         for key, name in (await store.account_names(owner)).items()
         if key.provider == manifest.key
     )
+
+
+@attrs.frozen
+class _Cached:
+    """What providers of a broker have cached, of whichever environment, for a reader in a thread of its own."""
+
+    _store: Store
+    _manifest: Manifest
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop)
+
+    def __call__(self, keys: Sequence[str]) -> Mapping[str, Any]:
+        return asyncio.run_coroutine_threadsafe(self._of_all(keys), self._loop).result()
+
+    async def _of_all(self, keys: Sequence[str]) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for environment in self._manifest.environments:
+            found |= await self._store.cache_get(self._manifest.key, environment, keys)
+        return found
 
 
 def _checked_source(reader: StatementReader, file: BinaryIO, hints: StatementHints, manifest: Manifest) -> str:

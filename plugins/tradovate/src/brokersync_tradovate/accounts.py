@@ -15,8 +15,9 @@ from brokersync.plugin import (
 from brokersync_tradovate.auth import user_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import ENVIRONMENTS, account_of
-from brokersync_tradovate.payloads import Account, RowError
+from brokersync_tradovate.payloads import Account
 from brokersync_tradovate.refusals import Meaning, Refusal, request_refused, unexpected
+from brokersync_tradovate.rows import RowError
 
 _NOT_THIS_SIDE = (401, 403, 404)
 
@@ -39,31 +40,36 @@ async def list_accounts(
 async def list_all_accounts(client: TradovateClient, auth: AuthResult, home: str) -> Sequence[BrokerAccount]:
     """The accounts on both sides, those of the login's own side first.
 
-    A side that refuses the login has none of its accounts. When both refuse, the refusal of its own side is raised.
+    A side that refuses the login has none of its accounts, but it is believed only when it does so twice: what is given
+    up here is not read. Where no account is left the refusal is raised, that of the login's own side first.
     """
     sides = sorted(ENVIRONMENTS, key=lambda one: one != home)
-    accounts, refused = await _asked(client, auth, sides, {})
-    if len(refused) == len(sides):
-        # a dead token may be refused in the same words, and then core renews it for the first of these
-        accounts, refused = await _asked(client, auth, sides, {sides[0]: request_refused})
-    if len(refused) == len(sides):
-        raise refused[0]
+    listed, refused = await _asked(client, auth, sides, {})
+    if refused:
+        # where both refuse, the token may be dead, and then core renews it for the first of these
+        meanings = {sides[0]: request_refused} if len(refused) == len(sides) else {}
+        again, refused = await _asked(client, auth, list(refused), meanings)
+        listed |= again
+    accounts = [account for side in sides for account in listed.get(side, ())]
+    if refused and not accounts:
+        raise next(iter(refused.values()))
     return accounts
 
 
 async def _asked(
     client: TradovateClient, auth: AuthResult, sides: Sequence[str], meanings: Mapping[str, Meaning]
-) -> tuple[list[BrokerAccount], list[BrokerError]]:
-    accounts: list[BrokerAccount] = []
-    refused: list[BrokerError] = []
-    for environment in sides:
+) -> tuple[dict[str, Sequence[BrokerAccount]], dict[str, BrokerError]]:
+    """What each of the sides lists, and why the others do not, in the order in which they are asked."""
+    listed: dict[str, Sequence[BrokerAccount]] = {}
+    refused: dict[str, BrokerError] = {}
+    for side in sides:
         try:
-            accounts += await list_accounts(client, auth, environment, meanings.get(environment, _refused_here))
+            listed[side] = await list_accounts(client, auth, side, meanings.get(side, _refused_here))
         except (BrokerAuthError, BrokerTokenExpiredError, BrokerAPIError) as error:
             if error.status not in _NOT_THIS_SIDE:
                 raise
-            refused.append(error)
-    return accounts, refused
+            refused[side] = error
+    return listed, refused
 
 
 def _refused_here(refusal: Refusal) -> BrokerError:

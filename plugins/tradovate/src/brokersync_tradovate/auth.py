@@ -9,8 +9,9 @@ from datetime import timedelta
 import attrs
 
 from brokersync.plugin import AuthResult, BrokerAuthError, BrokerResponseError, ProviderContext
-from brokersync_tradovate.payloads import Login, Row
+from brokersync_tradovate.payloads import Login
 from brokersync_tradovate.refusals import unexpected
+from brokersync_tradovate.rows import Row
 from brokersync_tradovate.tokens import Tokens
 
 # Keys of `apiHosts` and our roles; the others lead to market data, replay and what may come (Dynamic API hosts).
@@ -33,14 +34,17 @@ def home_of(auth: AuthResult, context: ProviderContext) -> str:
 
 
 def credential_of(auth: AuthResult) -> str:
-    """What the limits of a login are kept under: the user's name, known before a login too, or else the identity."""
+    """What the limits of a login are kept under: its user's name, known before a login too, or else the identity."""
     return auth.state.get("name", "").lower() or auth.identity
 
 
-def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str, str], home: str) -> AuthResult:
+def auth_result(
+    login: Login, context: ProviderContext, known_hosts: Mapping[str, str], home: str, name: str
+) -> AuthResult:
     """What a login gives. Raises `BrokerAuthError` for a user who may not trade.
 
-    The identity is the user, not the owner of an account, whom all traders of a prop firm share.
+    The identity is the user, not the owner of an account, whom all traders of a prop firm share. `name` is what he
+    logs in with, who may be called otherwise by Tradovate: a silence that it asks for holds for the next login, too.
     """
     if login.user_status != "Active":
         raise BrokerAuthError(
@@ -53,13 +57,14 @@ def auth_result(login: Login, context: ProviderContext, known_hosts: Mapping[str
         access_token=login.access_token,
         expires_at=login.expiration_time,
         hosts={**known_hosts, **learned_hosts(login.api_hosts, context)},
-        state={"environment": home, "name": login.name},
+        state={"environment": home, "name": name},
     )
 
 
 def session_of(login: Login, auth: AuthResult, context: ProviderContext) -> AuthResult:
     """What a renewal of `auth` gives: the same session under a new token. A refresh token that it has stays."""
-    new = auth_result(login, context, auth.hosts, home_of(auth, context))
+    name = auth.state.get("name") or login.name
+    new = auth_result(login, context, auth.hosts, home_of(auth, context), name)
     return attrs.evolve(new, refresh_token=auth.refresh_token, grant_expires_at=auth.grant_expires_at)
 
 

@@ -10,7 +10,8 @@ from decimal import Decimal
 import attrs
 
 from brokersync_tradovate.local_times import instant
-from brokersync_tradovate.payloads import FEE_CURRENCIES, RowError, exact_number
+from brokersync_tradovate.payloads import FEE_CURRENCIES
+from brokersync_tradovate.rows import RowError, exact_number
 from brokersync_tradovate.tables import Columns, Table, TableRow
 
 _COLUMNS: Columns = {

@@ -18,7 +18,8 @@ import attrs
 
 from brokersync_tradovate.cash_history import CashHistory, Charge
 from brokersync_tradovate.fills_report import ReportFill
-from brokersync_tradovate.payloads import FEE_CURRENCIES, Row, exact_number
+from brokersync_tradovate.payloads import FEE_CURRENCIES
+from brokersync_tradovate.rows import Row, exact_number
 
 CHARGES: Final = "cashHistory"
 
@@ -45,6 +46,10 @@ class FillCharges:
         """As it is kept in a raw row."""
         fees = [{"fee": fee, "amount": format(amount, "f"), "currency": c} for (fee, c), amount in self.amounts.items()]
         return {"fees": fees, "certain": self.certain}
+
+
+UNREAD: Final = FillCharges({}, certain=False)
+"""Those of a fill for which the Cash History could not be read: what it would tell is still to come."""
 
 
 def charges_of(raw: Row) -> FillCharges | None:

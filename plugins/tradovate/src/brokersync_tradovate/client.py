@@ -18,7 +18,7 @@ from brokersync.plugin import (
 from brokersync_tradovate.auth import credential_of, home_of
 from brokersync_tradovate.credentials import TradovateCredentials
 from brokersync_tradovate.exchange import Exchange
-from brokersync_tradovate.payloads import Login, Row, RowError
+from brokersync_tradovate.payloads import Login
 from brokersync_tradovate.refusals import (
     Meaning,
     MovedError,
@@ -29,6 +29,7 @@ from brokersync_tradovate.refusals import (
     token_refused,
     unexpected,
 )
+from brokersync_tradovate.rows import Row, RowError
 
 # 41 ids at once have been answered with 404, 10 never (measured by several teams; undocumented)
 _ITEMS_AT_ONCE = 10

@@ -23,7 +23,7 @@ from brokersync.plugin import (
 from brokersync_tradovate.auth import consented, identity_of, session_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.oauth import OAuth
-from brokersync_tradovate.payloads import Row
+from brokersync_tradovate.rows import Row
 
 _TIME = timedelta(minutes=10)
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
@@ -31,7 +31,10 @@ _BEGIN_AGAIN = "Begin the login again."
 
 
 class TradovateConsent:
-    """OAuth 2 with an authorization code, tied to its question by `state`; Tradovate documents no PKCE."""
+    """OAuth 2 with an authorization code, tied to its question by `state` and to the app by its secret.
+
+    Without PKCE: Tradovate documents a `code_verifier` for the exchange, and no challenge for its page.
+    """
 
     def __init__(self, context: ProviderContext) -> None:
         self._context = context

@@ -18,6 +18,7 @@ from brokersync.plugin import (
     Secret,
 )
 from brokersync_tradovate.refusals import HOUR_OF_SILENCE, Meaning, Refusal, body_of, refusal_of, refuse_status
+from brokersync_tradovate.rows import whole_number
 
 _PENALTY_KEYS = ("p-ticket", "p-time", "p-captcha")
 _USUAL_PENALTY = timedelta(seconds=15)
@@ -110,6 +111,7 @@ def _over(error: BrokerRateLimitError) -> BrokerUnavailableError:
 
 
 def _seconds(value: Any) -> timedelta:
+    value = whole_number(value) if isinstance(value, str) else value
     if isinstance(value, int | Decimal) and not isinstance(value, bool) and value >= 0:
         return timedelta(seconds=min(float(value), _LONGEST_PENALTY.total_seconds()))
     return _USUAL_PENALTY

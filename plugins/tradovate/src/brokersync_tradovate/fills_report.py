@@ -12,7 +12,8 @@ import attrs
 
 from brokersync_tradovate.identity import name_of, named
 from brokersync_tradovate.local_times import instant
-from brokersync_tradovate.payloads import Fill, Row, RowError, exact_number
+from brokersync_tradovate.payloads import Fill
+from brokersync_tradovate.rows import Row, RowError, exact_number, whole_number
 from brokersync_tradovate.tables import Columns, Table, TableError, TableRow, kept_row
 
 # The fill entity's names, and the columns that hold them. `Price` is no substitute for its underscored column, since
@@ -35,7 +36,6 @@ COLUMNS: Final[Columns] = {
 }
 _NEEDED = ("id", "orderId", "contractId", "action", "qty", "price")
 _ACTIONS = {"0": "Buy", "1": "Sell"}
-_LONGEST_NUMBER = 19  # digits, as in 2**63
 
 
 @attrs.frozen(kw_only=True)
@@ -131,8 +131,9 @@ def _fill(row: TableRow, zone: ZoneInfo | None) -> ReportFill | BadRow:
     try:
         return ReportFill.of(row.told, row.written, zone)
     except RowError as error:
-        account_id = row.told["accountId"] if _is_number(row.told["accountId"]) else None
-        return BadRow(str(error), row.written, named(row.told), account_id)
+        account_id = row.told["accountId"]
+        known = account_id if whole_number(account_id) is not None else None
+        return BadRow(str(error), row.written, named(row.told), known)
 
 
 def _shown(text: str) -> datetime | None:
@@ -144,10 +145,6 @@ def _shown(text: str) -> datetime | None:
 
 def _account_id(cells: Mapping[str, str]) -> str | None:
     told = cells["accountId"]
-    if told and not _is_number(told):
+    if told and whole_number(told) is None:
         raise RowError("accountId is no whole number")
     return told or None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from brokersync.plugin import AuthResult, ProviderContext
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.normalise import is_known_product_type, plain
-from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, Row, by_id
-from brokersync_tradovate.references import Reference
+from brokersync_tradovate.payloads import Contract, ContractMaturity, Currency, E, Product, by_id
+from brokersync_tradovate.references import Reference, joined
+from brokersync_tradovate.rows import Row
+
+Cached: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any]]
 
 
 class ReferenceData:
@@ -41,20 +45,7 @@ class ReferenceData:
         self._unmapped.update(
             f"productType {one.product_type}" for one in products.values() if not is_known_product_type(one)
         )
-        found = {}
-        for contract_id, symbol in symbols.items():
-            contract = contracts.get(contract_id)
-            maturity = maturities.get(contract.contract_maturity_id) if contract else None
-            product = products.get(maturity.product_id) if maturity else None
-            found[contract_id] = Reference(
-                contract_id=contract_id,
-                symbol=symbol,
-                contract=contract,
-                maturity=maturity,
-                product=product,
-                codes={one: code for one, code in codes.items() if product and one == product.currency_id},
-            )
-        return found
+        return joined(symbols, contracts, maturities, products, codes)
 
     async def currencies(self, ids: Iterable[int]) -> dict[int, str]:
         """The code of each currency id. There are few of them, so they are all asked for at once."""
@@ -97,4 +88,26 @@ class ReferenceData:
             self._unmapped[f"{entity} not found"] += missing
 
     def _key(self, entity: str, number: int) -> str:
-        return f"{entity}:{self._environment}:{number}"
+        return _key(self._environment, entity, number)
+
+
+def nothing_cached(_: Sequence[str]) -> Mapping[str, Any]:
+    return {}
+
+
+def cached_contracts(cached: Cached, environment: str, symbols: Mapping[int, str | None]) -> dict[int, Reference]:
+    """What was kept of each contract for whoever asked Tradovate before: rows of a file have nobody to ask."""
+
+    def kept(kind: type[E], entity: str, ids: Iterable[int]) -> dict[int, E]:
+        keys = [_key(environment, entity, one) for one in sorted(set(ids))]
+        return by_id(kind, cached(keys).values(), Counter()) if keys else {}
+
+    contracts = kept(Contract, "contract", symbols)
+    maturities = kept(ContractMaturity, "contractMaturity", (one.contract_maturity_id for one in contracts.values()))
+    products = kept(Product, "product", (one.product_id for one in maturities.values()))
+    currencies = kept(Currency, "currency", (one.currency_id for one in products.values()))
+    return joined(symbols, contracts, maturities, products, {one.id: one.name for one in currencies.values()})
+
+
+def _key(environment: str, entity: str, number: int) -> str:
+    return f"{entity}:{environment}:{number}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 
-from brokersync_tradovate.payloads import RowError
+from brokersync_tradovate.rows import RowError
 
 _SHOWN = "%m/%d/%Y %H:%M:%S"
 

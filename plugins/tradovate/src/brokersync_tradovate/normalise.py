@@ -27,7 +27,8 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.charges import FillCharges
 from brokersync_tradovate.identity import name_of
-from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product, Row
+from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product
+from brokersync_tradovate.rows import Row
 
 PROVIDER = "tradovate"
 ENVIRONMENTS = ("live", "demo")
@@ -122,10 +123,9 @@ def report_costs(commission: Decimal | None, product_currency: str | None, charg
     """What the reports tell: all fees where the Cash History says for sure what the fill cost, else the commission.
 
     The Fills report holds the commission alone, exact, in the product's currency. Exchange, clearing and regulatory
-    fees are not in it and never will be, so the whole is an estimate: neither final, nor pending on anything that this
-    report could still tell.
+    fees are not in it: without them the whole is an estimate, or to come where the Cash History is yet to be read.
     """
-    if charges is not None:
+    if charges is not None and charges.amounts:
         fees = (
             Fee(kind=_FEE_KINDS[name], amount=amount, currency=currency)
             for (name, currency), amount in charges.amounts.items()
@@ -134,7 +134,7 @@ def report_costs(commission: Decimal | None, product_currency: str | None, charg
     if commission is None or product_currency is None:
         return Costs()
     fee = Fee(kind=FeeKind.COMMISSION, amount=commission, currency=product_currency)
-    return Costs((fee,), FeesState.ESTIMATED)
+    return Costs((fee,), FeesState.ESTIMATED if charges is None else FeesState.PENDING)
 
 
 def booking_of(

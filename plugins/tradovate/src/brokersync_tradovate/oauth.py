@@ -15,8 +15,8 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.auth import credential_of
 from brokersync_tradovate.exchange import Exchange
-from brokersync_tradovate.payloads import RowError
 from brokersync_tradovate.refusals import Meaning, Refusal, unavailable, unexpected
+from brokersync_tradovate.rows import RowError
 from brokersync_tradovate.tokens import Tokens
 
 _OPERATION = "auth/oauthtoken"

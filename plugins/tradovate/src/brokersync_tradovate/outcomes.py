@@ -9,8 +9,9 @@ from brokersync_tradovate.charges import CHARGES, FillCharges
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import booking_of, quarantined, report_costs, session_costs
-from brokersync_tradovate.payloads import Fill, FillFee, Row
+from brokersync_tradovate.payloads import Fill, FillFee
 from brokersync_tradovate.references import REFERENCES, Reference
+from brokersync_tradovate.rows import Row
 
 ZONE: Final = "statedZone"
 
@@ -81,20 +82,26 @@ def report_outcome(
 
 
 def file_outcome(
-    row: ReportFill | BadRow, *, zone: str | None, environment: str | None, account_id: str | None
+    row: ReportFill | BadRow,
+    reference: Reference | None,
+    *,
+    zone: str | None,
+    environment: str | None,
+    account_id: str | None,
 ) -> TradeBooking | QuarantinedRow:
     """A row of a Fills export, which says of what was traded no more than its name.
 
-    The zone is kept beside the row, for reading it again takes that, too.
+    The zone and what is known of the contract are kept beside the row, for reading it again takes them, too.
     """
     stated = {ZONE: zone} if zone else {}
-    if isinstance(row, BadRow) or environment is None:
+    if isinstance(row, BadRow) or environment is None or reference is None:
         reason = row.reason if isinstance(row, BadRow) else "it is unknown whether its account is a live or a demo one"
         return quarantined({**row.written, **stated}, reason, environment, account_id, row.name)
-    instrument = Reference(contract_id=row.fill.contract_id, symbol=row.contract).instrument
+    instrument = reference.instrument
+    kept = {REFERENCES: reference.kept()} if reference.contract else {}
     return booking_of(
         row.fill,
-        {**row.written, **stated},
+        {**row.written, **stated, **kept},
         environment=environment,
         account_id=account_id,
         instrument=instrument,

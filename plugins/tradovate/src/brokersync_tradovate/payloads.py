@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol, Self, TypeVar
 
 import attrs
 
 from brokersync.plugin import Secret
-
-Row: TypeAlias = Mapping[str, Any]
+from brokersync_tradovate.rows import Row, RowError, day_in, moment_in, number_in, text_in, texts_in, whole_in
 
 FEE_CURRENCIES: Mapping[str, str] = {
     "commission": "commissionCurrencyId",
@@ -27,10 +26,6 @@ FEE_CURRENCIES: Mapping[str, str] = {
     "ipFee": "ipCurrencyId",
     "orderRoutingFee": "orderRoutingCurrencyId",
 }
-
-
-class RowError(ValueError):
-    """A row that is not what Tradovate documents; the message is a reason to show."""
 
 
 class Entity(Protocol):
@@ -73,14 +68,13 @@ class Login:
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        hosts = row.get("apiHosts")
         return cls(
-            access_token=Secret(_text(row, "accessToken")),
-            expiration_time=_moment(row, "expirationTime"),
-            user_id=_whole(row, "userId"),
+            access_token=Secret(text_in(row, "accessToken")),
+            expiration_time=moment_in(row, "expirationTime"),
+            user_id=whole_in(row, "userId"),
             user_status=str(row.get("userStatus") or "Active"),
             name=str(row.get("name") or ""),
-            api_hosts={str(key): str(value) for key, value in hosts.items()} if isinstance(hosts, Mapping) else {},
+            api_hosts=texts_in(row, "apiHosts"),
         )
 
 
@@ -97,10 +91,10 @@ class Account:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
-            name=_text(row, "name"),
-            timestamp=_moment(row, "timestamp") if row.get("timestamp") else None,
-            account_type=_text(row, "accountType") if row.get("accountType") else None,
+            id=whole_in(row, "id"),
+            name=text_in(row, "name"),
+            timestamp=moment_in(row, "timestamp") if row.get("timestamp") else None,
+            account_type=text_in(row, "accountType") if row.get("accountType") else None,
             gone=row.get("active") is False or row.get("closed") is True or row.get("archived") is True,
         )
 
@@ -122,14 +116,14 @@ class Fill:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
-            order_id=_whole(row, "orderId"),
-            contract_id=_whole(row, "contractId"),
-            timestamp=_moment(row, "timestamp"),
-            trade_date=_day(row, "tradeDate") if row.get("tradeDate") else None,
-            action=_text(row, "action"),
-            qty=_number(row, "qty"),
-            price=_number(row, "price"),
+            id=whole_in(row, "id"),
+            order_id=whole_in(row, "orderId"),
+            contract_id=whole_in(row, "contractId"),
+            timestamp=moment_in(row, "timestamp"),
+            trade_date=day_in(row, "tradeDate") if row.get("tradeDate") else None,
+            action=text_in(row, "action"),
+            qty=number_in(row, "qty"),
+            price=number_in(row, "price"),
             active=str(row.get("active", True)).lower() != "false",
         )
 
@@ -147,9 +141,9 @@ class FillFee:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
+            id=whole_in(row, "id"),
             amounts={
-                name: (_number(row, name), _whole(row, currency) if row.get(currency) is not None else None)
+                name: (number_in(row, name), whole_in(row, currency) if row.get(currency) is not None else None)
                 for name, currency in FEE_CURRENCIES.items()
                 if row.get(name) is not None
             },
@@ -163,7 +157,7 @@ class Order:
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        return cls(id=_whole(row, "id"), account_id=_whole(row, "accountId"))
+        return cls(id=whole_in(row, "id"), account_id=whole_in(row, "accountId"))
 
 
 @attrs.frozen(kw_only=True)
@@ -175,9 +169,9 @@ class Contract:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
-            name=_text(row, "name"),
-            contract_maturity_id=_whole(row, "contractMaturityId"),
+            id=whole_in(row, "id"),
+            name=text_in(row, "name"),
+            contract_maturity_id=whole_in(row, "contractMaturityId"),
         )
 
 
@@ -190,9 +184,9 @@ class ContractMaturity:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
-            product_id=_whole(row, "productId"),
-            expiration_date=_moment(row, "expirationDate") if row.get("expirationDate") else None,
+            id=whole_in(row, "id"),
+            product_id=whole_in(row, "productId"),
+            expiration_date=moment_in(row, "expirationDate") if row.get("expirationDate") else None,
         )
 
 
@@ -209,11 +203,11 @@ class Product:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=_whole(row, "id"),
-            name=_text(row, "name"),
-            currency_id=_whole(row, "currencyId"),
-            product_type=_text(row, "productType"),
-            value_per_point=_number(row, "valuePerPoint"),
+            id=whole_in(row, "id"),
+            name=text_in(row, "name"),
+            currency_id=whole_in(row, "currencyId"),
+            product_type=text_in(row, "productType"),
+            value_per_point=number_in(row, "valuePerPoint"),
         )
 
 
@@ -226,69 +220,4 @@ class Currency:
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        return cls(id=_whole(row, "id"), name=_text(row, "name").upper())
-
-
-def exact_number(text: str) -> Decimal:
-    """A number as the reports write it: a `$`, thousands separators, and parentheses around what is negative."""
-    plain = text.strip().replace("$", "").replace(",", "")
-    if plain.startswith("(") and plain.endswith(")"):
-        plain = f"-{plain[1:-1]}"
-    try:
-        number = Decimal(plain)
-    except InvalidOperation:
-        raise RowError(f"{text!r} is no number") from None
-    if not number.is_finite():
-        raise RowError(f"{text!r} is no number")
-    return number
-
-
-def _present(row: Row, name: str) -> Any:
-    value = row.get(name)
-    if value is None or value == "":
-        raise RowError(f"{name} is missing")
-    return value
-
-
-def _text(row: Row, name: str) -> str:
-    value = _present(row, name)
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise RowError(f"{name} is no text")
-    return value.strip()
-
-
-def _whole(row: Row, name: str) -> int:
-    value = _present(row, name)
-    if type(value) is int:
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    raise RowError(f"{name} is no whole number")
-
-
-def _number(row: Row, name: str) -> Decimal:
-    value = _present(row, name)
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
-        raise RowError(f"{name} is no number")
-    return exact_number(value) if isinstance(value, str) else Decimal(value)
-
-
-def _moment(row: Row, name: str) -> datetime:
-    text = _text(row, name)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise RowError(f"{name} is no time") from None
-    if moment.tzinfo is None:
-        raise RowError(f"{name} has no time zone")
-    return moment.astimezone(UTC)
-
-
-def _day(row: Row, name: str) -> date:
-    value = _present(row, name)
-    parts = [_whole(value, part) for part in ("year", "month", "day")] if isinstance(value, Mapping) else None
-    text = "" if parts else _text(row, name)
-    try:
-        return date(*parts) if parts else date.fromisoformat(text)
-    except ValueError:
-        raise RowError(f"{name} is no date") from None
+        return cls(id=whole_in(row, "id"), name=text_in(row, "name").upper())

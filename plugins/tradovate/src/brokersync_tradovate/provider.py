@@ -35,7 +35,7 @@ class TradovateProvider:
 
     async def authenticate(self, credentials: TradovateCredentials) -> AuthResult:
         login = await self._client.log_in(credentials)
-        return auth_result(login, self._context, {}, self._context.environment)
+        return auth_result(login, self._context, {}, self._context.environment, credentials.username)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         return await renewed(self._context, self._client, auth)

@@ -10,7 +10,8 @@ import attrs
 
 from brokersync.plugin import Instrument
 from brokersync_tradovate.normalise import instrument_of, plain
-from brokersync_tradovate.payloads import Contract, ContractMaturity, Entity, FillFee, Product, Row, RowError
+from brokersync_tradovate.payloads import Contract, ContractMaturity, Entity, FillFee, Product
+from brokersync_tradovate.rows import Row, RowError
 
 REFERENCES: Final = "references"
 
@@ -45,6 +46,30 @@ class Reference:
         told = {"contract": self.contract, "contractMaturity": self.maturity, "product": self.product}
         written: dict[str, Any] = {name: _written(one) for name, one in told.items() if one is not None}
         return written | {"currency": {str(one): self.codes[one] for one in sorted(self.codes)}}
+
+
+def joined(
+    symbols: Mapping[int, str | None],
+    contracts: Mapping[int, Contract],
+    maturities: Mapping[int, ContractMaturity],
+    products: Mapping[int, Product],
+    codes: Mapping[int, str],
+) -> dict[int, Reference]:
+    """What is known of each contract id; `symbols` holds what the rows themselves call it."""
+    found = {}
+    for contract_id, symbol in symbols.items():
+        contract = contracts.get(contract_id)
+        maturity = maturities.get(contract.contract_maturity_id) if contract else None
+        product = products.get(maturity.product_id) if maturity else None
+        found[contract_id] = Reference(
+            contract_id=contract_id,
+            symbol=symbol,
+            contract=contract,
+            maturity=maturity,
+            product=product,
+            codes={one: code for one, code in codes.items() if product and one == product.currency_id},
+        )
+    return found
 
 
 def reference_of(contract_id: int, symbol: str | None, raw: Row) -> Reference:

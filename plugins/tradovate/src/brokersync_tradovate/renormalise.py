@@ -14,8 +14,9 @@ from brokersync_tradovate.fills_report import BadRow, kept_fill
 from brokersync_tradovate.identity import named
 from brokersync_tradovate.normalise import quarantined
 from brokersync_tradovate.outcomes import ZONE, file_outcome, report_outcome, session_outcome
-from brokersync_tradovate.payloads import Fill, FillFee, Row, RowError
+from brokersync_tradovate.payloads import Fill, FillFee
 from brokersync_tradovate.references import REFERENCES, reference_of
+from brokersync_tradovate.rows import Row, RowError
 from brokersync_tradovate.statements import FILLS_FILE
 
 _PAGE_ROWS = 500
@@ -74,7 +75,8 @@ def _of_report(row: RawRow) -> TradeBooking | QuarantinedRow:
 def _of_file(row: RawRow) -> TradeBooking | QuarantinedRow:
     zone = row.raw.get(ZONE)
     fill = kept_fill(_columns(row.raw), ZoneInfo(zone) if zone else None)
-    return file_outcome(fill, zone=zone, environment=row.environment, account_id=row.account_id)
+    reference = None if isinstance(fill, BadRow) else reference_of(fill.fill.contract_id, fill.contract, row.raw)
+    return file_outcome(fill, reference, zone=zone, environment=row.environment, account_id=row.account_id)
 
 
 def _columns(raw: Row) -> Row:

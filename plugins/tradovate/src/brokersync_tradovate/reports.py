@@ -17,7 +17,10 @@ from brokersync.plugin import (
     BrokerAPIError,
     BrokerAuthError,
     BrokerError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
     BrokerResponseError,
+    BrokerRetryableError,
     BrokerTokenExpiredError,
     CoveredSpan,
     Finality,
@@ -30,7 +33,7 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.cash_history import read_cash_history
-from brokersync_tradovate.charges import FillCharges, charges_by_fill
+from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.instruments import ReferenceData
@@ -58,7 +61,8 @@ async def report_pages(
         async with aclosing(reading.pages()) as pages:
             async for page in pages:
                 yield page
-        covered = tuple(_covered(account, request.window, context.clock.now()))
+        settled = request.window.start if reading.is_to_be_repeated else _settled(context.clock.now())
+        covered = tuple(_covered(account, request.window, settled))
         yield TradePage(covered=covered, unmapped=dict(reading.unmapped))
 
 
@@ -76,9 +80,9 @@ async def _under_its_present_name(
     return None
 
 
-def _covered(account: BrokerAccount, window: TimeWindow, now: datetime) -> Iterator[CoveredSpan]:
+def _covered(account: BrokerAccount, window: TimeWindow, settled: datetime) -> Iterator[CoveredSpan]:
     """The whole window: final as far as it is settled, because late corrections of the rest still come in."""
-    border = min(max(_settled(now), window.start), window.end)
+    border = min(max(settled, window.start), window.end)
     for start, end, finality in (
         (window.start, border, Finality.FINAL),
         (border, window.end, Finality.PROVISIONAL),
@@ -111,6 +115,7 @@ class _Reading:
         self._context, self._client, self._auth = context, client, auth
         self._account, self._window, self._now = account, window, context.clock.now()
         self.unmapped: Counter[str] = Counter()
+        self.is_to_be_repeated = False
 
     async def pages(self) -> AsyncGenerator[TradePage, None]:
         """The fills, none of them covering anything; what was new to us on the way is in `unmapped`."""
@@ -129,20 +134,18 @@ class _Reading:
         return rows
 
     async def _charges(self, fills: Sequence[ReportFill]) -> Mapping[int, FillCharges]:
-        """What the Cash History says for sure; nothing for a login that may not read it, whose fills are as good."""
+        """What the Cash History says for sure; where it can not be read the fills are as good, their fees to come."""
         if not fills:
             return {}
         try:
             lines = await self._report("Cash History", _refused_beside)
             history = read_cash_history(lines, self._account.name, self.unmapped)
-        except BrokerError as error:
-            if not _is_refusal(error):
+        except (BrokerError, TableError) as error:
+            if isinstance(error, BrokerError) and not _is_of_one_report(error):
                 raise
-            self.unmapped["Tradovate gives no Cash History: reported fees are the commission alone"] += 1
-            return {}
-        except TableError as error:
-            self.unmapped[f"the Cash History {error}: reported fees are the commission alone"] += 1
-            return {}
+            self.is_to_be_repeated = isinstance(error, BrokerRetryableError | BrokerResponseError)
+            self.unmapped[_unread(error, self.is_to_be_repeated)] += 1
+            return {row.fill.id: UNREAD for row in fills}
         self.unmapped.update(_zone_doubts(fills))
         charges, left = charges_by_fill(fills, history, settled=_settled(self._now))
         if left:
@@ -200,8 +203,15 @@ def _refused_beside(refusal: Refusal) -> BrokerError:
     return meant
 
 
-def _is_refusal(error: BrokerError) -> bool:
-    """Whether Tradovate does not give this report, where it has just given another one by the same token."""
+def _is_of_one_report(error: BrokerError) -> bool:
+    """Whether it says nothing of the next request, since another report has just been given by the same token."""
     if isinstance(error, BrokerAuthError):
         return error.status == 403
-    return isinstance(error, BrokerAPIError) and not isinstance(error, BrokerResponseError)
+    if isinstance(error, BrokerRetryableError):
+        return not isinstance(error, BrokerRateLimitError | BrokerNotReadyError)
+    return isinstance(error, BrokerAPIError)
+
+
+def _unread(error: BrokerError | TableError, again: bool) -> str:
+    why = f"the Cash History {error}" if isinstance(error, TableError) else "Tradovate gives no Cash History"
+    return f"{why}: reported fees are the commission alone{' until it does' if again else ''}"

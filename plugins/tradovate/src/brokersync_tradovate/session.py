@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+import attrs
+
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
@@ -29,7 +31,9 @@ from brokersync_tradovate.identity import id_in
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.normalise import ENVIRONMENTS, fee_doubts, length_warnings
 from brokersync_tradovate.outcomes import session_outcome, unreadable
-from brokersync_tradovate.payloads import Fill, FillFee, Order, Row, RowError, by_id
+from brokersync_tradovate.payloads import Fill, FillFee, Order, by_id
+from brokersync_tradovate.references import Reference
+from brokersync_tradovate.rows import Row, RowError
 
 _NOT_GRANTED = (401, 403)
 
@@ -44,12 +48,15 @@ async def session_pages(
         accounts = [one for one in request.accounts if one.environment == environment]
         if accounts:
             session = _Session(context, client, auth, environment)
-            yield await session.page(accounts, _read_by(request.window, context.clock.now()))
+            yield await session.page(accounts, request.window)
 
 
-def _read_by(window: TimeWindow, now: datetime) -> TimeWindow | None:
-    """The session up to now: what is traded between this read and the roll is not proved by it."""
-    return TimeWindow(window.start, min(window.end, now)) if now > window.start else None
+def _read(window: TimeWindow, asked_at: datetime, answered_at: datetime) -> TimeWindow | None:
+    """What a list proves of the session: all up to when it was asked for, if the session had not ended by the answer.
+
+    Else the list may be that of the next one.
+    """
+    return TimeWindow(window.start, asked_at) if window.start < asked_at and answered_at < window.end else None
 
 
 def _covered(
@@ -66,28 +73,61 @@ def _covered(
     )
 
 
+@attrs.frozen(kw_only=True)
+class _Known:
+    """What the other lists tell of the fills, each by the id under which a fill names it, or has it."""
+
+    environment: str
+    account_ids: Mapping[int, str]
+    fees: Mapping[int, FillFee]
+    fee_rows: Mapping[Any, Row]
+    contracts: Mapping[int, Reference]
+    currencies: Mapping[int, str]
+
+    def outcome(self, fill: Fill, row: Row) -> TradeBooking | QuarantinedRow:
+        fee = self.fees.get(fill.id)
+        return session_outcome(
+            fill,
+            row,
+            fee,
+            self.fee_rows.get(fill.id),
+            self.contracts[fill.contract_id].with_codes(self.currencies, fee),
+            environment=self.environment,
+            account_id=self.account_ids.get(fill.order_id),
+        )
+
+    def unreadable(self, row: Row, reason: str) -> QuarantinedRow:
+        """The row with all that would be needed, were it read."""
+        reference, fee = _of(row, "contractId", self.contracts), _of(row, "id", self.fees)
+        return unreadable(
+            row,
+            reason,
+            _of(row, "id", self.fee_rows),
+            reference.with_codes(self.currencies, fee) if reference else None,
+            self.environment,
+            _of(row, "orderId", self.account_ids),
+        )
+
+
 class _Session:
     """One read of the session in one environment."""
 
     def __init__(self, context: ProviderContext, client: TradovateClient, auth: AuthResult, environment: str) -> None:
-        self._client, self._auth, self._environment = client, auth, environment
+        self._client, self._auth, self._environment, self._clock = client, auth, environment, context.clock
         self._unmapped: Counter[str] = Counter()
         self._references = ReferenceData(context, client, auth, environment, self._unmapped)
 
-    async def page(self, known: Sequence[BrokerAccount], span: TimeWindow | None) -> TradePage:
-        """The fills of all accounts, `known` or not, for the broker lists them together; they are read over `span`."""
+    async def page(self, known: Sequence[BrokerAccount], window: TimeWindow) -> TradePage:
+        """The fills of all accounts, `known` or not, for the broker lists them together."""
+        asked_at = self._clock.now()
         rows = await self._list("fill")
+        span = _read(window, asked_at, self._clock.now())
         # read after the fills: what is still listed then was so when they were
         listed = await list_accounts(self._client, self._auth, self._environment)
         covered = _covered(known, listed, span)
         if not rows:
             return TradePage(covered=covered)
-        # read after the fills, so that the order and the fees of each of them can be there
-        orders, fees = await self._list("order"), await self._fees()
-        fills, bad = self._parsed(rows)
-        ordered = {one for row in rows if (one := id_in(row, "orderId")) is not None}
-        account_ids = await self._account_ids(ordered, orders)
-        outcomes = await self._outcomes(fills, bad, account_ids, fees)
+        outcomes = await self._outcomes(rows)
         bookings = tuple(one for one in outcomes if isinstance(one, TradeBooking))
         return TradePage(
             bookings=bookings,
@@ -103,6 +143,13 @@ class _Session:
         self._unmapped.update(length_warnings({f"{entity}/list": len(rows)}))
         return rows
 
+    async def _outcomes(self, rows: Sequence[Row]) -> list[TradeBooking | QuarantinedRow]:
+        # read after the fills, so that the order and the fees of each of them can be there
+        orders, fee_rows = await self._list("order"), await self._fees()
+        fills, bad = _parsed(rows)
+        known = await self._known(rows, fills, orders, fee_rows)
+        return [*(known.outcome(*one) for one in fills), *(known.unreadable(*one) for one in bad)]
+
     async def _fees(self) -> Sequence[Row]:
         """The fees; none for a key without the right to them, whose login is as good as any for all the rest."""
         try:
@@ -114,15 +161,22 @@ class _Session:
             self._unmapped["the API key lacks the right to Fees: the fees of the session stay pending"] += 1
             return ()
 
-    def _parsed(self, rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[tuple[str, Row]]]:
-        """The fills in the order of execution, which the list does not keep, and the rows that are none, with why."""
-        fills, bad = [], []
-        for row in rows:
-            try:
-                fills.append((Fill.of(row), row))
-            except RowError as error:
-                bad.append((str(error), row))
-        return sorted(fills, key=lambda pair: (pair[0].timestamp, pair[0].id)), bad
+    async def _known(
+        self, rows: Sequence[Row], fills: Sequence[tuple[Fill, Row]], orders: Iterable[Row], fee_rows: Sequence[Row]
+    ) -> _Known:
+        fees = by_id(FillFee, fee_rows, self._unmapped)
+        self._unmapped.update(fee_doubts(fees, [fill.id for fill, _ in fills]))
+        return _Known(
+            environment=self._environment,
+            account_ids=await self._account_ids(_ids(rows, "orderId"), orders),
+            fees=fees,
+            fee_rows={row.get("id"): row for row in fee_rows},
+            # also of the fills that can not be read
+            contracts=await self._references.contracts(dict.fromkeys(_ids(rows, "contractId"))),
+            currencies=await self._references.currencies(
+                currency for fee in fees.values() for _, currency in fee.amounts.values() if currency is not None
+            ),
+        )
 
     async def _account_ids(self, wanted: set[int], rows: Iterable[Row]) -> dict[int, str]:
         """The account of each order; an order that the list does not hold is asked for by its id."""
@@ -133,46 +187,20 @@ class _Session:
             orders |= by_id(Order, found, self._unmapped)
         return {order.id: str(order.account_id) for order in orders.values()}
 
-    async def _outcomes(
-        self,
-        fills: Sequence[tuple[Fill, Row]],
-        bad: Sequence[tuple[str, Row]],
-        account_ids: Mapping[int, str],
-        fee_rows: Sequence[Row],
-    ) -> list[TradeBooking | QuarantinedRow]:
-        fees = by_id(FillFee, fee_rows, self._unmapped)
-        self._unmapped.update(fee_doubts(fees, [fill.id for fill, _ in fills]))
-        written_fees: dict[Any, Row] = {row.get("id"): row for row in fee_rows}
-        # what is not readable is kept with what would be needed, were it read
-        known = [one for _, row in bad if (one := id_in(row, "contractId")) is not None]
-        traded = dict.fromkeys([*(fill.contract_id for fill, _ in fills), *known])
-        contracts = await self._references.contracts(traded)
-        currencies = await self._references.currencies(
-            currency for fee in fees.values() for _, currency in fee.amounts.values() if currency is not None
-        )
-        return [
-            session_outcome(
-                fill,
-                row,
-                fees.get(fill.id),
-                written_fees.get(fill.id),
-                contracts[fill.contract_id].with_codes(currencies, fees.get(fill.id)),
-                environment=self._environment,
-                account_id=account_ids.get(fill.order_id),
-            )
-            for fill, row in fills
-        ] + [
-            unreadable(
-                row,
-                reason,
-                _of(row, "id", written_fees),
-                reference.with_codes(currencies, _of(row, "id", fees)) if reference else None,
-                self._environment,
-                _of(row, "orderId", account_ids),
-            )
-            for reason, row in bad
-            for reference in [_of(row, "contractId", contracts)]
-        ]
+
+def _parsed(rows: Iterable[Row]) -> tuple[list[tuple[Fill, Row]], list[tuple[Row, str]]]:
+    """The fills in the order of execution, which the list does not keep, and the rows that are none, with why."""
+    fills, bad = [], []
+    for row in rows:
+        try:
+            fills.append((Fill.of(row), row))
+        except RowError as error:
+            bad.append((row, str(error)))
+    return sorted(fills, key=lambda pair: (pair[0].timestamp, pair[0].id)), bad
+
+
+def _ids(rows: Iterable[Row], name: str) -> set[int]:
+    return {one for row in rows if (one := id_in(row, name)) is not None}
 
 
 def _first_seen(
@@ -182,7 +210,7 @@ def _first_seen(
     return tuple(account for account in listed if account.account_id in new)
 
 
-def _of(row: Row, name: str, known: Mapping[int, _T]) -> _T | None:
+def _of(row: Row, name: str, known: Mapping[Any, _T]) -> _T | None:
     """What is known under an id of a row of which nothing is sure."""
     told = id_in(row, name)
     return None if told is None else known.get(told)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import BinaryIO, Final
@@ -27,7 +28,9 @@ from brokersync.plugin import (
 from brokersync_tradovate.exports import Export, bad_export, export_of, not_an_export, not_importable
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill, ZoneNeededError
 from brokersync_tradovate.holders import Told, check_holders, holder
+from brokersync_tradovate.instruments import Cached, cached_contracts, nothing_cached
 from brokersync_tradovate.outcomes import file_outcome
+from brokersync_tradovate.references import Reference
 from brokersync_tradovate.tables import TableError
 
 FILLS_FILE: Final = "fills_file"
@@ -37,7 +40,16 @@ _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 
 
 class TradovateStatementReader:
-    """Reads Fills exports; knows the others, so that the user is told what to export instead."""
+    """Reads Fills exports; knows the others, so that the user is told what to export instead.
+
+    A file only names its contracts, and what else is known of them is `cached` from earlier answers.
+    """
+
+    def __init__(self, cached: Cached = nothing_cached) -> None:
+        self._cached = cached
+
+    def with_cache(self, cached: Cached) -> TradovateStatementReader:
+        return TradovateStatementReader(cached)
 
     def recognises(self, head: bytes) -> bool:
         return export_of(head) is not None
@@ -68,7 +80,7 @@ class TradovateStatementReader:
             rows = report.rows()
             needed = hints if report.in_local_times else attrs.evolve(hints, zone=None)
             while batch := list(islice(rows, _PAGE_ROWS)):
-                yield _page(batch, needed)
+                yield _page(batch, needed, self._cached)
 
 
 @contextmanager
@@ -110,15 +122,33 @@ def _check_end(file: BinaryIO) -> None:
         raise bad_export("The file is cut off: its last line has no end")
 
 
-def _page(rows: Sequence[ReportFill | BadRow], hints: StatementHints) -> TradePage:
-    accounts: dict[Told, BrokerAccount] = {}
-    outcomes = [_outcome(row, accounts, hints) for row in rows]
+def _page(rows: Sequence[ReportFill | BadRow], hints: StatementHints, cached: Cached) -> TradePage:
+    told = {one for row in rows if (one := _told(row)) is not None}
+    accounts = {one: holder(one, hints) for one in told}
+    contracts = _contracts(rows, accounts, cached)
+    outcomes = [_outcome(row, accounts, contracts, hints) for row in rows]
     return TradePage(
         bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
         quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
         accounts=_new(accounts.values(), hints),
         rows=len(rows),
     )
+
+
+def _contracts(
+    rows: Iterable[ReportFill | BadRow], accounts: Mapping[Told, BrokerAccount], cached: Cached
+) -> dict[tuple[str, int], Reference]:
+    """What is known of each contract, by its side, too: an id means another contract there."""
+    symbols: defaultdict[str, dict[int, str | None]] = defaultdict(dict)
+    for row in rows:
+        if isinstance(row, ReportFill):
+            environment = accounts[Told(row.account_id, row.account)].environment
+            symbols[environment][row.fill.contract_id] = row.contract
+    return {
+        (environment, contract_id): reference
+        for environment, wanted in symbols.items()
+        for contract_id, reference in cached_contracts(cached, environment, wanted).items()
+    }
 
 
 def _new(accounts: Iterable[BrokerAccount], hints: StatementHints) -> tuple[BrokerAccount, ...]:
@@ -131,12 +161,14 @@ def _new(accounts: Iterable[BrokerAccount], hints: StatementHints) -> tuple[Brok
 
 
 def _outcome(
-    row: ReportFill | BadRow, accounts: dict[Told, BrokerAccount], hints: StatementHints
+    row: ReportFill | BadRow,
+    accounts: Mapping[Told, BrokerAccount],
+    contracts: Mapping[tuple[str, int], Reference],
+    hints: StatementHints,
 ) -> TradeBooking | QuarantinedRow:
     told = _told(row)
-    if told is None:
-        return file_outcome(row, zone=hints.zone, environment=hints.environment, account_id=hints.account_id)
-    if told not in accounts:
-        accounts[told] = holder(told, hints)
-    account = accounts[told]
-    return file_outcome(row, zone=hints.zone, environment=account.environment, account_id=account.account_id)
+    account = accounts[told] if told else None
+    environment = account.environment if account else hints.environment
+    reference = contracts[environment or "", row.fill.contract_id] if isinstance(row, ReportFill) else None
+    account_id = account.account_id if account else hints.account_id
+    return file_outcome(row, reference, zone=hints.zone, environment=environment, account_id=account_id)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import attrs
 
 from brokersync.plugin import Secret
-from brokersync_tradovate.payloads import Row, RowError
+from brokersync_tradovate.rows import Row, RowError, texts_in, whole_number
 
 
 @attrs.frozen(kw_only=True)
@@ -29,13 +29,12 @@ class Tokens:
         access, lasts = _secret(row, "access_token"), _seconds(row, "expires_in")
         if access is None or lasts is None:
             raise RowError("access_token or expires_in is missing")
-        hosts = row.get("apiHosts")
         return cls(
             access_token=access,
             expires_in=lasts,
             refresh_token=_secret(row, "refresh_token"),
             refresh_token_expires_in=_seconds(row, "refresh_token_expires_in"),
-            api_hosts={str(key): str(value) for key, value in hosts.items()} if isinstance(hosts, Mapping) else {},
+            api_hosts=texts_in(row, "apiHosts"),
         )
 
 
@@ -50,7 +49,7 @@ def _seconds(row: Row, name: str) -> timedelta | None:
     value: Any = row.get(name)
     if value is None:
         return None
-    number = Decimal(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    number = whole_number(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | Decimal) or not 0 < number < 10**9:
         raise RowError(f"{name} is no number of seconds")
     return timedelta(seconds=int(number))

@@ -1,0 +1,60 @@
+"""Fees of reported fills while the Cash History can not be read: held up is nothing, and taken back is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokersync.types import FeesState
+
+from .desk import Desk, booked_costs, booked_executions, costs, executions, open_desk
+
+NOW = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Chicago
+_REPORT = "reports/requestreport"
+_REFUSALS = [{"errorText": "Something new"}, {"errorText": "Access is denied"}, [], {"data": "Konto\r\n"}]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path, NOW, days=20, trades_per_day=6) as made:
+        yield made
+
+
+def without_cash_history(answer: Any) -> Any:
+    return lambda body: body if "_id" in body["data"] else answer
+
+
+async def test_fills_come_at_once_and_their_fees_when_the_cash_history_does(desk: Desk) -> None:
+    connection = await desk.connect()
+    desk.altered[_REPORT] = without_cash_history([])
+    report = await desk.sync(connection, "reports")
+    assert report.problems == ()
+    assert executions((await desk.trades()).values()) == booked_executions(await desk.ledger())
+    assert {one.fees_state for one in (await desk.trades()).values()} == {FeesState.PENDING}
+
+    desk.altered.clear()
+    desk.clock.time += timedelta(days=30)
+    await desk.sync(connection, "reports")
+
+    trades, booked = await desk.trades(), booked_costs(await desk.ledger())
+    late = {name for name in trades if name not in booked}
+    assert not late
+    assert costs(trades.values()) == booked
+    assert FeesState.PENDING not in {one.fees_state for one in trades.values()}
+
+
+@pytest.mark.parametrize("answer", _REFUSALS)
+async def test_fees_that_are_known_stay_when_it_is_refused_later(desk: Desk, answer: Any) -> None:
+    connection = await desk.connect()
+    await desk.sync(connection, "reports")
+    before = {name: (one.fees, one.fees_state) for name, one in (await desk.trades()).items()}
+
+    desk.altered[_REPORT] = without_cash_history(answer)
+    report = await desk.sync(connection, "reports", again_from=NOW - timedelta(days=20))
+
+    assert {name: (one.fees, one.fees_state) for name, one in (await desk.trades()).items()} == before
+    assert (report.modified, report.problems) == (0, ())

@@ -61,6 +61,23 @@ async def test_a_login_orders_the_last_seven_business_days_and_the_confirmations
     assert TOKEN not in repr(auth)
 
 
+async def test_all_requests_with_one_token_are_counted_together_whatever_queries_it_runs(
+    provider: FlexProvider, service: Any, flex: Any, auth: AuthResult
+) -> None:
+    service.script += [flex.accepted(), flex.accepted(), flex.accepted(), flex.accepted(), flex.refused(1003)]
+    await provider.authenticate(BOTH)
+    await provider.authenticate(attrs.evolve(CREDENTIALS, activity_query_id="21"))
+    window = Days(date(2024, 3, 11), date(2024, 3, 15)).window
+    await anext(provider.get_trades(auth, TradeRequest(source="activity", window=window)))
+    await provider.get_accounts(auth)
+    [counted_by] = set(service.metered)
+    assert counted_by
+    assert TOKEN not in counted_by
+    service.script += [flex.accepted()]
+    await provider.authenticate(attrs.evolve(CREDENTIALS, token=Secret("4711")))
+    assert service.metered[-1] not in (None, counted_by)
+
+
 @pytest.mark.parametrize("place", [0, 1])
 async def test_a_query_that_is_not_valid_is_named_by_its_field(
     provider: FlexProvider, service: Any, flex: Any, place: int

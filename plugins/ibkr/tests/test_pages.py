@@ -221,12 +221,15 @@ def test_a_row_without_any_account_is_quarantined_unless_the_user_names_it(flex:
     assert covered([page]) == [("U4711005", WEEK, Finality.FINAL)]
 
 
-def test_an_alias_in_place_of_the_account_is_imported_and_reported(flex: Any) -> None:
-    [page] = flex.pages(
-        flex.document(flex.statement([flex.trade(accountId="My Pot")], account="My Pot")), environment="paper"
-    )
-    assert page.bookings[0].environment == "paper"
-    assert page.unmapped == {"an account alias in place of the account's id": 1}
+@pytest.mark.parametrize("names", [("My Pot", "My Pot"), ("U4711001", "My Pot"), ("My Pot", None)])
+def test_an_alias_in_place_of_the_account_would_count_its_trades_twice_and_is_refused(
+    flex: Any, names: tuple[str, str | None]
+) -> None:
+    account, of_row = names
+    with pytest.raises(BrokerConfigError) as caught:
+        flex.pages(flex.document(flex.statement([flex.trade(accountId=of_row)], account=account)))
+    assert "alias" in caught.value.message
+    assert "set Display Account Alias in place of Account ID to No" in caught.value.remedy
 
 
 def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:

@@ -24,6 +24,7 @@ from brokersync.plugin import (
     TradeBooking,
     TradeEvent,
 )
+from brokersync_ibkr.commissions import parts_of
 from brokersync_ibkr.dates import FlexDates, Moment, new_york_midnight
 from brokersync_ibkr.identity import Content, RowIds, ids_of
 from brokersync_ibkr.instruments import InstrumentReader, RowError, number_of, text_of
@@ -247,7 +248,8 @@ def _fees(fields: Mapping[str, str], currency: str | None, place: RowPlace) -> t
         in_currency = stated.upper() if stated else None if place.has_commission_currency else currency
         if in_currency is None:
             raise RowError("the commission has no currency")
-        fees.append(Fee(kind=FeeKind.COMMISSION, amount=commission.copy_negate(), currency=in_currency))
+        parts = parts_of(fields, commission) or ((FeeKind.COMMISSION, commission),)
+        fees += [Fee(kind=kind, amount=amount.copy_negate(), currency=in_currency) for kind, amount in parts]
     for name, fee_kind in _CHARGES:
         charge = number_of(fields, name) if name in fields else None
         if charge:

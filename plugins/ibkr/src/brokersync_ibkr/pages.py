@@ -12,6 +12,7 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
+from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import FlexDates, Moment
@@ -61,15 +62,15 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
     """
     start = file.tell()
-    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)))
+    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)), CommissionDetails(file, start))
     for _ in read_document(file, builder):
         yield from builder.full_pages()
     yield from builder.last_pages()
 
 
 class _PageBuilder:
-    def __init__(self, reading: Reading, dates: FlexDates) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, dates: FlexDates, details: CommissionDetails) -> None:
+        self._reading, self._details = reading, details
         self._dates = dates
         self._facts = DocumentFacts()
         self._unmapped: Counter[str] = Counter()
@@ -84,6 +85,7 @@ class _PageBuilder:
         self._ready: deque[TradePage] = deque()
         self._confirmed = Confirmed()
         self._account: str | None = None
+        self._told: str | None = None
         self._alias: str | None = None
         self._ids: dict[str, str] = {}
         self._untold = 0
@@ -101,7 +103,8 @@ class _PageBuilder:
 
     def statement(self, attributes: Mapping[str, str]) -> None:
         self._facts.statements += 1
-        self._account = self._named(text_of(attributes, "accountId"))
+        self._told = text_of(attributes, "accountId")
+        self._account = self._named(self._told)
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         self._proof.made(made.at if made else None)
@@ -145,7 +148,7 @@ class _PageBuilder:
         self._book(element, raw)
 
     def statement_ends(self) -> None:
-        self._account = None
+        self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -192,6 +195,8 @@ class _PageBuilder:
             return
         account = self._accounts.get(account_id) or self._meet(account_id)
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
+        if not place.confirmation:
+            self._details.add(raw, self._told)
         booking = read_row(self._normaliser, raw, place)
         remember(raw, place, self._dates.order)
         if place.confirmation and isinstance(booking, TradeBooking):

@@ -132,7 +132,8 @@ class SourceSpec:
     end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown,
     and with retention `limited` how far the source reaches, in whole days where its calendar counts in days. `files`:
     the source is a file that a user gives, and is never planned. `covers`: whether what it gives can prove days to be
-    complete; a file that may leave rows out without saying so can not.
+    complete; a file that may leave rows out without saying so can not. `withdraws`: what it alone tells is taken back
+    where a source that counts more has read its day for good, and the five after it.
     """
 
     name: str
@@ -148,6 +149,7 @@ class SourceSpec:
     open_day: bool = True
     files: bool = False
     covers: bool = True
+    withdraws: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.retention is Retention.LIMITED and self.look_back is None:

@@ -207,3 +207,21 @@ async def test_a_report_that_was_ordered_is_fetched_after_a_crash_and_not_ordere
     assert waits >= 3, "no worker is held while it is waited for"
     # two windows, of a year and of what is left
     assert (await requests(sandbox))["SendRequest"] - before == 2
+
+
+async def test_a_correction_that_came_late_is_found_in_the_ninety_days_that_are_read_again_each_month(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    await until_done(bs, connection.connection_id, clock)
+    read = []
+    for days in (29, 1, 2):
+        clock.time += timedelta(days=days)
+        before = await requests(sandbox)
+        await until_done(bs, connection.connection_id, clock)
+        report = (await until_done(bs, connection.connection_id, clock)).report
+        first = min(span.requested.start for span in report.spans if span.source == "activity")
+        read.append((clock.time - first).days)
+        assert (await requests(sandbox))["SendRequest"] - before["SendRequest"] == 4, "it costs no further statement"
+    assert [days >= 90 for days in read] == [False, True, False]

@@ -409,3 +409,21 @@ def test_a_row_with_an_id_without_end_is_held_alone(flex: Any, name: str) -> Non
 def test_a_document_with_an_account_without_end_is_refused(flex: Any) -> None:
     with pytest.raises(FlexSyntaxError, match="no account's id"):
         flex.pages(flex.document(flex.statement([flex.trade(1, accountId="U" + "9" * 600)])))
+
+
+def test_a_cash_row_that_changes_the_cost_of_trades_is_counted_and_changes_none_of_them(flex: Any) -> None:
+    kinds = ("Commission Adjustments", "Dividends", "Other Fees", "Commission Adjustments")
+    rows = "".join(
+        flex.element("CashTransaction", {"accountId": "U4711001", "type": kind, "amount": "0.33", "tradeID": ""})
+        for kind in kinds
+    )
+    cash = f"<CashTransactions>{rows}</CashTransactions>"
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()], extra=cash)))
+    assert {reason.partition(":")[0]: times for reason, times in page.skipped.items()} == {
+        "Commission Adjustments": 2,
+        "Other Fees": 1,
+    }
+    assert page.rows == page.disposed == 4
+    [plain] = flex.pages(flex.document(flex.statement([flex.trade()])))
+    assert page.bookings == plain.bookings
+    assert page.unmapped == plain.unmapped

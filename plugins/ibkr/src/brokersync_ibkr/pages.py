@@ -26,12 +26,15 @@ from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
+    CASH_SECTION,
+    COST_ADJUSTMENTS,
     FILL_ELEMENTS,
     KNOWN_ATTRIBUTES,
     KNOWN_SECTIONS,
     QUERIES,
     SUMMARY_ELEMENTS,
     SUMMARY_LEVELS,
+    TRADE_SECTIONS,
 )
 
 PAGE_SIZE: Final = 500
@@ -63,7 +66,7 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     """
     start = file.tell()
     builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)), CommissionDetails(file, start))
-    for _ in read_document(file, builder):
+    for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
         yield from builder.full_pages()
     yield from builder.last_pages()
 
@@ -124,6 +127,9 @@ class _PageBuilder:
             self._describe(attributes)
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
+        if section == CASH_SECTION:
+            self._pass_over_cash(dict(zip(names, values, strict=True)).get("type", ""))
+            return
         self._untold += 1
         if element not in FILL_ELEMENTS:
             self._skipped[element[:_LONGEST_WORD]] += 1
@@ -146,6 +152,12 @@ class _PageBuilder:
         for name in self._unknown_names:
             self._note_unknown(f"{element}@{name}")
         self._book(element, raw)
+
+    def _pass_over_cash(self, kind: str) -> None:
+        """What changes the cost of trades is counted, so that nobody wonders why their costs do not add up."""
+        if kind in COST_ADJUSTMENTS:
+            self._untold += 1
+            self._skipped[f"{kind}: a cost of the account, as it names no trade"] += 1
 
     def statement_ends(self) -> None:
         self._account = self._told = None

@@ -123,6 +123,16 @@ async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
     assert await bs.connections(OWNER) == ()
 
 
+@pytest.mark.parametrize("fault", ["unavailable", "heavy_load", "not_ready", "too_many_requests", "code_1021"])
+async def test_a_service_that_is_busy_for_a_moment_keeps_nobody_from_connecting(
+    bs: BrokerSync, sandbox: RunningSandbox, fault: str
+) -> None:
+    await arm(sandbox, fault=fault, times=1)
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    assert {account.account_id for account in await bs.accounts(connection.connection_id)} == set(login.trades)
+
+
 async def usage(sandbox: RunningSandbox) -> dict[str, Any]:
     """What came in at the sandbox, as IBKR counts it."""
     async with (

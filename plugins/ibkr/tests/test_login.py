@@ -16,7 +16,6 @@ from brokersync.plugin import (
     BrokerRateLimitError,
     BrokerResponseError,
     BrokerTokenExpiredError,
-    BrokerUnavailableError,
     ProviderContext,
     Secret,
     TradeRequest,
@@ -156,7 +155,7 @@ async def test_a_new_account_without_any_statement_can_log_in(provider: FlexProv
         (1011, BrokerConfigError),
         (1014, BrokerConfigError),
         (1018, BrokerRateLimitError),
-        (1009, BrokerUnavailableError),
+        (1009, BrokerNotReadyError),
     ],
 )
 async def test_a_refused_login_says_what_to_do_and_shows_no_token(

@@ -13,10 +13,11 @@ from brokersync.plugin import (
     BrokerDataUnavailableError,
     BrokerNotReadyError,
     BrokerRetryableError,
+    BrokerUnavailableError,
     ProviderContext,
 )
 from brokersync_ibkr.client import FlexClient
-from brokersync_ibkr.codes import NOT_FINALISED
+from brokersync_ibkr.codes import NOT_FINALISED, PENDING
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.dates import NEW_YORK, new_york_day
@@ -100,6 +101,13 @@ async def _order(client: FlexClient, credentials: FlexCredentials, query_id: str
         if isinstance(error, BrokerNotReadyError) and error.code not in NOT_FINALISED:
             raise
         return None
+    except BrokerUnavailableError as error:
+        if error.code not in PENDING:
+            raise
+        # the service itself is there and is just busy, which passes: core waits a moment for whoever is not ready
+        raise BrokerNotReadyError(
+            error.message, remedy=error.remedy, retry_after=error.retry_after, code=error.code
+        ) from error
 
 
 async def _order_confirmations(client: FlexClient, credentials: FlexCredentials, days: Days) -> str | None:

@@ -100,6 +100,24 @@ async def test_what_was_dropped_is_a_trade_again_when_activity_tells_it_after_al
     assert (await only_trade(bs)).status.value == "active"
 
 
+async def test_a_dropped_trade_stays_so_when_kept_rows_are_read_anew(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, until="20260310")
+    report = await bs.renormalise("me")
+    assert (report.refused, report.left, report.modified) == (0, 0, 0)
+    assert (await only_trade(bs)).status.value == "cancelled"
+
+
+async def test_a_rehearsal_drops_nothing(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    file = (
+        statement().replace(b'toDate="20260306"', b'toDate="20260310"').replace(b'="20260307"', b'="20260311;070000"')
+    )
+    report = await bs.import_statement("ibkr", io.BytesIO(file), owner="me", dry_run=True)
+    assert report.modified == 1
+    assert (await only_trade(bs)).status.value == "active"
+
+
 async def test_a_dropped_trade_and_why_it_was_dropped_can_be_explained(bs: BrokerSync, clock: Any) -> None:
     clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
     trade = await only_trade(bs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from brokersync import BrokerSync, Deferred, Done
 from brokersync.errors import BrokerAuthError, BrokerConfigError
 from brokersync.events import LoginEnding
 from brokersync.sandboxes import CONTROL_PATH
+from brokersync.store import TradeFilter
 from brokersync.testing import RunningSandbox
 
 OWNER = "somebody"
@@ -232,3 +234,29 @@ async def test_a_correction_that_came_late_is_found_in_the_ninety_days_that_are_
         read.append((clock.time - first).days)
         assert (await requests(sandbox))["SendRequest"] - before["SendRequest"] == 4, "it costs no further statement"
     assert [days >= 90 for days in read] == [False, True, False]
+
+
+_BUSTED = """<FlexQueryResponse queryName="q" type="TCF"><FlexStatements count="1">
+<FlexStatement accountId="{account}" fromDate="{day}" toDate="{day}" period="" whenGenerated="{day};180000">
+<TradeConfirms>
+<TradeConfirm accountId="{account}" currency="USD" assetCategory="STK" symbol="BUST" conid="77" multiplier="1"
+ tradeID="77{day}" execID="0000bu.{day}.01.01" dateTime="{day};103000" tradeDate="{day}" buySell="BUY" quantity="5"
+ price="2" commission="-1" commissionCurrency="USD" transactionType="ExchTrade" code="O" levelOfDetail="EXECUTION" />
+</TradeConfirms></FlexStatement></FlexStatements></FlexQueryResponse>"""
+
+
+async def test_a_sync_drops_the_confirmed_trade_that_activity_does_not_tell(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
+) -> None:
+    login = sandbox.logins[0]
+    account = min(login.trades)
+    old, new = (f"{clock.time - timedelta(days=days):%Y%m%d}" for days in (9, 1))
+    for day in (old, new):
+        file = _BUSTED.format(account=account, day=day)
+        await bs.import_statement("ibkr", BytesIO(file.encode()), owner=OWNER)
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    await until_done(bs, connection.connection_id, clock)
+    trades = [trade async for trade in bs.trades(OWNER, TradeFilter(symbol="BUST", cancelled=True))]
+    assert {f"{trade.executed_at:%Y%m%d}": trade.status.value for trade in trades} == {old: "cancelled", new: "active"}
+    found, expected = await counted(bs, sandbox)
+    assert {name: number - (name == account) for name, number in found.items()} == expected

@@ -293,6 +293,22 @@ async def test_a_reference_that_is_gone_is_ordered_anew_once(
     assert [operation for operation, *_ in service.requests].count("send_request") == 1
 
 
+async def test_a_request_that_could_not_be_checked_is_made_once_more_after_a_minute(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, clock: Any
+) -> None:
+    service.script.append(flex.refused(1020))
+    [page] = await pages(provider, auth, ask())
+    assert page.resume_at == clock.now() + timedelta(minutes=1)
+    again = ask(cursor=page.cursor)
+    service.script.append(flex.accepted())
+    [page] = await pages(provider, auth, again)
+    assert page.resume_at == clock.now() + timedelta(seconds=5)
+    service.script.append(flex.refused(1020))
+    with pytest.raises(BrokerConfigError, match="1020"):
+        await pages(provider, auth, again)
+    assert not service.script
+
+
 async def test_an_old_window_without_a_statement_has_no_data(
     provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
 ) -> None:

@@ -13,6 +13,7 @@ import attrs
 from brokersync.plugin import (
     AuthResult,
     BrokerAPIError,
+    BrokerConfigError,
     BrokerCursorError,
     BrokerDataUnavailableError,
     BrokerRetryableError,
@@ -23,8 +24,8 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_ibkr.auth import ACTIVITY, query_of
-from brokersync_ibkr.client import HOST_ROLE, Fetched, FlexClient
-from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, service_error
+from brokersync_ibkr.client import HOST_ROLE, Fetched, FlexClient, Ordered
+from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, UNCHECKED, service_error
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import new_york_day
 from brokersync_ibkr.diagnosis import damaged_answer
@@ -61,6 +62,9 @@ class StatementRequest:
             raise BrokerCursorError("The cursor belongs to another request.")
         if self._context.clock.now() - order.ordered_at > FORGOTTEN:
             raise BrokerCursorError("The statement was ordered too long ago.")
+        if not order.reference:
+            yield await self._place(order.days, orders=order.orders)
+            return
         fetched = await self._fetch(order)
         if fetched.file is None:
             yield await self._without_statement(order, fetched.code)
@@ -128,6 +132,10 @@ class StatementRequest:
             ordered = await self._client.order(self._auth, self._query_id, days)
         except BrokerDataUnavailableError as error:
             return await self._place_shorter(days, error)
+        except BrokerConfigError as error:
+            if error.code != UNCHECKED or orders == MOST_ORDERS:
+                raise
+            ordered, orders = Ordered(reference="", base=None), orders + 1
         now = self._context.clock.now()
         order = Order(
             query_id=self._query_id,

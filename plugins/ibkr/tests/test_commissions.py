@@ -44,12 +44,13 @@ def costs(booking: TradeBooking) -> dict[FeeKind, Decimal]:
 
 def read(flex: Any, *rows: str, details: tuple[dict[str, str], ...], encoding: str = "utf-8") -> list[TradeBooking]:
     statement = flex.statement(rows).replace("</FlexStatement>", detailed(flex, *details) + "</FlexStatement>")
-    prolog = "" if encoding == "utf-8" else f'<?xml version="1.0" encoding="{encoding}"?>'
-    body = flex.document(statement, prolog=prolog).decode().encode(encoding)
+    prolog = "" if encoding == "utf-8" else f'<?xml version="1.0" encoding="{encoding[:6]}"?>'
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    body = mark + flex.document(statement, prolog=prolog).decode().encode(encoding)
     return [booking for page in flex.pages(body) for booking in page.bookings]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
 def test_the_details_behind_the_trades_say_what_a_commission_is_made_of_to_its_last_digit(
     flex: Any, encoding: str
 ) -> None:

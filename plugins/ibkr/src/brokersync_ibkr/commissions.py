@@ -28,6 +28,7 @@ _OWN: Final = (
     ("brokerClearingCommission", "brokerClearingCharge"),
 )
 _DETAILS: Final = tuple(detail for _, detail, *_ in (*_PARTS, *_OWN))
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ROUNDED: Final = Decimal("0.0005")
 
 
@@ -122,12 +123,14 @@ def _key(account: str | None, trade: str | None, total: str | None) -> tuple[str
 
 
 def _mentions(file: BinaryIO, word: str) -> bool:
-    """Whether the word is in the rest of the file, in any encoding that a statement may be in."""
-    # of two bytes a letter the first or last is zero, whichever order they are in
-    words, rest = (word.encode(), word.encode("utf-16-le")[:-1]), b""
+    """Whether the word is in the rest of the file, which is a document from its beginning."""
+    rest, sought = b"", word.encode()
     while chunk := file.read(CHUNK):
+        if not rest and chunk.startswith(_UTF_16):
+            # of two bytes a letter the first or the last is zero, whichever order they are in
+            sought = word.encode("utf-16-le")[:-1]
         rest += chunk
-        if any(form in rest for form in words):
+        if sought in rest:
             return True
-        rest = rest[-2 * len(word) :]
+        rest = rest[-len(sought) :]
     return False

@@ -28,6 +28,7 @@ _OWN: Final = (
     ("brokerClearingCommission", "brokerClearingCharge"),
 )
 _DETAILS: Final = tuple(detail for _, detail, *_ in (*_PARTS, *_OWN))
+_MARK: Final = _KEPT + _DETAILS[0]
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ROUNDED: Final = Decimal("0.0005")
 
@@ -37,7 +38,7 @@ def parts_of(fields: Mapping[str, str], commission: Decimal) -> list[tuple[FeeKi
 
     A cost is negative, as in the row. Raises `RowError` for a part that is no number.
     """
-    is_detailed = _KEPT + _DETAILS[0] in fields
+    is_detailed = _MARK in fields
     if not is_detailed and _PARTS[0][0] not in fields:
         return None
     place = 1 if is_detailed else 0

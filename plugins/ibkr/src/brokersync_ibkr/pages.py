@@ -14,13 +14,14 @@ from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeB
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
+from brokersync_ibkr.costs import RowPlace
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import FlexDates, Moment
 from brokersync_ibkr.diagnosis import shown_alias, wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
-from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,11 @@ def test_a_session_of_accounts_that_nobody_knows_ends_for_nobody() -> None:
 def test_the_oldest_gap_of_a_limited_source_is_to_be_read_before_it_is_forgotten() -> None:
     assert last_safe_moment(manifest(LIMITED), [A], {}, now=NOW) == START + 10 * DAY
     assert last_safe_moment(manifest(LIMITED), [A], read("reports", 0, 3), now=NOW) == START + 13 * DAY
+
+
+def test_what_another_source_tells_for_good_later_perishes_for_nobody() -> None:
+    early = attrs.evolve(LIMITED, withdraws=True)
+    assert last_safe_moment(manifest(early, UNLIMITED), [A], {}, now=NOW) is None
 
 
 def test_the_account_that_is_furthest_behind_sets_the_moment() -> None:

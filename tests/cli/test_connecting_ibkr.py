@@ -89,13 +89,14 @@ def test_a_person_is_told_what_to_do_at_ibkr_before_anything_is_asked(
         ({"levels": ["ORDER"]}, ("no executions", "click its section Trades, tick Execution")),
         ({"sections": ["OptionEAE"]}, ("no Trades section", "click its section Trades, tick Execution")),
         ({"without": ["tradeID"]}, ("does not tell Trade ID", "tick Trade ID")),
+        ({"alias": True}, ("shows an alias", "set Display Account Alias in place of Account ID to No")),
         ({"format": "CSV"}, ("text (CSV)", "set Format to XML")),
         (
             {"without": ["transactionID", "multiplier"], "alias": True},
             ("does not tell Transaction ID", "Also: The query shows an alias", "tick Multiplier"),
         ),
     ],
-    ids=["executions", "section", "column", "csv", "several"],
+    ids=["executions", "section", "column", "alias", "csv", "several"],
 )
 def test_a_query_that_can_not_work_is_refused_with_where_to_click_and_nothing_is_kept(
     connect: Run, brokersync: Run, set_up: SetUp, settings: dict[str, Any], words: tuple[str, ...]
@@ -112,7 +113,6 @@ def test_a_query_that_can_not_work_is_refused_with_where_to_click_and_nothing_is
 @pytest.mark.parametrize(
     ("query", "settings", "words"),
     [
-        ("activity", {"alias": True}, "set Display Account Alias in place of Account ID to No"),
         ("activity", {"breakout_by_day": True}, "set Breakout by Day to No"),
         ("activity", {"sections": ["Trades"]}, "click the section Account Information, tick all columns"),
         ("activity", {"without": ["multiplier", "ibExecID"]}, "section Trades, tick Multiplier, IB Exec ID as well"),

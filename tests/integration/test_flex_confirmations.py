@@ -72,15 +72,59 @@ async def test_activity_takes_it_back(bs: BrokerSync) -> None:
     assert [one async for one in bs.trades("me")] == []
 
 
-@pytest.mark.parametrize(("until", "flagged"), [("20260304", False), ("20260306", False), ("20260310", True)])
-async def test_what_activity_never_tells_stays_and_is_flagged_once_it_could_have_been_booked(
-    bs: BrokerSync, clock: Any, until: str, flagged: bool
+@pytest.mark.parametrize(
+    ("until", "status"), [("20260304", "active"), ("20260306", "active"), ("20260310", "cancelled")]
+)
+async def test_what_activity_never_tells_is_dropped_once_it_could_have_been_booked(
+    bs: BrokerSync, clock: Any, until: str, status: str
 ) -> None:
     clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
     await told_by_activity(bs, until=until)
     trade = await only_trade(bs)
-    assert trade.status.value == "active"
-    assert await bs.unconfirmed("me") == ((trade,) if flagged else ())
+    assert trade.status.value == status
+    assert await bs.unconfirmed("me") == ()
+    dropped = status == "cancelled"
+    assert costs(trade) == (0 if dropped else Decimal("0.9"))
+    changes = await bs.changes("me")
+    assert [change.kind for change in changes][1:] == [ChangeKind.MODIFIED] * dropped
+
+
+async def test_what_was_dropped_is_a_trade_again_when_activity_tells_it_after_all(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, until="20260310")
+    assert (await only_trade(bs)).status.value == "cancelled"
+    await told_by_activity(bs, _ORIGINAL, until="20260311")
+    trade = await only_trade(bs)
+    assert (trade.status.value, trade.fees_state.value, costs(trade)) == ("active", "final", Decimal(1))
+    await told_by_activity(bs, until="20260310")
+    assert (await only_trade(bs)).status.value == "active"
+
+
+async def test_a_dropped_trade_stays_so_when_kept_rows_are_read_anew(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, until="20260310")
+    report = await bs.renormalise("me")
+    assert (report.refused, report.left, report.modified) == (0, 0, 0)
+    assert (await only_trade(bs)).status.value == "cancelled"
+
+
+async def test_a_rehearsal_drops_nothing(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    file = (
+        statement().replace(b'toDate="20260306"', b'toDate="20260310"').replace(b'="20260307"', b'="20260311;070000"')
+    )
+    report = await bs.import_statement("ibkr", io.BytesIO(file), owner="me", dry_run=True)
+    assert report.modified == 1
+    assert (await only_trade(bs)).status.value == "active"
+
+
+async def test_a_dropped_trade_and_why_it_was_dropped_can_be_explained(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    trade = await only_trade(bs)
+    await told_by_activity(bs, until="20260310")
+    found = await bs.explain("me", account=trade.account_id, trade_id=trade.trade_id)
+    said = " ".join(booking.words for booking in found.bookings)
+    assert "cancelled by confirmations_file unconfirmed:" in said
 
 
 async def test_a_cancel_of_a_trade_that_is_older_than_the_history_waits_and_is_reported(

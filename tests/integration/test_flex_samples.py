@@ -92,14 +92,16 @@ def test_every_execution_becomes_one_booking(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_plain_reading_of_each_row_agrees_in_every_field(name: str) -> None:
-    theirs = [flex_plain.read(row, account or "U1") for row, account in rows_of((SAMPLES / name).read_bytes())]
+    rows = rows_of((SAMPLES / name).read_bytes())
+    # some are made nameless, with what is no account's id
+    theirs = [flex_plain.read(row, account if account.startswith(("U", "DU")) else "U1") for row, account in rows]
     assert [flex_plain.as_told(booking) for booking in bookings_of(name)] == theirs
     assert len(theirs) == EXPECTED[name][0]
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_nothing_in_the_samples_is_new_to_us(name: str) -> None:
-    known = {"a statement without a readable period", "an account alias in place of the account's id"}
+    known = {"a statement without a readable period"}
     new = {word for page in pages_of(name) for word in page.unmapped} - known
     assert {word for word in new if not word.startswith("the query has no column")} == set()
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
+from attrs.validators import ge
 
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
@@ -123,16 +124,25 @@ class Calendar:
 
 
 @attrs.frozen(kw_only=True)
+class Reread:
+    """Once in `every` a sync reads again from `back` behind on, whatever is covered there."""
+
+    every: timedelta = attrs.field(validator=ge(timedelta(days=1)))
+    back: timedelta
+
+
+@attrs.frozen(kw_only=True)
 class SourceSpec:
     """One way a broker gives trades.
 
     `precedence`: where two sources tell of one row, the higher wins; of several with one precedence, which give a row
-    one id, the one whose row the broker made later. `finality_lag`: how long after a day's end it can
-    be read as final. `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered
-    end each sync reads again, for corrections. `look_back`: how far back to look when the account's opening is unknown,
-    and with retention `limited` how far the source reaches, in whole days where its calendar counts in days. `files`:
-    the source is a file that a user gives, and is never planned. `covers`: whether what it gives can prove days to be
-    complete; a file that may leave rows out without saying so can not.
+    one id, the one whose row the broker made later. `finality_lag`: how long after a day's end it can be read as final.
+    `open_day`: whether the running day can be asked for at all. `reread`: how far behind the covered end each sync
+    reads again, for corrections, and `rereads` now and then from farther behind. `look_back`: how far back to look when
+    the account's opening is unknown, and with retention `limited` how far the source reaches, in whole days where its
+    calendar counts in days. `files`: the source is a file that a user gives, and is never planned. `covers`: whether
+    what it gives can prove days to be complete; a file that may leave rows out without saying so can not. `withdraws`:
+    what it alone tells is taken back where a source that counts more has read its day and five more for good.
     """
 
     name: str
@@ -145,9 +155,11 @@ class SourceSpec:
     look_back: timedelta | None = None
     finality_lag: timedelta = timedelta(0)
     reread: timedelta = timedelta(0)
+    rereads: tuple[Reread, ...] = ()
     open_day: bool = True
     files: bool = False
     covers: bool = True
+    withdraws: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.retention is Retention.LIMITED and self.look_back is None:
@@ -217,10 +229,7 @@ class Manifest:
 
     def source(self, name: str) -> SourceSpec:
         """Raises `KeyError` for a source that is not declared."""
-        for source in self.sources:
-            if source.name == name:
-                return source
-        raise KeyError(name)
+        return {source.name: source for source in self.sources}[name]
 
     def under(self, key: str) -> Manifest | None:
         """The same broker called by the name of its label `key`; `None` where it has no such label."""

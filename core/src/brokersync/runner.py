@@ -38,6 +38,7 @@ from brokersync.store import StoreCache
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
 from brokersync.types import AuthResult, TradePage, TradeRequest
+from brokersync.withdrawing import withdrawn
 
 _AFTER_A_TAKEOVER = timedelta(seconds=30)
 
@@ -131,6 +132,7 @@ class Run:
             async with own.working():
                 await self._note_overdue(own.lease)
                 outcome = await self._read(own.lease)
+                outcome = await withdrawn(self._shared, self._connection, own.lease, self._report, outcome)
         except (LeaseLostError, ClosedError) as lost:
             if isinstance(lost, LeaseLostError) and await self._has_ended():
                 ended = self._ended()

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+import attrs
+
 from brokersync.arguments import checked
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
@@ -17,7 +19,7 @@ from brokersync.converter import to_json
 from brokersync.custody import Custody
 from brokersync.errors import BrokerConfigError
 from brokersync.events import EventSink, no_events
-from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook, unconfirmed
+from brokersync.explaining import Explainer, Explanation, Outlook, Question, file_log, outlook
 from brokersync.following import Following
 from brokersync.holding import begin_in_era
 from brokersync.http_sessions import Sessions
@@ -37,9 +39,11 @@ from brokersync.store import Store
 from brokersync.store.place import is_shared, notices_file, store_at
 from brokersync.sync.statement import OnRow, import_statement
 from brokersync.types import BrokerTrade, StatementHints
+from brokersync.unconfirmed import unconfirmed
 from brokersync.underway import until_closed
 from brokersync.vault import GrantVault
 from brokersync.watching import Watch
+from brokersync.withdrawing import withdraw_unconfirmed
 
 if TYPE_CHECKING:
     import logging
@@ -218,6 +222,8 @@ class BrokerSync(Working, Following, Custody, Consents):
                 on_row=on_row,
                 era=era,
             )
+            gone = await withdraw_unconfirmed(self._shared, store, owner, loaded.manifest, era=era)
+            report = attrs.evolve(report, modified=report.modified + gone)
             log = file_log(owner, provider)
             await store.log_sync(log, to_json(report), self._shared.clock.now(), synced=False, era=era)
             return report
@@ -260,7 +266,7 @@ class BrokerSync(Working, Following, Custody, Consents):
     async def unconfirmed(self, owner: str) -> tuple[BrokerTrade, ...]:
         """The owner's trades of the last sixty days that a provisional source alone tells of, and that one which counts
         more should have told by now: the broker may have taken them back without a word."""
-        return await unconfirmed(self._shared, owner)
+        return await unconfirmed(self._shared, self._store, owner)
 
     @until_closed
     @checked

@@ -203,17 +203,19 @@ class Service:
     def __init__(self) -> None:
         self.script: list[bytes | HttpResponse | BrokerError] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.metered: list[str | None] = []
         self.files: list[BytesIO] = []
 
     async def request(
         self, operation: str, method: str, url: str, *, params: Any = None, auth: Any = None, prepare: Any = None,
-        check: Any = None, spool: bool = False, bearer: bool = True, **_: Any,
+        check: Any = None, spool: bool = False, bearer: bool = True, credential: str | None = None, **_: Any,
     ) -> HttpResponse:  # fmt: skip  # the long signature is the contract's
         assert method == "GET"
         assert not bearer
         draft = RequestDraft(method=method, url=url, params=dict(params), headers={}, auth=auth)
         prepare(draft, None)
         self.requests.append((operation, url, draft.params))
+        self.metered.append(credential)
         assert self.script, f"an unexpected request: {operation}"
         body = self.script.pop(0)
         if isinstance(body, BrokerError):

@@ -184,12 +184,20 @@ class Endless(RawIOBase):
     """A statement of some size that never stands in the memory."""
 
     def __init__(self, flex: Any, size: int) -> None:
-        head, self.tail = flex.document(flex.statement([b"@".decode()])).split(b"@")
+        self.head, self.tail = flex.document(flex.statement([b"@".decode()])).split(b"@")
         self.rows = "".join(flex.trade(number) for number in range(1000)).encode()
-        self.size, self.given, self.waiting, self.count = size, 0, head, 0
+        self.size = size
+        self.seek(0)
 
     def tell(self) -> int:
-        return 0
+        return self.place
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        assert whence == 0
+        self.place, self.given, self.waiting, self.count = 0, 0, self.head, 0
+        while self.place < place:
+            self.read(min(place - self.place, 1 << 20))
+        return self.place
 
     def read(self, amount: int = -1) -> bytes:
         while len(self.waiting) < amount and self.given < self.size:
@@ -199,6 +207,7 @@ class Endless(RawIOBase):
             if self.given >= self.size:
                 self.waiting += self.tail
         chunk, self.waiting = self.waiting[:amount], self.waiting[amount:]
+        self.place += len(chunk)
         return chunk
 
 
@@ -208,7 +217,7 @@ def test_a_big_statement_is_read_in_bounded_memory(flex: Any) -> None:
     file, bookings, largest = Endless(flex, BIG), 0, 0
     tracemalloc.start()
     try:
-        for page in read_pages(file, Reading()):  # type: ignore[arg-type]  # only read() and tell() are needed
+        for page in read_pages(file, Reading()):  # type: ignore[arg-type]  # only read(), seek() and tell() are needed
             bookings += len(page.bookings)
             largest = max(largest, len(page.bookings))
         _, peak = tracemalloc.get_traced_memory()

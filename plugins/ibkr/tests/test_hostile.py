@@ -106,17 +106,20 @@ class Endless(RawIOBase):
         yield tail
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        assert (offset, whence) == (0, 0)
-        self._left, self._waiting = self._made(), b""
-        return 0
+        assert whence == 0
+        self._left, self._waiting, self._place = self._made(), b"", 0
+        while self._place < offset:
+            self.read(min(offset - self._place, 1 << 16))
+        return self._place
 
     def tell(self) -> int:
-        return 0
+        return self._place
 
     def read(self, amount: int = -1, /) -> bytes:
         while len(self._waiting) < amount and (more := next(self._left, b"")):
             self._waiting += more
         given, self._waiting = self._waiting[:amount], self._waiting[amount:]
+        self._place += len(given)
         return given
 
 

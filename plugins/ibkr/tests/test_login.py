@@ -16,7 +16,6 @@ from brokersync.plugin import (
     BrokerRateLimitError,
     BrokerResponseError,
     BrokerTokenExpiredError,
-    BrokerUnavailableError,
     ProviderContext,
     Secret,
     TradeRequest,
@@ -59,6 +58,23 @@ async def test_a_login_orders_the_last_seven_business_days_and_the_confirmations
     }
     assert auth.sources == ("activity", "confirmations")
     assert TOKEN not in repr(auth)
+
+
+async def test_all_requests_with_one_token_are_counted_together_whatever_queries_it_runs(
+    provider: FlexProvider, service: Any, flex: Any, auth: AuthResult
+) -> None:
+    service.script += [flex.accepted(), flex.accepted(), flex.accepted(), flex.accepted(), flex.refused(1003)]
+    await provider.authenticate(BOTH)
+    await provider.authenticate(attrs.evolve(CREDENTIALS, activity_query_id="21"))
+    window = Days(date(2024, 3, 11), date(2024, 3, 15)).window
+    await anext(provider.get_trades(auth, TradeRequest(source="activity", window=window)))
+    await provider.get_accounts(auth)
+    [counted_by] = set(service.metered)
+    assert counted_by
+    assert TOKEN not in counted_by
+    service.script += [flex.accepted()]
+    await provider.authenticate(attrs.evolve(CREDENTIALS, token=Secret("4711")))
+    assert service.metered[-1] not in (None, counted_by)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -139,7 +155,7 @@ async def test_a_new_account_without_any_statement_can_log_in(provider: FlexProv
         (1011, BrokerConfigError),
         (1014, BrokerConfigError),
         (1018, BrokerRateLimitError),
-        (1009, BrokerUnavailableError),
+        (1009, BrokerNotReadyError),
     ],
 )
 async def test_a_refused_login_says_what_to_do_and_shows_no_token(

@@ -365,7 +365,7 @@ def test_a_confirmations_charges_beside_the_commission_are_costs_too(flex: Any) 
     ("account", "expected"),
     [
         *[(account, "live") for account in ("U1", "U1F", "F1", "I1")],
-        *[(account, "paper") for account in ("DU1", "DF1", "DI1F")],
+        *[(account, "paper") for account in ("DU1", "DF1", "DI1F", "DUM123456")],
     ],
 )
 def test_paper_accounts_are_known_by_their_id(flex: Any, account: str, expected: str) -> None:

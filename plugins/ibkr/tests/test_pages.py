@@ -221,12 +221,15 @@ def test_a_row_without_any_account_is_quarantined_unless_the_user_names_it(flex:
     assert covered([page]) == [("U4711005", WEEK, Finality.FINAL)]
 
 
-def test_an_alias_in_place_of_the_account_is_imported_and_reported(flex: Any) -> None:
-    [page] = flex.pages(
-        flex.document(flex.statement([flex.trade(accountId="My Pot")], account="My Pot")), environment="paper"
-    )
-    assert page.bookings[0].environment == "paper"
-    assert page.unmapped == {"an account alias in place of the account's id": 1}
+@pytest.mark.parametrize("names", [("My Pot", "My Pot"), ("U4711001", "My Pot"), ("My Pot", None)])
+def test_an_alias_in_place_of_the_account_would_count_its_trades_twice_and_is_refused(
+    flex: Any, names: tuple[str, str | None]
+) -> None:
+    account, of_row = names
+    with pytest.raises(BrokerConfigError) as caught:
+        flex.pages(flex.document(flex.statement([flex.trade(accountId=of_row)], account=account)))
+    assert "alias" in caught.value.message
+    assert "set Display Account Alias in place of Account ID to No" in caught.value.remedy
 
 
 def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
@@ -406,3 +409,21 @@ def test_a_row_with_an_id_without_end_is_held_alone(flex: Any, name: str) -> Non
 def test_a_document_with_an_account_without_end_is_refused(flex: Any) -> None:
     with pytest.raises(FlexSyntaxError, match="no account's id"):
         flex.pages(flex.document(flex.statement([flex.trade(1, accountId="U" + "9" * 600)])))
+
+
+def test_a_cash_row_that_changes_the_cost_of_trades_is_counted_and_changes_none_of_them(flex: Any) -> None:
+    kinds = ("Commission Adjustments", "Dividends", "Other Fees", "Commission Adjustments")
+    rows = "".join(
+        flex.element("CashTransaction", {"accountId": "U4711001", "type": kind, "amount": "0.33", "tradeID": ""})
+        for kind in kinds
+    )
+    cash = f"<CashTransactions>{rows}</CashTransactions>"
+    [page] = flex.pages(flex.document(flex.statement([flex.trade()], extra=cash)))
+    assert {reason.partition(":")[0]: times for reason, times in page.skipped.items()} == {
+        "Commission Adjustments": 2,
+        "Other Fees": 1,
+    }
+    assert page.rows == page.disposed == 4
+    [plain] = flex.pages(flex.document(flex.statement([flex.trade()])))
+    assert page.bookings == plain.bookings
+    assert page.unmapped == plain.unmapped

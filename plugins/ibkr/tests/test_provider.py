@@ -168,10 +168,41 @@ async def test_a_statement_over_other_days_than_asked_covers_only_what_was_asked
     assert len(page.bookings) == 1
 
 
-async def test_after_twelve_minutes_the_window_is_left_for_a_later_sync(
+def days_ordered(service: Any) -> list[tuple[str, str]]:
+    told = [params for operation, _, params in service.requests if operation == "send_request"]
+    return [(params["fd"], params["td"]) for params in told]
+
+
+async def test_after_twelve_minutes_the_newer_half_is_ordered_and_then_the_rest_in_pieces_of_its_size(
     provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, clock: Any
 ) -> None:
     request = await ordered(provider, auth, service, flex)
+    service.requests.clear()
+    for half in ("7702", "7703"):
+        clock.advance(minutes=12, seconds=1)
+        service.script += [flex.refused(1019), flex.accepted(reference=half)]
+        [page] = await pages(provider, auth, request)
+        assert page.covered == ()
+        assert page.resume_at == clock.now() + timedelta(seconds=5)
+        request = attrs.evolve(request, cursor=page.cursor)
+    pieces = [Days(date(2024, 3, first), date(2024, 3, last)) for first, last in ((14, 15), (12, 13), (11, 11))]
+    for number, piece in enumerate(pieces):
+        told = {"first": f"{piece.first:%Y%m%d}", "last": f"{piece.last:%Y%m%d}"}
+        service.script.append(flex.document(flex.statement([flex.trade(number)], **told)))
+        service.script += [flex.accepted(reference=f"771{number}")] if piece is not pieces[-1] else []
+        read = await pages(provider, auth, request)
+        assert [span.window for page in read for span in page.covered] == [piece.window]
+        assert sum(len(page.bookings) for page in read) == 1
+        request = attrs.evolve(request, cursor=read[-1].cursor)
+    assert request.cursor is None
+    halves = [("20240313", "20240315"), ("20240314", "20240315")]
+    assert days_ordered(service) == [*halves, ("20240312", "20240313"), ("20240311", "20240311")]
+
+
+async def test_one_day_that_is_not_ready_in_twelve_minutes_is_left_for_a_later_sync(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, clock: Any
+) -> None:
+    request = await ordered(provider, auth, service, flex, days=Days(WEEK.last, WEEK.last))
     clock.advance(minutes=12, seconds=1)
     service.script.append(flex.refused(1019))
     with pytest.raises(BrokerUnavailableError, match="still generating"):
@@ -260,6 +291,22 @@ async def test_a_reference_that_is_gone_is_ordered_anew_once(
         await pages(provider, auth, attrs.evolve(request, cursor=page.cursor))
     assert caught.value.code == "1017"
     assert [operation for operation, *_ in service.requests].count("send_request") == 1
+
+
+async def test_a_request_that_could_not_be_checked_is_made_once_more_after_a_minute(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, clock: Any
+) -> None:
+    service.script.append(flex.refused(1020))
+    [page] = await pages(provider, auth, ask())
+    assert page.resume_at == clock.now() + timedelta(minutes=1)
+    again = ask(cursor=page.cursor)
+    service.script.append(flex.accepted())
+    [page] = await pages(provider, auth, again)
+    assert page.resume_at == clock.now() + timedelta(seconds=5)
+    service.script.append(flex.refused(1020))
+    with pytest.raises(BrokerConfigError, match="1020"):
+        await pages(provider, auth, again)
+    assert not service.script
 
 
 async def test_an_old_window_without_a_statement_has_no_data(

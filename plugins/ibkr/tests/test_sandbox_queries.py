@@ -13,7 +13,14 @@ import attrs
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from brokersync.plugin import BrokerConfigError, SandboxSettings, StatementHints, TradeBooking, TradePage
+from brokersync.plugin import (
+    BrokerConfigError,
+    BrokerInputNeededError,
+    SandboxSettings,
+    StatementHints,
+    TradeBooking,
+    TradePage,
+)
 from brokersync_ibkr.sandbox import create
 from brokersync_ibkr.sandbox_flex import ACTIVITY, CONFIRMATIONS, StatementOrder, StatementPrinter
 from brokersync_ibkr.sandbox_ledger import Login, open_logins
@@ -117,8 +124,11 @@ def test_a_query_that_can_not_tell_trades_is_refused_with_what_to_click(settings
 
 
 def test_an_alias_stands_in_place_of_the_account() -> None:
-    [account] = {booking.account_id for booking in told(document(alias=True))}
-    assert account == "Pot 001"
+    body = document(alias=True)
+    assert b'accountId="Pot 001"' in body
+    assert login().accounts[0].number.encode() not in body
+    with pytest.raises(BrokerInputNeededError, match="alias"):
+        told(body)
 
 
 @pytest.fixture

@@ -149,12 +149,25 @@ def test_a_file_that_does_not_tell_its_account_asks_for_it(flex: Any) -> None:
     assert [(booking.account_id, booking.environment) for booking in page.bookings] == [("DU4711009", "paper")]
 
 
-def test_the_user_says_what_an_alias_does_not(flex: Any) -> None:
+def test_the_user_says_which_account_an_alias_is(flex: Any) -> None:
     body = flex.document(flex.statement([flex.trade(accountId="My Pot")], account="My Pot"))
-    for environment, expected in ((None, "live"), ("paper", "paper")):
-        hints = StatementHints(environment=environment)
-        [page] = FlexStatementReader().read_statement(BytesIO(body), hints)
-        assert page.bookings[0].environment == expected
+    with pytest.raises(BrokerInputNeededError) as caught:
+        source(body)
+    assert list(caught.value.fields) == ["account_id"]
+    assert "Display Account Alias" in caught.value.remedy
+    hints = StatementHints(account_id="DUM4711009")
+    assert source(body, hints) == "activity_file"
+    [page] = FlexStatementReader().read_statement(BytesIO(body), hints)
+    assert [(booking.account_id, booking.environment) for booking in page.bookings] == [("DUM4711009", "paper")]
+    assert {span.account_id for span in page.covered} == {"DUM4711009"}
+
+
+def test_of_two_aliases_in_one_file_nobody_knows_which_account_is_meant(flex: Any) -> None:
+    body = flex.document(*(flex.statement([flex.trade(accountId=pot)], account=pot) for pot in ("Pot A", "Pot B")))
+    with pytest.raises(BrokerConfigError, match="alias"):
+        source(body, StatementHints(account_id="U1"))
+    with pytest.raises(BrokerConfigError, match="alias"):
+        list(FlexStatementReader().read_statement(BytesIO(body), StatementHints(account_id="U1")))
 
 
 def test_reading_a_damaged_file_without_the_check_still_ends_in_an_error(flex: Any) -> None:

@@ -6,7 +6,6 @@ from brokersync.explaining.failing import failed_parts
 from brokersync.explaining.outlook import Outlook, SourceOutlook, outlook
 from brokersync.explaining.question import Question
 from brokersync.explaining.readings import file_log
-from brokersync.explaining.unconfirmed import unconfirmed
 from brokersync.explaining.verdict import trade_text
 
 __all__ = [
@@ -22,5 +21,4 @@ __all__ = [
     "file_log",
     "outlook",
     "trade_text",
-    "unconfirmed",
 ]

@@ -60,7 +60,8 @@ def _moments(
 ) -> Iterator[datetime]:
     if source.retention is Retention.SESSION and (accounts or source.scope is SourceScope.LOGIN):
         yield next_day(now, source.calendar)
-    if source.retention is not Retention.LIMITED or source.look_back is None:
+    # another source tells for good what a source that withdraws tells early, so nothing perishes with it
+    if source.retention is not Retention.LIMITED or source.look_back is None or source.withdraws:
         return
     for account in accounts:
         known = spans.get((account.environment, account.account_id), ())

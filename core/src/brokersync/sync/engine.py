@@ -35,6 +35,7 @@ from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first
 from brokersync.sync.refusals import Refusals
 from brokersync.sync.report import ReportBuilder
+from brokersync.sync.rereads import again_from
 from brokersync.sync.turns import Turns
 from brokersync.sync.window import Reader, Wait, WindowReader
 
@@ -93,6 +94,7 @@ class SyncEngine:
         self._connection, self._manifest = connection, manifest
         self._store, self._clock, self._events = store, clock, events
         self._report, self._options = report, options
+        again = options.again_from or again_from(self._sources(), connection, clock.now())
         self._writer = PageWriter(
             target=Target(
                 owner=connection.owner,
@@ -105,7 +107,7 @@ class SyncEngine:
             clock=clock,
             events=events,
             report=report,
-            again_from=options.again_from,
+            again_from=again,
         )
         self._failures = FailureBook(
             connection_id=connection.connection_id,
@@ -122,12 +124,10 @@ class SyncEngine:
             clock=clock,
             events=events,
             long_wait=options.long_wait,
-            with_bookmarks=options.again_from is None,
+            with_bookmarks=again is None,
             in_halves=self._failures.in_halves,
         )
-        self._turns = Turns(
-            connection=connection, store=store, clock=clock, failures=self._failures, again_from=options.again_from
-        )
+        self._turns = Turns(connection=connection, store=store, clock=clock, failures=self._failures, again_from=again)
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
         self._losses = LossWriter(
             connection=connection,

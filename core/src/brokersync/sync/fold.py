@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
 
 import attrs
 
-from brokersync.dispositions import BookingName, Folded, Rule, Ruling
+from brokersync.dispositions import Folded, Rule, Ruling
 from brokersync.records import KeptBooking
-from brokersync.sync.cancels import Aim, aims, row_names
+from brokersync.sync.cancels import aims, row_names
 from brokersync.sync.fees import fees_of
 from brokersync.sync.links import linked
+from brokersync.sync.rulings import Rulings, name_of, rule_cancel, rule_row, rule_steps, rule_withdrawals
+from brokersync.sync.withdrawals import is_withdrawal, standing
 from brokersync.types import BookingEffect, BrokerTrade, FeesState, TradeBooking, TradeStatus
 
 _STEPS = {BookingEffect.NEW: 0, BookingEffect.REPLACE: 1, BookingEffect.AMEND: 2}
-
-_Rulings: TypeAlias = dict[BookingName, Ruling]
 
 
 def fold(rows: Sequence[KeptBooking]) -> Folded:
@@ -36,17 +34,17 @@ def _joined(rows: Sequence[KeptBooking]) -> Folded:
     held = {name for row in rows if not _is_cancel(row) for name in row.booking.names}
     groups = _attach_loose_cancels(_connected(rows, lambda booking: _joining(booking, held)))
     revision = sum(row.version for row in rows)
-    rulings: _Rulings = {}
+    rulings: Rulings = {}
     trades = linked([_fold_group(group, revision, rulings) for group in groups if _has_target(group)])
     for row in rows:
-        if _name(row) not in rulings:
-            _rule(rulings, row, Rule.WAITS)
+        if name_of(row) not in rulings:
+            rule_row(rulings, row, Rule.WAITS)
     return Folded(tuple(sorted(trades, key=lambda trade: trade.trade_id)), tuple(rulings.values()))
 
 
 def _alone(row: KeptBooking) -> Folded:
     """What the rules come to for one row that is no cancel, as nearly every set is; a test compares it with them."""
-    trade, name = _content(row.booking), _name(row)
+    trade, name = _content(row.booking), name_of(row)
     told = attrs.evolve(
         trade,
         revision=row.version,
@@ -56,17 +54,6 @@ def _alone(row: KeptBooking) -> Folded:
     )
     (told,) = linked([(told, row.booking.loose_refs)])
     return Folded((told,), (Ruling(booking=name, rule=Rule.GIVES_CONTENT, trade_id=trade.trade_id),))
-
-
-def _name(row: KeptBooking) -> BookingName:
-    return BookingName(row.source, row.booking.booking_id)
-
-
-def _rule(
-    rulings: _Rulings, row: KeptBooking, rule: Rule, trade_id: str | None = None, by: KeptBooking | None = None
-) -> None:
-    name = _name(row)
-    rulings[name] = Ruling(booking=name, rule=rule, trade_id=trade_id, by=None if by is None else _name(by))
 
 
 def _joining(booking: TradeBooking, held: set[str]) -> Sequence[str]:
@@ -133,58 +120,37 @@ def _has_target(group: Iterable[KeptBooking]) -> bool:
     return not all(_is_cancel(row) for row in group)
 
 
-def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: _Rulings) -> tuple[BrokerTrade, Sequence[str]]:
+def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: Rulings) -> tuple[BrokerTrade, Sequence[str]]:
     """The group's trade, and the loose names of the row that gives its content."""
     told: list[tuple[KeptBooking, KeptBooking]] = []
-    cancels = _one_of_each_cancel([row for row in group if _is_cancel(row)], told)
+    withdrawals = [row for row in group if is_withdrawal(row)]
+    cancels = _one_of_each_cancel([row for row in group if _is_cancel(row) and row not in withdrawals], told)
     steps = _in_order(_one_of_each_row([row for row in group if not _is_cancel(row)], told), cancels)
     key = min(steps, key=lambda row: (-row.precedence, _STEPS[row.booking.effect], _rank(row)))
     chain = [row for row in steps if row.booking.effect is not BookingEffect.AMEND] or [steps[-1]]
     aimed = aims(chain, cancels)
     counted = [aim.cancel for aim in aimed if aim.by is None]
     void = {aim.place: aim.cancel for aim in reversed(aimed) if aim.place is not None and aim.by is None}
-    cancelled = len(chain) - 1 in void
+    withdrawn = standing(withdrawals, steps)
+    cancelled = len(chain) - 1 in void or bool(withdrawn)
     trade_id = _content(key.booking).trade_id
-    _rule_steps(rulings, trade_id, steps, chain, void)
+    rule_withdrawals(rulings, trade_id, steps, withdrawals, withdrawn)
+    rule_steps(rulings, trade_id, steps, chain, void)
     for aim in aimed:
-        _rule_cancel(rulings, trade_id, chain, aim)
+        rule_cancel(rulings, trade_id, chain, aim)
     for row, better in told:
-        _rule(rulings, row, Rule.TOLD_BETTER, trade_id, better)
+        rule_row(rulings, row, Rule.TOLD_BETTER, trade_id, better)
     trade = attrs.evolve(
         _content(steps[-1].booking),
         trade_id=trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
-        fees=fees_of([row.booking for row in steps], [row.booking for row in counted], cancelled=cancelled),
+        fees=()
+        if withdrawn
+        else fees_of([row.booking for row in steps], [row.booking for row in counted], cancelled=cancelled),
         sources=tuple(sorted({row.source for row in group})),
     )
     return trade, steps[-1].booking.loose_refs
-
-
-def _rule_steps(
-    rulings: _Rulings,
-    trade_id: str,
-    steps: Sequence[KeptBooking],
-    chain: Sequence[KeptBooking],
-    void: Mapping[int, KeptBooking],
-) -> None:
-    """What each step is: cancelled, followed by another one, or what the trade says."""
-    for place, row in enumerate(chain):
-        if place in void:
-            _rule(rulings, row, Rule.CANCELLED, trade_id, void[place])
-    for row, following in itertools.pairwise(steps):
-        if _name(row) not in rulings:
-            amended = following.booking.effect is BookingEffect.AMEND
-            _rule(rulings, row, Rule.AMENDED if amended else Rule.REPLACED, trade_id, following)
-    if _name(steps[-1]) not in rulings:
-        _rule(rulings, steps[-1], Rule.GIVES_CONTENT, trade_id)
-
-
-def _rule_cancel(rulings: _Rulings, trade_id: str, chain: Sequence[KeptBooking], aim: Aim) -> None:
-    if aim.by is not None:
-        _rule(rulings, aim.cancel, Rule.TOLD_BETTER, trade_id, aim.by)
-    else:
-        _rule(rulings, aim.cancel, Rule.CANCELS, trade_id, None if aim.place is None else chain[aim.place])
 
 
 def _content(booking: TradeBooking) -> BrokerTrade:

@@ -70,6 +70,10 @@ class ReportBuilder:
         self._skipped.update(page.skipped)
         self._unmapped.update(page.unmapped)
 
+    def withdrew(self, trades: int) -> None:
+        """Count trades that were taken back since nothing confirmed them."""
+        self._numbers["modified"] += trades
+
     def asked(self, source: str, environment: str, account_id: str, window: TimeWindow) -> None:
         """Note that a span of an account was asked for."""
         self._asked.setdefault((source, environment, account_id), []).append(window)

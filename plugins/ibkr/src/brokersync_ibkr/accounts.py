@@ -9,8 +9,9 @@ from brokersync.plugin import BrokerAccount
 from brokersync_ibkr.dates import FlexDates, new_york_midnight
 from brokersync_ibkr.instruments import text_of
 
-# U live, DU paper; F and I are accounts of advisors and brokers, a letter behind is the old futures segment
-_ACCOUNT_ID = re.compile(r"(?P<paper>D)?[UFI]\d+[A-Z]?")
+# U live, DU and of late DUM paper; F and I are accounts of advisors and brokers, a letter behind is the old futures
+# segment
+_ACCOUNT_ID = re.compile(r"(?P<paper>D)?[UFI][A-Z]?\d+[A-Z]?")
 
 
 def is_account_id(text: str) -> bool:

@@ -13,10 +13,11 @@ from brokersync.plugin import (
     BrokerDataUnavailableError,
     BrokerNotReadyError,
     BrokerRetryableError,
+    BrokerUnavailableError,
     ProviderContext,
 )
 from brokersync_ibkr.client import FlexClient
-from brokersync_ibkr.codes import NOT_FINALISED
+from brokersync_ibkr.codes import NOT_FINALISED, PENDING
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.dates import NEW_YORK, new_york_day
@@ -42,19 +43,18 @@ async def log_in(client: FlexClient, context: ProviderContext, credentials: Flex
     The token changes at least once a year and tells no name, so the login's identity is its activity query, which
     belongs to one username and one selection of accounts. The statement on order lists the accounts later.
     """
-    identity = f"query:{credentials.activity_query_id}"
     today = new_york_day(context.clock.now())
     days = last_business_days(new_york_day(context.clock.now() - _FINALISED_AFTER))
     references = {}
     with _naming("activity_query_id"):
-        references[REFERENCE] = await _order(client, credentials, identity, credentials.activity_query_id, days)
+        references[REFERENCE] = await _order(client, credentials, credentials.activity_query_id, days)
     if credentials.confirmations_query_id:
         asked = Days(today - _CONFIRMED_FOR, today)
         with _naming("confirmations_query_id"):
-            references[CONFIRMATIONS_REFERENCE] = await _order_confirmations(client, credentials, identity, asked)
+            references[CONFIRMATIONS_REFERENCE] = await _order_confirmations(client, credentials, asked)
     sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
     return AuthResult(
-        identity=identity,
+        identity=f"query:{credentials.activity_query_id}",
         access_token=credentials.token,
         grant_expires_at=_end(credentials.expires_on, context.clock.now()),
         state=_state(credentials, references),
@@ -92,24 +92,27 @@ def _end(expires_on: str | None, now: datetime) -> datetime | None:
     return end if end > now else None
 
 
-async def _order(
-    client: FlexClient, credentials: FlexCredentials, identity: str, query_id: str, days: Days
-) -> str | None:
+async def _order(client: FlexClient, credentials: FlexCredentials, query_id: str, days: Days) -> str | None:
     """The reference of a statement on order; `None` where there is none to be had yet."""
     try:
-        return (await client.check_login(identity, credentials.token, query_id, days)).reference
+        return (await client.check_login(credentials.token, query_id, days)).reference
     except (BrokerDataUnavailableError, BrokerNotReadyError) as error:
         # said only after token and query were found good: the account is new, or nothing is finalised yet
         if isinstance(error, BrokerNotReadyError) and error.code not in NOT_FINALISED:
             raise
         return None
+    except BrokerUnavailableError as error:
+        if error.code not in PENDING:
+            raise
+        # the service itself is there and is just busy, which passes: core waits a moment for whoever is not ready
+        raise BrokerNotReadyError(
+            error.message, remedy=error.remedy, retry_after=error.retry_after, code=error.code
+        ) from error
 
 
-async def _order_confirmations(
-    client: FlexClient, credentials: FlexCredentials, identity: str, days: Days
-) -> str | None:
+async def _order_confirmations(client: FlexClient, credentials: FlexCredentials, days: Days) -> str | None:
     try:
-        return await _order(client, credentials, identity, credentials.confirmations_query_id or "", days)
+        return await _order(client, credentials, credentials.confirmations_query_id or "", days)
     except BrokerRetryableError:
         # the login is good, and a sync comes back for the fills of the day
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 from io import SEEK_END, BytesIO
 from typing import BinaryIO, Final
 
@@ -58,17 +59,17 @@ class FlexClient:
     def __init__(self, context: ProviderContext) -> None:
         self._context = context
 
-    async def check_login(self, identity: str, token: Secret, query_id: str, days: Days) -> Ordered:
+    async def check_login(self, token: Secret, query_id: str, days: Days) -> Ordered:
         """Order a statement with a token that is not known to be good."""
 
         def prepare(draft: RequestDraft, _: BrokerError | None) -> None:
             draft.params["t"] = token.reveal().strip()
 
-        return await self._order(query_id, days, prepare, auth=None, credential=identity)
+        return await self._order(query_id, days, prepare, auth=None, token=token)
 
     async def order(self, auth: AuthResult, query_id: str, days: Days) -> Ordered:
         """Order a statement over these days; again orders another one, which is harmless."""
-        return await self._order(query_id, days, _put_token, auth=auth, credential=None)
+        return await self._order(query_id, days, _put_token, auth=auth, token=auth.access_token)
 
     async def _order(
         self,
@@ -77,7 +78,7 @@ class FlexClient:
         prepare: Callable[[RequestDraft, BrokerError | None], None],
         *,
         auth: AuthResult | None,
-        credential: str | None,
+        token: Secret | None,
     ) -> Ordered:
         # the period saved with a query can not be relied on, so the days are always named
         response = await self._context.http.request(
@@ -86,7 +87,7 @@ class FlexClient:
             f"{self._context.hosts[HOST_ROLE]}/SendRequest",
             params={"q": query_id, "v": _VERSION, "fd": f"{days.first:%Y%m%d}", "td": f"{days.last:%Y%m%d}"},
             auth=auth,
-            credential=credential,
+            credential=_metered(token),
             bearer=False,
             prepare=prepare,
             check=_check_order,
@@ -102,6 +103,7 @@ class FlexClient:
             f"{base or self._context.hosts[HOST_ROLE]}{_FETCH_PATH}",
             params={"q": reference, "v": _VERSION},
             auth=auth,
+            credential=_metered(auth.access_token),
             bearer=False,
             prepare=_put_token,
             check=_check_statement,
@@ -113,6 +115,11 @@ class FlexClient:
             return Fetched(file=file)
         file.close()
         return Fetched(code=_answer(response).code or "")
+
+
+def _metered(token: Secret | None) -> str | None:
+    """What the limits count by: IBKR counts by token, and one token may run the queries of several connections."""
+    return sha256(token.reveal().strip().encode()).hexdigest() if token else None
 
 
 def _put_token(draft: RequestDraft, _: BrokerError | None) -> None:

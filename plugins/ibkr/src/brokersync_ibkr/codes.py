@@ -28,6 +28,8 @@ from brokersync_ibkr.guidance import FLEX_QUERIES, QUERY_REMEDY, REPORT_REMEDY, 
 
 REFERENCE_GONE: Final = "1017"
 NO_STATEMENT: Final = "1003"
+# for a minute after a token or a query was made it means nothing
+UNCHECKED: Final = "1020"
 # a day that is over, but is not made up yet
 NOT_FINALISED: Final = frozenset({"1005", "1006", "1007", "1008"})
 # a statement that is ordered may answer these until it is generated

@@ -37,6 +37,12 @@ class Days:
     def window(self) -> TimeWindow:
         return TimeWindow(new_york_midnight(self.first), new_york_midnight(self.last + _DAY))
 
+    @property
+    def newer_half(self) -> Days | None:
+        """The later half, with the day in the middle; `None` of a single day."""
+        half = Days(self.first + (self.last - self.first + _DAY) // 2, self.last)
+        return half if half != self else None
+
     def overlap(self, other: Days) -> Days | None:
         """The days both have."""
         first, last = max(self.first, other.first), min(self.last, other.last)

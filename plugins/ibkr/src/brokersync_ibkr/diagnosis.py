@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from brokersync.plugin import BrokerConfigError, BrokerError, BrokerMaintenanceError, BrokerResponseError, Fault
 from brokersync_ibkr.codes import meaning_of
-from brokersync_ibkr.guidance import EXECUTIONS_REMEDY, REPORT_REMEDY, XML_REMEDY, columns_remedy
+from brokersync_ibkr.guidance import ALIAS_REMEDY, EXECUTIONS_REMEDY, REPORT_REMEDY, XML_REMEDY, columns_remedy
 from brokersync_ibkr.payloads import BodyKind, FlexSyntaxError, kind_of, service_answer
 
 _AGAIN = "Run the Flex query again, save its XML output as a file and import that."
@@ -91,6 +91,16 @@ def no_ids(missing: Sequence[str], *, confirmation: bool) -> BrokerError:
     return BrokerConfigError(
         f"The statement does not tell {columns}, so a trade that another statement tells too could count twice.",
         remedy=columns_remedy("Trade Confirmations" if confirmation else "Trades", columns),
+        fault=Fault.USER,
+    )
+
+
+def shown_alias() -> BrokerError:
+    """The error for a query that names accounts by what their users call them."""
+    return BrokerConfigError(
+        "The query shows an alias in place of the account's id, under which each other statement's trades would count"
+        " twice.",
+        remedy=ALIAS_REMEDY,
         fault=Fault.USER,
     )
 

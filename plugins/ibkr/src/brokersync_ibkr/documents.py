@@ -16,8 +16,6 @@ _LARGEST_ELEMENT = 1 << 23
 _DEEPEST = 32
 _MOST_NAMES = 10_000
 _MOST_STATEMENTS = 400_000
-_SECTION = re.compile(b"<(?:%s)>" % b"|".join(sorted(name.encode() for name in TRADE_SECTIONS)))
-_SECTION_BYTES = max(map(len, TRADE_SECTIONS)) + 2
 _BLANKS = b" \t\r\n"
 _DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([\w.-]+)")
 _ASCII_INSIDE = frozenset({b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252"})
@@ -33,7 +31,7 @@ class FlexSink(Protocol):
     def section(self, name: str, attributes: Mapping[str, str]) -> None: ...
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
-        """An element of a trades section: the names and the values of its attributes, side by side.
+        """An element of a section that is read: the names and the values of its attributes, side by side.
 
         Rows with the same names may share the list of them, which is not to be changed.
         """
@@ -41,13 +39,16 @@ class FlexSink(Protocol):
     def statement_ends(self) -> None: ...
 
 
-def read_document(file: BinaryIO, sink: FlexSink, *, scan: bool = True) -> Iterator[None]:
-    """Read the file from where it stands to its end, telling `sink`; pauses after each chunk of it.
+def read_document(
+    file: BinaryIO, sink: FlexSink, *, sections: frozenset[str] = TRADE_SECTIONS, scan: bool = True
+) -> Iterator[None]:
+    """Read the file from where it stands to its end, telling `sink`, of rows those of `sections`; pauses after each
+    chunk of it.
 
     Without `scan` every byte goes through the XML parser, which tells the same and takes longer. Raises
     `FlexSyntaxError` for anything but one complete `FlexQueryResponse` without a document type.
     """
-    reader = _Reader(sink)
+    reader = _Reader(sink, sections)
     chunk = _first_chunk(file)
     reader.scans = scan and _is_ascii_inside(chunk)
     rest = b""
@@ -75,8 +76,8 @@ def _is_ascii_inside(head: bytes) -> bool:
 class _Path:
     """Where in the document the parser is; tells the sink what it meets."""
 
-    def __init__(self, sink: FlexSink) -> None:
-        self._sink = sink
+    def __init__(self, sink: FlexSink, sections: frozenset[str]) -> None:
+        self._sink, self._sections = sink, sections
         self._path: list[str] = []
         self._statements = 0
         self.section = ""
@@ -107,7 +108,7 @@ class _Path:
                 raise FlexSyntaxError(f"The XML has more than {_MOST_STATEMENTS:,} statements.")
             self._sink.statement(_mapping(flat))
         elif path[-2] == "FlexStatement":
-            self.section = name if name in TRADE_SECTIONS else ""
+            self.section = name if name in self._sections else ""
             self._sink.section(name, _mapping(flat))
 
     def end(self, name: str) -> None:
@@ -125,9 +126,11 @@ class _Reader:
     stood before it in its section and it looks like one that the parser has read, with printable ASCII in its values.
     """
 
-    def __init__(self, sink: FlexSink) -> None:
+    def __init__(self, sink: FlexSink, sections: frozenset[str]) -> None:
         self._sink = sink
-        self._path = _Path(sink)
+        self._path = _Path(sink, sections)
+        self._begins = re.compile(b"<(?:%s)>" % b"|".join(sorted(name.encode() for name in sections)))
+        self._longest_tag = max(map(len, sections)) + 2
         self._parser = new_parser()
         self._parser.ordered_attributes = True
         self._parser.StartElementHandler = self._path.begin
@@ -158,12 +161,12 @@ class _Reader:
 
     def _up_to_rows(self, data: bytes, at: int) -> int:
         """Read up to the first row of a section; where no section begins, all but what may be half of its tag."""
-        found = _SECTION.search(data, at) if self.scans else None
+        found = self._begins.search(data, at) if self.scans else None
         if found is not None:
             self._feed(data[at : found.end()])
             self._in_rows = self._path.between_rows
             return found.end()
-        end = max(at, len(data) - _SECTION_BYTES) if self.scans else len(data)
+        end = max(at, len(data) - self._longest_tag) if self.scans else len(data)
         self._feed(data[at:end])
         return end
 

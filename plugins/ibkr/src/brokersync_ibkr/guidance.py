@@ -14,6 +14,10 @@ EXECUTIONS_REMEDY: Final = (
     f"In {FLEX_QUERIES} open the query, click its section Trades, tick Execution, save it and try again."
 )
 XML_REMEDY: Final = f"In {FLEX_QUERIES} open the query, set Format to XML, save it and run it again."
+ALIAS_REMEDY: Final = (
+    f"In {FLEX_QUERIES} open the query, set Display Account Alias in place of Account ID to No, save it and run it"
+    " again."
+)
 SERVICE_REMEDY: Final = f"In {FLEX_QUERIES} open Flex Web Service Configuration, tick Flex Web Service Status and save."
 TOKEN_REMEDY: Final = (
     f"In {FLEX_QUERIES} open Flex Web Service Configuration, generate a new token with a life of one year and connect "

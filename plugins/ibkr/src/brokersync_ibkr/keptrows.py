@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from brokersync.plugin import QuarantinedRow, TradeBooking
+from brokersync_ibkr.costs import RowPlace
 from brokersync_ibkr.dayorder import DayOrder
 from brokersync_ibkr.identity import named
 from brokersync_ibkr.instruments import RowError
-from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.vocabulary import CONFIRMATION_NAMES
 
 # a dot is in no name of an attribute that IBKR uses

@@ -20,13 +20,16 @@ class Links(NamedTuple):
     others: tuple[str, ...] = ()
 
 
+_NO_LINKS = Links()
+
+
 def links_of(trade: BrokerTrade, fields: Mapping[str, str]) -> Links:
     """What the row itself says of an option's exercise or assignment, or of what that delivered.
 
     The two agree in instant, size, price and contract: the delivery happens at the strike.
     """
     if trade.event not in _LINKED_EVENTS:
-        return Links()
+        return _NO_LINKS
     is_option = fields.get("assetCategory") in OPTION_CATEGORIES
     price = trade.instrument.strike if is_option else trade.price
     if price is None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
 import attrs
 
 from brokersync.plugin import (
     BrokerTrade,
     Fee,
-    FeeKind,
     FeesMode,
-    FeesState,
     IdQuality,
     Instrument,
     PositionEffect,
@@ -24,6 +22,7 @@ from brokersync.plugin import (
     TradeBooking,
     TradeEvent,
 )
+from brokersync_ibkr.costs import RowPlace, fees_of, fees_state_of
 from brokersync_ibkr.dates import FlexDates, Moment, new_york_midnight
 from brokersync_ibkr.identity import Content, RowIds, ids_of
 from brokersync_ibkr.instruments import InstrumentReader, RowError, number_of, text_of
@@ -50,22 +49,6 @@ _POSITION_EFFECTS = {
     "C;O": PositionEffect.BOTH,
     "O;C": PositionEffect.BOTH,
 }
-# a Trade Confirmation tells the last three beside its tax; none of them is part of the commission
-_CHARGES = (
-    ("taxes", FeeKind.TAX),
-    ("salesTax", FeeKind.TAX),
-    ("otherTax", FeeKind.TAX),
-    ("tradeCharge", FeeKind.OTHER),
-)
-
-
-class RowPlace(NamedTuple):
-    """What a row does not tell of itself: its account, and the statement and columns it stands in."""
-
-    account_id: str
-    environment: str
-    confirmation: bool = False
-    has_commission_currency: bool = True
 
 
 class Normaliser:
@@ -91,7 +74,7 @@ class Normaliser:
             raise RowError("it does not say which trade it takes back: tick Orig Trade ID in the query")
         if ids.quality is IdQuality.SYNTHETIC and (late := self._booked_late(fields, moment)) is not None:
             ids = ids.booked_on(late)
-        fees = _fees(fields, instrument.currency, place)
+        fees = fees_of(fields, instrument.currency, place)
         trade = None if kind.cancels else self._trade(fields, place, kind, moment, instrument, content, ids, fees)
         links = links_of(trade, fields) if trade else Links()
         if trade and links.others:
@@ -143,7 +126,7 @@ class Normaliser:
             time_precision=TimePrecision.SECOND if moment.has_time else TimePrecision.DAY,
             trade_date=self._trade_date(fields, moment),
             fees=fees,
-            fees_state=_fees_state(fields, place),
+            fees_state=fees_state_of(fields, place),
             net_cash=number_of(fields, "netCash") if category in CASH_SETTLED_CATEGORIES else None,
             accrued_interest=accrued if bond or accrued else None,
             event=_event(kind, codes),
@@ -236,32 +219,6 @@ def _side(fields: Mapping[str, str], quantity: Decimal) -> Side:
     if side is not by_sign:
         raise RowError("buySell and the sign of the quantity contradict each other")
     return side
-
-
-def _fees(fields: Mapping[str, str], currency: str | None, place: RowPlace) -> tuple[Fee, ...]:
-    # a cost is negative in Flex and a rebate positive; the commission may be in the account's currency
-    fees = []
-    commission = number_of(fields, "ibCommission")
-    if commission:
-        stated = text_of(fields, "ibCommissionCurrency")
-        in_currency = stated.upper() if stated else None if place.has_commission_currency else currency
-        if in_currency is None:
-            raise RowError("the commission has no currency")
-        fees.append(Fee(kind=FeeKind.COMMISSION, amount=commission.copy_negate(), currency=in_currency))
-    for name, fee_kind in _CHARGES:
-        charge = number_of(fields, name) if name in fields else None
-        if charge:
-            if currency is None:
-                raise RowError(f"{name} has no currency")
-            fees.append(Fee(kind=fee_kind, amount=charge.copy_negate(), currency=currency))
-    return tuple(fees)
-
-
-def _fees_state(fields: Mapping[str, str], place: RowPlace) -> FeesState:
-    if text_of(fields, "ibCommission") is None:
-        return FeesState.PENDING
-    # a confirmation's costs may differ a little from what is booked; an assumed currency is no final word either
-    return FeesState.FINAL if place.has_commission_currency and not place.confirmation else FeesState.ESTIMATED
 
 
 def _event(kind: RowKind, codes: tuple[str, ...]) -> TradeEvent:

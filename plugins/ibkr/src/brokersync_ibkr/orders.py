@@ -11,12 +11,14 @@ import attrs
 from brokersync.plugin import BrokerCursorError
 from brokersync_ibkr.coverage import Days
 
-# large accounts were seen to take so long; what is not there by then is asked for in a later sync
+# large accounts were seen to take so long; what is not there by then is ordered in halves
 DEADLINE: Final = timedelta(minutes=12)
 # how long a reference lives is not documented, and what the user changed at the query shows in a new statement only
 FORGOTTEN: Final = timedelta(minutes=20)
 MOST_ORDERS: Final = 2
+_UNCHECKED_FOR = timedelta(minutes=1)
 _FORMAT = "flex-1"
+_DAY = timedelta(days=1)
 _WAITS = (5, 10, 10, 15, 15, 20, 30)
 
 
@@ -25,6 +27,7 @@ class Order:
     """Which statement was ordered when, for which days, and how often it was asked for since.
 
     `orders` counts the statements ordered in turn for one request. `base` is where the service wants it fetched.
+    Without a `reference` it was refused, and is to be ordered once more.
     """
 
     query_id: str
@@ -38,7 +41,16 @@ class Order:
     @property
     def wait(self) -> timedelta:
         """How long to wait before asking for it (again)."""
+        if not self.reference:
+            return _UNCHECKED_FOR
         return timedelta(seconds=_WAITS[min(self.polls, len(_WAITS) - 1)])
+
+    def older(self, asked: Days) -> Days | None:
+        """What is to be ordered behind it of the days asked for, at most as many as it has; `None` where it has all."""
+        if self.days.first <= asked.first:
+            return None
+        last = self.days.first - _DAY
+        return Days(max(asked.first, last - (self.days.last - self.days.first)), last)
 
     def cursor(self) -> str:
         return json.dumps(
@@ -74,7 +86,7 @@ def order_of(cursor: str) -> Order:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BrokerCursorError("The cursor is none of this plugin's.") from None
-    if order.ordered_at.utcoffset() is None or not order.reference.isalnum():
+    if order.ordered_at.utcoffset() is None or not (order.reference.isalnum() or order.reference == ""):
         raise BrokerCursorError("The cursor is none of this plugin's.")
     return order
 

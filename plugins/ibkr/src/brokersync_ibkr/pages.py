@@ -4,38 +4,43 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import compress
 from typing import BinaryIO, Final
 
 import attrs
 
-from brokersync.plugin import BrokerAccount, CoveredSpan, Finality, QuarantinedRow, TradeBooking, TradePage
+from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
+from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
-from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved
-from brokersync_ibkr.dates import FlexDates, Moment, new_york_day
-from brokersync_ibkr.diagnosis import wrong_query
+from brokersync_ibkr.costs import RowPlace
+from brokersync_ibkr.coverage import Days
+from brokersync_ibkr.dates import FlexDates, Moment
+from brokersync_ibkr.diagnosis import shown_alias, wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
-from brokersync_ibkr.normalise import Normaliser, RowPlace
+from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.payloads import FlexSyntaxError
+from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns
 from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
+    CASH_SECTION,
+    COST_ADJUSTMENTS,
     FILL_ELEMENTS,
     KNOWN_ATTRIBUTES,
     KNOWN_SECTIONS,
     QUERIES,
     SUMMARY_ELEMENTS,
     SUMMARY_LEVELS,
+    TRADE_SECTIONS,
 )
 
 PAGE_SIZE: Final = 500
 _LONGEST_WORD = 80
 _MOST_ACCOUNTS = 50_000
-_DAY = timedelta(days=1)
 # days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 
@@ -61,15 +66,15 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
     """
     start = file.tell()
-    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)))
-    for _ in read_document(file, builder):
+    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)), CommissionDetails(file, start))
+    for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
         yield from builder.full_pages()
     yield from builder.last_pages()
 
 
 class _PageBuilder:
-    def __init__(self, reading: Reading, dates: FlexDates) -> None:
-        self._reading = reading
+    def __init__(self, reading: Reading, dates: FlexDates, details: CommissionDetails) -> None:
+        self._reading, self._details = reading, details
         self._dates = dates
         self._facts = DocumentFacts()
         self._unmapped: Counter[str] = Counter()
@@ -79,13 +84,14 @@ class _PageBuilder:
         self._quarantined: list[QuarantinedRow] = []
         self._accounts: dict[str, BrokerAccount] = {}
         self._fresh: set[str] = set()
-        self._stated: dict[str, list[Days]] = {}
-        self._made: datetime | None = None
-        self._undated = False
+        self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
         self._confirmed = Confirmed()
         self._account: str | None = None
+        self._told: str | None = None
+        self._alias: str | None = None
+        self._ids: dict[str, str] = {}
         self._untold = 0
         self._names: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
@@ -101,19 +107,16 @@ class _PageBuilder:
 
     def statement(self, attributes: Mapping[str, str]) -> None:
         self._facts.statements += 1
-        self._account = text_of(attributes, "accountId")
+        self._told = text_of(attributes, "accountId")
+        self._account = self._named(self._told)
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
-        if made:
-            self._made = min(made.at, self._made) if self._made else made.at
-        else:
-            self._undated = True
+        self._proof.made(made.at if made else None)
         if self._account is not None:
             self._meet(self._account)
         first, last = self._day(attributes, "fromDate"), self._day(attributes, "toDate")
         if first and last and _FIRST_YEAR <= first.year <= last.year <= _LAST_YEAR and first <= last:
-            told = self._account or self._reading.account_id or ""
-            self._stated.setdefault(told, []).append(Days(first, last))
+            self._proof.stated(self._account or self._reading.account_id or "", Days(first, last))
         else:
             self._note_unknown("a statement without a readable period")
 
@@ -125,6 +128,9 @@ class _PageBuilder:
             self._describe(attributes)
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
+        if section == CASH_SECTION:
+            self._pass_over_cash(dict(zip(names, values, strict=True)).get("type", ""))
+            return
         self._untold += 1
         if element not in FILL_ELEMENTS:
             self._skipped[element[:_LONGEST_WORD]] += 1
@@ -148,8 +154,14 @@ class _PageBuilder:
             self._note_unknown(f"{element}@{name}")
         self._book(element, raw)
 
+    def _pass_over_cash(self, kind: str) -> None:
+        """What changes the cost of trades is counted, so that nobody wonders why their costs do not add up."""
+        if kind in COST_ADJUSTMENTS:
+            self._untold += 1
+            self._skipped[f"{kind}: a cost of the account, as it names no trade"] += 1
+
     def statement_ends(self) -> None:
-        self._account = None
+        self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -164,7 +176,8 @@ class _PageBuilder:
         """The rest, after the document's end; raises if it could not tell trades."""
         self._facts.check()
         yield from self.full_pages()
-        page = self._page(tuple(self._covered()))
+        accounts = (*self._reading.accounts, *self._accounts.values())
+        page = self._page(tuple(self._proof.covered(accounts, confirmation=self._facts.confirmation)))
         yield attrs.evolve(page, rows=page.disposed + self._untold)
 
     def _page(self, covered: tuple[CoveredSpan, ...] = ()) -> TradePage:
@@ -186,12 +199,17 @@ class _PageBuilder:
         return page
 
     def _book(self, element: str, raw: dict[str, str]) -> None:
-        account_id = raw.get("accountId") or self._account or self._reading.account_id
+        told = raw.get("accountId")
+        account_id = self._ids.get(told) if told else self._account or self._reading.account_id
+        if told and account_id is None:
+            account_id = self._named(told)
         if account_id is None:
             self._quarantined.append(QuarantinedRow(reason="the row names no account", raw=raw))
             return
         account = self._accounts.get(account_id) or self._meet(account_id)
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
+        if not place.confirmation:
+            self._details.add(raw, self._told)
         booking = read_row(self._normaliser, raw, place)
         remember(raw, place, self._dates.order)
         if place.confirmation and isinstance(booking, TradeBooking):
@@ -237,8 +255,6 @@ class _PageBuilder:
         known = self._accounts.get(account_id)
         if known is not None:
             return known
-        if not is_account_id(account_id):
-            self._note_unknown("an account alias in place of the account's id")
         try:
             account = BrokerAccount(
                 account_id=account_id, environment=environment_of(account_id, self._reading.environment)
@@ -251,8 +267,20 @@ class _PageBuilder:
         self._fresh.add(account_id)
         return account
 
+    def _named(self, told: str | None) -> str | None:
+        """The id of the account that is told so; what is no id is the one account that the user named."""
+        if told is None or is_account_id(told):
+            found = told
+        elif self._reading.account_id is None or self._alias not in (None, told):
+            raise shown_alias()
+        else:
+            self._alias, found = told, self._reading.account_id
+        if told is not None and found is not None:
+            self._ids[told] = found
+        return found
+
     def _describe(self, attributes: Mapping[str, str]) -> None:
-        account_id = text_of(attributes, "accountId") or self._account
+        account_id = self._named(text_of(attributes, "accountId")) or self._account
         if account_id is None:
             return
         environment = self._meet(account_id).environment
@@ -264,36 +292,3 @@ class _PageBuilder:
         if account != self._accounts[account_id]:
             self._accounts[account_id] = account
             self._fresh.add(account_id)
-
-    def _covered(self) -> Iterator[CoveredSpan]:
-        asked_for = {account.account_id: account.environment for account in self._reading.accounts}
-        met = {account_id: account.environment for account_id, account in self._accounts.items()}
-        for account_id, environment in sorted((asked_for | met).items()):
-            stated = self._stated.get(account_id) or self._stated.get(_whole(account_id), [])
-            for days in proved(stated, self._reading.asked):
-                for part, finality in self._by_finality(days):
-                    yield CoveredSpan(
-                        account_id=account_id, environment=environment, window=part.window, finality=finality
-                    )
-
-    def _by_finality(self, days: Days) -> Iterator[tuple[Days, Finality]]:
-        """Confirmations are provisional, and so is what had not been over for long when the statement was made."""
-        told = Days(date.min, new_york_day(self._made)).overlap(days) if self._made else days
-        if told is None:
-            return
-        final = None if self._facts.confirmation else told.overlap(Days(date.min, self._last_final_day()))
-        if final is not None:
-            yield final, Finality.FINAL
-        if final != told:
-            yield Days(final.last + _DAY if final else told.first, told.last), Finality.PROVISIONAL
-
-    def _last_final_day(self) -> date:
-        if self._made is not None and not self._undated:
-            return new_york_day(self._made - FINALITY_LAG) - _DAY
-        # the service was asked just now, and core knows when; when a file was made nobody knows
-        return date.min if self._reading.asked is None else date.max
-
-
-def _whole(account_id: str) -> str:
-    """The account that this one is a segment of: a statement of U1 also tells about U1F, and not the other way."""
-    return account_id.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") if is_account_id(account_id) else account_id

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerConfigError, BrokerError, Fault
-from brokersync_ibkr.diagnosis import damaged_answer, wrong_query
+from brokersync_ibkr.diagnosis import damaged_answer, shown_alias, wrong_query
 from brokersync_ibkr.guidance import setting_remedy
 from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.survey import DocumentFacts, Survey
@@ -107,15 +107,14 @@ def _faults(survey: Survey, kind: str) -> Iterator[BrokerError]:
             check()
         except BrokerError as error:
             yield error
+    if survey.aliases:
+        yield shown_alias()
 
 
 def _advice(survey: Survey) -> Iterator[str]:
     facts = survey.facts
     if facts.kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE, None):
         yield "The query is of a type that is unknown here."
-    if survey.aliases:
-        remedy = setting_remedy("Display Account Alias in place of Account ID", "No")
-        yield f"The query shows an alias in place of the account's id. {remedy}"
     if facts.statements > len(survey.accounts):
         remedy = setting_remedy("Breakout by Day", "No")
         yield f"The query makes a statement for each day, which is many times larger and slower. {remedy}"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerInputNeededError, StatementHints, TradePage
-from brokersync_ibkr.diagnosis import bad_file, damaged_file
+from brokersync_ibkr.diagnosis import bad_file, damaged_file, shown_alias
 from brokersync_ibkr.documents import CHUNK
+from brokersync_ibkr.guidance import ALIAS_REMEDY
 from brokersync_ibkr.pages import Reading, read_pages
 from brokersync_ibkr.payloads import BodyKind, FlexSyntaxError, kind_of
 from brokersync_ibkr.survey import Survey
@@ -43,6 +44,7 @@ class FlexStatementReader:
             raise damaged_file(error) from None
         survey.facts.check()
         survey.day_order()
+        _check_alias(survey, hints)
         if survey.fills_without_account and not hints.account_id:
             raise BrokerInputNeededError(
                 "The statement does not tell which account it is for.",
@@ -58,3 +60,15 @@ class FlexStatementReader:
             yield from read_pages(file, reading)
         except FlexSyntaxError as error:
             raise damaged_file(error) from None
+
+
+def _check_alias(survey: Survey, hints: StatementHints) -> None:
+    """One alias may be named by the user; of several nobody knows which is which."""
+    if len(survey.aliases) > 1:
+        raise shown_alias()
+    if survey.aliases and not hints.account_id:
+        raise BrokerInputNeededError(
+            "The statement shows an alias in place of the account's id.",
+            fields={"account_id": "Which account is this statement for? Its id, such as U1234567"},
+            remedy=f"Name the account. {ALIAS_REMEDY}",
+        )

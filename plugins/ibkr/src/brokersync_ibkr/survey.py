@@ -80,6 +80,7 @@ class Survey:
         self.fills_without_account = 0
         self._evidence = DayOrderEvidence()
         self._account = ""
+        self._ids: set[str] = set()
 
     def run(self, file: BinaryIO) -> None:
         """Read from where the file stands to its end. Raises `FlexSyntaxError`."""
@@ -97,8 +98,7 @@ class Survey:
         self.facts.statements += 1
         self._account = attributes.get("accountId", "")
         self.accounts.add(self._account)
-        if self._account and not is_account_id(self._account):
-            self.aliases.add(self._account)
+        self._look_at(self._account)
         told = [attributes.get(name, "") for name in ("fromDate", "toDate", "whenGenerated")]
         self._evidence.period(*told)
 
@@ -112,8 +112,9 @@ class Survey:
         if is_fill(element, attributes.get("levelOfDetail")):
             self.facts.fills += 1
             self.facts.columns.update(names)
-            if not (attributes.get("accountId") or self._account):
-                self.fills_without_account += 1
+            named = attributes.get("accountId") or self._account
+            self._look_at(named)
+            self.fills_without_account += not named
         else:
             self.facts.sums += is_sum(element)
         for name in DATE_ATTRIBUTES:
@@ -124,6 +125,10 @@ class Survey:
 
     def statement_ends(self) -> None:
         self._account = ""
+
+    def _look_at(self, account: str) -> None:
+        if account and account not in self._ids:
+            (self._ids if is_account_id(account) else self.aliases).add(account)
 
 
 def day_order_of(file: BinaryIO, start: int) -> DayOrder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import BinaryIO
 
 import attrs
@@ -13,6 +13,7 @@ import attrs
 from brokersync.plugin import (
     AuthResult,
     BrokerAPIError,
+    BrokerConfigError,
     BrokerCursorError,
     BrokerDataUnavailableError,
     BrokerRetryableError,
@@ -23,8 +24,8 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_ibkr.auth import ACTIVITY, query_of
-from brokersync_ibkr.client import HOST_ROLE, Fetched, FlexClient
-from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, service_error
+from brokersync_ibkr.client import HOST_ROLE, Fetched, FlexClient, Ordered
+from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, UNCHECKED, service_error
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import new_york_day
 from brokersync_ibkr.diagnosis import damaged_answer
@@ -54,21 +55,26 @@ class StatementRequest:
     async def pages(self) -> AsyncGenerator[TradePage, None]:
         """Without a cursor the page that says when to come back; with one the statement's, or again such a page."""
         if self._request.cursor is None:
-            yield await self._place(self._asked.last)
+            yield await self._place(self._asked)
             return
         order = order_of(self._request.cursor)
         if order.query_id != self._query_id or order.days.overlap(self._asked) != order.days:
             raise BrokerCursorError("The cursor belongs to another request.")
         if self._context.clock.now() - order.ordered_at > FORGOTTEN:
             raise BrokerCursorError("The statement was ordered too long ago.")
+        if not order.reference:
+            yield await self._place(order.days, orders=order.orders)
+            return
         fetched = await self._fetch(order)
         if fetched.file is None:
             yield await self._without_statement(order, fetched.code)
             return
         with closing(fetched.file) as file:
-            async with aclosing(self._read(file)) as pages:
+            async with aclosing(self._read(file, order.days)) as pages:
                 async for page in pages:
                     yield page
+        if (older := order.older(self._asked)) is not None:
+            yield await self._place(older)
 
     async def _fetch(self, order: Order) -> Fetched:
         """The statement on order from the usual host, or from the one that the service named.
@@ -100,30 +106,36 @@ class StatementRequest:
 
     async def _without_statement(self, order: Order, code: str) -> TradePage:
         if code in PENDING:
-            return self._come_back(order, code)
+            return await self._come_back(order, code)
         if code == REFERENCE_GONE and order.orders < MOST_ORDERS:
-            return await self._place(order.days.last, orders=order.orders + 1)
+            return await self._place(order.days, orders=order.orders + 1)
         error = service_error(code, "")
         if isinstance(error, BrokerDataUnavailableError):
-            return await self._place_shorter(order.days.last, error)
+            return await self._place_shorter(order.days, error)
         raise error
 
-    def _come_back(self, order: Order, code: str) -> TradePage:
+    async def _come_back(self, order: Order, code: str) -> TradePage:
         now = self._context.clock.now()
         if now - order.ordered_at > DEADLINE:
+            # the days before the newer half are ordered when that is read
+            if (newer := order.days.newer_half) is not None:
+                return await self._place(newer)
             raise BrokerUnavailableError(
                 "IBKR is still generating the statement.", retry_after=_RAISED_AGAIN, code=code
             )
         order = attrs.evolve(order, polls=order.polls + 1)
         return TradePage(cursor=order.cursor(), resume_at=now + order.wait)
 
-    async def _place(self, last: date, orders: int = 1) -> TradePage:
-        """Order the statement up to the day `last`, and say when to come for it."""
-        days = Days(self._asked.first, last)
+    async def _place(self, days: Days, orders: int = 1) -> TradePage:
+        """Order the statement of these days, and say when to come for it."""
         try:
             ordered = await self._client.order(self._auth, self._query_id, days)
         except BrokerDataUnavailableError as error:
-            return await self._place_shorter(last, error)
+            return await self._place_shorter(days, error)
+        except BrokerConfigError as error:
+            if error.code != UNCHECKED or orders == MOST_ORDERS:
+                raise
+            ordered, orders = Ordered(reference="", base=None), orders + 1
         now = self._context.clock.now()
         order = Order(
             query_id=self._query_id,
@@ -135,22 +147,22 @@ class StatementRequest:
         )
         return TradePage(cursor=order.cursor(), resume_at=now + order.wait)
 
-    async def _place_shorter(self, last: date, error: BrokerDataUnavailableError) -> TradePage:
+    async def _place_shorter(self, days: Days, error: BrokerDataUnavailableError) -> TradePage:
         """Order the statement a day shorter where the newest days may not be finalised; else nothing is covered."""
         oldest = new_york_day(self._context.clock.now()) - _UNSETTLED
         if self._asked.last < oldest:
             raise error
-        shorter = last - _DAY
-        if self._request.source == ACTIVITY and shorter >= max(self._asked.first, self._asked.last - _UNSETTLED):
-            return await self._place(shorter)
+        shorter = days.last - _DAY
+        if self._request.source == ACTIVITY and shorter >= max(days.first, self._asked.last - _UNSETTLED):
+            return await self._place(Days(days.first, shorter))
         return TradePage()
 
-    async def _read(self, file: BinaryIO) -> AsyncGenerator[TradePage, None]:
+    async def _read(self, file: BinaryIO, days: Days) -> AsyncGenerator[TradePage, None]:
         pages = read_pages(
             file,
             Reading(
                 environment=self._context.environment,
-                asked=self._asked,
+                asked=days,
                 expected=ACTIVITY_TYPE if self._request.source == ACTIVITY else CONFIRMATION_TYPE,
                 accounts=self._request.accounts,
             ),

@@ -27,6 +27,9 @@ QUERIES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 TRADE_SECTIONS: Final = frozenset({"Trades", "TradeConfirms"})
 FILL_ELEMENTS: Final = frozenset({"Trade", "TradeConfirm"})
+# cash rows that change what trades have cost; they name none, so they are costs of the account
+CASH_SECTION: Final = "CashTransactions"
+COST_ADJUSTMENTS: Final = frozenset({"Commission Adjustments", "Other Fees"})
 # sums and tax lots that stand beside the fills with the same attributes
 SUMMARY_ELEMENTS: Final = frozenset({"Order", "Lot", "WashSale", "SymbolSummary", "AssetSummary"})
 FILL_LEVEL: Final = "EXECUTION"

@@ -9,7 +9,7 @@ from brokersync.errors import BrokerConfigError
 from brokersync.manifest import Manifest
 from brokersync.records import Span, SpanState
 from brokersync.shared import Shared
-from brokersync.store import TradeFilter
+from brokersync.store import Store, TradeFilter
 from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerTrade, TimeWindow
 
@@ -20,13 +20,15 @@ _BOOKED_WITHIN = timedelta(days=5)
 _Spans = Mapping[tuple[str, str], Sequence[Span]]
 
 
-async def unconfirmed(shared: Shared, owner: str) -> tuple[BrokerTrade, ...]:
-    """The owner's live trades of the last sixty days of which this is so."""
-    only, looks = TradeFilter(since=shared.clock.now() - _LOOKS_BACK), _Looks(shared, owner)
+async def unconfirmed(shared: Shared, store: Store, owner: str, provider: str | None = None) -> tuple[BrokerTrade, ...]:
+    """The owner's live trades of the last sixty days, at one broker or at all, of which this is so."""
+    now = shared.clock.now()
+    only = TradeFilter(provider=provider, since=now - _LOOKS_BACK, until=now - _BOOKED_WITHIN)
+    looks = _Looks(shared, store, owner)
     found: list[BrokerTrade] = []
     after: tuple[str, str] | None = None
     while True:
-        page, after = await shared.store.trades(owner, only, after=after)
+        page, after = await store.trades(owner, only, after=after)
         found += [trade for trade in page if await looks.unconfirmed(trade)]
         if after is None:
             return tuple(found)
@@ -35,8 +37,8 @@ async def unconfirmed(shared: Shared, owner: str) -> tuple[BrokerTrade, ...]:
 class _Looks:
     """Reads each manifest and each ledger once."""
 
-    def __init__(self, shared: Shared, owner: str) -> None:
-        self._shared, self._owner = shared, owner
+    def __init__(self, shared: Shared, store: Store, owner: str) -> None:
+        self._shared, self._store, self._owner = shared, store, owner
         self._known: dict[tuple[str, str], _Spans] = {}
 
     async def unconfirmed(self, trade: BrokerTrade) -> bool:
@@ -58,7 +60,7 @@ class _Looks:
         windows: list[TimeWindow] = []
         for source in sources:
             if (trade.provider, source) not in self._known:
-                spans = await self._shared.store.spans(self._owner, trade.provider, source)
+                spans = await self._store.spans(self._owner, trade.provider, source)
                 self._known[trade.provider, source] = spans
             known = self._known[trade.provider, source].get((trade.environment, trade.account_id), ())
             windows += [span.window for span in known if span.state is SpanState.FINAL]

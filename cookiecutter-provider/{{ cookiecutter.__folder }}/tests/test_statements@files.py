@@ -143,7 +143,7 @@ def test_a_mark_that_some_programs_put_in_front_is_no_part_of_a_name(file: bytes
 
 
 def test_a_row_without_its_account_waits_in_quarantine(file: bytes) -> None:
-    (page,) = pages(file.replace(b"101,", b",", 1))
+    (page,) = pages(file.replace(b"\r\n101,", b"\r\n,", 1))
 
     (row,) = page.quarantined
     assert (row.reason, row.account_id) == ("accountId is missing", None)

@@ -7,13 +7,14 @@ import attrs
 from brokersync.plugin import AuthResult, BrokerConfigError, BrokerTokenExpiredError, ProviderContext
 from {{ cookiecutter.__package }}.client import {{ cookiecutter.__class }}Client
 from {{ cookiecutter.__package }}.normalise import identity_of
+from {{ cookiecutter.__package }}.refusals import BROKER
 
 
 async def adopt(context: ProviderContext, auth: AuthResult) -> AuthResult:
     """The login under the name of its user, as a login of our own would have it. Renews nothing."""
     if auth.access_token is None and auth.refresh_token is None:
         raise BrokerConfigError(
-            "Logins of {{ cookiecutter.display_name }} are taken over by their tokens.",
+            f"Logins of {BROKER} are taken over by their tokens.",
             remedy="Give access_token, refresh_token or both.",
         )
     if auth.access_token is None or _has_ended(context, auth):

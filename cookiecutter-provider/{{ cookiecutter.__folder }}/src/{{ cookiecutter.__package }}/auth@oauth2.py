@@ -11,6 +11,7 @@ from {{ cookiecutter.__package }}.client import {{ cookiecutter.__class }}Client
 from {{ cookiecutter.__package }}.credentials import {{ cookiecutter.__class }}Credentials
 from {{ cookiecutter.__package }}.normalise import identity_of
 from {{ cookiecutter.__package }}.oauth import OAuth
+from {{ cookiecutter.__package }}.refusals import BROKER
 from {{ cookiecutter.__package }}.tokens import Tokens
 
 _UNKNOWN = "not known yet"
@@ -21,7 +22,7 @@ async def log_in(
     credentials: {{ cookiecutter.__class }}Credentials,
 ) -> AuthResult:
     """Always raises: nothing is kept that a login could be made with, so its user is asked."""
-    message = "Users of {{ cookiecutter.display_name }} log in at its own page."
+    message = f"Users of {BROKER} log in at its own page."
     raise BrokerInteractionRequiredError(
         message,
         challenge=Challenge(kind="browser", message=message),

@@ -19,6 +19,7 @@ from brokersync.plugin import (
 from {{ cookiecutter.__package }}.auth import consented
 from {{ cookiecutter.__package }}.client import {{ cookiecutter.__class }}Client
 from {{ cookiecutter.__package }}.oauth import OAuth
+from {{ cookiecutter.__package }}.refusals import BROKER
 
 # FILL IN: how long the broker's page waits for its user
 _TIME = timedelta(minutes=10)
@@ -41,7 +42,7 @@ class {{ cookiecutter.__class }}Consent:
         state, verifier = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(48))
         return Challenge(
             kind="browser",
-            message="Sign in at the page of {{ cookiecutter.display_name }} and allow this app to read your trades.",
+            message=f"Sign in at the page of {BROKER} and allow this app to read your trades.",
             url=OAuth(self._client).page(redirect_uri, state, verifier),
             expires_at=self._clock.now() + _TIME,
             state={"state": state, "verifier": verifier, "redirect_uri": Secret(redirect_uri)},
@@ -66,7 +67,7 @@ def _code_in(answers: Mapping[str, str], state: Secret) -> Secret:
     error = answers.get("error", "")
     if error == "access_denied":
         raise BrokerAuthError(
-            "Access was declined at the page of {{ cookiecutter.display_name }}, so nothing was connected.",
+            f"Access was declined at the page of {BROKER}, so nothing was connected.",
             remedy="Begin the login again to allow it.",
             code=error,
         )

@@ -15,7 +15,7 @@ from brokersync.plugin import (
 )
 from {{ cookiecutter.__package }}.client import {{ cookiecutter.__class }}Client
 from {{ cookiecutter.__package }}.payloads import Row, RowError
-from {{ cookiecutter.__package }}.refusals import code_refused, refresh_refused
+from {{ cookiecutter.__package }}.refusals import BROKER, code_refused, refresh_refused
 from {{ cookiecutter.__package }}.tokens import Tokens
 
 # FILL IN: what the app asks its user for; reading is enough
@@ -33,7 +33,7 @@ class OAuth:
         self._client_secret = Secret(context.settings.get("client_secret", ""))
         if not self._client_id or not self._client_secret:
             raise BrokerConfigError(
-                "To log in at the page of {{ cookiecutter.display_name }} an app is needed that is registered there.",
+                f"To log in at the page of {BROKER} an app is needed that is registered there.",
                 remedy="Set client_id and client_secret in [brokers.{{ cookiecutter.key }}.settings].",
             )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from brokersync.plugin import BrokerAuthError, BrokerError, BrokerTokenExpiredError
 
+BROKER = "{{ cookiecutter.display_name }}"
+
 
 # FILL IN: the broker's own codes; one that only its status explains stays out
 def meaning_of(code: str) -> BrokerError | None:
@@ -11,7 +13,7 @@ def meaning_of(code: str) -> BrokerError | None:
     if code == "wrong_password":
         # the user is asked at once, and the password is not sent again
         return BrokerAuthError(
-            "{{ cookiecutter.display_name }} does not accept this user name and password.",
+            f"{BROKER} does not accept this user name and password.",
             # FILL IN: what a user does whose login is locked
             remedy="Check both and connect again.",
             code=code,
@@ -23,4 +25,4 @@ def meaning_of(code: str) -> BrokerError | None:
 
 def session_ended(code: str | None = None) -> BrokerTokenExpiredError:
     """Core logs in again with what the user gave."""
-    return BrokerTokenExpiredError("The session at {{ cookiecutter.display_name }} has ended.", code=code)
+    return BrokerTokenExpiredError(f"The session at {BROKER} has ended.", code=code)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from brokersync.plugin import BrokerAuthError, BrokerError, BrokerUnavailableError
 
+BROKER = "{{ cookiecutter.display_name }}"
+
 
 # FILL IN: the broker's own codes; one that only its status explains stays out
 def meaning_of(code: str) -> BrokerError | None:
     """The error that a code stands for."""
     if code in ("unknown_key", "bad_signature"):
         return BrokerAuthError(
-            "{{ cookiecutter.display_name }} does not accept this API key with this secret.",
+            f"{BROKER} does not accept this API key with this secret.",
             # FILL IN: where the user makes a new pair
             remedy="Check both, or make a new pair, and connect again.",
             code=code,

@@ -173,7 +173,8 @@ class Manifest:
     `setup`: what a user does at the broker before connecting, step by step.
     `labels`: under which other names the same service is sold.
     `renew_before`: how long before its end a token is renewed, where the settings would renew it later.
-    `recording`: which fields may stay in a recording. `suite` names the plugin's class of the contract suite."""
+    `recording`: which fields may stay in a recording. `suite` names the plugin's class of the contract suite, and
+    `claims` the quality level that its authors say it has, which `brokersync verify` finds out."""
 
     key: str
     display_name: str
@@ -199,8 +200,11 @@ class Manifest:
     renew_before: timedelta = timedelta(0)
     recording: RecordedFields = _NOTHING_SAID
     suite: str | None = None
+    claims: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.claims not in (None, "bronze", "silver", "gold"):
+            raise ValueError(f"claims is bronze, silver or gold, not {self.claims!r}")
         for key in (self.key, *(label.key for label in self.labels)):
             if not _KEY.fullmatch(key):
                 raise ValueError(f"the key {key!r} is not lower-case letters, digits and single dashes")

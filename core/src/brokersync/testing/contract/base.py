@@ -113,6 +113,11 @@ class ContractBase:
         if not declared:
             _leave_out(f"{self.key} has no {what}")
 
+    def needs_a_broker(self, stage: Stage) -> None:
+        """Leaves the check out over a recording, which answers the same whatever token or password it is sent."""
+        if isinstance(stage.sandbox.broker, ReplayedBroker):
+            self.cannot_try("a recording refuses nobody, and gives no new tokens")
+
     def cannot_try(self, why: str) -> NoReturn:
         """Leaves the check out where the sandbox shows nothing that it could be tried on."""
         _leave_out(f"not tried: {why}")

@@ -39,6 +39,7 @@ class LoginChecks(ContractBase):
         self.needs(secret, "secret fields")
         for name in secret:
             async with self.stage() as stage:
+                self.needs_a_broker(stage)
                 wrong = "9" * max(len(stage.login.fields[name]), 8)
                 try:
                     await stage.log_in(changed={name: wrong})
@@ -190,6 +191,7 @@ class LoginChecks(ContractBase):
     async def test_a_token_that_has_ended_is_replaced(self) -> None:
         """In the middle of a sync the broker refuses the token for good; a new one is had, and the sync goes on."""
         async with self.stage() as stage, stage.service() as service:
+            self.needs_a_broker(stage)
             connection = await self.connect(service)
             told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]
             if not (token := told[-1].partition(" ")[2]):

@@ -160,7 +160,8 @@ class Sanitiser:
     def _secret(self, value: str) -> str:
         if isinstance(value, Number):
             return Number("0")
-        return self._numbered.setdefault(value, f"not-the-real-one-{len(self._numbered) + 1}")
+        made = f"not-the-real-one-{len(self._numbered) + 1}-"
+        return self._numbered.setdefault(value, made.ljust(len(value), "z"))
 
     def _address(self, url: str) -> str:
         """An address of the broker's as one of whoever replays it; any other leads nowhere."""

@@ -16,7 +16,7 @@ _DRAWS: Final = 1000
 
 
 def tokens_of(text: str) -> list[str]:
-    """The runs of letters and digits, which are what is replaced; a letter or two before digits stand by themselves."""
+    """The runs of letters and digits that are replaced; a letter or two before digits stay, as does a row of zeros."""
     found = []
     for token in _TOKEN.findall(text):
         prefixed = _PREFIXED.fullmatch(token)
@@ -25,7 +25,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def _is_short(token: str) -> bool:
-    return token.isascii() and token.isdigit() and len(token) < _FEWEST_DIGITS
+    return token.isascii() and token.isdigit() and (len(token) < _FEWEST_DIGITS or not token.strip("0"))
 
 
 @final

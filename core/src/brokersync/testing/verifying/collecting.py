@@ -1,0 +1,44 @@
+"""A plugin of pytest that writes down how each check ended, and leaves out those of other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+OUTCOMES: Final = "BROKERSYNC_VERIFY_OUTCOMES"
+PART: Final = "BROKERSYNC_VERIFY_PART"
+_MOST_CHARACTERS: Final = 600
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One process of several runs each n-th check."""
+    part, _, parts = os.environ.get(PART, "0/1").partition("/")
+    left_out = [item for number, item in enumerate(items) if number % int(parts) != int(part)]
+    items[:] = [item for number, item in enumerate(items) if number % int(parts) == int(part)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A line for each check that has ended, or that could not begin."""
+    if report.when != "call" and report.outcome == "passed":
+        return
+    xfail = getattr(report, "wasxfail", None)
+    outcome = "exempt" if xfail is not None and report.outcome == "skipped" else report.outcome
+    told = {"check": report.nodeid.rpartition("::")[2], "outcome": outcome, "why": xfail or _why(report)}
+    with Path(os.environ[OUTCOMES]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(told) + "\n")
+
+
+def _why(report: pytest.TestReport) -> str:
+    if report.passed:
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr)
+    return text.removeprefix("brokersync.testing.contract.expecting.BrokenContract: ")[:_MOST_CHARACTERS]

@@ -24,7 +24,7 @@ _EXAMPLES = 6
 
 
 def record(
-    key: str,
+    key: Annotated[str, Parameter(help="The broker to record.")],
     /,
     *,
     to: Annotated[
@@ -49,11 +49,6 @@ def record(
 
     Nothing is written unless the plugin reads the recording as it read the broker, and nothing in it looks private any
     more. Look at it all the same before you publish it: times stay, and who knows the market can tell the prices.
-
-    Parameters
-    ----------
-    key
-        The broker to record.
     """
     if not 1 <= days <= _LONGEST_DAYS:
         return show_error(UsageError(f"--days {days} is out of reach.", remedy=f"Give 1 to {_LONGEST_DAYS}."), common)

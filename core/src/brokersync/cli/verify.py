@@ -21,7 +21,7 @@ _LONGEST_LINE = 300
 
 
 def verify(
-    key: str,
+    key: Annotated[str, Parameter(help="The broker whose plugin is tried.")],
     /,
     *,
     level: Annotated[
@@ -37,11 +37,6 @@ def verify(
 
     What is found is kept, and holds as long as not a byte of the plugin changes; `brokersync providers` shows it. This
     runs the plugin's own code, and takes a minute or two.
-
-    Parameters
-    ----------
-    key
-        The broker whose plugin is tried.
     """
     return finish(_verify(key, level, common), common)
 

@@ -140,14 +140,14 @@ class Sanitiser:
             return self._address(value)
         kind = self._kind(place, value)
         if not place.is_key:
-            self._summary[kind][str(place)] += 1
+            self._summary[kind][self._shown(place)] += 1
         if kind is Kind.AMOUNT:
             return scaled(value, self._factor)
         if kind is Kind.SECRET:
             return self._secret(value)
         if kind is Kind.KEPT:
             if looks_secret(value) and not place.is_key:
-                self._suspect.append(Leak(str(place), "what is kept of it looks like a secret"))
+                self._suspect.append(Leak(self._shown(place), "what is kept of it looks like a secret"))
             return value
         changed = self._substitutes.of(value)
         return Number(changed) if isinstance(value, Number) else changed
@@ -156,6 +156,16 @@ class Sanitiser:
         if any(secret in value for secret in self._secrets):
             return Kind.SECRET
         return self._kinds.of(place, value)
+
+    def _shown(self, place: Place) -> str:
+        """A field as it may be told: paths and names may hold ids."""
+        parts = [*place.inside[-1:], place.name]
+        shown = [self._asked.path(one) if one.startswith("/") else self._change_key(one) for one in parts]
+        return ".".join(shown)
+
+    def _change_key(self, name: str) -> str:
+        kind = self._kinds.of(Place(name, is_key=True), name)
+        return name if kind is Kind.KEPT else self._substitutes.of(name)
 
     def _secret(self, value: str) -> str:
         if isinstance(value, Number):
@@ -175,7 +185,9 @@ class Sanitiser:
         text = _text(one)
         body = rewritten(text, self._change, (one.path,), content_type)
         if body is None:
-            self._dropped.append(f"the body of answer {number}, {one.method} {one.path}, which is no JSON, XML or CSV")
+            self._dropped.append(
+                f"the body of answer {number}, {one.method} {self._asked.path(one.path)}, which is no JSON, XML or CSV"
+            )
             body = ""
         body = self._redact(body) if self._secrets else body
         name = f"{number:03}-{_slug(one.path)}.{_ending(body)}"

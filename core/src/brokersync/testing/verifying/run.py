@@ -86,7 +86,17 @@ async def _outcomes(offer: Offer, rows: int | None) -> list[Outcome]:
 
 async def _run(offer: Offer, place: Path, number: int, rows: int | None) -> list[Outcome]:
     into = place / f"outcomes-{number}.jsonl"
-    words = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_asyncio.plugin",
+    ]
     words += ["-p", "brokersync.testing.pytest_plugin", "-p", "brokersync.testing.verifying.collecting"]
     words += ["-c", os.devnull, "--rootdir", str(place), *([f"--contract-rows={rows}"] if rows else [])]
     process = await asyncio.create_subprocess_exec(

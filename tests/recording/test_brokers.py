@@ -77,7 +77,7 @@ async def test_nothing_private_is_written(staged: Staged, key: str, seed: int) -
     assert [one for one in secrets if shows(text, one)] == []
     trades = [trade for reading in taken.readings for trade in reading.trades]
     told = " ".join(f"{one.trade_id} {one.order_id} {one.account_id}" for one in trades)
-    ids = {token for token in re.findall(r"[0-9]{6,}|[0-9a-f]{8}", told)} | {*fields.values()} - {*secrets}
+    ids = {*re.findall(r"[0-9]{6,}|[0-9a-f]{8}", told)} | {*fields.values()} - {*secrets}
     assert len(ids) > 50
     assert sorted(one for one in ids if re.search(rf"(?<![0-9A-Za-z]){re.escape(one)}(?![0-9A-Za-z])", text)) == []
 
@@ -119,7 +119,7 @@ async def test_a_reading_that_has_changed_is_told_with_the_trade(staged: Staged,
     changed = attrs.evolve(made.recording, readings=(attrs.evolve(first, trades=trades), *others))
     write(changed, tmp_path / "first")
     suite = type("TestContract", (suite_of("tradovate"),), {"recordings": tmp_path})()
-    with pytest.raises(BrokenContract, match="gave the trade .*'side': 'hold'"):
+    with pytest.raises(BrokenContract, match=r"gave the trade .*'side': 'hold'"):
         await suite.test_recordings_are_read_as_they_were()
     suite.writes = True
     with pytest.raises(BrokenContract, match="were written"):

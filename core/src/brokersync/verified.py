@@ -10,6 +10,7 @@ from pathlib import Path
 
 import attrs
 
+from brokersync.errors import BrokerConfigError
 from brokersync.file_hashes import files_hash, installed_files
 
 
@@ -48,12 +49,15 @@ def plugin_files_hash(distribution: str, package: str) -> str:
 
 def load_verified(folder: Path) -> dict[str, Verified]:
     """What was found by key; nothing where nothing was kept, or where it can not be read any more."""
-    from brokersync.converter import from_json  # cattrs costs 50 ms that a listing without levels need not pay
+    place = _place(folder)
+    if not place.exists():
+        return {}
+    from brokersync.converter import structure_config  # cattrs costs 50 ms that a listing without levels need not pay
 
     try:
-        told = json.loads(_place(folder).read_text(encoding="utf-8"))
-        return {key: from_json(one, Verified) for key, one in told.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        told = json.loads(place.read_text(encoding="utf-8"))
+        return {key: structure_config(one, Verified, str(place)) for key, one in told.items()}
+    except (OSError, ValueError, AttributeError, BrokerConfigError):
         return {}
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from brokersync.converter import from_json, to_json
+from brokersync.converter import structure_config, to_json
 from brokersync.errors import BrokerConfigError
 
 FORMAT: Final = 1
@@ -124,7 +124,7 @@ def load(folder: Path) -> Recording:
         number = told.get("format")
         if number != FORMAT:
             raise BrokerConfigError(f"The recording {folder} has the format {number!r}.", remedy="Record it anew.")
-        recording = from_json(told, Recording)
+        recording = structure_config(told, Recording, str(folder / INDEX))
         names = {exchange.file for exchange in recording.exchanges}
         bodies = {name: (folder / Path(name).name).read_bytes().decode() for name in names}
     except (OSError, ValueError, AttributeError) as error:

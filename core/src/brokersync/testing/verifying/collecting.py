@@ -20,7 +20,9 @@ _LONG: Final = {"test_a_hundred_thousand_rows_fit_in_memory": 60}
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """One process of several runs its part of the checks; all parts take about as long."""
     part, _, parts = os.environ.get(PART, "0/1").partition("/")
-    loads, mine, others = [0] * int(parts), [], []
+    loads = [0] * int(parts)
+    mine: list[pytest.Item] = []
+    others: list[pytest.Item] = []
     for item in sorted(items, key=lambda one: one.name not in _LONG):
         lightest = loads.index(min(loads))
         loads[lightest] += _LONG.get(item.name, 1)

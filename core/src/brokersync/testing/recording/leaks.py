@@ -18,6 +18,7 @@ _KNOWN_FORM: Final = re.compile(
     r"eyJ[A-Za-z0-9_-]{8,}\.|-----BEGIN |\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bgh[pousr]_[A-Za-z0-9]{16,}"
     r"|\bsk[-_][A-Za-z0-9_-]{16,}"
 )
+_DAY: Final = re.compile(r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])?")
 _BITS_OF_CHANCE: Final = 3.6
 _SHORTEST_ID: Final = 6
 _SHORTEST_TEXT: Final = 6
@@ -50,7 +51,8 @@ def leaks_in(
     found: list[Leak] = []
     # a private text of one plain word may be a word of the broker's as well
     told = [text for text in private if len(text) >= _SHORTEST_TEXT and len(tokens_of(text)) > 1]
-    ids = frozenset(one for one in originals if len(one) >= _SHORTEST_ID and any(map(str.isdigit, one)))
+    # a private text may hold a day, which stands in other fields as what it is
+    ids = frozenset(one for one in originals if len(one) >= _SHORTEST_ID and _may_name_somebody(one))
     secrets = list(secrets)
     for name, text in files.items():
         found += [Leak(name, "a secret that was given stands there") for secret in secrets if shows(text, secret)]
@@ -62,6 +64,10 @@ def leaks_in(
             if _KNOWN_FORM.search(line) or any(_is_by_chance(run, made) for run in _RUN.findall(line)):
                 found.append(Leak(where, "it looks like a secret"))
     return found
+
+
+def _may_name_somebody(token: str) -> bool:
+    return any(map(str.isdigit, token)) and not _DAY.fullmatch(token)
 
 
 def _stands(text: str, private: str) -> bool:

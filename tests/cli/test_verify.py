@@ -17,7 +17,7 @@ from brokersync.testing.contract import ProviderContract
 from brokersync.testing.verifying import run
 from brokersync.testing.verifying.levels import Outcome, judged, reached
 from brokersync.testing.verifying.run import Report
-from brokersync.verified import Verified, keep_verified, load_verified, plugin_files_hash
+from brokersync.verified import Level, Verified, keep_verified, load_verified, plugin_files_hash
 
 Run = Callable[..., Any]
 
@@ -86,7 +86,7 @@ def test_other_files_than_those_that_were_tested_void_the_level(brokersync: Run,
         key="ibkr",
         distribution=offer.distribution,
         version=offer.version,
-        level="gold",  # type: ignore[arg-type]  as it lies in the file
+        level=Level.GOLD,
         files="0" * 64,
         at=datetime(2026, 3, 4, tzinfo=UTC),
         by="0.1.0",

@@ -51,7 +51,7 @@ _ID: Final = _words(
 # these say what a number is, whatever else the name says
 _NO_AMOUNT: Final = _words(
     "qty quantity multiplier rate ratio factor percent pct precision decimals decimal digits format type status code"
-    " version strike tick index"
+    " version strike tick index expires ttl seconds minutes hours duration lifetime interval timeout delay wait ms"
 )
 _SURELY_ID: Final = _words("id ids ref refs reference account acct uuid guid serial ticket")
 # says yes, no, or nothing

@@ -18,7 +18,7 @@ from brokersync.testing.recording.recording import ANYTHING, RecordedExchange, R
 from brokersync.types import BrokerAccount, TimeWindow, TradeRequest
 
 _HOST: Final = re.compile(r"\{\{host:([^}]+)\}\}")
-_NOT_RECORDED: Final = 501
+_NOT_RECORDED: Final = 418  # nothing that is tried again, nor anything that a broker means something by
 
 
 @attrs.frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -24,12 +24,22 @@ _NOISE: Final = frozenset(
 
 
 class AskedWith:
-    """Requests as they are recorded: whatever is neither known to be harmless nor replaced stands as `ANYTHING`."""
+    """Requests as they are recorded: whatever is neither known to be harmless nor replaced stands as `ANYTHING`.
 
-    def __init__(self, substitutes: Substitutes, kinds: Kinds, secrets: Sequence[str], fields: Collection[str]) -> None:
+    `fields` are what the login was made with, `told` the words and numbers of answers that are kept.
+    """
+
+    def __init__(
+        self,
+        substitutes: Substitutes,
+        kinds: Kinds,
+        secrets: Sequence[str],
+        fields: Iterable[str],
+        told: Collection[str],
+    ) -> None:
         self._substitutes, self._secrets = substitutes, secrets
         self._words = kinds.vocabulary
-        self._tokens = frozenset(token for text in self._words for token in tokens_of(text))
+        self._tokens = frozenset(token for text in self._words for token in tokens_of(text)) | frozenset(told)
         self._fields = frozenset(fields)
 
     def path(self, path: str) -> str:

@@ -20,7 +20,7 @@ from brokersync.testing.recording.kinds import Kind, Kinds
 from brokersync.testing.recording.leaks import Leak, leaks_in, looks_secret
 from brokersync.testing.recording.recording import RecordedExchange, Recording, texts_of
 from brokersync.testing.recording.requests import AskedWith
-from brokersync.testing.recording.substitutes import Substitutes
+from brokersync.testing.recording.substitutes import Substitutes, tokens_of
 
 _URL: Final = re.compile(r"https?://\S+")
 # of one connection only, or of no meaning to any plugin
@@ -60,13 +60,14 @@ class Sanitiser:
         self._numbered: dict[str, str] = {}
         self._private: set[str] = set()
         self._amounts: list[str] = []
+        self._told: set[str] = set()
         self._summary: dict[Kind, Counter[str]] = {kind: Counter() for kind in Kind}
         self._dropped: list[str] = []
         self._suspect: list[Leak] = []
         self._learn()
         self._substitutes.settle()
         self._factor = factor or draw_factor(self._amounts, random)
-        self._asked = AskedWith(self._substitutes, kinds, self._secrets, [*session.fields.values()])
+        self._asked = AskedWith(self._substitutes, kinds, self._secrets, session.fields.values(), self._told)
 
     def sanitised(self, plugin: str) -> Sanitised:
         """The recording of the session."""
@@ -129,6 +130,8 @@ class Sanitiser:
                 self._private.add(value)
         elif kind is Kind.AMOUNT:
             self._amounts.append(value)
+        elif kind is Kind.KEPT:
+            self._told.update(tokens_of(value))
         return value
 
     def _change(self, place: Place, value: str) -> str:

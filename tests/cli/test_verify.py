@@ -11,13 +11,14 @@ import attrs
 import pytest
 
 from brokersync.discovery import Offer, discover
+from brokersync.levels import Level
 from brokersync.manifest import Manifest
 from brokersync.registry import ProviderRegistry
 from brokersync.testing.contract import ProviderContract
 from brokersync.testing.verifying import run
 from brokersync.testing.verifying.levels import Outcome, judged, reached
 from brokersync.testing.verifying.run import Report
-from brokersync.verified import Level, Verified, keep_verified, load_verified, plugin_files_hash
+from brokersync.verified import Verified, keep_verified, load_verified, plugin_files_hash
 
 Run = Callable[..., Any]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from brokersync.levels import Level
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
 from brokersync.recorded_fields import RecordedFields
@@ -200,11 +201,9 @@ class Manifest:
     renew_before: timedelta = timedelta(0)
     recording: RecordedFields = _NOTHING_SAID
     suite: str | None = None
-    claims: str | None = None
+    claims: Level | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.claims not in (None, "bronze", "silver", "gold"):
-            raise ValueError(f"claims is bronze, silver or gold, not {self.claims!r}")
         for key in (self.key, *(label.key for label in self.labels)):
             if not _KEY.fullmatch(key):
                 raise ValueError(f"the key {key!r} is not lower-case letters, digits and single dashes")

@@ -5,27 +5,13 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
 import attrs
 
 from brokersync.errors import BrokerConfigError
 from brokersync.file_hashes import files_hash, installed_files
-
-
-class Level(StrEnum):
-    """How good a plugin has been shown to be; each level holds what those before it do."""
-
-    NONE = "none"
-    BRONZE = "bronze"
-    SILVER = "silver"
-    GOLD = "gold"
-
-    @property
-    def reaches(self) -> int:
-        """A number to compare levels by."""
-        return list(Level).index(self)
+from brokersync.levels import Level
 
 
 @attrs.frozen(kw_only=True)

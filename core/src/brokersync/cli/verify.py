@@ -12,9 +12,9 @@ from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from brokersync.levels import Level
     from brokersync.testing.verifying.levels import Judged
     from brokersync.testing.verifying.run import Report
-    from brokersync.verified import Level
 
 _SHOWN = 12
 _LONGEST_LINE = 300
@@ -44,10 +44,11 @@ def verify(
 async def _verify(key: str, wanted: str, common: Common) -> int:
     from brokersync.discovery import discover
     from brokersync.errors import BrokerConfigError
+    from brokersync.levels import Level
     from brokersync.registry import ProviderRegistry
     from brokersync.store.place import data_folder
     from brokersync.testing.verifying.run import check_tools, verify
-    from brokersync.verified import Level, keep_verified
+    from brokersync.verified import keep_verified
 
     check_tools()
     loaded = ProviderRegistry.installed(common.settings()).load(key)

@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
+from brokersync.levels import Level
 from brokersync.manifest import Manifest
-from brokersync.verified import Level
 
 _SILVER: Final = frozenset(
     """

@@ -157,3 +157,20 @@ def test_what_the_operator_set_is_accepted_with_its_port_and_scheme_only():
 )
 def test_a_request_may_go_only_to_a_host_of_the_broker(url, permitted):
     assert HostMap(MANIFEST, {"login": "http://127.0.0.1:8080"}).permits(url) is permitted
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://login.toy.example/v1/token?x=1", ("login", "https://login.toy.example/v1")),
+        ("https://data.toy.example/fills", ("data", "https://data.toy.example")),
+        # moved there at run time
+        ("https://eu.data.toy.example/fills", ("data", "https://eu.data.toy.example")),
+    ],
+)
+def test_an_address_is_known_by_its_role(url, told):
+    assert HostMap(MANIFEST, {}).role_of(url) == told
+
+
+def test_a_longer_name_is_not_below_a_base():
+    assert HostMap(MANIFEST, {}).role_of("https://login.toy.example/v10/token")[0] != "login"

@@ -32,6 +32,7 @@ MANIFEST = Manifest(
     docs="https://acme.example",
     support="https://acme.example",
     hosts={"api": HOST},
+    host_patterns={"api": ("*.acme.example",)},
     user_fields=(
         Field(name="username", label="User", help="Your name there."),
         Field(name="password", label="Password", help="Your password there.", secret=True),

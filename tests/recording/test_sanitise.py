@@ -128,3 +128,20 @@ def test_a_body_that_is_no_json_xml_or_csv_is_left_out_and_named() -> None:
     found = sanitised(of, 1)
     assert found.recording.bodies["001-me.txt"] == ""
     assert found.dropped == ["the body of answer 1, GET /me, which is no JSON, XML or CSV"]
+
+
+def test_an_address_of_the_broker_leads_to_whoever_replays_it_and_any_other_nowhere() -> None:
+    links = [
+        "https://api.acme.example/v2/trades/7000001",
+        "https://eu.acme.example/v2/report?format=csv",
+        "https://api.acme.example/v22/trades",
+        "https://mail.example/jane",
+    ]
+    of = attrs.evolve(
+        session(_FACTS), exchanges=(*session(_FACTS).exchanges, exchanged("GET", "/me", json.dumps(links)))
+    )
+    found = sanitised(of, 1).recording
+    told = json.loads(found.bodies[found.exchanges[-1].file])
+    assert re.fullmatch(r"\{\{host:api\}\}/trades/[0-9]{7}", told[0])
+    assert "7000001" not in told[0]
+    assert told[1:] == ["{{host:api}}/report?format=csv", "https://elsewhere.invalid/", "https://elsewhere.invalid/"]

@@ -73,7 +73,7 @@ class HostMap:
 
         Of several the longest base counts; where a role has moved to another host, its path is what is known of it.
         """
-        parts = [(base, role) for role, base in self._bases.items() if url.startswith(base)]
+        parts = [(base, role) for role, base in self._bases.items() if begins_with(url, base)]
         if parts:
             base, role = max(parts, key=lambda one: (len(one[0]), one[1]))
             return role, base
@@ -123,6 +123,11 @@ class HostMap:
             provider=self._manifest.key,
             fault=Fault.OPERATOR,
         )
+
+
+def begins_with(url: str, base: str) -> bool:
+    """Whether an address lies at or below a base URL."""
+    return url.startswith(base) and url[len(base) : len(base) + 1] in ("", "/", "?", "#")
 
 
 def host_of(url: str) -> str:

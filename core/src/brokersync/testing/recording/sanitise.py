@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 
+from brokersync.hosts import begins_with
 from brokersync.manifest import Field, Manifest
 from brokersync.redaction import Redactor
 from brokersync.testing.recording.amounts import draw_factor, scaled
@@ -179,9 +181,19 @@ class Sanitiser:
     def _address(self, url: str) -> str:
         """An address of the broker's as one of whoever replays it; any other leads nowhere."""
         for role, base in sorted(self._session.hosts.items(), key=lambda one: -len(one[1])):
-            if url.startswith(base):
-                return f"{{{{host:{role}}}}}" + self._asked.address(url.removeprefix(base))
+            if begins_with(url, base) or begins_with(url, self._moved(role, base, url)):
+                rest = urlsplit(url)
+                query = f"?{rest.query}" if rest.query else ""
+                path = rest.path.removeprefix(urlsplit(base).path)
+                return f"{{{{host:{role}}}}}" + self._asked.address(path + query)
         return ELSEWHERE
+
+    def _moved(self, role: str, base: str, url: str) -> str:
+        """The base URL where the role may have moved to the host of this address, as the manifest allows it."""
+        host = urlsplit(url).hostname or ""
+        patterns = self._manifest.host_patterns.get(role, ())
+        allowed = any(fnmatchcase(host, pattern.lower()) for pattern in patterns)
+        return f"{urlsplit(url).scheme}://{urlsplit(url).netloc}{urlsplit(base).path}" if allowed else base
 
     def _exchange(self, one: Exchanged, number: int) -> tuple[RecordedExchange, str]:
         content_type = one.answer_headers.get("content-type", "")

@@ -180,3 +180,20 @@ def test_a_page_on_a_host_that_is_asked_closes_nothing():
 def test_a_page_without_a_host_is_a_mistake():
     with pytest.raises(ValueError, match="pages names 'page'"):
         attrs.evolve(MANIFEST, pages=("page",))
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://login.toy.example/v1/token?x=1", ("login", "https://login.toy.example/v1")),
+        ("https://data.toy.example/fills", ("data", "https://data.toy.example")),
+        # moved there at run time
+        ("https://eu.data.toy.example/fills", ("data", "https://eu.data.toy.example")),
+    ],
+)
+def test_an_address_is_known_by_its_role(url, told):
+    assert HostMap(MANIFEST, {}).role_of(url) == told
+
+
+def test_a_longer_name_is_not_below_a_base():
+    assert HostMap(MANIFEST, {}).role_of("https://login.toy.example/v10/token")[0] != "login"

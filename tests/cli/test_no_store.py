@@ -30,7 +30,7 @@ _READING: dict[str, tuple[str, ...]] = {
     "worker": (),
 }
 _MAKING = {"connect", "import", "migrate", "demo"}
-_WITHOUT_A_STORE = {"doctor", "limits", "providers", "sandbox"}
+_WITHOUT_A_STORE = {"doctor", "limits", "providers", "record", "sandbox", "verify"}
 
 
 @pytest.fixture

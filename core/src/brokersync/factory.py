@@ -23,6 +23,7 @@ from brokersync.types import AuthResult, BrokerCredentials
 
 if TYPE_CHECKING:
     from brokersync.http import TokenSource
+    from brokersync.http_wire import Tap
     from brokersync.ratelimit import Limiter
 
 __all__ = [
@@ -90,12 +91,14 @@ def open_provider(
     fields: Mapping[str, str] = _NO_FIELDS,
     held: AuthResult | None = None,
     pressing: bool = False,
+    tap: Tap | None = None,
 ) -> ManagedProvider:
     """A loaded broker's provider over HTTP of its own, which `aclose()` ends; `sessions` that are given stay open.
 
     Without `limiter` the broker's limits are kept by this provider alone; without `tokens` requests use the token of
     the login they are given. No error shows a secret of `fields` and `held`, which are of the login where it is known.
-    `pressing` says that somebody waits for what it does.
+    `pressing` says that somebody waits for what it does. `tap` is told of each answer and of what was sent for it,
+    secrets and all.
     Raises `BrokerConfigError`.
     """
     from brokersync.clock import SystemClock  # the HTTP stack costs 150 ms that nobody pays before a provider opens
@@ -126,6 +129,7 @@ def open_provider(
         connection_id=connection_id,
         egress=settings.fleet.egress,
         pressing=pressing,
+        tap=tap,
     )
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache

@@ -71,6 +71,30 @@ class HostMap:
         patterns = [pattern for some in self._manifest.host_patterns.values() for pattern in some]
         return origin is not None and self._allowed(origin, patterns)
 
+    def role_of(self, url: str) -> tuple[str, str]:
+        """The role that an address belongs to, and the base URL that it begins with.
+
+        Of several the longest base counts; where a role has moved to another host, its path is what is known of it.
+        """
+        parts = [(base, role) for role, base in self._bases.items() if begins_with(url, base)]
+        if parts:
+            base, role = max(parts, key=lambda one: (len(one[0]), one[1]))
+            return role, base
+        origin, path = url.partition("//")[2].partition("/")[::2]
+        moved = []
+        for role, base in self._bases.items():
+            own = base.partition("//")[2].partition("/")[2]
+            if f"{path}/".startswith(f"{own}/") or not own:
+                moved.append((role in self._manifest.host_patterns, len(own), role, own))
+        if not moved:
+            raise self._unknown(host_of(url))
+        _, _, role, own = max(moved)
+        return role, f"{url.partition('//')[0]}//{origin}" + (f"/{own}" if own else "")
+
+    def roles(self) -> Mapping[str, str]:
+        """The base URL of each role that has one."""
+        return dict(self._bases)
+
     def _allowed(self, origin: _Origin, patterns: tuple[str, ...] | list[str]) -> bool:
         if origin in self._set_by_operator:
             return True
@@ -102,6 +126,11 @@ class HostMap:
             provider=self._manifest.key,
             fault=Fault.OPERATOR,
         )
+
+
+def begins_with(url: str, base: str) -> bool:
+    """Whether an address lies at or below a base URL."""
+    return url.startswith(base) and url[len(base) : len(base) + 1] in ("", "/", "?", "#")
 
 
 def host_of(url: str) -> str:

@@ -14,7 +14,7 @@ from brokersync.events import EventSink, HostRefused, no_events
 from brokersync.hosts import HostMap
 from brokersync.http_manners import Manners, Work
 from brokersync.http_sessions import Sessions, check_session, open_session
-from brokersync.http_wire import Wire
+from brokersync.http_wire import Tap, Wire
 from brokersync.http_work import GuardedCall, HttpCall, TokenSource
 from brokersync.limits import RateLimit
 from brokersync.manifest import Manifest
@@ -37,7 +37,8 @@ class BrokerHttp:
 
     The sessions that are given stay open.
     Without `tokens`, requests use the login they are given, and `BrokerTokenExpiredError` goes to the caller. A
-    `pressing` one may use what the limits keep in reserve: somebody waits for it.
+    `pressing` one may use what the limits keep in reserve: somebody waits for it. `tap` is told of each answer and of
+    what was sent for it, secrets and all.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class BrokerHttp:
         pressing: bool = False,
         sessions: Sessions | None = None,
         random: Callable[[], float] = draw,
+        tap: Tap | None = None,
     ) -> None:
         self._manifest, self._hosts, self._clock = manifest, hosts, clock
         self._settings, self._tokens, self._connection_id = settings, tokens, connection_id
         self._egress, self._events = egress, events
-        self._wire = Wire(manifest, settings, sessions)
+        self._wire = Wire(manifest, settings, sessions, tap)
         self._manners = Manners(
             provider=manifest.key,
             connection_id=connection_id,

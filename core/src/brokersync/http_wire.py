@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from types import MappingProxyType
-from typing import BinaryIO, Final, cast, final
+from typing import BinaryIO, Final, TypeAlias, cast, final
 
 import aiohttp
 
@@ -18,6 +19,9 @@ from brokersync.http_sessions import OnSent, Sessions
 from brokersync.manifest import Manifest
 from brokersync.provider import HttpResponse, RequestDraft
 from brokersync.version import VERSION
+
+# told of each answer that was read to its end, with what was sent for it
+Tap: TypeAlias = Callable[[RequestDraft, HttpResponse], None]
 
 USER_AGENT: Final = f"brokersync/{VERSION}"
 
@@ -40,10 +44,12 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 class Wire:
     """Sends requests of one broker; sessions that were given to it are not closed by it."""
 
-    def __init__(self, manifest: Manifest, settings: HttpSettings, sessions: Sessions | None) -> None:
+    def __init__(
+        self, manifest: Manifest, settings: HttpSettings, sessions: Sessions | None, tap: Tap | None = None
+    ) -> None:
         self._manifest, self._settings = manifest, settings
         self._sessions, self._owned = sessions or Sessions(), sessions is None
-        self._closed = False
+        self._closed, self._tap = False, tap
 
     async def send(
         self,
@@ -59,7 +65,7 @@ class Wire:
     ) -> HttpResponse:
         """The answer, read to its end, whatever its status. Raises `Failed`."""
         try:
-            return await self._exchange(draft, shown_url, spool=spool, total=total, on_sent=on_sent, keeps=keeps)
+            response = await self._exchange(draft, shown_url, spool=spool, total=total, on_sent=on_sent, keeps=keeps)
         except (*FOREIGN, ValueError, TypeError) as error:
             failed = foreign_error(
                 error,
@@ -68,6 +74,10 @@ class Wire:
                 support=self._manifest.support,
                 repeatable=repeatable,
             )
+        else:
+            if self._tap is not None:
+                self._tap(draft, response)
+            return response
         raise failed  # out here, so that it does not drag the foreign one along, whose text holds the URL
 
     async def aclose(self) -> None:

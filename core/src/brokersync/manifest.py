@@ -13,13 +13,16 @@ from typing import Any
 import attrs
 from attrs.validators import ge
 
+from brokersync.levels import Level
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
+from brokersync.recorded_fields import RecordedFields
 
 _KEY = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _SECRET_NAME = re.compile(r"password|secret|token|passphrase|private|api_?key", re.IGNORECASE)
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_NOTHING_SAID = RecordedFields()
 
 
 class AuthKind(StrEnum):
@@ -183,7 +186,9 @@ class Manifest:
     `one_login`: one login of a user serves all environments, and its tokens are shared by them.
     `setup`: what a user does at the broker before connecting, step by step.
     `labels`: under which other names the same service is sold.
-    `renew_before`: how long before its end a token is renewed, where the settings would renew it later."""
+    `renew_before`: how long before its end a token is renewed, where the settings would renew it later.
+    `recording`: which fields may stay in a recording. `suite` names the plugin's class of the contract suite, and
+    `claims` the quality level that its authors say it has, which `brokersync verify` finds out."""
 
     key: str
     display_name: str
@@ -208,6 +213,9 @@ class Manifest:
     setup: tuple[str, ...] = ()
     labels: tuple[Label, ...] = ()
     renew_before: timedelta = timedelta(0)
+    recording: RecordedFields = _NOTHING_SAID
+    suite: str | None = None
+    claims: Level | None = None
 
     def __attrs_post_init__(self) -> None:
         for key in (self.key, *(label.key for label in self.labels)):

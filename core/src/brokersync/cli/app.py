@@ -22,12 +22,14 @@ from brokersync.cli import (
     match,
     migrate,
     providers,
+    record,
     renormalise,
     sandbox,
     statements,
     status,
     sync,
     trades,
+    verify,
     worker,
 )
 from brokersync.cli.exits import Exit
@@ -62,6 +64,8 @@ _COMMANDS: Final[Sequence[Callable[..., int]]] = (
     worker.worker,
     migrate.migrate,
     sandbox.sandbox,
+    record.record,
+    verify.verify,
     custody.disconnect,
     custody.export,
     custody.forget,

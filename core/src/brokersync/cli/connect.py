@@ -76,7 +76,7 @@ async def _connect(
         oauth = page.used_for(manifest)
         start = parse_day(since, "--since") if since else None
         asked = manifest.consent_fields if oauth else manifest.login_fields
-        fields = _gather(asked, pairs, fields_from, steps=_steps(manifest))
+        fields = gather(asked, pairs, fields_from, steps=_steps(manifest))
         facts: _Facts = {"fields": fields, "environment": environment, "label": label, "since": start}
         if oauth:
             connection = await page.log_in(
@@ -149,7 +149,7 @@ async def _reconnect(
         else:
             if sys.stdin.isatty() and fields_from is None:
                 note(f"Logging in again at {manifest.display_name}. Leave a field empty to keep what is stored.")
-            fields = _gather(manifest.login_fields, pairs, fields_from, defaults=False)
+            fields = gather(manifest.login_fields, pairs, fields_from, defaults=False)
             note(f"Testing the login at {manifest.display_name} ...")
             connection = await bs.reauthenticate(connection_id, fields, owner=common.owner)
     if common.json:
@@ -176,7 +176,7 @@ def _steps(manifest: Manifest) -> list[str]:
     return [f"What to do at {manifest.display_name} first:", *numbered(manifest.setup)] if manifest.setup else []
 
 
-def _gather(
+def gather(
     fields: Sequence[Field],
     pairs: tuple[str, ...],
     fields_from: Path | None,
@@ -184,6 +184,7 @@ def _gather(
     defaults: bool = True,
     steps: Sequence[str] = (),
 ) -> dict[str, str]:
+    """What is given of these fields, by options, from a file, and at a terminal by asking for the rest."""
     given = _from_file(fields_from) if fields_from else {}
     declared = {field.name: field for field in fields}
     for pair in pairs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, note, print_json, show_error
 from brokersync.cli.exits import Exit
+from brokersync.cli.levels import known_levels, level_cell, level_facts, level_sentence
 from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
 from brokersync.errors import BrokerError
 
@@ -28,15 +29,16 @@ def providers(key: str | None = None, /, *, common: Common = Common()) -> int:
 
     try:
         registry = ProviderRegistry.installed(common.settings())
-        return _list(registry, common) if key is None else _show(registry.manifest(key), common)
+        return _list(registry, common) if key is None else _show(registry.manifest(key), registry, common)
     except BrokerError as error:
         return show_error(error, common)
 
 
 def _list(registry: ProviderRegistry, common: Common) -> int:
     rows = registry.listing()
+    levels = known_levels(rows)
     if common.json:
-        print_json({"providers": [_row(row) for row in rows]})
+        print_json({"providers": [_row(row) | {"verified": level_facts(levels.get(row.key))} for row in rows]})
         return Exit.DONE
     if not rows:
         from brokersync.catalogue import catalogue
@@ -47,8 +49,17 @@ def _list(registry: ProviderRegistry, common: Common) -> int:
     from brokersync.cli.tables import show_table
 
     show_table(
-        ("broker", "distribution", "version", "state"),
-        [(row.key or "?", row.distribution, row.version, state_text(row.state.value, row.reason)) for row in rows],
+        ("broker", "distribution", "version", "verified", "state"),
+        [
+            (
+                row.key or "?",
+                row.distribution,
+                row.version,
+                level_cell(levels.get(row.key)),
+                state_text(row.state.value, row.reason),
+            )
+            for row in rows
+        ],
     )
     return Exit.DONE
 
@@ -68,18 +79,21 @@ def _row(row: ProviderListing) -> dict[str, Any]:
     }
 
 
-def _show(manifest: Manifest, common: Common) -> int:
+def _show(manifest: Manifest, registry: ProviderRegistry, common: Common) -> int:
     from brokersync.converter import to_json
     from brokersync.manifest import numbered
 
+    level = known_levels(registry.listing()).get(manifest.key)
+
     if common.json:
-        print_json(to_json(manifest) | {"form": manifest.form()})
+        print_json(to_json(manifest) | {"form": manifest.form(), "verified": level_facts(level)})
         return Exit.DONE
     from brokersync.cli.tables import console, show_table
 
     out = console()
     out.print(f"{manifest.display_name} ({manifest.key})", style="bold", markup=False)
     out.print(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}", markup=False)
+    out.print(level_sentence(level, manifest.claims, manifest.key), markup=False)
     if manifest.labels:
         names = ", ".join(f"{label.display_name} ({label.key})" for label in manifest.labels)
         out.print(f"the same service is sold as: {names}", markup=False)

@@ -18,6 +18,7 @@ from brokersync.testing.contract.checks_money import MoneyChecks
 from brokersync.testing.contract.checks_package import PackageChecks
 from brokersync.testing.contract.checks_paging import PagingChecks
 from brokersync.testing.contract.checks_reading import ReadingChecks
+from brokersync.testing.contract.checks_recordings import RecordingChecks
 from brokersync.testing.contract.checks_requests import RequestChecks
 from brokersync.testing.contract.checks_rows import RowChecks
 from brokersync.testing.contract.expecting import BrokenContract
@@ -26,7 +27,18 @@ from brokersync.testing.contract.stage import Stage
 __all__ = ["BrokenContract", "Bypass", "ProviderContract", "Stage"]
 
 _THE_AUTHORS = frozenset(
-    {"key", "simulated", "bypasses", "registry", "broker", "log_in", "connect", "requests_file", "statements"}
+    {
+        "key",
+        "simulated",
+        "bypasses",
+        "registry",
+        "broker",
+        "log_in",
+        "connect",
+        "requests_file",
+        "recordings",
+        "statements",
+    }
 )
 _THE_PLUGINS = frozenset({"seed", "rows", "writes", "latest"})
 _CHECK = "test_"
@@ -47,6 +59,7 @@ class ProviderContract(
     LimitChecks,
     FileChecks,
     RequestChecks,
+    RecordingChecks,
     ContractBase,
 ):
     """Every check of the contract. A class of yours that is named `Test...` and has a `key` runs them all.

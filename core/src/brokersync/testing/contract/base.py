@@ -13,15 +13,19 @@ from typing import Any, ClassVar, Final, NoReturn
 import attrs
 import pytest
 
+from brokersync.errors import BrokerError
 from brokersync.manifest import Manifest
 from brokersync.records import Connection
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sandboxes import SandboxSettings, SimulatedBroker
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.expecting import BrokenContract
+from brokersync.testing.contract.packaging import files_of
 from brokersync.testing.contract.reading import Reading, sources_of
 from brokersync.testing.contract.stage import Service, Stage, VirtualClock, sandbox_settings
 from brokersync.testing.fault_server import FaultServer
+from brokersync.testing.recording.recording import load, recordings_in
+from brokersync.testing.recording.replay import ReplayedBroker
 from brokersync.testing.sandbox_server import serve_sandbox, simulated_broker
 from brokersync.types import AuthResult, StatementHints
 
@@ -32,7 +36,8 @@ class ContractBase:
     """The few lines of an author: `key`, and what else of this is not as it is for an installed plugin.
 
     `simulated` changes the settings of the sandbox, and `requests_file` keeps what is asked of it. `bypasses` are
-    checks that fail for a known reason, for a while.
+    checks that fail for a known reason, for a while. `recordings` is a folder of what `brokersync record` wrote;
+    without one it is the folder `recordings` of the plugin's package.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -42,6 +47,7 @@ class ContractBase:
     bypasses: ClassVar[tuple[Bypass, ...]] = ()
 
     requests_file: ClassVar[Path | None] = None
+    recordings: ClassVar[Path | None] = None
 
     # set by the plugin of pytest, and told by it when a check fails
     seed: ClassVar[int] = 7
@@ -54,7 +60,10 @@ class ContractBase:
         return ProviderRegistry.installed()
 
     def broker(self, settings: SandboxSettings) -> SimulatedBroker:
-        """The simulated broker: the one that `provider.toml` names."""
+        """The simulated broker: the one that `provider.toml` names, or one that answers from the first recording."""
+        folders = self.recorded() if self.manifest.sandbox is None else []
+        if folders:
+            return ReplayedBroker(load(folders[0]))
         return simulated_broker(self.key, self.registry(), settings)
 
     async def log_in(self, stage: Stage) -> AuthResult:
@@ -74,6 +83,18 @@ class ContractBase:
     def statements(self) -> Iterable[tuple[bytes, StatementHints]]:
         """Made-up statements of each source of files, with what their user has to say of them."""
         return ()
+
+    def recorded(self) -> list[Path]:
+        """The folders of the plugin's recordings."""
+        if self.recordings is not None:
+            return recordings_in(self.recordings)
+        packages = {path.parent for path in files_of(self._package()) if path.name == "__init__.py"}
+        return [one for package in sorted(packages) for one in recordings_in(package / "recordings")]
+
+    def _package(self) -> str:
+        """The plugin's own package, by where its provider is made."""
+        spec = self.loaded.spec
+        return (spec.create or spec.statements or type(self)).__module__.partition(".")[0]
 
     @property
     def manifest(self) -> Manifest:
@@ -95,6 +116,11 @@ class ContractBase:
         if not declared:
             _leave_out(f"{self.key} has no {what}")
 
+    def needs_a_broker(self, stage: Stage) -> None:
+        """Leaves the check out over a recording, which answers the same whatever token or password it is sent."""
+        if isinstance(stage.sandbox.broker, ReplayedBroker):
+            self.cannot_try("a recording refuses nobody, and gives no new tokens")
+
     def cannot_try(self, why: str) -> NoReturn:
         """Leaves the check out where the sandbox shows nothing that it could be tried on."""
         _leave_out(f"not tried: {why}")
@@ -110,6 +136,9 @@ class ContractBase:
         clock = VirtualClock()
         settings = SandboxSettings(now=clock.now, days=45, trades_per_day=4, think=timedelta(0), keeps_limits=metered)
         broker = self.broker(attrs.evolve(settings, **{**self.simulated, **simulated}))
+        replayed = broker if isinstance(broker, ReplayedBroker) else None
+        if replayed is not None:
+            clock.begin(replayed.recording.at)
         with tempfile.TemporaryDirectory(prefix="contract-") as folder:
             async with serve_sandbox(self.key, broker) as running:
                 server = FaultServer(running.base_url, clock.now)
@@ -126,6 +155,10 @@ class ContractBase:
                     )
                     try:
                         yield stage
+                    except (BrokerError, BrokenContract) as error:
+                        if replayed is None or not replayed.missed:
+                            raise
+                        self.cannot_try(f"{replayed.missed[0]} ({type(error).__name__})")
                     finally:
                         type(self).latest = server.told()
                         await stage.aclose()

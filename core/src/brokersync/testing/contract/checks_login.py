@@ -40,6 +40,7 @@ class LoginChecks(ContractBase):
         self.needs(secret, "secret fields")
         for name in secret:
             async with self.stage() as stage:
+                self.needs_a_broker(stage)
                 wrong = "9" * max(len(stage.login.fields[name]), 8)
                 try:
                     await stage.log_in(changed={name: wrong})
@@ -193,6 +194,7 @@ class LoginChecks(ContractBase):
         """In the middle of a sync the broker refuses the token for good; a new one is had, and the sync goes on."""
         self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         async with self.stage() as stage, stage.service() as service:
+            self.needs_a_broker(stage)
             connection = await self.connect(service)
             told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]
             if not (token := told[-1].partition(" ")[2]):

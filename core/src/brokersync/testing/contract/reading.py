@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -29,6 +29,7 @@ MOST_PAGES: Final = 5000
 _TRIED = timedelta(days=20)
 
 Ask = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
+Wait = Callable[[datetime], Awaitable[None] | None]
 
 
 @attrs.define(slots=False)
@@ -91,7 +92,7 @@ class Reading:
         return f"{self.request.source} of {accounts}, {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}"
 
 
-async def read(ask: Ask, request: TradeRequest, *, wait: Callable[[datetime], None], most: int = MOST_PAGES) -> Reading:
+async def read(ask: Ask, request: TradeRequest, *, wait: Wait, most: int = MOST_PAGES) -> Reading:
     """All pages of a request, from cursor to cursor; an error that the plugin raises is kept in the reading.
 
     `wait` is told until when the broker needs time. More than `most` pages are an error of the plugin.
@@ -102,7 +103,9 @@ async def read(ask: Ask, request: TradeRequest, *, wait: Callable[[datetime], No
         if reading.error is not None or last is None or last.cursor is None:
             return reading
         if last.resume_at is not None:
-            wait(last.resume_at)
+            waiting = wait(last.resume_at)
+            if waiting is not None:
+                await waiting
         elif last.cursor in seen:
             reading.error = BrokerResponseError("The broker's paging does not move on.")
             return reading

@@ -32,6 +32,7 @@ from brokersync.testing.contract.expecting import BrokenContract, told
 from brokersync.testing.contract.reading import Reading, read, requests
 from brokersync.testing.contract.watching import Watched, watching
 from brokersync.testing.fault_server import FaultServer
+from brokersync.testing.recording.replay import ReplayedBroker
 from brokersync.testing.sandbox_server import RunningSandbox
 from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, TradeRequest
 
@@ -58,6 +59,10 @@ class VirtualClock:
     async def sleep(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
         await asyncio.sleep(0)
+
+    def begin(self, moment: datetime) -> None:
+        """Another moment, before anything has happened."""
+        self._now = moment
 
     def set(self, moment: datetime) -> None:
         """Later only; an earlier moment changes nothing."""
@@ -183,7 +188,10 @@ class Stage:
         return await read(lambda asked: self.provider.get_trades(auth, asked), request, wait=self.clock.set, **more)
 
     def requests(self, accounts: tuple[BrokerAccount, ...], **more: Any) -> list[TradeRequest]:
-        """What is asked of each source of each account."""
+        """What is asked of each source of each account; of a recording what was asked of it."""
+        broker = self.sandbox.broker
+        if isinstance(broker, ReplayedBroker):
+            return broker.requests(accounts)
         return list(requests(self.manifest.sources, accounts, self.clock.now(), **more))
 
     async def readings(self, auth: AuthResult, **more: Any) -> list[Reading]:

@@ -1,0 +1,1 @@
+"""Sessions with a broker as fixtures: taken down, made anonymous, kept in a folder, and replayed."""

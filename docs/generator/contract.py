@@ -34,6 +34,7 @@ _PARTS: Final = {
         "TradeRequest", "TimeWindow", "TradePage", "CoveredSpan", "QuarantinedRow", "RawRow", "StatementHints",
     ),
     "Bookings and trades": ("TradeBooking", "BrokerTrade", "Instrument", "Fee"),
+    "Findings of `brokersync doctor`": ("Finding",),
     "Simulated brokers": ("SimulatedBroker", "SandboxSettings", "SandboxLogin"),
 }  # fmt: skip
 # names that the contract's classes use and that no plugin imports

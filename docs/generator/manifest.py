@@ -11,7 +11,8 @@ from docs.generator.toml import fields, type_text
 
 from brokersync.limits import RateLimit
 from brokersync.maintenance import MaintenanceWindow
-from brokersync.manifest import Calendar, Field, Label, Manifest, SourceSpec
+from brokersync.manifest import Calendar, Field, Label, Manifest, Reread, SourceSpec
+from brokersync.recorded_fields import RecordedFields
 
 _WORDS: Final = Path(__file__).with_name("provider_toml.toml")
 _HEAD: Final = f"""{MADE_BY}
@@ -30,9 +31,11 @@ _TABLES: Final = {
     "[[user_fields]] and [[operator_fields]]": Field,
     "[[sources]]": SourceSpec,
     "[sources.calendar]": Calendar,
+    "[[sources.rereads]]": Reread,
     "[[limits]]": RateLimit,
     "[[maintenance]]": MaintenanceWindow,
     "[[labels]]": Label,
+    "[recording]": RecordedFields,
 }
 
 

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
-from attrs.validators import ge
 
 from brokersync.levels import Level
 from brokersync.limits import RateLimit
@@ -130,7 +129,7 @@ class Calendar:
 class Reread:
     """Once in `every` a sync reads again from `back` behind on, whatever is covered there."""
 
-    every: timedelta = attrs.field(validator=ge(timedelta(days=1)))
+    every: timedelta
     back: timedelta
 
 

@@ -249,8 +249,7 @@ class TradeBooking:
         for name in (*self.aliases, *self.refs, *self.loose_refs):
             if "\x00" in name:
                 raise ValueError("aliases, refs and loose_refs must hold no NUL character")
-            if len(name) > LONGEST_ID:
-                check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
+            check_id(name, "one of TradeBooking.aliases, refs and loose_refs")
 
     @classmethod
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:

@@ -42,7 +42,9 @@ def order_of(name: str) -> DayOrder:
 
 @settings(deadline=None)
 @given(
-    moment=st.datetimes(datetime(2000, 1, 1), datetime(2068, 12, 31)).map(lambda value: value.replace(microsecond=0)),
+    moment=st.datetimes(datetime(2000, 1, 1), datetime(2068, 12, 31)).map(
+        lambda value: value.replace(microsecond=0, fold=0)
+    ),
     date_format=st.sampled_from(sorted(DATE_FORMATS)),
     time_format=st.sampled_from(sorted(TIME_FORMATS)),
     separator=st.sampled_from(SEPARATORS),

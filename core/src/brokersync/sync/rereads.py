@@ -29,5 +29,6 @@ def again_from(sources: Iterable[SourceSpec], connection: Connection, now: datet
 
 
 def _last_turn(start: datetime, every: timedelta, now: datetime) -> datetime | None:
+    every = max(every, _LASTS)
     turns = (now - start) // every
     return start + turns * every if turns > 0 else None

@@ -23,6 +23,7 @@ def mistakes_in(answers):
         "display_name": text_mistake,
         "author": text_mistake,
         "api_url": api_mistake,
+        "demo_url": api_mistake,
         "docs_url": url_mistake,
         "support_url": url_mistake,
     }

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
-from .projects import CI_SIZE, COMBINATIONS, Combination, Project, built, render
+from .projects import CI_SIZE, COMBINATIONS, Combination, render
+
+
+def chosen(config: pytest.Config) -> list[Combination]:
+    """The combinations that are tried."""
+    return COMBINATIONS[: len(COMBINATIONS) if config.getoption("--full") else CI_SIZE]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "combination" in metafunc.fixturenames:
-        number = len(COMBINATIONS) if metafunc.config.getoption("--full") else CI_SIZE
-        metafunc.parametrize("combination", COMBINATIONS[:number], ids=str, scope="module")
+        metafunc.parametrize("combination", chosen(metafunc.config), ids=str, scope="module")
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +33,6 @@ def own_settings_of_cookiecutter(tmp_path_factory: pytest.TempPathFactory) -> An
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COOKIECUTTER_CONFIG", str(config))
         yield
-
-
-@pytest.fixture(scope="module")
-def project(combination: Combination, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The template with these choices, rendered and built once."""
-    folder = render(tmp_path_factory.mktemp("rendered"), **attrs.asdict(combination))
-    return built(folder, tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

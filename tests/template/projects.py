@@ -1,4 +1,4 @@
-"""The template rendered, and the plugin that came of it put beside what is installed here."""
+"""The template rendered, and the plugin that came of it: in an environment of its own, or beside what is here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import zipfile
-from itertools import product
 from pathlib import Path
 
 import attrs
 from cookiecutter.main import cookiecutter
 
-TEMPLATE = Path(__file__).parents[2] / "cookiecutter-provider"
-AUTH_KINDS, HISTORY_KINDS, LICENCES = ("api_key", "password"), ("windows", "cursor"), ("Apache-2.0", "MIT")
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "cookiecutter-provider"
+AUTH_KINDS = ("api_key", "signed", "password", "oauth2")
+HISTORY_KINDS = ("windows", "cursor", "session", "files")
+LICENCES = ("Apache-2.0", "MIT")
 
 
 @attrs.frozen
@@ -27,54 +29,51 @@ class Combination:
     def __str__(self) -> str:
         return f"{self.auth_kind}-{self.history_kind}-{self.licence}"
 
-    @property
-    def opposite(self) -> Combination:
-        """The choice of the other of each kind."""
-        return Combination(
-            *(
-                next(other for other in kinds if other != mine)
-                for kinds, mine in zip((AUTH_KINDS, HISTORY_KINDS, LICENCES), attrs.astuple(self), strict=True)
-            )
-        )
+
+def _combination(auth: int, history: int) -> Combination:
+    """Licences take turns, so that each stands beside each choice of the others."""
+    return Combination(AUTH_KINDS[auth], HISTORY_KINDS[history], LICENCES[(auth + history) % 2])
 
 
-_FIRST = Combination("api_key", "windows", "Apache-2.0")
-_ALL = [Combination(*choices) for choices in product(AUTH_KINDS, HISTORY_KINDS, LICENCES)]
-# the first two meet each choice once
-COMBINATIONS = [_FIRST, _FIRST.opposite, *(one for one in _ALL if one not in (_FIRST, _FIRST.opposite))]
-CI_SIZE = 2
+# the first four meet each choice once, the first six each licence beside each kind of history as well
+_FIRST = [_combination(*pair) for pair in ((0, 0), (1, 2), (2, 1), (3, 3))]
+_ALL = [_combination(auth, history) for auth in range(4) for history in range(4)]
+COMBINATIONS = [*_FIRST, *(one for one in _ALL if one not in _FIRST)]
+CI_SIZE = len(_FIRST)
 
 
 @attrs.frozen
 class Project:
-    """A rendered project, and the folder that holds what its wheel installs."""
+    """A rendered project, its wheel, and the python that finds the plugin by its entry point."""
 
     folder: Path
-    installed: Path
-    caches: Path
+    wheel: Path
+    python: Path
+    path: Path | None = None
 
     def run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """A tool of this environment in the project, which finds the plugin by its entry point."""
-        return run(sys.executable, "-m", module, *words, folder=self.folder, path=self.installed)
+        """A tool of the environment in the project."""
+        return run(self.python, "-m", module, *words, folder=self.folder, path=self.path)
 
     def checked(self, module: str, *words: str) -> str:
         """What the tool prints; a failure shows all of it."""
-        done = self.run(module, *words)
-        assert done.returncode == 0, f"{module} {words}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def files(self) -> list[Path]:
-        """All that was rendered."""
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return printed(self.run(module, *words))
 
 
-def run(*command: str, folder: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def printed(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process has printed; a failure shows all of it."""
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run(*command: str | Path, folder: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A process that knows nothing of the tests that run it."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-    own |= {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder), "BROKERSYNC_CONFIG": "", "BROKERSYNC_STORE": ""}
+    own |= {"PYTHONDONTWRITEBYTECODE": "1", "BROKERSYNC_CONFIG": "", "BROKERSYNC_STORE": ""}
     if path is not None:
         own["PYTHONPATH"] = str(path)
-    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=300, check=False)
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=folder, env=own, capture_output=True, text=True, timeout=600, check=False)
 
 
 def render(into: Path, **answers: str) -> Path:
@@ -83,14 +82,30 @@ def render(into: Path, **answers: str) -> Path:
     return Path(made)
 
 
-def built(folder: Path, caches: Path) -> Project:
-    """The project with its wheel unpacked as an installer does it."""
-    wheels, installed = caches / "wheels", caches / "installed"
+def wheel_of(source: Path, into: Path) -> Path:
+    """The wheel of a project, or of core."""
     done = run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(folder), folder=caches
+        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", into, source, folder=source.parent
     )
-    assert done.returncode == 0, done.stderr
-    (wheel,) = wheels.glob("*.whl")
+    printed(done)
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+def beside(folder: Path, into: Path) -> Project:
+    """The project with its wheel unpacked as an installer does it, beside what is installed here."""
+    wheel = wheel_of(folder, into / "wheel")
     with zipfile.ZipFile(wheel) as pack:
-        pack.extractall(installed)
-    return Project(folder, installed, caches)
+        pack.extractall(into / "installed")
+    return Project(folder, wheel, Path(sys.executable), into / "installed")
+
+
+def installed(folder: Path, into: Path, core: Path) -> Project:
+    """The project's wheel with all that it asks for in a new environment, which knows nothing of this repository."""
+    wheel = wheel_of(folder, into / "wheel")
+    printed(run(sys.executable, "-m", "venv", into / "venv", folder=into))
+    python = into / "venv" / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt")
+    # the wheel of core stands for the one that an index would give, with the extras that the project asks for
+    printed(run(*pip, f"{core}[cli]", f"{wheel}[dev]", folder=into))
+    return Project(folder, wheel, python)

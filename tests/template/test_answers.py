@@ -43,6 +43,7 @@ def refused(folder: Path, **answers: str) -> list[str]:
         ("api_url", "https://api.acme.com/", "ends in a slash"),
         ("api_url", "https://api.acme.com/v1?x=1", "is no base URL"),
         ("api_url", "https://me:pass@api.acme.com", "it holds a user name or password"),
+        ("demo_url", "demo.acme.com", "does not begin with https:// and a host"),
         ("docs_url", 'https://acme.com/"docs"', "another sign that a URL does not have"),
         ("support_url", "mailto:help@acme.com", "does not begin with https://"),
     ],

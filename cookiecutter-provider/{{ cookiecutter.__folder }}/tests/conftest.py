@@ -11,7 +11,8 @@ from brokersync.plugin import Manifest, SandboxSettings
 from brokersync.testing import RunningSandbox, run_sandbox
 
 from .filling import places
-from .stage import KEY, Clock, Stage
+from .logins import KEY
+from .stage import Clock, Stage
 
 
 @pytest.fixture
@@ -29,10 +30,9 @@ async def sandbox(clock: Clock) -> AsyncIterator[RunningSandbox]:
 @pytest.fixture
 async def stage(sandbox: RunningSandbox, clock: Clock, tmp_path: Path) -> AsyncIterator[Stage]:
     events: list[Event] = []
-    async with BrokerSync.open(
-        tmp_path / "store.db", settings=sandbox.settings(), clock=clock, events=events.append
-    ) as bs:
-        yield Stage(sandbox, bs, clock, events)
+    store = tmp_path / "store.db"
+    async with BrokerSync.open(store, settings=sandbox.settings(), clock=clock, events=events.append) as bs:
+        yield Stage(sandbox, bs, clock, store, events)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from brokersync import ProviderRegistry
 
-from .stage import KEY
+from .logins import KEY
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _READ = ("README.md", "src/**/*.py", "src/**/*.toml", "tests/stage.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,8 +15,7 @@ from brokersync.events import Event
 from brokersync.plugin import CONTROL_PATH
 from brokersync.testing import RunningSandbox
 
-KEY = "{{ cookiecutter.key }}"
-OWNER = "me"
+from .logins import OWNER, connect
 
 # FILL IN: a row out of the broker's documentation, which `test_normalise.py` changes field by field
 ROW: dict[str, Any] = {
@@ -59,11 +59,12 @@ class Stage:
     sandbox: RunningSandbox
     bs: BrokerSync
     clock: Clock
+    store: Path
     events: list[Event]
 
     async def connect(self, **changed: str) -> Connection:
-        """The sandbox's first login, with some of its fields changed."""
-        return await self.bs.connect(KEY, owner=OWNER, fields={**self.sandbox.logins[0].fields, **changed})
+        """The sandbox's first login, with some of what its user gives changed."""
+        return await connect(self.bs, self.sandbox.logins[0], **changed)
 
     async def sync(self, connection: Connection) -> SyncReport:
         """A sync that ends; where it is put off, the clock goes on until it may."""
@@ -80,9 +81,9 @@ class Stage:
         async with aiohttp.ClientSession() as session:
             (await session.post(url, json={"fault": fault, "after": after})).raise_for_status()
 
-    async def ledger(self) -> dict[str, list[dict[str, str]]]:
+    async def ledger(self) -> dict[str, list[dict[str, Any]]]:
         """What the sandbox's own books say, by account."""
         async with aiohttp.ClientSession() as session:
             answer = await session.get(f"{self.sandbox.base_url}{CONTROL_PATH}/ledger")
-            books: dict[str, list[dict[str, str]]] = (await answer.json())["accounts"]
+            books: dict[str, list[dict[str, Any]]] = (await answer.json())["accounts"]
         return books

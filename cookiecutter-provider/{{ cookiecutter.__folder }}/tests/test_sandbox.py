@@ -9,7 +9,8 @@ import aiohttp
 from brokersync.plugin import CONTROL_PATH, SandboxSettings
 from brokersync.testing import RunningSandbox, run_sandbox
 
-from .stage import KEY, Clock, Stage
+from .logins import KEY, NOBODY
+from .stage import Clock, Stage
 
 
 async def test_the_same_seed_and_clock_give_the_same_history(stage: Stage, clock: Clock) -> None:
@@ -24,11 +25,10 @@ async def test_the_same_seed_and_clock_give_the_same_history(stage: Stage, clock
 async def test_more_calls_than_the_limit_are_refused_until_a_minute_has_passed(
     sandbox: RunningSandbox, clock: Clock
 ) -> None:
-    headers = {"Authorization": "Bearer nobody"}
-    async with aiohttp.ClientSession(headers=headers) as session:
+    async with aiohttp.ClientSession(headers=NOBODY) as session:
 
         async def call() -> tuple[int, str | None]:
-            async with session.get(f"{sandbox.base_url}/accounts") as answer:
+            async with session.get(f"{sandbox.hosts['live']}/accounts") as answer:
                 return answer.status, answer.headers.get("Retry-After")
 
         assert {await call() for _ in range(60)} == {(401, None)}

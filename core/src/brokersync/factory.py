@@ -52,11 +52,13 @@ def get_broker_provider(
     registry: ProviderRegistry | None = None,
     settings: Settings | None = None,
     context: ProviderContext | None = None,
+    clock: Clock | None = None,
 ) -> ManagedProvider:
     """The provider of one broker, ready to use; of all plugins only this broker's is imported.
 
     Without `environment` it is the manifest's first. Without `settings` they are what `load_settings()` finds. Without
-    `context` the provider gets one that keeps limits and reference data in this process, and `aclose()` ends it.
+    `context` the provider gets one that keeps limits and reference data in this process, by this machine's clock unless
+    a test brings its own, and `aclose()` ends it.
     Raises a `BrokerConfigError` that says which broker is missing, refused or misconfigured, and what to do.
     """
     settings = load_settings() if settings is None else settings
@@ -65,7 +67,11 @@ def get_broker_provider(
         _check_environment(loaded.manifest, context.environment)
         return ManagedProvider(loaded, context)
     return open_provider(
-        loaded, environment=environment or loaded.manifest.environments[0], settings=settings, cache=_MemoryCache()
+        loaded,
+        environment=environment or loaded.manifest.environments[0],
+        settings=settings,
+        cache=_MemoryCache(),
+        clock=clock,
     )
 
 

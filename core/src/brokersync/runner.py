@@ -256,9 +256,11 @@ class Run:
     async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> Set[tuple[str, str]] | None:
         """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand.
 
-        `None` where none has to, or no list was got: those that are known can be read all the same.
+        Where all sources are files, whose accounts these are is all that can be asked. `None` where none has to know,
+        or no list was got: those that are known can be read all the same.
         """
-        if all(source.scope is SourceScope.LOGIN for source in provider.manifest.sources if not source.files):
+        scopes = [source.scope for source in provider.manifest.sources if not source.files]
+        if scopes and all(scope is SourceScope.LOGIN for scope in scopes):
             return None
         try:
             accounts = await provider.get_accounts(auth)

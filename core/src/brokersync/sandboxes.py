@@ -36,12 +36,15 @@ class SandboxSettings:
 class SandboxLogin:
     """A login that works: the user's fields of the manifest, and the accounts behind it with their trades' number.
 
-    `trades` counts, per account id, the executions that a full import ends with, cancelled ones left out.
+    `trades` counts, per account id, the executions that a full import ends with, cancelled ones left out. Where users
+    log in at the broker's own page, `page` is what this one gives there: posted to the page's address as a form, it is
+    answered by a redirect that holds the broker's answer.
     """
 
     environment: str
     fields: Mapping[str, str]
     trades: Mapping[str, int]
+    page: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class SimulatedBroker(Protocol):

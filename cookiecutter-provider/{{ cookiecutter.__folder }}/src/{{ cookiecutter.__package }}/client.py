@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+{% if cookiecutter.auth_kind == "oauth2" %}
+from collections.abc import Callable, Sequence
+{% else %}
 from collections.abc import Sequence
+{% endif %}
+{% if cookiecutter.history_kind == "session" %}
+from datetime import datetime
+{% endif %}
 from typing import Any
 
-{% if cookiecutter.history_kind == "cursor" %}
+{% if cookiecutter.history_kind in ("cursor", "session") %}
 import attrs
 
 {% endif %}
@@ -14,18 +21,24 @@ from brokersync.plugin import (
 {% if cookiecutter.history_kind == "cursor" %}
     BrokerCursorError,
 {% endif %}
+{% if cookiecutter.auth_kind == "oauth2" %}
+    BrokerError,
+{% endif %}
     BrokerResponseError,
     HttpResponse,
     ProviderContext,
+{% if cookiecutter.history_kind in ("windows", "cursor") %}
     TimeWindow,
+{% endif %}
 )
-{% if cookiecutter.auth_kind == "api_key" %}
-from {{ cookiecutter.__package }}.auth import key_refused
-from {{ cookiecutter.__package }}.payloads import Row, RowError, id_in
+{% if cookiecutter.history_kind == "session" %}
+from {{ cookiecutter.__package }}.payloads import Row, RowError, User, moment_in
 {% else %}
-from {{ cookiecutter.__package }}.auth import login_refused, session_ended
-from {{ cookiecutter.__package }}.credentials import {{ cookiecutter.__class }}Credentials
-from {{ cookiecutter.__package }}.payloads import Login, Row, RowError
+from {{ cookiecutter.__package }}.payloads import Row, RowError, User
+{% endif %}
+from {{ cookiecutter.__package }}.refusals import meaning_of
+{% if cookiecutter.auth_kind == "signed" %}
+from {{ cookiecutter.__package }}.signing import Signer
 {% endif %}
 {% if cookiecutter.history_kind == "cursor" %}
 
@@ -36,6 +49,16 @@ class Executions:
 
     rows: Sequence[Row]
     cursor: str | None
+{% elif cookiecutter.history_kind == "session" %}
+
+
+@attrs.frozen
+class Session:
+    """All executions since the session began, of all the accounts that it names."""
+
+    begins: datetime
+    account_ids: frozenset[str]
+    rows: Sequence[Row]
 {% endif %}
 
 
@@ -47,30 +70,18 @@ class {{ cookiecutter.__class }}Client:
     """
 
     def __init__(self, context: ProviderContext) -> None:
-        self._context = context
+        self.context = context
+{% if cookiecutter.auth_kind == "signed" %}
+        self._signer = Signer(context)
+{% endif %}
 
-{% if cookiecutter.auth_kind == "api_key" %}
-    async def who(self, auth: AuthResult) -> str:
-        """The id of the user whom a key belongs to. Raises `BrokerAuthError` for a key that is none."""
+    async def who(self, auth: AuthResult) -> User:
+        """Whom a login belongs to, and what it may do."""
         body = await self._get("who", "/me", auth)
         try:
-            return id_in(body, "id")
+            return User.of(body)
         except RowError as error:
             raise _unexpected("who", str(error)) from None
-{% else %}
-    async def log_in(self, credentials: {{ cookiecutter.__class }}Credentials) -> Login:
-        """A new session. Raises `BrokerAuthError` when the broker refuses the password."""
-        body = {"username": credentials.username, "password": credentials.password.reveal()}
-        return await self._session("log_in", "/login", body, credential=credentials.username)
-
-    async def renew(self, auth: AuthResult) -> Login:
-        """The session with new tokens. Raises `BrokerTokenExpiredError` when only a new login helps."""
-        if auth.refresh_token is None:
-            raise session_ended()
-        return await self._session(
-            "renew", "/token", {"refreshToken": auth.refresh_token.reveal()}, credential=auth.identity
-        )
-{% endif %}
 
     async def list_accounts(self, auth: AuthResult) -> Sequence[Row]:
         """All accounts of the login."""
@@ -83,7 +94,8 @@ class {{ cookiecutter.__class }}Client:
         params = {"from": window.start.isoformat(), "to": window.end.isoformat()}
         body = await self._get(operation, f"/accounts/{account_id}/executions", auth, params, account=account_id)
         return _rows(operation, body, "executions")
-{% else %}
+
+{% elif cookiecutter.history_kind == "cursor" %}
     async def list_executions(
         self, auth: AuthResult, account_id: str, window: TimeWindow, cursor: str | None
     ) -> Executions:
@@ -100,19 +112,53 @@ class {{ cookiecutter.__class }}Client:
         if following is not None and not isinstance(following, str):
             raise _unexpected(operation, "its cursor is no text")
         return Executions(_rows(operation, body, "executions"), following or None)
-{% endif %}
 
-{% if cookiecutter.auth_kind == "password" %}
-    async def _session(self, operation: str, path: str, body: dict[str, str], *, credential: str) -> Login:
-        # without `auth`, and not repeatable: a refresh token that was used is no longer good
-        url = self._context.hosts["api"] + path
-        response = await self._context.http.request(
-            operation, "POST", url, json=body, credential=credential, check=_check
-        )
+{% elif cookiecutter.history_kind == "session" %}
+    async def read_session(self, auth: AuthResult) -> Session:
+        """The running session; what was before it is gone."""
+        operation = "read_session"
+        body = await self._get(operation, "/session", auth)
+        told = body.get("accounts")
+        if not isinstance(told, list) or not all(type(one) in (int, str) for one in told):
+            raise _unexpected(operation, "accounts is no list of ids")
         try:
-            return Login.of(_body(operation, response))
+            begins = moment_in(body, "begins")
         except RowError as error:
             raise _unexpected(operation, str(error)) from None
+        return Session(begins, frozenset(map(str, told)), _rows(operation, body, "executions"))
+
+{% endif %}
+{% if cookiecutter.auth_kind == "password" %}
+    async def exchange(self, operation: str, path: str, body: dict[str, str], *, credential: str) -> Row:
+        """The answer to what a login is made or renewed with; `credential` names the login to the limits."""
+        # without `auth`, and not repeatable: a refresh token that was used is no longer good
+        response = await self.context.http.request(
+            operation, "POST", self._url(path), json=body, credential=credential, check=_check
+        )
+        return _body(operation, response)
+
+{% elif cookiecutter.auth_kind == "oauth2" %}
+    async def exchange(
+        self,
+        operation: str,
+        path: str,
+        form: dict[str, str],
+        refused: Callable[[str], BrokerError | None],
+        *,
+        credential: str | None = None,
+    ) -> Row:
+        """The answer to a code or a token, whose refusals are told by `refused`; `credential` names the login."""
+
+        def check(response: HttpResponse) -> None:
+            code = _code(response)
+            if code is not None and (error := refused(code)) is not None:
+                raise error
+
+        # without `auth`, and not repeatable: a code or a refresh token that was used is no longer good
+        response = await self.context.http.request(
+            operation, "POST", self._url(path), form=form, credential=credential, check=check
+        )
+        return _body(operation, response)
 
 {% endif %}
     async def _get(
@@ -123,12 +169,34 @@ class {{ cookiecutter.__class }}Client:
         params: dict[str, str] | None = None,
         account: str | None = None,
     ) -> Row:
-        # core sends the token as `Authorization: Bearer`; where it goes elsewhere, pass bearer=False and prepare=
-        url = self._context.hosts["api"] + path
-        response = await self._context.http.request(
-            operation, "GET", url, params=params, auth=auth, account=account, check=_check
+{% if cookiecutter.auth_kind == "signed" %}
+        response = await self.context.http.request(
+            operation,
+            "GET",
+            self._url(path),
+            params=params,
+            auth=auth,
+            bearer=False,
+            account=account,
+            prepare=self._signer.prepare,
+            check=self._check,
         )
         return _body(operation, response)
+
+    def _check(self, response: HttpResponse) -> None:
+        if _code(response) == "bad_timestamp":
+            self._signer.check_clock(response)
+        _check(response)
+{% else %}
+        # core sends the token as `Authorization: Bearer`; where it goes elsewhere, pass bearer=False and prepare=
+        response = await self.context.http.request(
+            operation, "GET", self._url(path), params=params, auth=auth, account=account, check=_check
+        )
+        return _body(operation, response)
+{% endif %}
+
+    def _url(self, path: str) -> str:
+        return self.context.hosts[self.context.environment] + path
 
 
 def _check(response: HttpResponse) -> None:
@@ -137,19 +205,12 @@ def _check(response: HttpResponse) -> None:
     No text of the broker's is shown, since it may repeat what was sent.
     """
     code = _code(response)
-{% if cookiecutter.auth_kind == "api_key" %}
-    if code == "unknown_key":
-        raise key_refused(code)
-{% else %}
-    if code == "wrong_password":
-        raise login_refused(code)
-    if code == "session_ended":
-        raise session_ended(code)
-{% endif %}
 {% if cookiecutter.history_kind == "cursor" %}
     if code == "unknown_cursor":
         raise BrokerCursorError("The broker does not know this cursor any more.", code=code)
 {% endif %}
+    if code is not None and (error := meaning_of(code)) is not None:
+        raise error
 
 
 def _code(response: HttpResponse) -> str | None:
@@ -159,7 +220,7 @@ def _code(response: HttpResponse) -> str | None:
         body: Any = response.json()
     except BrokerResponseError:
         return None  # such as the page of a proxy
-    code = body.get("code") if isinstance(body, dict) else None
+    code = body.get("error") if isinstance(body, dict) else None
     return code if isinstance(code, str) else None
 
 

@@ -16,7 +16,7 @@ from brokersync.plugin import (
     Side,
     TradeBooking,
 )
-from {{ cookiecutter.__package }}.payloads import Account, Execution, Row, RowError, id_in
+from {{ cookiecutter.__package }}.payloads import Account, Execution, Row, RowError, User, id_in
 
 PROVIDER = "{{ cookiecutter.key }}"
 
@@ -26,6 +26,11 @@ _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 _ASSET_CLASSES = {"STOCK": AssetClass.STOCK, "ETF": AssetClass.ETF}
 # FILL IN: what one unit is worth when the price moves by 1; what the broker does not tell stays None, and is no guess
 _MULTIPLIERS = {AssetClass.STOCK: Decimal(1), AssetClass.ETF: Decimal(1)}
+
+
+def identity_of(user: User) -> str:
+    """What a user is called. It is kept, and can never change: core refuses a new login of somebody else by it."""
+    return f"user:{user.id}"
 
 
 def account_of(row: Row, environment: str) -> BrokerAccount:
@@ -45,9 +50,12 @@ def outcome_of(row: Row, account_id: str, environment: str) -> TradeBooking | Qu
     try:
         return TradeBooking.of(_trade(Execution.of(row), account_id, environment), raw=row)
     except (ValueError, TypeError) as error:
-        return QuarantinedRow(
-            reason=str(error), raw=row, account_id=account_id, environment=environment, row_id=_name_in(row)
-        )
+        return quarantined(row, str(error), account_id, environment)
+
+
+def quarantined(row: Row, reason: str, account_id: str | None, environment: str | None) -> QuarantinedRow:
+    """A row that waits for a plugin that understands it, under the name that its booking would have."""
+    return QuarantinedRow(reason=reason, raw=row, account_id=account_id, environment=environment, row_id=_name_in(row))
 
 
 def unknown_type(row: Row) -> str | None:

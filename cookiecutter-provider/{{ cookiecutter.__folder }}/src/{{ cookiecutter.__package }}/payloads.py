@@ -7,19 +7,15 @@ year.
 from __future__ import annotations
 
 from collections.abc import Mapping
-{% if cookiecutter.auth_kind == "api_key" %}
-from datetime import UTC, datetime
-{% else %}
+{% if cookiecutter.auth_kind in ("password", "oauth2") %}
 from datetime import UTC, datetime, timedelta
+{% else %}
+from datetime import UTC, datetime
 {% endif %}
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self, TypeAlias
 
 import attrs
-{% if cookiecutter.auth_kind == "password" %}
-
-from brokersync.plugin import Secret
-{% endif %}
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -28,28 +24,21 @@ class RowError(ValueError):
     """A row that is not what the broker documents; the message is a reason to show."""
 
 
-{% if cookiecutter.auth_kind == "password" %}
-# FILL IN: the names in the answer to a login, and which id never changes
+# FILL IN: where the broker tells who is logged in, and which id of theirs never changes
 @attrs.frozen(kw_only=True)
-class Login:
-    """The answer to a login and to a renewal; one that names no refresh token leaves the old one good."""
+class User:
+    """Whom a login belongs to, and what it may do."""
 
-    access_token: Secret
-    refresh_token: Secret | None
-    expires_in: timedelta
-    user_id: str
+    id: str
+    rights: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        return cls(
-            access_token=Secret(_text(row, "accessToken")),
-            refresh_token=None if row.get("refreshToken") is None else Secret(_text(row, "refreshToken")),
-            expires_in=timedelta(seconds=float(_number(row, "expiresIn"))),
-            user_id=id_in(row, "userId"),
-        )
+        rights = row.get("rights")
+        known = rights if isinstance(rights, list) else ()
+        return cls(id=id_in(row, "id"), rights=frozenset(one for one in known if isinstance(one, str)))
 
 
-{% endif %}
 # FILL IN: the names in the list of accounts
 @attrs.frozen(kw_only=True)
 class Account:
@@ -64,9 +53,9 @@ class Account:
     def of(cls, row: Row) -> Self:
         return cls(
             id=id_in(row, "id"),
-            name=_text(row, "name"),
-            currency=_text(row, "currency"),
-            opened_at=_moment(row, "openedAt"),
+            name=text_in(row, "name"),
+            currency=text_in(row, "currency"),
+            opened_at=moment_in(row, "openedAt"),
         )
 
 
@@ -91,14 +80,14 @@ class Execution:
         return cls(
             id=id_in(row, "id"),
             order_id=id_in(row, "orderId"),
-            symbol=_text(row, "symbol"),
-            type=_text(row, "type"),
-            currency=_text(row, "currency"),
-            side=_text(row, "side"),
-            quantity=_number(row, "quantity"),
-            price=_number(row, "price"),
-            time=_moment(row, "time"),
-            commission=None if row.get("commission") is None else _number(row, "commission"),
+            symbol=text_in(row, "symbol"),
+            type=text_in(row, "type"),
+            currency=text_in(row, "currency"),
+            side=text_in(row, "side"),
+            quantity=number_in(row, "quantity"),
+            price=number_in(row, "price"),
+            time=moment_in(row, "time"),
+            commission=None if row.get("commission") is None else number_in(row, "commission"),
         )
 
 
@@ -107,7 +96,7 @@ def id_in(row: Row, name: str) -> str:
     value = _present(row, name)
     if type(value) is int:
         return str(value)
-    return _text(row, name)
+    return text_in(row, name)
 
 
 def _present(row: Row, name: str) -> Any:
@@ -117,14 +106,15 @@ def _present(row: Row, name: str) -> Any:
     return value
 
 
-def _text(row: Row, name: str) -> str:
+def text_in(row: Row, name: str) -> str:
+    """A text that holds something, without the blanks around it."""
     value = _present(row, name)
     if not isinstance(value, str) or not value.strip():
         raise RowError(f"{name} is no text")
     return value.strip()
 
 
-def _number(row: Row, name: str) -> Decimal:
+def number_in(row: Row, name: str) -> Decimal:
     """Exact: core reads the fractions of JSON as `Decimal`, and a float is refused."""
     value = _present(row, name)
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
@@ -138,10 +128,20 @@ def _number(row: Row, name: str) -> Decimal:
     return number
 
 
-def _moment(row: Row, name: str) -> datetime:
+{% if cookiecutter.auth_kind in ("password", "oauth2") %}
+def seconds_in(row: Row, name: str) -> timedelta:
+    """A span that is told in seconds."""
+    try:
+        return timedelta(seconds=float(number_in(row, name)))
+    except OverflowError:
+        raise RowError(f"{name} is no number of seconds") from None
+
+
+{% endif %}
+def moment_in(row: Row, name: str) -> datetime:
     """An instant in UTC; a time without a zone is refused, for guessing one moves trades by hours."""
     try:
-        moment = datetime.fromisoformat(_text(row, name))
+        moment = datetime.fromisoformat(text_in(row, name))
     except ValueError:
         raise RowError(f"{name} is no time") from None
     if moment.tzinfo is None:

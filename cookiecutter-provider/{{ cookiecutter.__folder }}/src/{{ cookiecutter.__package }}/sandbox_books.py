@@ -15,6 +15,7 @@ _DAY = timedelta(days=1)
 _DAY_IN_MILLISECONDS = 86_400_000
 # ids beyond 2**53, which a float can not hold
 _FIRST_ID = 2**60
+ENVIRONMENTS = ("live", "demo")
 _SYMBOLS = (("ACME", "STOCK"), ("GLOBEX", "STOCK"), ("WORLD", "ETF"))
 
 
@@ -27,9 +28,13 @@ class Account:
 
 @attrs.frozen
 class User:
+    """Somebody's login on one side of the broker; whoever has one on the other side, too, is another user there."""
+
     id: int
+    environment: str
     name: str
     secret: str
+    rights: tuple[str, ...]
     accounts: tuple[Account, ...]
 
 
@@ -44,11 +49,15 @@ class Execution:
     commission: Decimal
     at: datetime
 
+    @property
+    def order_id(self) -> int:
+        return self.id // 10
+
     def row(self) -> dict[str, object]:
         """As the broker writes it; numbers are text, in which no digit is lost."""
         return {
             "id": self.id,
-            "orderId": self.id // 10,
+            "orderId": self.order_id,
             "symbol": self.symbol,
             "type": self.type,
             "currency": "USD",
@@ -66,7 +75,11 @@ class Books:
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._first = (settings.now() - timedelta(days=settings.days)).date()
-        self.users = tuple(self._user(number) for number in range(1, settings.logins + 1))
+        self.users = tuple(
+            self._user(environment, side * settings.logins + number)
+            for side, environment in enumerate(ENVIRONMENTS)
+            for number in range(1, settings.logins + 1)
+        )
 
     def executions(self, account: Account) -> list[Execution]:
         """All until now, oldest first."""
@@ -75,13 +88,20 @@ class Books:
         found = (one for n in range(days) for one in self._of_day(account, self._first + n * _DAY))
         return [one for one in found if one.at <= now]
 
-    def _user(self, number: int) -> User:
+    def _user(self, environment: str, number: int) -> User:
         opened_at = datetime.combine(self._first, time(), UTC)
         accounts = tuple(
             Account(number * 100 + n, f"Account {n}", opened_at)
             for n in range(1, self._settings.accounts_per_login + 1)
         )
-        return User(number, f"trader-{number}", f"secret-of-trader-{number}", accounts)
+        return User(
+            id=number,
+            environment=environment,
+            name=f"trader-{number}",
+            secret=f"secret-of-trader-{number}",
+            rights=("accounts", "executions"),
+            accounts=accounts,
+        )
 
     def _of_day(self, account: Account, day: date) -> Iterator[Execution]:
         random = Random(f"{self._settings.seed} {account.id} {day}")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MINUTE = timedelta(minutes=1)
 
 
 class RefusedError(Exception):
     """Ends the handling of a request."""
 
-    def __init__(self, status: int, code: str, retry_after: int | None = None) -> None:
+    def __init__(self, status: int, code: str, retry_after: int | None = None, **facts: object) -> None:
         super().__init__(code)
-        self._status, self._code, self._retry_after = status, code, retry_after
+        self._status, self._retry_after = status, retry_after
+        self._body = {"error": code, **facts}
 
     def answer(self) -> web.Response:
         headers = {} if self._retry_after is None else {"Retry-After": str(self._retry_after)}
-        return web.json_response({"code": self._code}, status=self._status, headers=headers)
+        return web.json_response(self._body, status=self._status, headers=headers)
 
 
 class Meter:
@@ -55,7 +58,9 @@ class Faults:
 
     def next(self) -> str | None:
         return self._armed.popleft() if self._armed else None
+{% if cookiecutter.auth_kind != "signed" %}
 
 
 def bearer(request: web.Request) -> str:
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
+{% endif %}

@@ -85,10 +85,14 @@ def _end_on_signals() -> None:
 
 def _has_sandbox(registry: ProviderRegistry, key: str) -> bool:
     try:
-        return registry.manifest(key).sandbox is not None
+        manifest = registry.manifest(key)
     except BrokerError as error:
         note(f"Left out: {error.message}")
         return False
+    if all(source.files for source in manifest.sources):
+        note(f"Left out: {manifest.display_name}, whose trades come in files.")
+        return False
+    return manifest.sandbox is not None
 
 
 async def _acts(stage: Stage) -> dict[str, Any]:

@@ -20,14 +20,16 @@ import aiohttp
 from brokersync.cli.progress import SyncProgress
 from brokersync.cli.sync import as_json, sync_all
 from brokersync.config import Settings, parse_settings
+from brokersync.consents import OpenConsent
 from brokersync.records import ChangeKind, Connection
 from brokersync.registry import ProviderRegistry
-from brokersync.sandboxes import CONTROL_PATH, SandboxSettings
+from brokersync.sandboxes import CONTROL_PATH, SandboxLogin, SandboxSettings
 from brokersync.service import BrokerSync
 from brokersync.store import TradeFilter
-from brokersync.testing import RunningSandbox, run_sandbox
+from brokersync.testing import RunningSandbox, answer_page, run_sandbox
 
 _OWNER = "demo"
+_REDIRECT_URI = "http://127.0.0.1:8765/"
 _LOOK_EVERY_SECONDS = 0.02
 _LOOKS = 1000
 _BOOKED_WITHIN = timedelta(minutes=15)
@@ -81,6 +83,11 @@ class Stage:
         for sandbox in self._sandboxes:
             lines += [f"[brokers.{sandbox.key}.hosts]"]
             lines += [f"{json.dumps(role)} = {json.dumps(url)}" for role, url in sandbox.hosts.items()]
+            if sandbox.operator_fields:
+                lines += [f"[brokers.{sandbox.key}.settings]"]
+                lines += [
+                    f"{json.dumps(name)} = {json.dumps(value)}" for name, value in sandbox.operator_fields.items()
+                ]
         return "\n".join(lines) + "\n"
 
     def _write_config(self) -> None:
@@ -98,16 +105,23 @@ class Stage:
         logins = [(sandbox, login) for sandbox in self._sandboxes for login in sandbox.logins]
         self.connections = await asyncio.gather(
             *(
-                self._bs.connect(
-                    sandbox.key,
-                    owner=_OWNER,
-                    fields=login.fields,
-                    environment=login.environment,
-                    label=f"demo {number}",
-                )
+                self._connected(sandbox.key, login, f"demo {number}")
                 for number, (sandbox, login) in enumerate(logins, 1)
             )
         )
+
+    async def _connected(self, key: str, login: SandboxLogin, label: str) -> Connection:
+        """With what the login's user gives: in the form, or at the broker's own page."""
+        facts: dict[str, Any] = {"fields": login.fields, "environment": login.environment, "label": label}
+        if not login.page:
+            return await self._bs.connect(key, owner=_OWNER, **facts)
+        step: Connection | OpenConsent = await self._bs.begin_consent(
+            key, owner=_OWNER, redirect_uri=_REDIRECT_URI, **facts
+        )
+        while isinstance(step, OpenConsent):
+            answers = await answer_page(step.url or "", login.page)
+            step = await self._bs.finish_consent(step.consent_id, answers, owner=_OWNER)
+        return step
 
     async def inject_faults(self) -> list[str]:
         """Ask each sandbox for the faults that a sync overcomes by itself; what was asked for, in words."""
@@ -154,16 +168,15 @@ class Stage:
 
     async def sync(self, again_from: datetime | None = None) -> list[dict[str, Any]]:
         """Sync all logins side by side; each one's result as JSON values. With `again_from` only histories are read."""
-        sources = self._histories() if again_from else None
-        with SyncProgress(self.connections) as progress:
-            results = await sync_all(
-                self._bs, self.connections, events=progress, again_from=again_from, sources=sources
-            )
+        sources = self._histories(self._brokers) if again_from else None
+        connections = [one for one in self.connections if sources is None or self._histories([one.provider])]
+        with SyncProgress(connections) as progress:
+            results = await sync_all(self._bs, connections, events=progress, again_from=again_from, sources=sources)
         return [as_json(result) for result in results]
 
-    def _histories(self) -> list[str]:
-        """The sources that are read again for corrections; the others hold the last days only."""
-        specs = [spec for key in self._brokers for spec in self._registry.manifest(key).sources]
+    def _histories(self, brokers: Sequence[str]) -> list[str]:
+        """The sources that are read again for corrections, if any; the others hold the last days only."""
+        specs = [spec for key in brokers for spec in self._registry.manifest(key).sources]
         return [spec.name for spec in specs if spec.reread > timedelta(0)]
 
     async def feed_position(self) -> int:

@@ -78,7 +78,12 @@ def _facts(running: RunningSandbox) -> dict[str, Any]:
         "operator_fields": dict(running.operator_fields),
         "faults": list(running.broker.faults),
         "logins": [
-            {"environment": login.environment, "fields": dict(login.fields), "trades": dict(login.trades)}
+            {
+                "environment": login.environment,
+                "fields": dict(login.fields),
+                "page": dict(login.page),
+                "trades": dict(login.trades),
+            }
             for login in running.logins
         ],
     }
@@ -98,6 +103,7 @@ def _tell(running: RunningSandbox, common: Common) -> None:
     for number, login in enumerate(facts["logins"], 1):
         out += ["", f"Login {number} ({login['environment']}), invented:"]
         out += [f"  {name} = {value}" for name, value in login["fields"].items()]
+        out += [f"  at the broker's own page: {name} = {value}" for name, value in login["page"].items()]
         out += [f"  account {account} has {count} trades" for account, count in login["trades"].items()]
     out += ["", f"Faults on request: {', '.join(facts['faults'])}"]
     sys.stdout.write("\n".join(out) + "\n")

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from brokersync.testing.contract import Bypass, ProviderContract
     from brokersync.testing.fault_server import FaultServer
     from brokersync.testing.faults import FAULTS, Fault
-    from brokersync.testing.sandbox_server import RunningSandbox, run_sandbox, serve_sandbox
+    from brokersync.testing.sandbox_server import RunningSandbox, answer_page, run_sandbox, serve_sandbox
 
 _HOME = {
     "FAULTS": "faults",
@@ -16,6 +16,7 @@ _HOME = {
     "FaultServer": "fault_server",
     "ProviderContract": "contract",
     "RunningSandbox": "sandbox_server",
+    "answer_page": "sandbox_server",
     "run_sandbox": "sandbox_server",
     "serve_sandbox": "sandbox_server",
 }
@@ -27,6 +28,7 @@ __all__ = [
     "FaultServer",
     "ProviderContract",
     "RunningSandbox",
+    "answer_page",
     "run_sandbox",
     "serve_sandbox",
 ]

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib import import_module
+from urllib.parse import parse_qsl, urlsplit
 
 import attrs
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from brokersync.config import BrokerSettings, Settings
 from brokersync.errors import BrokerConfigError, BrokerPluginError
@@ -62,6 +63,21 @@ def simulated_broker(key: str, registry: ProviderRegistry, settings: SandboxSett
         ) from error
     broker: SimulatedBroker = create(settings)
     return broker
+
+
+async def answer_page(url: str, form: Mapping[str, str]) -> dict[str, str]:
+    """What a user is sent back with who gives `form` at a simulated broker's own page, as with `SandboxLogin.page`.
+
+    Raises `BrokerConfigError` where the page sends nobody back.
+    """
+    async with ClientSession() as session, session.post(url, data=form, allow_redirects=False) as answer:
+        location = answer.headers.get("Location")
+    if location is None:
+        raise BrokerConfigError(
+            f"The page of the sandbox answers with HTTP {answer.status}, and sends nobody back.",
+            remedy="See to it that `page` of its logins is what its form asks for.",
+        )
+    return dict(parse_qsl(urlsplit(location).query, keep_blank_values=True))
 
 
 @asynccontextmanager

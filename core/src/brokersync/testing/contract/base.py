@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import attrs
 import pytest
@@ -19,11 +19,13 @@ from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sandboxes import SandboxSettings, SimulatedBroker
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.expecting import BrokenContract
-from brokersync.testing.contract.reading import Reading
+from brokersync.testing.contract.reading import Reading, sources_of
 from brokersync.testing.contract.stage import Service, Stage, VirtualClock, sandbox_settings
 from brokersync.testing.fault_server import FaultServer
 from brokersync.testing.sandbox_server import serve_sandbox, simulated_broker
 from brokersync.types import AuthResult, StatementHints
+
+OVER_THE_NETWORK: Final = "source that is read over the network"
 
 
 class ContractBase:
@@ -61,6 +63,7 @@ class ContractBase:
 
     async def readings(self, stage: Stage, **more: Any) -> tuple[AuthResult, list[Reading]]:
         """A login, and a span of each source of each of its accounts."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         auth = await self.log_in(stage)
         return auth, await stage.readings(auth, **more)
 

@@ -16,8 +16,9 @@ from brokersync.errors import (
 )
 from brokersync.records import ConnectionState
 from brokersync.secret import Secret
-from brokersync.testing.contract.base import ContractBase
+from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.expecting import BrokenContract, expect, told
+from brokersync.testing.contract.reading import sources_of
 from brokersync.testing.contract.stage import HASTY, ONCE, Stage
 from brokersync.testing.fault_server import Sent
 from brokersync.testing.faults import Answered
@@ -177,6 +178,7 @@ class LoginChecks(ContractBase):
 
     async def test_one_refused_token_is_no_end_of_the_login(self) -> None:
         """A 401 in the middle of a sync is followed by a renewal, and not by a question to the user."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         async with self.stage() as stage, stage.service() as service:
             connection = await self.connect(service)
             stage.server.show("status_401", after=1)
@@ -189,6 +191,7 @@ class LoginChecks(ContractBase):
 
     async def test_a_token_that_has_ended_is_replaced(self) -> None:
         """In the middle of a sync the broker refuses the token for good; a new one is had, and the sync goes on."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         async with self.stage() as stage, stage.service() as service:
             connection = await self.connect(service)
             told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]

@@ -13,7 +13,7 @@ from brokersync.enums import Finality, IdQuality
 from brokersync.manifest import CalendarUnit, Retention
 from brokersync.sync.days import day_floor
 from brokersync.testing.answers import Body
-from brokersync.testing.contract.base import ContractBase
+from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.changing import (
     answers_of,
     belongs,
@@ -26,7 +26,7 @@ from brokersync.testing.contract.changing import (
 )
 from brokersync.testing.contract.expecting import expect, told
 from brokersync.testing.contract.paging import MANY_PAGES
-from brokersync.testing.contract.reading import Reading
+from brokersync.testing.contract.reading import Reading, sources_of
 from brokersync.types import TimeWindow, TradeBooking
 
 _MOST_CUTS: Final = 6
@@ -46,6 +46,7 @@ class ReadingChecks(ContractBase):
 
     async def test_a_second_sync_changes_nothing(self) -> None:
         """What is read again is known again."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         async with self.stage() as stage, stage.service() as service:
             connection = await self.connect(service)
             first = await service.sync(connection)
@@ -116,6 +117,7 @@ class ReadingChecks(ContractBase):
 
     async def test_what_was_read_to_its_end_is_covered(self) -> None:
         """For each account that was asked for, with trades or without."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         for mean in (4, 0):
             async with self.stage(trades_per_day=mean) as stage:
                 auth = await self.log_in(stage)

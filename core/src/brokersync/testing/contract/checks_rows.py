@@ -12,8 +12,9 @@ from typing import Any, Final
 from brokersync.enums import BookingEffect, FeesState, IdQuality
 from brokersync.provider import RawRow
 from brokersync.redaction import shows
-from brokersync.testing.contract.base import ContractBase
+from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.expecting import content, costs_of, differences, expect, raw_of
+from brokersync.testing.contract.reading import sources_of
 from brokersync.testing.contract.values import as_json, walked
 from brokersync.types import BrokerTrade, TradeBooking
 
@@ -26,6 +27,7 @@ class RowChecks(ContractBase):
 
     async def test_every_trade_is_as_the_books_have_it(self) -> None:
         """A whole import, compared with the sandbox's own books; what these do not tell is not compared."""
+        self.needs(sources_of(self.manifest.sources), OVER_THE_NETWORK)
         async with self.stage() as stage, stage.service() as service:
             report = await service.sync(await self.connect(service))
             expect(not report.problems, f"the first sync leaves problems: {report.problems}")

@@ -20,13 +20,14 @@ from brokersync.events import Event, RequestSent
 from brokersync.factory import make_credentials, open_provider
 from brokersync.managed import ManagedProvider
 from brokersync.manifest import Manifest
-from brokersync.provider import BrokerProvider, Cache
+from brokersync.provider import BrokerProvider, Cache, ProviderContext
 from brokersync.records import Connection, ConnectionState, Done, SyncReport
 from brokersync.registry import LoadedProvider, ProviderRegistry
 from brokersync.sandboxes import CONTROL_PATH, SandboxLogin
 from brokersync.secret import Secret
 from brokersync.service import BrokerSync
 from brokersync.store import TradeFilter
+from brokersync.testing.contract.consenting import consented, consented_connection
 from brokersync.testing.contract.expecting import BrokenContract, told
 from brokersync.testing.contract.reading import Reading, read, requests
 from brokersync.testing.contract.watching import Watched, watching
@@ -111,10 +112,20 @@ class Stage:
             self.open()
         return self._opened[0]._provider  # noqa: SLF001  what the plugin raises and gives is to be seen as it is
 
+    @property
+    def context(self) -> ProviderContext:
+        """What the plugin's provider was given."""
+        return (self._opened or [self._managed()])[0].context
+
     def open(
         self, *, http: HttpSettings = ROOMY, retry: RetrySettings | None = None, cache: Cache | None = None
     ) -> BrokerProvider[Any]:
         """Another provider of the plugin's, which knows nothing yet, takes the place of the one before."""
+        return self._managed(http=http, retry=retry, cache=cache)._provider  # noqa: SLF001  see `provider`
+
+    def _managed(
+        self, *, http: HttpSettings = ROOMY, retry: RetrySettings | None = None, cache: Cache | None = None
+    ) -> ManagedProvider:
         settings = attrs.evolve(self.settings, http=http, retry=retry or self.settings.retry)
         managed = open_provider(
             self.loaded,
@@ -125,7 +136,7 @@ class Stage:
             events=self.events.append,
         )
         self._opened.insert(0, managed)
-        return managed._provider  # noqa: SLF001  see `provider`
+        return managed
 
     def fields(
         self, login: SandboxLogin | None = None, changed: Mapping[str, str] = MappingProxyType({})
@@ -145,10 +156,18 @@ class Stage:
     async def log_in(
         self, login: SandboxLogin | None = None, changed: Mapping[str, str] = MappingProxyType({})
     ) -> AuthResult:
-        """A login that `authenticate` gives."""
-        auth = await self.provider.authenticate(make_credentials(self.loaded, self.fields(login, changed)))
+        """A login that `authenticate` gives, or the user's consent where that is the only way in."""
+        if self.only_by_consent:
+            auth = await consented(self, login or self.login)
+        else:
+            auth = await self.provider.authenticate(make_credentials(self.loaded, self.fields(login, changed)))
         self.learn(secrets_of(auth))
         return auth
+
+    @property
+    def only_by_consent(self) -> bool:
+        """Whether users log in at the broker's own page, and nowhere else."""
+        return self.manifest.consents and len(self.manifest.auth) == 1
 
     async def accounts(self, auth: AuthResult) -> tuple[BrokerAccount, ...]:
         """The accounts of a login, waited for as long as the broker needs."""
@@ -219,12 +238,15 @@ class Service:
 
     stage: Stage
     bs: BrokerSync
+    owner: str = _OWNER
 
     async def connect(self) -> Connection:
         """The first login."""
         login = self.stage.login
+        if self.stage.only_by_consent:
+            return await consented_connection(self, login)
         return await self.bs.connect(
-            self.stage.key, owner=_OWNER, fields=self.stage.fields(), environment=login.environment
+            self.stage.key, owner=self.owner, fields=self.stage.fields(), environment=login.environment
         )
 
     async def sync(self, connection: Connection) -> SyncReport:
@@ -243,7 +265,7 @@ class Service:
 
     async def trades(self, *, cancelled: bool = False) -> list[BrokerTrade]:
         """All that is stored."""
-        return [trade async for trade in self.bs.trades(_OWNER, TradeFilter(cancelled=cancelled))]
+        return [trade async for trade in self.bs.trades(self.owner, TradeFilter(cancelled=cancelled))]
 
     async def state(self, connection: Connection) -> ConnectionState:
         return (await self.bs.connection(connection.connection_id)).state
@@ -252,4 +274,5 @@ class Service:
 def sandbox_settings(running: RunningSandbox, server: FaultServer, *, metered: bool) -> Settings:
     """Settings that send this broker's requests through the fault server, and keep its limits where it is metered."""
     hosts = running.broker.hosts(server.base_url)
-    return Settings(brokers={running.key: BrokerSettings(hosts=hosts, limits=None if metered else ())})
+    mine = BrokerSettings(hosts=hosts, limits=None if metered else (), settings=running.operator_fields)
+    return Settings(brokers={running.key: mine})

@@ -9,11 +9,7 @@ from brokersync.plugin import BrokerCredentials, Secret
 
 @attrs.frozen(kw_only=True)
 class {{ cookiecutter.__class }}Credentials(BrokerCredentials):
-    """The fields that `provider.toml` asks the user for, under the same names."""
+    """The fields that `provider.toml` asks the user for, under the same names. Only the key is ever sent."""
 
-{% if cookiecutter.auth_kind == "api_key" %}
     api_key: Secret
-{% else %}
-    username: str
-    password: Secret
-{% endif %}
+    api_secret: Secret

@@ -17,6 +17,17 @@ _SESSION_LIFE = timedelta(days=30)
 
 
 @attrs.frozen
+class Grant:
+    """What a client is given; `lasts` and `ends_in` are seconds."""
+
+    user: User
+    token: str
+    refresh_token: str
+    lasts: int
+    ends_in: int
+
+
+@attrs.frozen
 class _Session:
     user: User
     token: str
@@ -32,13 +43,14 @@ class Sessions:
         self._by_token: dict[str, _Session] = {}
         self._by_refresh_token: dict[str, _Session] = {}
 
-    def begin(self, user: User) -> dict[str, object]:
+    def begin(self, user: User) -> Grant:
         return self._grant(user, self._now() + _SESSION_LIFE)
 
-    def renew(self, refresh_token: object) -> dict[str, object]:
-        session = self._by_refresh_token.pop(str(refresh_token), None)
+    def renew(self, refresh_token: str) -> Grant | None:
+        """Other tokens in place of those that were; none for a refresh token that is none any more."""
+        session = self._by_refresh_token.pop(refresh_token, None)
         if session is None or session.ends <= self._now():
-            raise RefusedError(400, "session_ended")
+            return None
         self.expire(session.token)
         return self._grant(session.user, session.ends)
 
@@ -52,13 +64,23 @@ class Sessions:
         """Ends the token as if its time had come."""
         self._by_token.pop(token, None)
 
-    def _grant(self, user: User, ends: datetime) -> dict[str, object]:
+{% if cookiecutter.auth_kind == "oauth2" %}
+    def end(self, token: str) -> None:
+        """Ends the session of a token or a refresh token for good."""
+        session = self._by_refresh_token.pop(token, None) or self._by_token.get(token)
+        if session is not None:
+            self.expire(session.token)
+            self._by_refresh_token = {name: one for name, one in self._by_refresh_token.items() if one != session}
+
+{% endif %}
+    def _grant(self, user: User, ends: datetime) -> Grant:
         token, refresh_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         session = _Session(user, token, self._now() + _TOKEN_LIFE, ends)
         self._by_token[token] = self._by_refresh_token[refresh_token] = session
-        return {
-            "accessToken": token,
-            "refreshToken": refresh_token,
-            "expiresIn": int(_TOKEN_LIFE.total_seconds()),
-            "userId": user.id,
-        }
+        return Grant(
+            user=user,
+            token=token,
+            refresh_token=refresh_token,
+            lasts=int(_TOKEN_LIFE.total_seconds()),
+            ends_in=int((ends - self._now()).total_seconds()),
+        )

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-{% if cookiecutter.history_kind == "cursor" %}
-from itertools import pairwise
-{% endif %}
 from typing import Any
 
 import pytest
 
-{% if cookiecutter.history_kind == "cursor" %}
 from brokersync import TimeWindow, get_broker_provider
-from brokersync.plugin import BrokerCursorError, Secret, TradePage, TradeRequest
-{% else %}
-from brokersync import TimeWindow, get_broker_provider
-from brokersync.plugin import Secret, TradePage, TradeRequest
-{% endif %}
+from brokersync.plugin import BrokerCursorError, TradePage, TradeRequest
 from brokersync.testing import RunningSandbox
-from {{ cookiecutter.__package }}.credentials import {{ cookiecutter.__class }}Credentials
 
-from .stage import KEY
+from .logins import KEY, log_in
+from .stage import Clock
 
 START, END = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -51,16 +43,9 @@ class Reader:
 
 
 @pytest.fixture
-async def reader(sandbox: RunningSandbox) -> AsyncIterator[Reader]:
-    fields = sandbox.logins[0].fields
-{% if cookiecutter.auth_kind == "api_key" %}
-    credentials = {{ cookiecutter.__class }}Credentials(api_key=Secret(fields["api_key"]))
-{% else %}
-    password = Secret(fields["password"])
-    credentials = {{ cookiecutter.__class }}Credentials(username=fields["username"], password=password)
-{% endif %}
-    async with get_broker_provider(KEY, settings=sandbox.settings()) as provider:
-        auth = await provider.authenticate(credentials)
+async def reader(sandbox: RunningSandbox, clock: Clock) -> AsyncIterator[Reader]:
+    async with get_broker_provider(KEY, settings=sandbox.settings(), clock=clock) as provider:
+        auth = await log_in(provider, sandbox.logins[0])
         yield Reader(provider, auth, (await provider.get_accounts(auth))[0])
 
 
@@ -95,19 +80,8 @@ async def test_a_span_is_covered_as_soon_as_it_was_read(reader: Reader) -> None:
     assert [one.window for one in last.covered] == [window]
     assert not any(page.covered for page in others)
     assert all(page.rows == len(page.bookings) for page in [*others, last])
-{% if cookiecutter.history_kind == "cursor" %}
 
 
-async def test_a_reading_goes_on_from_any_cursor_as_if_it_had_never_stopped(reader: Reader) -> None:
-    window = TimeWindow(START, END)
-    pages = await reader.pages(window)
-
-    assert len(pages) > 1
-    for before, page in pairwise(pages):
-        assert await reader.page(window, before.cursor) == page
-
-
-async def test_a_cursor_that_is_unknown_begins_the_span_anew(reader: Reader) -> None:
+async def test_a_cursor_of_somebody_elses_is_refused(reader: Reader) -> None:
     with pytest.raises(BrokerCursorError):
         await reader.page(TimeWindow(START, END), "no cursor of the broker's")
-{% endif %}

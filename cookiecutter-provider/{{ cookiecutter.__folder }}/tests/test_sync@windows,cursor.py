@@ -18,7 +18,15 @@ async def test_the_first_sync_brings_every_trade_as_the_broker_has_it(stage: Sta
     books, trades = await stage.ledger(), await stage.trades()
     assert (report.quarantined, report.problems) == (0, ())
     assert {
-        (one.account_id, one.trade_id, one.side.value, one.quantity, one.price, one.executed_at.isoformat())
+        (
+            one.account_id,
+            one.trade_id,
+            one.side.value,
+            one.quantity,
+            one.price,
+            sum(fee.amount for fee in one.fees),
+            one.executed_at.isoformat(),
+        )
         for one in trades
     } == {
         (
@@ -27,6 +35,7 @@ async def test_the_first_sync_brings_every_trade_as_the_broker_has_it(stage: Sta
             row["side"],
             Decimal(row["quantity"]),
             Decimal(row["price"]),
+            Decimal(row["fees"]["commission"]),
             row["executed_at"],
         )
         for account_id in stage.sandbox.logins[0].trades

@@ -1,0 +1,47 @@
+"""The history of the simulated broker: the running session of all accounts, and nothing before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from brokersync.plugin import SandboxSettings
+from {{ cookiecutter.__package }}.sandbox_books import Account, Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_wire import Handler
+
+# FILL IN: when the broker's session begins, as provider.toml says it
+_ZONE = ZoneInfo("America/New_York")
+_HOUR = 17
+
+
+class History:
+    """What was executed since the session began; the next one empties the list."""
+
+    def __init__(self, settings: SandboxSettings, books: Books) -> None:
+        self._now, self._books = settings.now, books
+
+    def executions(self, account: Account) -> list[Execution]:
+        """Those that a full import ends with."""
+        begins = _began(self._now())
+        return [one for one in self._books.executions(account) if one.at >= begins]
+
+    def routes(self, who: Callable[[web.Request], User]) -> Iterable[tuple[str, str, Handler]]:
+        async def session(request: web.Request) -> web.Response:
+            accounts = who(request).accounts
+            rows = [{"accountId": account.id, **one.row()} for account in accounts for one in self.executions(account)]
+            begins = _began(self._now()).isoformat()
+            return web.json_response(
+                {"begins": begins, "accounts": [account.id for account in accounts], "executions": rows}
+            )
+
+        return (("GET", "/session", session),)
+
+
+def _began(now: datetime) -> datetime:
+    """The latest beginning of a session."""
+    local = now.astimezone(_ZONE)
+    begins = local.replace(hour=_HOUR, minute=0, second=0, microsecond=0)
+    return (begins if begins <= local else begins - timedelta(days=1)).astimezone(UTC)

@@ -56,6 +56,7 @@ def _tried(folder: Path, into: Path, core: Path) -> Tried:
         "tests": ("pytest", "-q", "--contract-rows=5000", *NO_CACHE),
         "release": ("pytest", "-q", "-m", "release", *NO_CACHE),
         "providers": ("brokersync", "providers", "acme"),
+        "demo": ("brokersync", "demo"),
     }
     said = {name: project.run(*words) for name, words in commands.items()}
     return Tried(project, said | {"where": run(project.python, "-c", _WHERE, folder=into)})
@@ -121,3 +122,12 @@ def test_users_are_shown_what_it_is(said: Callable[[str], str], combination: Com
     assert "Acme" in said("providers")
     source = {"session": "session", "files": "statement"}.get(combination.history_kind, "executions")
     assert source in said("providers")
+
+
+def test_the_demo_plays_with_it(tried: Tried, combination: Combination) -> None:
+    done = tried.said["demo"]
+
+    if combination.history_kind == "files":
+        assert "Left out: Acme, whose trades come in files." in done.stderr
+    else:
+        assert "Every trade is there once, with the broker's own numbers." in done.stdout, done.stderr

@@ -34,9 +34,9 @@ async def read_page(client: {{ cookiecutter.__class }}Client, auth: AuthResult, 
         raise BrokerCursorError("The session is read in one answer, so there is no cursor.")
     # before the answer, which may be some seconds older than the moment at which it is here
     now = client.context.clock.now()
+    _check_running(request.window, now)
     session = await client.read_session(auth)
-    if request.window.end <= max(now, session.begins):
-        raise BrokerDataUnavailableError("That session is over.", reason=DataUnavailableReason.EXPIRED)
+    _check_running(request.window, session.begins)
     environment = client.context.environment
     outcomes = [_outcome(row, environment) for row in session.rows]
     bookings = tuple(one for one in outcomes if isinstance(one, TradeBooking))
@@ -49,6 +49,12 @@ async def read_page(client: {{ cookiecutter.__class }}Client, auth: AuthResult, 
         covered=tuple(_covered(session, request, now)),
         rows=len(session.rows),
     )
+
+
+def _check_running(window: TimeWindow, moment: datetime) -> None:
+    """Of a session that is over the broker tells nothing, and its successor's list says nothing of it."""
+    if window.end <= moment:
+        raise BrokerDataUnavailableError("That session is over.", reason=DataUnavailableReason.EXPIRED)
 
 
 def _outcome(row: Row, environment: str) -> TradeBooking | QuarantinedRow:

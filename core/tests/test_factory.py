@@ -488,6 +488,18 @@ async def test_without_a_context_the_provider_gets_one_of_its_own(environment: s
         assert context.clock.now().utcoffset() == timedelta(0)
 
 
+async def test_a_test_brings_its_own_clock() -> None:
+    given: list[ProviderContext] = []
+    mine: Any = Nothing()
+
+    def create(context: ProviderContext) -> Provider:
+        given.append(context)
+        return Provider()
+
+    async with get_broker_provider("paper", registry=registry_of(create), settings=Settings(), clock=mine):
+        assert given[0].clock is mine
+
+
 def test_the_operators_fields_reach_the_plugin() -> None:
     client = Field(name="client_id", label="Client", help="From the broker.")
     secret = Field(name="client_secret", label="Secret", help="From the broker.", secret=True)

@@ -92,7 +92,7 @@ class RequestDraft:
     """One attempt at a request, for `prepare` to complete: sign it, place the token, resend a ticket.
 
     `auth` is the current login when the request names one. `bearer` says whether core sets the Authorization header
-    from it, which it does before `prepare` runs. `json` is sent as `json.dumps` writes it, and `form` as `urlencode` does.
+    from it, which it does before `prepare` runs. `json` is sent as `json.dumps` writes it, `form` as `urlencode` does.
     """
 
     method: str

@@ -44,9 +44,9 @@ def verify(
 async def _verify(key: str, wanted: str, common: Common) -> int:
     from brokersync.discovery import discover
     from brokersync.errors import BrokerConfigError
+    from brokersync.folders import data_folder
     from brokersync.levels import Level
     from brokersync.registry import ProviderRegistry
-    from brokersync.folders import data_folder
     from brokersync.testing.verifying.run import check_tools, verify
     from brokersync.verified import keep_verified
 

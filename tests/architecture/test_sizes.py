@@ -9,6 +9,7 @@ REASONS = {
     "core/src/brokersync/store/protocol.py": "all that a store must do, read as one page; each method is a sentence",
     "core/src/brokersync/store/sql_store.py": "all that a store can do, one line a method",
     "core/src/brokersync/events.py": "all events, read as one page; each class is a sentence and its fields",
+    "core/src/brokersync/manifest.py": "all that provider.toml may say, read as one page; each class is short",
     "core/src/brokersync/types.py": "the values of the contract, read as one page; each class is short",
     "core/src/brokersync/records.py": "the values that core keeps, read as one page; each class is short",
 }

@@ -189,8 +189,7 @@ class Run:
         loaded = shared.registry.load(connection.provider)
         self._settler.manifest = loaded.manifest
         grant, fields = await shared.vault.load(connection)
-        logins = partial(self._login, shared, loaded, fields)
-        keeper = shared.keeper(connection, logins, events=self._sink, held=grant)
+        keeper = shared.keeper(connection, partial(self._login, shared, loaded, fields), events=self._sink, held=grant)
         async with open_provider(
             loaded,
             environment=connection.environment,
@@ -256,10 +255,9 @@ class Run:
             raise BrokerNotReadyError("The sync was cancelled.")
 
     async def _look_for_accounts(self, provider: ManagedProvider, auth: AuthResult) -> Set[tuple[str, str]] | None:
-        """Accounts may be opened, renamed or closed at any time; a source per account has to know them beforehand.
+        """Accounts may be opened, renamed or closed; sources per account have to know them, and files whose they are.
 
-        Where all sources are files, whose accounts these are is all that can be asked. `None` where none has to know,
-        or no list was got: those that are known can be read all the same.
+        `None` where none has to know, or no list was got: those that are known can be read all the same.
         """
         scopes = [source.scope for source in provider.manifest.sources if not source.files]
         if scopes and all(scope is SourceScope.LOGIN for scope in scopes):

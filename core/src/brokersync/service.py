@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-import attrs
-
 from brokersync.arguments import checked
 from brokersync.clock import SystemClock
 from brokersync.config import Settings, load_settings
@@ -43,7 +41,7 @@ from brokersync.unconfirmed import unconfirmed
 from brokersync.underway import until_closed
 from brokersync.vault import GrantVault
 from brokersync.watching import Watch
-from brokersync.withdrawing import withdraw_unconfirmed
+from brokersync.withdrawing import withdrawn_by_file
 
 if TYPE_CHECKING:
     import logging
@@ -222,8 +220,7 @@ class BrokerSync(Working, Following, Custody, Consents):
                 on_row=on_row,
                 era=era,
             )
-            gone = await withdraw_unconfirmed(self._shared, store, owner, loaded.manifest, era=era)
-            report = attrs.evolve(report, modified=report.modified + gone)
+            report = await withdrawn_by_file(self._shared, store, loaded.manifest, report, era)
             log = file_log(owner, provider)
             await store.log_sync(log, to_json(report), self._shared.clock.now(), synced=False, era=era)
             return report

@@ -7,7 +7,7 @@ import itertools
 import attrs
 
 from brokersync.manifest import Manifest
-from brokersync.records import ChangeCause, Connection, Deferred, Done, Era, Lease, PageCommit
+from brokersync.records import ChangeCause, Connection, Deferred, Done, Era, Lease, PageCommit, SyncReport
 from brokersync.shared import Shared
 from brokersync.store import Store
 from brokersync.sync.commit import page_rules
@@ -17,7 +17,29 @@ from brokersync.types import BrokerTrade
 from brokersync.unconfirmed import unconfirmed
 
 
-async def withdraw_unconfirmed(
+async def withdrawn(
+    shared: Shared, connection: Connection, lease: Lease, report: ReportBuilder, outcome: Done | Deferred
+) -> Done | Deferred:
+    """The outcome of a sync, after what is not confirmed by it was taken back, if it came to its end."""
+    if isinstance(outcome, Deferred):
+        return outcome
+    manifest, name = shared.registry.manifest(connection.provider), connection.connection_id
+    gone = await _withdraw_unconfirmed(
+        shared, shared.store, connection.owner, manifest, connection_id=name, lease=lease
+    )
+    report.withdrew(gone)
+    return attrs.evolve(outcome, report=report.build(shared.clock.now()))
+
+
+async def withdrawn_by_file(
+    shared: Shared, store: Store, manifest: Manifest, report: SyncReport, era: Era | None
+) -> SyncReport:
+    """The report of an import, after what is not confirmed by it was taken back. Raises `ErasedError`."""
+    gone = await _withdraw_unconfirmed(shared, store, report.owner, manifest, era=era)
+    return attrs.evolve(report, modified=report.modified + gone)
+
+
+async def _withdraw_unconfirmed(
     shared: Shared,
     store: Store,
     owner: str,
@@ -53,18 +75,6 @@ async def withdraw_unconfirmed(
         )
         modified += (await store.commit_page(page, page_rules(manifest))).modified
     return modified
-
-
-async def withdrawn(
-    shared: Shared, connection: Connection, lease: Lease, report: ReportBuilder, outcome: Done | Deferred
-) -> Done | Deferred:
-    """The outcome of a sync, after what is not confirmed by it was taken back, if it came to its end."""
-    if isinstance(outcome, Deferred):
-        return outcome
-    manifest, name = shared.registry.manifest(connection.provider), connection.connection_id
-    gone = await withdraw_unconfirmed(shared, shared.store, connection.owner, manifest, connection_id=name, lease=lease)
-    report.withdrew(gone)
-    return attrs.evolve(outcome, report=report.build(shared.clock.now()))
 
 
 def _source(trade: BrokerTrade) -> str:

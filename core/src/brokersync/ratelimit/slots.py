@@ -109,5 +109,8 @@ class Free:
     async def sent(self) -> None:
         """See `Pass`."""
 
+    async def forgive(self) -> None:
+        """See `Pass`."""
+
     async def done(self) -> None:
         """See `Pass`."""

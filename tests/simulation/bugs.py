@@ -25,7 +25,7 @@ from brokersync.manifest import Manifest
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
 from brokersync.renewal import Renewal
 from brokersync.secret import Secret
-from brokersync.store import PageRules, booking, feed, page, pruning
+from brokersync.store import PageRules, feed, page, pruning, told
 from brokersync.store.feed import NewChange
 from brokersync.store.sql import Fetch, Many, Put, Script, execute, fetch_one
 from brokersync.store.sql_store import SqlStore
@@ -149,12 +149,12 @@ def _bookings_of_cancelled_trades_deleted() -> AbstractContextManager[object]:
 
 @_bug
 def _new_content_of_a_known_row_dropped() -> AbstractContextManager[object]:
-    content_of = booking.booking_content
+    content_of = told.booking_content
 
     def booking_content(row: TradeBooking) -> tuple[str, bytes]:
         return content_of(row)[0], hashlib.blake2b(row.booking_id.encode(), digest_size=16).digest()
 
-    return mock.patch.object(booking, "booking_content", booking_content)
+    return mock.patch.object(told, "booking_content", booking_content)
 
 
 @_bug

@@ -109,6 +109,13 @@ class RequestDraft:
     form: dict[str, str] | None = attrs.field(default=None, repr=False)
     auth: AuthResult | None = None
 
+    @property
+    def target(self) -> str:
+        """The path and the query byte for byte as they are sent, for a signature over them."""
+        from yarl import URL  # a listing need not pay for it
+
+        return URL(self.url).extend_query(self.params).raw_path_qs
+
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:

@@ -35,6 +35,22 @@ async def test_a_request_says_who_we_are_unless_the_plugin_does(http, broker):
     assert [seen.headers["user-agent"] for seen in broker.seen] == [f"brokersync/{VERSION}", "mine"]
 
 
+@pytest.mark.parametrize("base", ["/v1/list", "/v1/a%2Fb/ü", "/v1/list?kept=a%2Bb"])
+async def test_what_is_signed_of_an_address_is_what_is_sent(http, broker, base):
+    sent, signed = [], []
+
+    async def keep(request):
+        sent.append(request.raw_path)
+        return web.Response()
+
+    broker.then(keep)
+    params = {"all": "".join(map(chr, range(0x20, 0x7F))), "cursor": "++//=%2F é", "from": "2026-01-01T00:00:00+01:00"}
+    await http.request(
+        "list", "GET", broker.url + base, params=params, prepare=lambda draft, _: signed.append(draft.target)
+    )
+    assert signed == sent
+
+
 async def test_json_and_forms_are_sent_as_such(http, broker):
     await http.request("order", "POST", f"{broker.url}/", json={"b": [1, "é"]})
     await http.request("login", "post", f"{broker.url}/", form={"name": "a b", "password": "&"})

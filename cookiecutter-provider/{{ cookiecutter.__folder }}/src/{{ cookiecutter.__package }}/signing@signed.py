@@ -30,6 +30,9 @@ _FARTHEST = timedelta(days=1)
 class Signer:
     """HMAC-SHA256 over time, nonce, method, path, query and body, by the broker's clock.
 
+    This broker signs the parameters in their order by name, whatever the order in which they come. One that signs the
+    address as it was sent is given `draft.target`, which is that byte for byte.
+
     How far that is ahead of this machine's is learned from a refusal, and holds for every login.
     """
 

@@ -91,39 +91,34 @@ class MoneyChecks(ContractBase):
         async with self.stage() as stage:
             auth, readings = await self.readings(stage)
             tried = False
-            for sample in samples(readings):
+            for sample in samples(one for one in readings if any(map(_is_multiplied, one.trades))):
                 before, found = await answers_of(stage, auth, sample.request)
-                trade = next((one for one in before.trades if _is_multiplied(one)), None)
-                if trade is None:
-                    continue
+                trade = next(one for one in before.trades if _is_multiplied(one))
                 multiplier = trade.instrument.multiplier
                 assert multiplier is not None
                 tried = True
-                cells = {
-                    (table.path, name)
+                # it may stand in an object inside of a row, such as that of the instrument
+                names = {
+                    name
                     for body in found
-                    for table, row in body.rows()
+                    for row in body.everything()
                     for name, value in row.items()
                     if cell_is(value, multiplier)
                 }
                 expect(
-                    [cell for cell in sorted(cells) if await self._follows(stage, auth, before, trade, cell)],
+                    [name for name in sorted(names) if await self._follows(stage, auth, before, trade, name)],
                     f"the multiplier {multiplier} of {trade.instrument.symbol} does not come from the broker's answers:"
                     " leave it None where the broker does not tell it",
                 )
             if not tried:
                 self.cannot_try("the sandbox has no futures and no options")
 
-    async def _follows(self, stage: Any, auth: Any, before: Reading, trade: BrokerTrade, cell: tuple[str, str]) -> bool:
-        multiplier, (path, name) = trade.instrument.multiplier, cell
+    async def _follows(self, stage: Any, auth: Any, before: Reading, trade: BrokerTrade, name: str) -> bool:
+        multiplier = trade.instrument.multiplier
         assert multiplier is not None
 
         def change(body: Any) -> int:
-            rows = [
-                row
-                for table, row in body.rows()
-                if table.path == path and name in row and cell_is(row[name], multiplier)
-            ]
+            rows = [row for row in body.everything() if name in row and cell_is(row[name], multiplier)]
             for row in rows:
                 row[name] = like(row[name], str(multiplier * 3))
             return len(rows)

@@ -30,13 +30,14 @@ def put(piece: str, text: str) -> str:
 
 
 def put_tables(piece: str, text: str) -> str:
-    """The same of TOML, by the headings of tables; what stands above the first is replaced line by line."""
+    """The same of TOML, by the headings of tables; what stands above the first is replaced key by key."""
     parts = re.split(r"^(?=\[)", piece, flags=re.MULTILINE)
-    for line in parts[0].split("\n"):
-        if line:
-            key = re.escape(line.split(" =")[0])
-            text, count = re.subn(rf"(?:^#.*\n)*^{key} = .*$", line, text, flags=re.MULTILINE)
-            assert count == 1, line
+    for said in re.split(r"^(?=\w)", parts[0], flags=re.MULTILINE)[1:]:
+        key, said = said.split(" =")[0], said.strip()
+        # a list goes on over several lines, up to the one with its bracket alone
+        value = rf"(?:^#.*\n)*^{key} = (?:\[\n(?:[^\]\n].*\n)*\]|.*)$"
+        text, count = re.subn(value, said, text, flags=re.MULTILINE)
+        assert count == 1, said
     for part in parts[1:]:
         heading = re.escape(part.split("\n")[0])
         whole = rf"(?:^#.*\n)*^{heading}\n(?:^[^\[#\n].*\n?)*"

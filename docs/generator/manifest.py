@@ -9,7 +9,7 @@ from typing import Final
 from docs.generator.text import MADE_BY, code, default, table, told
 from docs.generator.toml import fields, type_text
 
-from brokersync.limits import RateLimit
+from brokersync.limits import RateLimit, SessionLimit
 from brokersync.maintenance import MaintenanceWindow
 from brokersync.manifest import Calendar, Field, Label, Manifest, Reread, SourceSpec
 from brokersync.recorded_fields import RecordedFields
@@ -33,6 +33,7 @@ _TABLES: Final = {
     "[sources.calendar]": Calendar,
     "[[sources.rereads]]": Reread,
     "[[limits]]": RateLimit,
+    "[sessions]": SessionLimit,
     "[[maintenance]]": MaintenanceWindow,
     "[[labels]]": Label,
     "[recording]": RecordedFields,

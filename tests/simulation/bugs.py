@@ -313,7 +313,7 @@ def _answer_closes_no_incident() -> AbstractContextManager[object]:
 
 @_bug
 def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
-    async def stored(self: Renewal, auth: AuthResult, how: str) -> Grant:
+    async def stored(self: Renewal, auth: AuthResult, how: str, session: Lease | None) -> Grant:
         async def later() -> None:
             await asyncio.sleep(20)
             await self._vault.replace(self._grant, auth, self._fields, made_at=self._clock.now())
@@ -365,10 +365,8 @@ def _lease_of_a_grant_not_waited_for() -> AbstractContextManager[object]:
 def _older_grant_written_over_a_newer_one() -> AbstractContextManager[object]:
     replace_of, lease_of = GrantVault.replace, TokenKeeper._lease
 
-    async def replace(
-        self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime
-    ) -> bool:
-        while not await replace_of(self, grant, auth, fields, made_at=made_at):
+    async def replace(self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str], **made: Any) -> bool:
+        while not await replace_of(self, grant, auth, fields, **made):
             grant = attrs.evolve(grant, generation=grant.generation + 1)
         return True
 

@@ -133,6 +133,10 @@ class Stage:
         """How many sessions each user has opened."""
         return Counter((await self._control("requests"))["logins"])
 
+    async def closed(self) -> Counter[str]:
+        """How many sessions of each user were closed by a third."""
+        return Counter((await self._control("requests"))["closed"])
+
     async def ledger(self) -> Any:
         return await self._control("ledger")
 

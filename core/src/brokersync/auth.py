@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 from brokersync.config import Settings
@@ -18,6 +19,7 @@ from brokersync.errors import (
     StoreError,
 )
 from brokersync.events import EventSink, TokenRefreshed
+from brokersync.login_sessions import LoginSessions
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
 from brokersync.renewal import Login, Renewal
@@ -39,7 +41,8 @@ class TokenKeeper:
     processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
     of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
     to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
-    A token that still lives is used while its renewal has to wait.
+    A token that still lives is used while its renewal has to wait. Where the broker counts `sessions`, the owners who
+    share a login renew one after another, too, since it ends those that are renewed together.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class TokenKeeper:
         worker: str,
         renew_before: timedelta = timedelta(0),
         logs_in: bool = True,
+        sessions: LoginSessions | None = None,
         held: Grant | None = None,
     ) -> None:
         self._connection, self._vault, self._logins = connection, vault, logins
@@ -67,6 +71,7 @@ class TokenKeeper:
         )
         # of one process none but one is at it, and a lease that it could not give back is its own still
         self._holder = worker
+        self._sessions = sessions
         self._held = held
 
     async def current(self, auth: AuthResult) -> AuthResult:
@@ -117,6 +122,20 @@ class TokenKeeper:
         grant, _ = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
             return grant
+        if self._sessions is None:
+            return await self._in_own_turn(grant, stale)
+        # in this process other owners are at it, too
+        holder = f"{self._holder}-{_short(self._name)}"
+        held = await self._taken(_turn_of(self._connection), "", holder, stale)
+        if isinstance(held, Grant):
+            return held
+        try:
+            return await self._in_own_turn(grant, stale)
+        finally:
+            with suppress(StoreError):
+                await self._vault.store.release_lease(held)
+
+    async def _in_own_turn(self, grant: Grant, stale: AuthResult) -> Grant:
         held = await self._lease(grant, stale)
         if isinstance(held, Grant):
             return held
@@ -145,6 +164,7 @@ class TokenKeeper:
                 clock=self._clock,
                 settings=self._settings,
                 logs_in=self._logs_in and (known is None or may_log_in(known, now=self._clock.now())),
+                sessions=self._sessions,
             )
             try:
                 new = await renewal()
@@ -160,7 +180,10 @@ class TokenKeeper:
         return new
 
     async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
-        """The right to renew the grant; or its new login when that came while another worker had the right.
+        return await self._taken(self._name, grant.owner, self._holder, stale)
+
+    async def _taken(self, name: str, owner: str, holder: str, stale: AuthResult) -> Lease | Grant:
+        """The right to renew; or the new login of the grant when that came while another worker had the right.
 
         Raises `BrokerNotReadyError` when the other one takes too long.
         """
@@ -169,16 +192,14 @@ class TokenKeeper:
         waited, step = timedelta(0), _FIRST_LOOK
         while True:
             now = self._clock.now()
-            lease = await self._vault.store.take_lease(
-                self._name, owner=grant.owner, holder=self._holder, now=now, until=now + lasts
-            )
-            if lease.holder == self._holder:
+            lease = await self._vault.store.take_lease(name, owner=owner, holder=holder, now=now, until=now + lasts)
+            if lease.holder == holder:
                 return lease
             if waited >= self._settings.grants.longest_wait:
                 raise BrokerNotReadyError(
                     "Another worker is renewing this login and has not come to an end yet.",
                     retry_after=max(lease.expires_at - now, _FIRST_LOOK),
-                    provider=grant.provider,
+                    provider=self._connection.provider,
                 )
             self._underway.check_open()
             await self._clock.sleep(step.total_seconds())
@@ -194,3 +215,12 @@ def _same_login(one: AuthResult, other: AuthResult) -> bool:
 
 def _what_counts(auth: AuthResult) -> tuple[object, ...]:
     return auth.access_token, auth.expires_at, auth.secrets, auth.state
+
+
+def _turn_of(connection: Connection) -> str:
+    """A lease that is nobody's, so its name does not show whose login it is."""
+    return f"login|{_short(f'{connection.provider}|{connection.grant_environment}|{connection.identity}')}"
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]

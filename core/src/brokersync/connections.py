@@ -97,7 +97,7 @@ class Connections(Journal):
         connection = attrs.evolve(connection, identity=auth.identity)
         before = await self._of_the_login(connection)
         connection = as_known(connection, label_of(loaded.manifest, environment), before)
-        connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at)
+        connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at, session=login.session)
         await shared.store.put_accounts(connection, accounts)
         self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)
@@ -141,10 +141,10 @@ class Connections(Journal):
         if auth.identity != connection.identity:
             raise another_login(connection, auth)
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
-        recovered = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at)
-        if recovered is not None:
+        again = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at, session=login.session)
+        if again is not None:
             await shared.store.put_accounts(connection, accounts)
-        for one in recovered or ():
+        for one in again or ():
             shared.events(ConnectionRecovered(provider=one.provider, connection_id=one.connection_id))
         return await self.connection(connection_id)
 

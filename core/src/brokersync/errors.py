@@ -150,11 +150,12 @@ class BrokerRetryableError(BrokerError):
     """The same request may succeed later.
 
     `retry_after` is the least wait, where the broker told one. `freeze` names the scope that must stay silent until
-    then, for every worker.
+    then, for every worker. `sent` is false where core knows that nothing has reached the broker.
     """
 
     fault = Fault.BROKER
     remedy_by_default = "Try again later; what a worker syncs is tried again by itself."
+    sent: bool = True
 
     def __init__(
         self,

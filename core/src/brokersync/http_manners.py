@@ -224,6 +224,7 @@ class Manners:
         if not may_repeat(error, repeatable=work.repeatable, sent=failed.sent):
             raise error
         assert isinstance(error, BrokerRetryableError)
+        error.sent = failed.sent or work.repeatable  # of what may be repeated an attempt before may have arrived
         wait = patience.after(error)
         if wait is None:
             raise error

@@ -59,6 +59,11 @@ def _each_may_go(instance: Any, field: attrs.Attribute[Any], value: Mapping[str,
             raise ValueError(f"{field.name} of {operation!r} must be from 1 to {max(most, 1)}, not {weight}")
 
 
+def _lasts(_: object, field: attrs.Attribute[Any], value: timedelta) -> None:
+    if value <= _NO_TIME:
+        raise ValueError(f"{field.name} must be longer than nothing, such as 90m")
+
+
 def _of_a_window(instance: Any, field: attrs.Attribute[Any], value: bool) -> None:
     kind = getattr(instance, "kind", LimitKind.WINDOW)
     if value and kind is not LimitKind.WINDOW:
@@ -91,3 +96,16 @@ class RateLimit:
     def weight_of(self, operation: str, told: int) -> int:
         """As how many calls one counts here of which the plugin says that it counts as `told`."""
         return self.weights.get(operation, 1 if self.kind is LimitKind.CONCURRENCY else told)
+
+
+@attrs.frozen(kw_only=True)
+class SessionLimit:
+    """How many sessions a login may have at once; a broker closes the oldest for one more, whoever uses it.
+
+    `lasts` is how long one lives that is not renewed, and `named_by` the user field that says whose it is.
+    """
+
+    most: int = attrs.field(validator=_positive)
+    lasts: timedelta = attrs.field(validator=_lasts)
+    named_by: str
+    source: str = ""

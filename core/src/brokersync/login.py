@@ -9,9 +9,10 @@ from typing import Self
 
 from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerRateLimitError, BrokerTokenExpiredError
 from brokersync.factory import make_credentials
+from brokersync.login_sessions import LoginSessions, may_be_open
 from brokersync.managed import ManagedProvider
 from brokersync.provider import Clock
-from brokersync.records import Connection
+from brokersync.records import Connection, Lease
 from brokersync.registry import LoadedProvider
 from brokersync.types import AuthResult, BrokerAccount, Challenge
 
@@ -46,13 +47,17 @@ class OpenLogin:
     """Makes and renews the tokens of a login; leaving it closes its provider.
 
     It is `refused` once the broker has refused the credentials that it was sent, and `turned_away` while it has made no
-    token after it refused to. `made_at` is when it was logged in here last.
+    token after it refused to. `made_at` is when it was logged in here last, and `session` the place that the broker has
+    for it, where it counts them.
     """
 
-    def __init__(self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock) -> None:
-        self._loaded, self._provider, self._clock = loaded, provider, clock
+    def __init__(
+        self, loaded: LoadedProvider, provider: ManagedProvider, clock: Clock, sessions: LoginSessions
+    ) -> None:
+        self._loaded, self._provider, self._clock, self._sessions = loaded, provider, clock, sessions
         self.refused = self.turned_away = False
         self.made_at: datetime | None = None
+        self.session: Lease | None = None
 
     async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
         """A new login from the kept fields. Raises `BrokerAuthError` where none are kept and some are needed."""
@@ -67,12 +72,17 @@ class OpenLogin:
 
     async def _sent(self, fields: Mapping[str, str]) -> AuthResult:
         credentials = make_credentials(self._loaded, fields)
+        session = await self._sessions.open(fields)
         try:
             auth = await self._provider.authenticate(credentials)
-        except (BrokerAuthError, BrokerTokenExpiredError):
-            self.refused = self.turned_away = True
+        except BaseException as error:
+            if not may_be_open(error):
+                await self._sessions.end(session)
+            if isinstance(error, (BrokerAuthError, BrokerTokenExpiredError)):
+                self.refused = self.turned_away = True
             raise
-        self.turned_away, self.made_at = False, self._clock.now()
+        self.turned_away, self.made_at, self.session = False, self._clock.now(), session
+        await self._sessions.keep(session, auth.expires_at)
         return auth
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
@@ -121,6 +131,7 @@ class OpenLogin:
                 if renewed or auth is None:
                     raise as_auth_error(error) from error
                 auth, renewed = None, True
+                await self._sessions.end(self.session)
             except (BrokerNotReadyError, BrokerRateLimitError) as error:
                 wait = error.retry_after or _FIRST_LOOK
                 if self._clock.now() + wait > deadline:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from brokersync.levels import Level
-from brokersync.limits import RateLimit
+from brokersync.limits import RateLimit, SessionLimit
 from brokersync.maintenance import MaintenanceWindow
 from brokersync.recorded_fields import RecordedFields
 
@@ -183,6 +183,7 @@ class Manifest:
     `sandbox` names the factory of a simulated broker.
     `maintenance`: when the broker is closed regularly, and no sync begins by itself unless something would be lost.
     `one_login`: one login of a user serves all environments, and its tokens are shared by them.
+    `sessions`: how many a login may have, and no two of its owners renew one at the same time.
     `setup`: what a user does at the broker before connecting, step by step.
     `labels`: under which other names the same service is sold.
     `renew_before`: how long before its end a token is renewed, where the settings would renew it later.
@@ -209,6 +210,7 @@ class Manifest:
     transport: str = "http"
     sandbox: str | None = None
     one_login: bool = False
+    sessions: SessionLimit | None = None
     setup: tuple[str, ...] = ()
     labels: tuple[Label, ...] = ()
     renew_before: timedelta = timedelta(0)

@@ -125,12 +125,11 @@ class Era:
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """The tokens of one login identity.
+    """The tokens of one login identity. `environment` is empty where one login serves all.
 
     `generation` grows with each replacement, for compare-and-swap, from a number with which no other login began.
-    `environment` is empty where one login serves all. `renewing_since` stays when a renewal's outcome is not known.
-    `taken_over` are the fingerprints of the foreign tokens that it began with, or that came after.
-    `made_at` is when the broker made the tokens, where that is known.
+    `renewing_since` stays when a renewal's outcome is not known. `taken_over` are the fingerprints of foreign tokens
+    it began with or that came later. Where known, `made_at` is when the broker made these, in which of its `session`s.
     """
 
     owner: str
@@ -142,6 +141,7 @@ class Grant:
     renewing_since: datetime | None = None
     taken_over: tuple[str, ...] = ()
     made_at: datetime | None = None
+    session: Lease | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -21,8 +21,9 @@ from brokersync.errors import (
     BrokerTokenExpiredError,
     StoreError,
 )
+from brokersync.login_sessions import LoginSessions
 from brokersync.provider import Clock
-from brokersync.records import Grant
+from brokersync.records import Grant, Lease
 from brokersync.retry import Patience
 from brokersync.types import AuthResult
 from brokersync.vault import GrantVault
@@ -38,7 +39,10 @@ _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its histo
 
 
 class Login(Protocol):
-    """The two verbs that make tokens, as a renewal calls them."""
+    """The two verbs that make tokens, as a renewal calls them, and the session that it has opened."""
+
+    @property
+    def session(self) -> Lease | None: ...
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult: ...
 
@@ -62,10 +66,11 @@ class Renewal:
         clock: Clock,
         settings: Settings,
         logs_in: bool,
+        sessions: LoginSessions | None = None,
     ) -> None:
         self._grant, self._fields = grant, fields
         self._vault, self._login, self._clock = vault, login, clock
-        self._settings, self._logs_in = settings, logs_in
+        self._settings, self._logs_in, self._sessions = settings, logs_in, sessions
         self._doubt = grant.renewing_since
         self.how: str | None = None
         self.sent_in_vain = False
@@ -86,7 +91,9 @@ class Renewal:
         except BrokerRateLimitError:
             await self._unmark()
             raise
-        return await self._stored(_completed(auth, self._grant.auth), "refresh")
+        if self._sessions is not None:
+            await self._sessions.keep(self._grant.session, auth.expires_at)
+        return await self._stored(_completed(auth, self._grant.auth), "refresh", self._grant.session)
 
     @property
     def _was_lost(self) -> bool:
@@ -126,6 +133,8 @@ class Renewal:
             if self._doubt is None:
                 raise refusal
             raise _interrupted(refusal, self._doubt) from refusal
+        if self._sessions is not None and self._doubt is None:  # else it may live on under a token that nobody has
+            await self._sessions.end(self._grant.session)
         try:
             auth = await self._bounded(self._login.log_in(self._fields))
         except (BrokerTokenExpiredError, BrokerAuthError) as error:
@@ -136,7 +145,7 @@ class Renewal:
             if self._doubt is None:
                 raise
             raise _interrupted(error, self._doubt) from error
-        return await self._stored(auth, "login")
+        return await self._stored(auth, "login", self._login.session)
 
     async def _bounded(self, call: Awaitable[R]) -> R:
         """No call outlasts the lease, or another worker would make it, too."""
@@ -161,7 +170,7 @@ class Renewal:
         if self._doubt is None:
             await self._vault.mark_renewing(self._grant, None)
 
-    async def _stored(self, auth: AuthResult, how: str) -> Grant:
+    async def _stored(self, auth: AuthResult, how: str, session: Lease | None) -> Grant:
         if auth.identity != self._grant.identity:
             raise BrokerAuthError(
                 "The credentials now belong to another login.",
@@ -170,12 +179,14 @@ class Renewal:
             )
         made_at = self._clock.now()
         if not await _patiently(
-            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at), self._clock
+            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at, session=session), self._clock
         ):
             return await self._vault.reload(self._grant)
         self.how = how
         following = self._grant.generation + 1
-        return attrs.evolve(self._grant, auth=auth, generation=following, renewing_since=None, made_at=made_at)
+        return attrs.evolve(
+            self._grant, auth=auth, generation=following, renewing_since=None, made_at=made_at, session=session
+        )
 
 
 async def store_what_is_held(vault: GrantVault, clock: Clock) -> None:

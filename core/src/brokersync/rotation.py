@@ -15,9 +15,8 @@ from brokersync.errors import LeaseLostError, StoreError
 from brokersync.masterkeys import Rotates
 from brokersync.provider import Clock
 from brokersync.records import Lease
-from brokersync.sealing import KeyProvider, Sealer
-from brokersync.store import Store
-from brokersync.vault import resealed
+from brokersync.sealing import DataKey, KeyProvider, Sealer
+from brokersync.store import SealedGrant, Store
 
 _LASTS: Final = timedelta(minutes=2)
 _STORING_TAKES_AT_MOST: Final = 10.0
@@ -98,7 +97,7 @@ class Rotation:
         new = await (sealer.new_data_key(owner) if data_keys else sealer.rewrapped(wrapped, owner))
         if data_keys:
             old_key, new_key = await sealer.data_key(wrapped, owner), await sealer.data_key(new, owner)
-            done = await self._store.reseal(owner, wrapped, new, lambda grant: resealed(grant, old_key, new_key))
+            done = await self._store.reseal(owner, wrapped, new, lambda grant: _resealed(grant, old_key, new_key))
         else:
             done = await self._store.replace_key(owner, wrapped, new)
         # where it was not done the owner was forgotten this moment
@@ -116,3 +115,13 @@ async def _seen_through(work: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait([task], timeout=_STORING_TAKES_AT_MOST)
         task.cancel()
         raise
+
+
+def _resealed(grant: SealedGrant, old: DataKey, new: DataKey) -> SealedGrant:
+    """The same grant, sealed with another data key."""
+    auth, credentials = f"auth|{grant.row}", f"credentials|{grant.row}"
+    return attrs.evolve(
+        grant,
+        auth=new.seal(auth, old.unseal(auth, grant.auth)),
+        credentials=new.seal(credentials, old.unseal(credentials, grant.credentials)),
+    )

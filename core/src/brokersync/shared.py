@@ -21,6 +21,8 @@ from brokersync.factory import open_provider
 from brokersync.http_sessions import Sessions
 from brokersync.incidents import Probes
 from brokersync.login import OpenLogin
+from brokersync.login_sessions import LoginSessions
+from brokersync.manifest import Manifest
 from brokersync.provider import Clock
 from brokersync.ratelimit import Limiter
 from brokersync.records import Connection, Grant
@@ -151,7 +153,7 @@ class Shared:
             fields=fields,
             pressing=pressing,
         )
-        return OpenLogin(loaded, provider, self.clock)
+        return OpenLogin(loaded, provider, self.clock, self._sessions_of(loaded.manifest))
 
     def keeper(
         self,
@@ -166,6 +168,7 @@ class Shared:
 
         `held` is the grant where it has just been read.
         """
+        manifest = self.registry.manifest(connection.provider)
         return TokenKeeper(
             connection=connection,
             vault=self.vault,
@@ -175,7 +178,11 @@ class Shared:
             underway=self.underway,
             settings=self.settings,
             worker=self.worker,
-            renew_before=self.registry.manifest(connection.provider).renew_before,
+            renew_before=manifest.renew_before,
+            sessions=self._sessions_of(manifest) if manifest.sessions is not None else None,
             logs_in=logs_in,
             held=held,
         )
+
+    def _sessions_of(self, manifest: Manifest) -> LoginSessions:
+        return LoginSessions(manifest, self.store, self.clock)

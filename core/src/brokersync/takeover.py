@@ -21,7 +21,7 @@ from brokersync.errors import (
 )
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
-from brokersync.records import Connection, ConnectionState
+from brokersync.records import Connection, ConnectionState, Lease
 from brokersync.registry import LoadedProvider
 from brokersync.secret import Secret
 from brokersync.shared import Shared
@@ -178,6 +178,10 @@ class _Unnamed:
 
     def __init__(self, login: OpenLogin, unnamed: Callable[[AuthResult], AuthResult]) -> None:
         self._login, self._as_unnamed = login, unnamed
+
+    @property
+    def session(self) -> Lease | None:
+        return self._login.session
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         return self._as_unnamed(await self._login.refresh_unnamed(auth))

@@ -13,8 +13,8 @@ import attrs
 
 from brokersync.converter import SEALED
 from brokersync.errors import BrokerAuthError, BrokerError
-from brokersync.records import Connection, ConnectionState, Grant
-from brokersync.sealing import DataKey, Sealer, sealed_by
+from brokersync.records import Connection, ConnectionState, Grant, Lease
+from brokersync.sealing import Sealer, sealed_by
 from brokersync.store import KeyReplacedError, SealedGrant, Store
 from brokersync.types import AuthResult
 
@@ -32,6 +32,7 @@ class _Unstored:
     auth: AuthResult
     fields: Mapping[str, str] = attrs.field(repr=False)
     made_at: datetime
+    session: Lease | None
 
 
 class GrantVault:
@@ -53,6 +54,7 @@ class GrantVault:
         fields: Mapping[str, str],
         *,
         made_at: datetime | None,
+        session: Lease | None = None,
         taken_over: str | None = None,
     ) -> Connection:
         """See `Store.add_connection`; `taken_over` is the fingerprint of foreign tokens, and their made-up name.
@@ -65,17 +67,27 @@ class GrantVault:
                 return joined
         while True:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields, made_at=made_at, taken_over=taken_over)
+                grant = await self._user_made(
+                    connection, auth, fields, made_at=made_at, session=session, taken_over=taken_over
+                )
                 return await self.store.add_connection(connection, grant, instead_of=taken_over)
 
     async def log_in_again(
-        self, connection: Connection, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime | None
+        self,
+        connection: Connection,
+        auth: AuthResult,
+        fields: Mapping[str, str],
+        *,
+        made_at: datetime | None,
+        session: Lease | None = None,
     ) -> tuple[Connection, ...] | None:
         """See `Store.log_in_again`."""
         # a connection has its owner's key; where that has gone, a new one would outlive the owner who was forgotten
         while (wrapped := await self.store.wrapped_key(connection.owner)) is not None:
             with suppress(KeyReplacedError):
-                grant = await self._user_made(connection, auth, fields, made_at=made_at, wrapped=wrapped)
+                grant = await self._user_made(
+                    connection, auth, fields, made_at=made_at, session=session, wrapped=wrapped
+                )
                 return await self.store.log_in_again(connection, grant)
         return None
 
@@ -98,6 +110,7 @@ class GrantVault:
         generation: int,
         taken_over: Iterable[str] = (),
         made_at: datetime | None = None,
+        session: Lease | None = None,
         wrapped: bytes | None = None,
     ) -> SealedGrant:
         """What may be written to the store of a login, the fields it was made from, and what core knows of it.
@@ -106,7 +119,7 @@ class GrantVault:
         """
         wrapped = wrapped or await self.store.wrapped_key(owner) or await self._first_key(owner)
         key = await self._sealer.data_key(wrapped, owner)
-        known = {"taken_over": [*taken_over], "made_at": None if made_at is None else made_at.isoformat()}
+        known = SEALED.unstructure({"taken_over": [*taken_over], "made_at": made_at, "session": session})
         row = f"{provider}|{environment}|{auth.identity}"
         return SealedGrant(
             owner=owner,
@@ -166,17 +179,25 @@ class GrantVault:
             auth=SEALED.structure(auth, AuthResult),
             renewing_since=sealed.renewing_since,
             taken_over=tuple(known.get("taken_over", ())),
-            made_at=datetime.fromisoformat(made_at) if (made_at := known.get("made_at")) else None,
+            made_at=SEALED.structure(known.get("made_at"), datetime | None),  # type: ignore[arg-type]  # cattrs takes unions, and its types do not say so
+            session=SEALED.structure(known.get("session"), Lease | None),  # type: ignore[arg-type]  # as above
         )
         return grant, json.loads(fields)
 
-    async def replace(self, grant: Grant, auth: AuthResult, fields: Mapping[str, str], *, made_at: datetime) -> bool:
+    async def replace(
+        self,
+        grant: Grant,
+        auth: AuthResult,
+        fields: Mapping[str, str],
+        *,
+        made_at: datetime,
+        session: Lease | None = None,
+    ) -> bool:
         """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten.
 
         Whatever it raises, `auth` is held until `catch_up`.
         """
-        unstored = _Unstored(grant, auth, fields, made_at)
-        self._unstored[_login(grant)] = unstored
+        self._unstored[_login(grant)] = unstored = _Unstored(grant, auth, fields, made_at, session)
         return await self._stored(unstored)
 
     def holds_newer(self, grant: Grant | SealedGrant) -> bool:
@@ -227,6 +248,7 @@ class GrantVault:
                         generation=grant.generation + 1,
                         taken_over=grant.taken_over,
                         made_at=new.made_at,
+                        session=new.session,
                         wrapped=wrapped,
                     )
                 )
@@ -251,14 +273,13 @@ class GrantVault:
         fields: Mapping[str, str],
         *,
         made_at: datetime | None = None,
+        session: Lease | None = None,
         taken_over: str | None = None,
         wrapped: bytes | None = None,
     ) -> SealedGrant:
-        known = list[str]()
+        known = [] if taken_over is None else [taken_over]
         with suppress(BrokerError):  # there was none, or it does not open
-            known += (await self.load(connection))[0].taken_over
-        if taken_over is not None and taken_over not in known:
-            known.append(taken_over)
+            known = [*(await self.load(connection))[0].taken_over, *known]
         return await self.seal(
             owner=connection.owner,
             provider=connection.provider,
@@ -267,21 +288,12 @@ class GrantVault:
             fields=fields,
             # a renewal of an earlier login, ended since, must not take this one for the one it renews
             generation=secrets.randbits(_FIRST_GENERATION),
-            taken_over=known,
+            taken_over=dict.fromkeys(known),
             made_at=made_at,
+            session=session,
             wrapped=wrapped,
         )
 
 
 def _login(grant: Grant | SealedGrant) -> tuple[str, ...]:
     return grant.owner, grant.provider, grant.environment, grant.identity
-
-
-def resealed(grant: SealedGrant, old: DataKey, new: DataKey) -> SealedGrant:
-    """The same grant, sealed with another data key."""
-    auth, credentials = f"auth|{grant.row}", f"credentials|{grant.row}"
-    return attrs.evolve(
-        grant,
-        auth=new.seal(auth, old.unseal(auth, grant.auth)),
-        credentials=new.seal(credentials, old.unseal(credentials, grant.credentials)),
-    )

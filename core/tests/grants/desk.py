@@ -13,7 +13,7 @@ from brokersync.config import Settings
 from brokersync.errors import BrokerError
 from brokersync.events import Event
 from brokersync.masterkeys import MasterKeys
-from brokersync.records import Connection
+from brokersync.records import Connection, Lease
 from brokersync.sealing import Sealer
 from brokersync.secret import Secret
 from brokersync.store import SealedGrant, Store
@@ -73,6 +73,8 @@ Step = AuthResult | BrokerError | Callable[[], Any]
 class Broker:
     """Answers refreshes and logins one after another as it is told; what is left over is a failure of the test."""
 
+    session: Lease | None = None
+
     def __init__(self) -> None:
         self.refreshes: list[Step] = []
         self.logins: list[Step] = []
@@ -123,11 +125,11 @@ class Desk:
         """A keeper of this process; one of another process has renewals of its own under way."""
         underway = underway or self.underway
         vault = self.vault if underway is self.underway else GrantVault(self.store, Sealer(MasterKeys(bytes(32))))
-        return TokenKeeper(
-            connection=CONNECTION, vault=vault, logins=lambda: nullcontext(self.broker), clock=self.clock,
-            settings=self.settings, events=self.events.append, underway=underway, worker=f"worker-{id(underway):x}",
-            **facts,
-        )  # fmt: skip
+        return TokenKeeper(**{
+            "connection": CONNECTION, "vault": vault, "logins": lambda: nullcontext(self.broker), "clock": self.clock,
+            "settings": self.settings, "events": self.events.append, "underway": underway,
+            "worker": f"worker-{id(underway):x}", **facts,
+        })  # fmt: skip
 
     async def in_doubt(self) -> datetime | None:
         """Since when it is not known what became of a renewal."""

@@ -214,7 +214,8 @@ class _Tradovate:
         return fills
 
     def _requests(self) -> Row:
-        return {"operations": self._operations, "hosts": self._hosts, "logins": self._sessions.logins}
+        sessions = {"logins": self._sessions.logins, "closed": self._sessions.closed}
+        return {"operations": self._operations, "hosts": self._hosts, **sessions}
 
     async def _export(self, request: web.Request) -> web.Response:
         """What the user of a login, counted from 0, downloads in the web application in the time zone of his clock."""

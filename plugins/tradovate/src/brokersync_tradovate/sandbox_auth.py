@@ -39,6 +39,7 @@ class Sessions:
 
     def __init__(self, users: Sequence[User], now: Callable[[], datetime]) -> None:
         self.logins: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
         self._users = {user.name: user for user in users}
         self._now = now
         self._by_token: dict[str, _Session] = {}
@@ -66,6 +67,7 @@ class Sessions:
         alive = [other for other in self._open.get(user.name, ()) if other.lives(self._now())]
         for oldest in alive[: len(alive) - _SESSIONS_PER_USER + 1]:
             oldest.closed = True
+            self.closed[user.name] += 1
         self._open[user.name] = [*alive[-_SESSIONS_PER_USER + 1 :], session]
         return self._new_token(session)
 

@@ -350,6 +350,7 @@ async def test_requests_are_counted_by_operation_host_and_login(desk: Desk) -> N
         "operations": {"auth/accesstokenrequest": 1, "fill/list": 1},
         "hosts": {"live": 1, "demo": 1},
         "logins": {"sandbox-trader-1": 1},
+        "closed": {},
     }
 
 

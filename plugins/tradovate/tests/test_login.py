@@ -116,8 +116,9 @@ async def test_hosts_come_from_the_answer_and_unknown_keys_are_ignored(world: An
     }
 
 
-async def test_a_host_that_is_null_is_not_told(world: Any) -> None:
-    world.broker.on("live", LOGIN, granted(apiHosts=HOSTS | {"demo": None}))
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_a_host_that_is_null_or_empty_is_not_told(world: Any, nothing: object) -> None:
+    world.broker.on("live", LOGIN, granted(apiHosts=HOSTS | {"demo": nothing}))
 
     auth = await world.provider.authenticate(credentials())
 
@@ -136,7 +137,7 @@ async def test_a_host_that_is_null_is_not_told(world: Any) -> None:
         "live.tradovateapi.com\n",
         "tradovateapi.com.evil.example",
         "localhost",
-        "",
+        " ",
     ],
 )
 async def test_a_hostile_host_ends_the_login(world: Any, host: str) -> None:

@@ -82,9 +82,11 @@ def day_in(row: Row, name: str) -> date:
 
 
 def texts_in(row: Row, name: str) -> dict[str, str]:
-    """What is told under a name by keys, none of which has to be there."""
+    """What is told under a name by keys, none of which has to be there; an empty text tells nothing."""
     told = row.get(name)
-    return {str(key): str(text) for key, text in told.items() if text is not None} if isinstance(told, Mapping) else {}
+    if not isinstance(told, Mapping):
+        return {}
+    return {str(key): str(text) for key, text in told.items() if text not in (None, "")}
 
 
 def _present(row: Row, name: str) -> Any:

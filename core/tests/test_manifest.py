@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brokersync.errors import BrokerConfigError, LimitScope
-from brokersync.limits import LimitKind
+from brokersync.limits import LimitKind, SessionLimit
 from brokersync.manifest import (
     AuthKind,
     Calendar,
@@ -247,3 +247,24 @@ def test_a_field_named_like_a_secret_must_be_one(name: str) -> None:
     with pytest.raises(ValueError, match="must be marked secret"):
         Field(**facts)
     assert Field(**facts, secret=True).json_schema()["writeOnly"] is True
+
+
+SESSIONS = """
+[sessions]
+most = 2
+lasts = "90m"
+named_by = "query_id"
+"""
+
+
+def test_sessions_are_named_by_a_field_that_a_user_logs_in_with() -> None:
+    (manifest,) = parse_manifests(TEXT + SESSIONS, "provider.toml")
+    assert manifest.sessions == SessionLimit(most=2, lasts=timedelta(minutes=90), named_by="query_id")
+    with pytest.raises(BrokerConfigError, match="named_by is 'client_id', which is no field of a login"):
+        parse_manifests(TEXT + SESSIONS.replace("query_id", "client_id"), "provider.toml")
+
+
+@pytest.mark.parametrize(("good", "wrong"), [("most = 2", "most = 0"), ('"90m"', '"0s"')])
+def test_no_session_at_all_is_no_number_of_sessions(good: str, wrong: str) -> None:
+    with pytest.raises(BrokerConfigError, match=r"must be (above zero|longer than nothing)"):
+        parse_manifests(TEXT + SESSIONS.replace(good, wrong), "provider.toml")

@@ -16,8 +16,8 @@ from brokersync.manifest import parse_manifests
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "adding-a-broker.md").read_text(encoding="utf-8")
-_PACKAGING, _FACTS, _MAINTENANCE = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-MANIFEST = _FACTS + _MAINTENANCE
+_PACKAGING, _FACTS, _MAINTENANCE, _SESSIONS = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+MANIFEST = _FACTS + _MAINTENANCE + _SESSIONS
 (CODE,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 

@@ -235,6 +235,8 @@ class Manifest:
                 raise ValueError(f"{what} is empty")
         if unknown := [role for role in self.pages if role not in self.hosts]:
             raise ValueError(f"pages names {unknown[0]!r}, which is no role in hosts")
+        if self.sessions and self.sessions.named_by not in [field.name for field in self.login_fields]:
+            raise ValueError(f"sessions.named_by is {self.sessions.named_by!r}, which is no field of a login")
 
     def source(self, name: str) -> SourceSpec:
         """Raises `KeyError` for a source that is not declared."""

@@ -23,7 +23,7 @@ from brokersync.errors import (
 )
 from brokersync.limits import SessionLimit
 from brokersync.login_sessions import LoginSessions, may_be_open
-from brokersync.manifest import AuthKind, Manifest, SourceSpec
+from brokersync.manifest import AuthKind, Field, Manifest, SourceSpec
 from brokersync.records import Grant, Lease
 from brokersync.underway import Underway
 
@@ -43,6 +43,7 @@ def manifest(sessions: SessionLimit | None = LIMIT) -> Manifest:
         licence="MIT",
         docs="",
         support="",
+        user_fields=(Field(name="username", label="User name", help="Who logs in."),),
         sessions=sessions,
     )
 

@@ -13,7 +13,7 @@ from brokersync import BrokerSync, get_broker_provider
 from brokersync.events import Event, RequestSent
 from brokersync.plugin import AuthResult, BrokerAuthError, RequestDraft, Secret
 from brokersync.testing import RunningSandbox
-from {{ cookiecutter.__package }}.signing import SECRET, Signer
+from {{ cookiecutter.__package }}.signing import NONCE_HEADER, SECRET, SIGNATURE_HEADER, Signer
 
 from .logins import KEY, connect, log_in
 from .stage import Clock, Stage
@@ -46,16 +46,16 @@ def signed(clock: Clock, **changed: Any) -> RequestDraft:
 )
 def test_whatever_is_sent_is_in_the_signature(clock: Clock, changed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _: "the same nonce")
-    plain = signed(clock).headers["X-Signature"]
+    plain = signed(clock).headers[SIGNATURE_HEADER]
 
-    assert signed(clock).headers["X-Signature"] == plain
-    assert signed(clock, **changed).headers["X-Signature"] != plain
+    assert signed(clock).headers[SIGNATURE_HEADER] == plain
+    assert signed(clock, **changed).headers[SIGNATURE_HEADER] != plain
 
 
 def test_each_attempt_has_a_nonce_of_its_own_and_shows_no_secret(clock: Clock) -> None:
     first, second = signed(clock), signed(clock)
 
-    assert first.headers["X-Nonce"] != second.headers["X-Nonce"]
+    assert first.headers[NONCE_HEADER] != second.headers[NONCE_HEADER]
     assert "secret" not in json.dumps(first.headers)
 
 
@@ -66,7 +66,7 @@ async def test_a_body_is_signed_as_core_sends_it(sandbox: RunningSandbox, clock:
             answer = await provider.context.http.request(
                 "who",
                 "POST",
-                f"{sandbox.hosts['live']}/me",
+                f"{provider.context.hosts[sandbox.logins[0].environment]}/me",
                 params={"z": "a b+c/d", "a": ""},
                 json=body,
                 auth=auth,

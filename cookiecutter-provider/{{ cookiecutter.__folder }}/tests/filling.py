@@ -9,17 +9,18 @@ from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _READ = ("README.md", "src/**/*.py", "src/**/*.toml", "tests/stage.py")
+_OF_LOGINS = ("signing.py", "tokens.py", "consent.py", "diagnosis.py")
 _STEPS = {
     "What is known without running code": ("provider.toml",),
     "What the broker answers, out of its documentation": ("sandbox.py", "sandbox_*.py", "stage.py"),
-    "How it is asked, and how a user logs in": ("client.py", "refusals.py", "auth.py", "diagnosis.py", "*auth*.py"),
+    "How it is asked, and how a user logs in": ("client.py", "refusals.py", "*auth.py", *_OF_LOGINS),
     "What a row means": ("payloads.py", "normalise.py", "*.py"),
     "What users are told": ("README.md",),
 }
 _ORDER = [(step, pattern) for step, patterns in _STEPS.items() for pattern in patterns]
 # two words in capitals; written apart here, so that this line is no place
 _MARK = re.compile("FILL" + r" IN: (.*?)(?: -->)?$")
-_INVENTED = re.compile(r'https://[^/":]+\.example(?=["/:?#])')
+_INVENTED = re.compile(r'^(\w+) = "(https://[^/":]+\.example(?=["/:?#])[^"]*)"')
 
 
 def steps() -> dict[str, list[str]]:
@@ -42,6 +43,6 @@ def _expected(path: Path) -> Iterator[tuple[int, str]]:
         if found := _MARK.search(line):
             yield number, found[1]
         elif path.suffix == ".toml" and (found := _INVENTED.search(line)):
-            yield number, f"{found[0]} is invented, since no real host ends in .example"
+            yield number, f"{found[1]}: {found[2]} is invented, since no real host ends in .example"
         elif line == "[[limits]]" and "\nsource = " not in "\n".join(takewhile(str.strip, lines[number:])):
             yield number, "the broker's number, and as source = ... where it stands"

@@ -34,7 +34,7 @@ def test_all_that_is_to_be_changed_is_told_at_once() -> None:
 async def test_a_login_that_may_read_and_no_more_is_well(stage: Stage) -> None:
     connection = await stage.connect()
 
-    assert await stage.bs.diagnose(connection.connection_id) == ()
+    assert await stage.clock.patiently(lambda: stage.bs.diagnose(connection.connection_id)) == ()
 
 
 async def test_a_login_that_is_taken_back_asks_its_user_at_once(stage: Stage) -> None:

@@ -27,7 +27,7 @@ _STANDING = '''
     def _user('''
 _CORRECTED = """            if number == 0:
                 kind = random.choice(("CANCEL", "CORRECTION"))
-                yield attrs.evolve(one, id=one.id + 9, kind=kind, corrects=one.id, price=one.price + 1)
+                yield attrs.evolve(one, id=one.id + 5_000, kind=kind, corrects=one.id, price=one.price + 1)
 """
 _BOOKED = "        return TradeBooking.of(_trade(Execution.of(row), account_id, environment), raw=row)\n"
 _BOOKING = """        trade = _trade(Execution.of(row), account_id, environment)
@@ -64,6 +64,7 @@ def correct_and_cancel(folder: Path) -> None:
         "sandbox_books.py",
         (_FIELDS, '    at: datetime\n    kind: str = "NEW"\n    corrects: int | None = None\n\n    @property'),
         (_ROW, f'{_ROW}            "kind": self.kind,\n            "corrects": self.corrects,\n'),
+        ("        return self.id // 10\n", "        return (self.corrects or self.id) // 10\n"),
         ("            yield Execution(", "            one = Execution("),
         (_ROWS, f"{_ROWS}            yield one\n{_CORRECTED}"),
         ("\n    def _user(", _STANDING),

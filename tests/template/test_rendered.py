@@ -106,7 +106,7 @@ _LONGEST = {
 
 @pytest.mark.parametrize("names", [{"key": "a", "display_name": "A"}, _LONGEST], ids=["shortest", "longest"])
 def test_names_of_any_length_fit_the_lines(rendered: Any, names: dict[str, str], combination: Combination) -> None:
-    folder = rendered(**names, **attrs.asdict(combination))
+    folder = rendered(**(attrs.asdict(combination) | names))
     project = Project(folder, folder, Path(sys.executable))
 
     project.checked("ruff", "check", "--no-cache")

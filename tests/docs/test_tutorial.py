@@ -26,6 +26,7 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`((?:src|tests)/[^`]+)`")
 _ALONE = re.compile(_FILE.pattern + r" the marks that are left go alone")
 _PORT = "8765"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @attrs.define
@@ -57,7 +58,7 @@ class Walk:
     def sh(self, commands: str) -> None:
         done = self.run(commands)
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
-        self.output = done.stdout + done.stderr
+        self.output = _COLOURS.sub("", done.stdout + done.stderr)
 
     def text(self, answer: str) -> None:
         assert re.search(_pattern(answer), self.output, re.DOTALL), f"{answer}\nis not in\n{self.output}"

@@ -96,9 +96,17 @@ def test_the_tests_hold_for_a_broker_that_corrects_and_has_a_narrow_limit(
     project.checked("mypy", "--no-incremental")
 
 
-def test_the_tests_hold_for_a_limit_of_one_call_at_a_time_in_a_session(rendered: Any, tmp_path_factory: Any) -> None:
+def test_the_tests_hold_for_one_call_at_a_time_and_an_environment_of_another_name(
+    rendered: Any, tmp_path_factory: Any
+) -> None:
     folder: Path = rendered(auth_kind="signed", history_kind="session")
-    change(folder, "provider.toml", ('amount = 60\nperiod = "1m"\n', 'amount = 1\nperiod = "2s"\n'))
+    change(
+        folder,
+        "provider.toml",
+        ('amount = 60\nperiod = "1m"\n', 'amount = 1\nperiod = "2s"\n'),
+        ('environments = ["live"]', 'environments = ["real"]'),
+        ("\nlive = ", "\nreal = "),
+    )
     project = beside(folder, tmp_path_factory.mktemp("built"))
 
     project.checked("pytest", "-q", "-p", "no:cacheprovider", "--ignore=tests/test_contract.py")

@@ -25,5 +25,5 @@ brokersync-{{ cookiecutter.key }} is ready, with an invented broker in it:
     python -m venv .venv && . .venv/bin/activate
     pip install -e '.[dev]'
     pytest                 # green at once, against the sandbox in src/{{ cookiecutter.__package }}/sandbox.py
-    pytest -m release      # lists every place that is still invented; green when the plugin is yours
+    pytest -m release      # lists what is still invented, in the order of work; green when the plugin is yours
 """)

@@ -23,7 +23,7 @@ def mistakes_in(answers):
         "display_name": text_mistake,
         "author": text_mistake,
         "api_url": api_mistake,
-        "demo_url": api_mistake,
+        "demo_url": demo_mistake,
         "docs_url": url_mistake,
         "support_url": url_mistake,
     }
@@ -92,6 +92,10 @@ def api_mistake(url):
     if "?" in url or "#" in url:
         return f"{url!r} is no base URL: a path is appended to it, so it has no ? and no #."
     return ""
+
+
+def demo_mistake(url):
+    return api_mistake(url) if url else ""  # a broker of one environment has none
 
 
 if mistakes := list(mistakes_in(ANSWERS)):

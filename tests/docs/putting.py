@@ -46,6 +46,11 @@ def put_tables(piece: str, text: str) -> str:
     return text
 
 
+def unmarked(text: str) -> str:
+    """Without the marks that are left, where the broker does as the invented one does."""
+    return re.sub(r"^ *# FILL IN: .*\n", "", text, flags=re.MULTILINE)
+
+
 def _is_elided(node: ast.ClassDef) -> bool:
     first = node.body[0]
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.value.value is ...
@@ -62,8 +67,8 @@ def _with_import(text: str, source: str) -> str:
 def _name(node: ast.stmt) -> str | None:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return node.name
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0])
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         return node.target.id
     return None

@@ -17,14 +17,16 @@ from typing import Any
 import attrs
 import pytest
 
-from .putting import put, put_tables
+from .putting import put, put_tables, unmarked
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorial" / "publish-a-plugin.md").read_text(encoding="utf-8")
 TESTING = (ROOT / "docs" / "how-to" / "test-a-plugin.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`((?:src|tests)/[^`]+)`")
+_ALONE = re.compile(_FILE.pattern + r" the marks that are left go alone")
 _PORT = "8765"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @attrs.define
@@ -56,7 +58,7 @@ class Walk:
     def sh(self, commands: str) -> None:
         done = self.run(commands)
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
-        self.output = done.stdout + done.stderr
+        self.output = _COLOURS.sub("", done.stdout + done.stderr)
 
     def text(self, answer: str) -> None:
         assert re.search(_pattern(answer), self.output, re.DOTALL), f"{answer}\nis not in\n{self.output}"
@@ -81,6 +83,10 @@ class Walk:
         text = path.read_text(encoding="utf-8")
         path.write_text((put_tables if kind == "toml" else put)(piece, text), encoding="utf-8")
 
+    def unmark(self, name: str) -> None:
+        path = self.folder / "brokersync-harbour" / name
+        path.write_text(unmarked(path.read_text(encoding="utf-8")), encoding="utf-8")
+
     def _own(self, commands: str) -> str:
         return commands.replace(_PORT, self.port)
 
@@ -93,7 +99,9 @@ def _steps() -> Iterator[tuple[str, str, str]]:
     """Each block in the order of the page: its kind, the file that is named before it, and what it holds."""
     end = 0
     for block in _BLOCK.finditer(PAGE):
-        files = _FILE.findall(PAGE[end : block.start()])
+        before = PAGE[end : block.start()]
+        yield from (("unmark", "", name) for name in _ALONE.findall(before))
+        files = _FILE.findall(before)
         yield block[1], files[-1] if files else "", block[2]
         end = block.end()
 
@@ -135,6 +143,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     own |= {
         "BROKERSYNC": str(_repository(apart)),
         "BROKERSYNC_STORE": "",
+        "XDG_DATA_HOME": str(apart / "data"),
         "COOKIECUTTER_CONFIG": str(apart / "cookiecutter.yaml"),
         "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ TEMPLATE = ROOT / "cookiecutter-provider"
 AUTH_KINDS = ("api_key", "signed", "password", "oauth2")
 HISTORY_KINDS = ("windows", "cursor", "session", "files")
 LICENCES = ("Apache-2.0", "MIT")
+# of a broker with a live side only, and of one with a demo side, too
+DEMO_URLS = ("", "https://demo-api.acme.example/v1")
 
 
 @attrs.frozen
@@ -25,14 +28,16 @@ class Combination:
     auth_kind: str
     history_kind: str
     licence: str
+    demo_url: str
 
     def __str__(self) -> str:
-        return f"{self.auth_kind}-{self.history_kind}-{self.licence}"
+        return f"{self.auth_kind}-{self.history_kind}-{self.licence}-{'two' if self.demo_url else 'one'}"
 
 
 def _combination(auth: int, history: int) -> Combination:
-    """Licences take turns, so that each stands beside each choice of the others."""
-    return Combination(AUTH_KINDS[auth], HISTORY_KINDS[history], LICENCES[(auth + history) % 2])
+    """Licences take turns, and so do brokers of one and of two sides: each stands beside each choice of the others."""
+    licence, demo_url = LICENCES[(auth + history) % 2], DEMO_URLS[(auth // 2 + history // 2) % 2]
+    return Combination(AUTH_KINDS[auth], HISTORY_KINDS[history], licence, demo_url)
 
 
 # the first four meet each choice once, the first six each licence beside each kind of history as well
@@ -100,12 +105,30 @@ def beside(folder: Path, into: Path) -> Project:
     return Project(folder, wheel, Path(sys.executable), into / "installed")
 
 
-def installed(folder: Path, into: Path, core: Path) -> Project:
-    """The project's wheel with all that it asks for in a new environment, which knows nothing of this repository."""
-    wheel = wheel_of(folder, into / "wheel")
+def common_ground(into: Path) -> Path:
+    """The python of a new environment with the wheel of core and what a project asks for, but with no project.
+
+    It knows nothing of this repository.
+    """
+    core = wheel_of(ROOT / "core", into / "wheel")
     printed(run(sys.executable, "-m", "venv", into / "venv", folder=into))
     python = into / "venv" / "bin" / "python"
+    made = tomllib.loads((render(into, key="any") / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [one for one in made["optional-dependencies"]["dev"] if not one.startswith("brokersync")]
     pip = (python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt")
-    # the wheel of core stands for the one that an index would give, with the extras that the project asks for
-    printed(run(*pip, f"{core}[cli]", f"{wheel}[dev]", folder=into))
+    # the wheel of core stands for the one that an index would give, with the extras that a project asks for
+    printed(run(*pip, f"{core}[cli,testing]", *asked, folder=into))
+    return python
+
+
+def installed(folder: Path, into: Path, ground: Path) -> Project:
+    """The project's wheel in a new environment, which finds all that it asks for on the common ground."""
+    wheel = wheel_of(folder, into / "wheel")
+    printed(run(ground, "-m", "venv", "--without-pip", into / "venv", folder=into))
+    python = into / "venv" / "bin" / "python"
+    (site,) = (into / "venv").glob("lib/python*/site-packages")
+    (shared,) = ground.parents[1].glob("lib/python*/site-packages")
+    (site / "ground.pth").write_text(f"{shared}\n")
+    # from no index: it fails where the project asks for something that is not there
+    printed(run(python, "-m", "pip", "install", "-q", "--no-index", f"{wheel}[dev]", folder=into))
     return Project(folder, wheel, python)

@@ -1,8 +1,12 @@
-"""Each combination as an author has it: rendered, built, installed in a clean environment, and green there at once."""
+"""Each combination as an author has it: rendered, built, installed in a clean environment, and green there at once.
+
+The environments share what all projects ask for, core's wheel among it, and nothing else.
+"""
 
 from __future__ import annotations
 
 import re
+import threading
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,15 +17,11 @@ import attrs
 import pytest
 
 from .conftest import chosen
-from .projects import ROOT, Combination, Project, installed, render, run, wheel_of
+from .projects import Combination, Project, common_ground, installed, render, run
 
 NO_CACHE = ("-p", "no:cacheprovider")
 _AT_ONCE = 2
-_WHERE = """
-import brokersync, brokersync_acme, sys
-for module in (brokersync, brokersync_acme):
-    print(module.__file__.startswith(sys.prefix + "/"))
-"""
+_WHERE = "import brokersync, brokersync_acme; print(brokersync.__file__, brokersync_acme.__file__)"
 
 
 @attrs.frozen
@@ -29,6 +29,7 @@ class Tried:
     """A project in an environment of its own, and what its own tools said there."""
 
     project: Project
+    ground: Path
     said: Mapping[str, Any]
 
 
@@ -37,29 +38,31 @@ def all_tried(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, own_settings_of_cookiecutter: None
 ) -> Any:
     """Two are tried at a time; whoever asks for one waits until it is there."""
-    core = wheel_of(ROOT / "core", tmp_path_factory.mktemp("core"))
+    ground = common_ground(tmp_path_factory.mktemp("ground"))
     folders = {one: tmp_path_factory.mktemp(str(one).replace(".", "-")) for one in chosen(request.config)}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {
-            one: pool.submit(_tried, render(folder, **attrs.asdict(one)), folder, core)
+            one: pool.submit(_tried, render(folder, **attrs.asdict(one)), folder, ground)
             for one, folder in folders.items()
         }
         pool.shutdown(cancel_futures=True)
 
 
-def _tried(folder: Path, into: Path, core: Path) -> Tried:
-    project = installed(folder, into, core)
+def _tried(folder: Path, into: Path, ground: Path) -> Tried:
+    project = installed(folder, into, ground)
+    # what mypy has learned of core and the libraries is the same for all, and two at once would write over each other
+    learned = ground.parent / threading.current_thread().name
     commands = {
         "ruff check": ("ruff", "check", "--no-cache"),
         "ruff format": ("ruff", "format", "--check", "--no-cache"),
-        "mypy": ("mypy", "--cache-dir", str(into / "mypy")),
+        "mypy": ("mypy", "--cache-dir", str(learned)),
         "tests": ("pytest", "-q", "--contract-rows=5000", *NO_CACHE),
         "release": ("pytest", "-q", "-m", "release", *NO_CACHE),
         "providers": ("brokersync", "providers", "acme"),
         "demo": ("brokersync", "demo"),
     }
     said = {name: project.run(*words) for name, words in commands.items()}
-    return Tried(project, said | {"where": run(project.python, "-c", _WHERE, folder=into)})
+    return Tried(project, ground, said | {"where": run(project.python, "-c", _WHERE, folder=into)})
 
 
 @pytest.fixture
@@ -80,8 +83,11 @@ def said(tried: Tried) -> Callable[[str], str]:
     return printed
 
 
-def test_it_and_core_are_those_of_the_environment(said: Callable[[str], str]) -> None:
-    assert said("where") == "True\nTrue\n"
+def test_it_and_core_are_those_of_the_wheels(said: Callable[[str], str], tried: Tried) -> None:
+    core, plugin = map(Path, said("where").split())
+
+    assert core.is_relative_to(tried.ground.parents[1])
+    assert plugin.is_relative_to(tried.project.python.parents[1])
 
 
 def test_its_own_tests_pass_and_tell_how_much_is_invented(said: Callable[[str], str]) -> None:
@@ -101,12 +107,16 @@ def test_it_is_clean_for_mypy(said: Callable[[str], str], tried: Tried) -> None:
     assert "Success: no issues found" in said("mypy")
 
 
-def test_the_release_check_lists_each_place_to_be_filled_in(tried: Tried) -> None:
+def test_the_release_check_lists_each_place_in_the_order_of_work(tried: Tried, combination: Combination) -> None:
     done, folder = tried.said["release"], tried.project.folder
 
     assert done.returncode == 1
-    for name in ("docs", "support", "host live", "host demo", "limits"):
-        assert f"provider.toml: {name}: " in done.stdout
+    names = ["docs", "support", "live", *(["demo"] if combination.demo_url else [])]
+    assert re.findall(r"provider\.toml:\d+: (\w+): https://\S+ is invented", done.stdout) == names
+    assert re.search(r"provider\.toml:\d+: the broker's number, and as source", done.stdout)
+    steps = re.findall(r"^(What .*|How .*):$", done.stdout, re.MULTILINE)
+    assert len(steps) == 5
+    assert steps[0] == "What is known without running code"
     marked = [
         (path.relative_to(folder), number)
         for path in sorted(one for one in folder.rglob("*") if one.is_file())

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from .projects import beside, render
+from .projects import DEMO_URLS, beside, render
 
 # fills in the form as its user would, and follows where that leads
 _BROWSER = """
@@ -55,7 +55,7 @@ class Shell:
 def shell(tmp_path_factory: pytest.TempPathFactory, own_settings_of_cookiecutter: None) -> Iterator[Shell]:
     """Over the sandbox of a broker whose users log in at its page and import files."""
     folder = tmp_path_factory.mktemp("shell")
-    project = beside(render(folder, auth_kind="oauth2", history_kind="files"), folder)
+    project = beside(render(folder, auth_kind="oauth2", history_kind="files", demo_url=DEMO_URLS[1]), folder)
     (folder / "browser.py").write_text(_BROWSER)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("BROKERSYNC_", "PYTEST"))},

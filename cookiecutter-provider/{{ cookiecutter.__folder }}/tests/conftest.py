@@ -10,7 +10,7 @@ from brokersync.events import Event
 from brokersync.plugin import Manifest, SandboxSettings
 from brokersync.testing import RunningSandbox, run_sandbox
 
-from .filling import places
+from .filling import steps
 from .logins import KEY
 from .stage import Clock, Stage
 
@@ -41,6 +41,6 @@ def manifest() -> Manifest:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if count := len(places()):
+    if count := sum(map(len, steps().values())):
         terminalreporter.section("still invented")
         terminalreporter.write_line(f"{count} places tell of an invented broker; `pytest -m release` lists them.")

@@ -10,8 +10,6 @@ from {{ cookiecutter.__package }}.credentials import {{ cookiecutter.__class }}C
 
 KEY = "{{ cookiecutter.key }}"
 OWNER = "me"
-# a call of somebody whom the broker does not know
-NOBODY = {"Authorization": "Bearer nobody"}
 # what the broker refuses, and what its user is told
 WRONG = {"api_key": "an-invented-key"}, "does not accept this API key"
 

@@ -13,8 +13,6 @@ KEY = "{{ cookiecutter.key }}"
 OWNER = "me"
 # where the broker sends its answer
 CALLBACK = "http://127.0.0.1:8765/"
-# a call of somebody whom the broker does not know
-NOBODY = {"Authorization": "Bearer nobody"}
 # what a user may answer at the page who is not connected then, and what they are told
 WRONG = {"answer": "deny"}, "Access was declined"
 

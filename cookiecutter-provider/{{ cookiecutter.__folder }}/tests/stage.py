@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import attrs
 
 from brokersync import BrokerSync, BrokerTrade, Connection, Done, SyncReport
 from brokersync.events import Event
-from brokersync.plugin import CONTROL_PATH
+from brokersync.plugin import CONTROL_PATH, BrokerRateLimitError, TradeStatus
 from brokersync.testing import RunningSandbox
 
 from .logins import OWNER, connect
+
+T = TypeVar("T")
 
 # FILL IN: a row out of the broker's documentation, which `test_normalise.py` changes field by field
 ROW: dict[str, Any] = {
@@ -30,6 +33,9 @@ ROW: dict[str, Any] = {
     "commission": "0.35",
     "time": "2026-03-02T14:30:00.250Z",
 }
+
+# FILL IN: what the first user of the sandbox is called, as `identity_of` says it
+IDENTITY = "user:1"
 
 
 class Clock:
@@ -50,6 +56,14 @@ class Clock:
 
     def advance(self, by: timedelta) -> None:
         self._time += by
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the provider gives when it is asked itself; where a limit puts that off, time goes on until it may."""
+        while True:
+            try:
+                return await ask()
+            except BrokerRateLimitError as error:
+                self.advance(error.retry_after or timedelta(seconds=1))
 
 
 @attrs.frozen
@@ -73,7 +87,8 @@ class Stage:
         return outcome.report
 
     async def trades(self) -> list[BrokerTrade]:
-        return [trade async for trade in self.bs.trades(OWNER)]
+        """Those that stand; one that the broker has cancelled does not."""
+        return [one async for one in self.bs.trades(OWNER) if one.status is TradeStatus.ACTIVE]
 
     async def show_fault(self, fault: str, *, after: int = 0) -> None:
         """The sandbox's next request but `after` shows it."""

@@ -10,7 +10,7 @@ from brokersync import BrokerAuthError, get_broker_provider
 from brokersync.plugin import AuthResult
 
 from .logins import KEY, OWNER, log_in
-from .stage import Stage
+from .stage import IDENTITY, Stage
 
 
 async def made_elsewhere(stage: Stage) -> AuthResult:
@@ -28,7 +28,7 @@ async def test_a_login_that_is_taken_over_has_the_name_that_it_would_have_here(
 
     connection = await stage.bs.take_over(KEY, owner=OWNER, tokens=tokens)
 
-    assert connection.identity == theirs.identity == "user:1"
+    assert connection.identity == theirs.identity == IDENTITY
     assert (await stage.sync(connection)).problems == ()
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from brokersync import BrokerAuthError, BrokerConfigError, BrokerSync, Connection, Settings
 from brokersync.config import BrokerSettings
 from brokersync.testing import answer_page
+from {{ cookiecutter.__package }}.oauth import SCOPE
 
 from .logins import CALLBACK, KEY, OWNER
-from .stage import Stage
+from .stage import IDENTITY, Stage
 
 
 async def begun(bs: BrokerSync) -> tuple[str, str]:
@@ -27,13 +30,13 @@ async def test_another_process_may_finish_what_one_has_begun(stage: Stage) -> No
         connection = await other.finish_consent(name, answers, owner=OWNER)
 
     assert isinstance(connection, Connection)
-    assert connection.identity == "user:1"
+    assert connection.identity == IDENTITY
 
 
 async def test_the_page_is_asked_for_reading_only_and_tied_to_its_question(stage: Stage) -> None:
     _, url = await begun(stage.bs)
 
-    assert "scope=accounts.read+executions.read" in url
+    assert parse_qs(urlsplit(url).query)["scope"] == [SCOPE]
     assert "code_challenge_method=S256" in url
     assert stage.sandbox.operator_fields["client_secret"] not in url
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import aiohttp
+import pytest
 
 from brokersync.plugin import CONTROL_PATH, SandboxSettings
 from brokersync.testing import RunningSandbox, run_sandbox
+from {{ cookiecutter.__package }}.sandbox_facts import LIMITS
+from {{ cookiecutter.__package }}.sandbox_wire import Meter, RefusedError
 
-from .logins import KEY, NOBODY
+from .logins import KEY
 from .stage import Clock, Stage
 
 
@@ -22,19 +25,20 @@ async def test_the_same_seed_and_clock_give_the_same_history(stage: Stage, clock
     assert books == await stage.ledger()
 
 
-async def test_more_calls_than_the_limit_are_refused_until_a_minute_has_passed(
-    sandbox: RunningSandbox, clock: Clock
-) -> None:
-    async with aiohttp.ClientSession(headers=NOBODY) as session:
+def test_more_calls_than_a_limit_are_refused_until_its_time_has_passed(clock: Clock) -> None:
+    meter = Meter(SandboxSettings(now=clock.now))
+    most, _ = min(LIMITS)
+    for _ in range(most):
+        meter.count("a login")
 
-        async def call() -> tuple[int, str | None]:
-            async with session.get(f"{sandbox.hosts['live']}/accounts") as answer:
-                return answer.status, answer.headers.get("Retry-After")
+    with pytest.raises(RefusedError) as caught:
+        meter.count("a login")
+    meter.count("another login")
+    answer = caught.value.answer()
+    assert answer.status == 429
 
-        assert {await call() for _ in range(60)} == {(401, None)}
-        assert await call() == (429, "61")
-        clock.advance(timedelta(seconds=61))
-        assert await call() == (401, None)
+    clock.advance(timedelta(seconds=int(answer.headers["Retry-After"])))
+    meter.count("a login")
 
 
 async def test_a_fault_that_it_does_not_have_is_refused(sandbox: RunningSandbox) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,28 @@ from brokersync import BrokerSync, get_broker_provider
 from brokersync.events import Event, RequestSent
 from brokersync.plugin import AuthResult, BrokerAuthError, RequestDraft, Secret
 from brokersync.testing import RunningSandbox
-from {{ cookiecutter.__package }}.signing import SECRET, Signer
+from {{ cookiecutter.__package }}.signing import NONCE_HEADER, SECRET, SIGNATURE_HEADER, Signer
 
 from .logins import KEY, connect, log_in
 from .stage import Clock, Stage
 
 AUTH = AuthResult(identity="user:1", access_token=Secret("key"), secrets={SECRET: Secret("secret")})
+
+
+class WrongClock(Clock):
+    """As far from the broker's as it is from the right one, with which it goes on."""
+
+    def __init__(self, right: Clock, apart: timedelta) -> None:
+        self._right, self._apart = right, apart
+
+    def now(self) -> datetime:
+        return self._right.now() + self._apart
+
+    def monotonic(self) -> float:
+        return self._right.monotonic()
+
+    def advance(self, by: timedelta) -> None:
+        self._right.advance(by)
 
 
 class Context:
@@ -46,16 +62,16 @@ def signed(clock: Clock, **changed: Any) -> RequestDraft:
 )
 def test_whatever_is_sent_is_in_the_signature(clock: Clock, changed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _: "the same nonce")
-    plain = signed(clock).headers["X-Signature"]
+    plain = signed(clock).headers[SIGNATURE_HEADER]
 
-    assert signed(clock).headers["X-Signature"] == plain
-    assert signed(clock, **changed).headers["X-Signature"] != plain
+    assert signed(clock).headers[SIGNATURE_HEADER] == plain
+    assert signed(clock, **changed).headers[SIGNATURE_HEADER] != plain
 
 
 def test_each_attempt_has_a_nonce_of_its_own_and_shows_no_secret(clock: Clock) -> None:
     first, second = signed(clock), signed(clock)
 
-    assert first.headers["X-Nonce"] != second.headers["X-Nonce"]
+    assert first.headers[NONCE_HEADER] != second.headers[NONCE_HEADER]
     assert "secret" not in json.dumps(first.headers)
 
 
@@ -66,7 +82,7 @@ async def test_a_body_is_signed_as_core_sends_it(sandbox: RunningSandbox, clock:
             answer = await provider.context.http.request(
                 "who",
                 "POST",
-                f"{sandbox.hosts['live']}/me",
+                f"{provider.context.hosts[sandbox.logins[0].environment]}/me",
                 params={"z": "a b+c/d", "a": ""},
                 json=body,
                 auth=auth,
@@ -78,10 +94,9 @@ async def test_a_body_is_signed_as_core_sends_it(sandbox: RunningSandbox, clock:
 
 @pytest.mark.parametrize("apart", [timedelta(minutes=-90), timedelta(seconds=40)])
 async def test_a_clock_that_is_wrong_here_is_corrected_by_what_the_broker_says(
-    sandbox: RunningSandbox, tmp_path: Path, apart: timedelta
+    sandbox: RunningSandbox, clock: Clock, tmp_path: Path, apart: timedelta
 ) -> None:
-    wrong, events = Clock(), list[Event]()
-    wrong.advance(apart)
+    wrong, events = WrongClock(clock, apart), list[Event]()
     async with BrokerSync.open(
         tmp_path / "store.db", settings=sandbox.settings(), clock=wrong, events=events.append
     ) as bs:

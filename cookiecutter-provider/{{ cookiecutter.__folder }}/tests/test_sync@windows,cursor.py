@@ -35,13 +35,13 @@ async def test_the_first_sync_brings_every_trade_as_the_broker_has_it(stage: Sta
             row["side"],
             Decimal(row["quantity"]),
             Decimal(row["price"]),
-            Decimal(row["fees"]["commission"]),
+            sum(map(Decimal, row["fees"].values())),
             row["executed_at"],
         )
         for account_id in stage.sandbox.logins[0].trades
         for row in books[account_id]
     }
-    assert len(trades) == report.added == sum(stage.sandbox.logins[0].trades.values()) > 100
+    assert len(trades) == sum(stage.sandbox.logins[0].trades.values()) > 100
 
 
 async def test_a_second_sync_changes_nothing(stage: Stage) -> None:
@@ -58,14 +58,14 @@ async def test_a_second_sync_changes_nothing(stage: Stage) -> None:
 
 async def test_what_was_traded_since_is_all_that_a_later_sync_adds(stage: Stage) -> None:
     connection = await stage.connect()
-    first = await stage.sync(connection)
+    await stage.sync(connection)
     stage.clock.advance(timedelta(days=2))
 
     later = await stage.sync(connection)
 
     books = await stage.ledger()
     assert later.added > 0
-    assert first.added + later.added == sum(len(books[one]) for one in stage.sandbox.logins[0].trades)
+    assert len(await stage.trades()) == sum(len(books[one]) for one in stage.sandbox.logins[0].trades)
 
 
 @pytest.mark.parametrize("fault", OVERCOME)
@@ -73,6 +73,6 @@ async def test_a_sync_overcomes_what_passes(stage: Stage, fault: str) -> None:
     connection = await stage.connect()
     await stage.show_fault(fault, after=1)
 
-    report = await stage.sync(connection)
+    await stage.sync(connection)
 
-    assert report.added == sum(stage.sandbox.logins[0].trades.values())
+    assert len(await stage.trades()) == sum(stage.sandbox.logins[0].trades.values())

@@ -13,6 +13,7 @@ from {{ cookiecutter.__package }}.refusals import session_ended
 from {{ cookiecutter.__package }}.tokens import Tokens
 
 
+# FILL IN: the path of a login, and what it is sent
 async def log_in(
     client: {{ cookiecutter.__class }}Client,
     credentials: {{ cookiecutter.__class }}Credentials,
@@ -23,6 +24,7 @@ async def log_in(
     return _auth_result(answer, client.context.clock.now())
 
 
+# FILL IN: the path of a renewal, and what it is sent; without renewals it only raises `session_ended()`
 async def renew(client: {{ cookiecutter.__class }}Client, auth: AuthResult) -> AuthResult:
     """The session with new tokens. Raises `BrokerTokenExpiredError` when only a new login helps.
 
@@ -45,5 +47,6 @@ def _auth_result(answer: Row, now: datetime) -> AuthResult:
         identity=identity_of(tokens.user),
         access_token=tokens.access_token,
         refresh_token=tokens.refresh_token,
+        # no `grant_expires_at`: when no token can be renewed any more, core logs in with the password by itself
         expires_at=now + tokens.expires_in,
     )

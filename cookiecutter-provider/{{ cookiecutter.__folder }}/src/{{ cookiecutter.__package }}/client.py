@@ -10,6 +10,9 @@ from collections.abc import Sequence
 {% if cookiecutter.history_kind == "session" %}
 from datetime import datetime
 {% endif %}
+{% if cookiecutter.auth_kind in ("api_key", "signed") %}
+from hashlib import sha256
+{% endif %}
 from typing import Any
 
 {% if cookiecutter.history_kind in ("cursor", "session") %}
@@ -21,12 +24,15 @@ from brokersync.plugin import (
 {% if cookiecutter.history_kind == "cursor" %}
     BrokerCursorError,
 {% endif %}
-{% if cookiecutter.auth_kind == "oauth2" %}
+{% if cookiecutter.auth_kind in ("api_key", "oauth2") %}
     BrokerError,
 {% endif %}
     BrokerResponseError,
     HttpResponse,
     ProviderContext,
+{% if cookiecutter.auth_kind == "api_key" %}
+    RequestDraft,
+{% endif %}
 {% if cookiecutter.history_kind in ("windows", "cursor") %}
     TimeWindow,
 {% endif %}
@@ -39,6 +45,11 @@ from {{ cookiecutter.__package }}.payloads import Row, RowError, User
 from {{ cookiecutter.__package }}.refusals import meaning_of
 {% if cookiecutter.auth_kind == "signed" %}
 from {{ cookiecutter.__package }}.signing import Signer
+{% endif %}
+{% if cookiecutter.auth_kind == "api_key" %}
+
+# FILL IN: the header that the key is sent in; where that is `Authorization: Bearer`, core sends it without `prepare`
+KEY_HEADER = "X-Api-Key"
 {% endif %}
 {% if cookiecutter.history_kind == "cursor" %}
 
@@ -62,7 +73,6 @@ class Session:
 {% endif %}
 
 
-# FILL IN: the paths, parameters and codes of the broker, in this class and below it
 class {{ cookiecutter.__class }}Client:
     """Reads only, and holds nothing of any user.
 
@@ -75,19 +85,22 @@ class {{ cookiecutter.__class }}Client:
         self._signer = Signer(context)
 {% endif %}
 
+    # FILL IN: the path at which the broker tells who is logged in
     async def who(self, auth: AuthResult) -> User:
-        """Whom a login belongs to, and what it may do."""
+        """Whom a login belongs to."""
         body = await self._get("who", "/me", auth)
         try:
             return User.of(body)
         except RowError as error:
             raise _unexpected("who", str(error)) from None
 
+    # FILL IN: the path of the accounts, and the name of the list in its answer
     async def list_accounts(self, auth: AuthResult) -> Sequence[Row]:
         """All accounts of the login."""
         return _rows("list_accounts", await self._get("list_accounts", "/accounts", auth), "accounts")
 
 {% if cookiecutter.history_kind == "windows" %}
+    # FILL IN: the path, the names and forms of the span, and the name of the list
     async def list_executions(self, auth: AuthResult, account_id: str, window: TimeWindow) -> Sequence[Row]:
         """All executions of an account in a span, whose end the broker leaves out as core does."""
         operation = "list_executions"
@@ -96,6 +109,7 @@ class {{ cookiecutter.__class }}Client:
         return _rows(operation, body, "executions")
 
 {% elif cookiecutter.history_kind == "cursor" %}
+    # FILL IN: the path, the names and forms of span and cursor, and where the next cursor stands in the answer
     async def list_executions(
         self, auth: AuthResult, account_id: str, window: TimeWindow, cursor: str | None
     ) -> Executions:
@@ -114,6 +128,7 @@ class {{ cookiecutter.__class }}Client:
         return Executions(_rows(operation, body, "executions"), following or None)
 
 {% elif cookiecutter.history_kind == "session" %}
+    # FILL IN: the path, and what the answer tells of the session beside its executions
     async def read_session(self, auth: AuthResult) -> Session:
         """The running session; what was before it is gone."""
         operation = "read_session"
@@ -177,6 +192,7 @@ class {{ cookiecutter.__class }}Client:
             params=params,
             auth=auth,
             bearer=False,
+            credential=_counted_as(auth),
             account=account,
             prepare=self._signer.prepare,
             check=self._check,
@@ -187,6 +203,20 @@ class {{ cookiecutter.__class }}Client:
         if _code(response) == "bad_timestamp":
             self._signer.check_clock(response)
         _check(response)
+{% elif cookiecutter.auth_kind == "api_key" %}
+        response = await self.context.http.request(
+            operation,
+            "GET",
+            self._url(path),
+            params=params,
+            auth=auth,
+            bearer=False,
+            credential=_counted_as(auth),
+            account=account,
+            prepare=_with_key,
+            check=_check,
+        )
+        return _body(operation, response)
 {% else %}
         # core sends the token as `Authorization: Bearer`; where it goes elsewhere, pass bearer=False and prepare=
         response = await self.context.http.request(
@@ -199,6 +229,22 @@ class {{ cookiecutter.__class }}Client:
         return self.context.hosts[self.context.environment] + path
 
 
+{% if cookiecutter.auth_kind in ("api_key", "signed") %}
+# FILL IN: by what the broker counts calls; where that is the user and no key, leave out `credential` above, and this
+def _counted_as(auth: AuthResult) -> str | None:
+    """The key, before the broker has told whose it is as well as after."""
+    return None if auth.access_token is None else sha256(auth.access_token.reveal().encode()).hexdigest()
+
+
+{% endif %}
+{% if cookiecutter.auth_kind == "api_key" %}
+def _with_key(draft: RequestDraft, _: BrokerError | None) -> None:
+    """Places the key, at each attempt anew."""
+    if draft.auth is not None and draft.auth.access_token is not None:
+        draft.headers[KEY_HEADER] = draft.auth.access_token.reveal()
+
+
+{% endif %}
 def _check(response: HttpResponse) -> None:
     """Raises what the broker says in words; what it only says by a status is judged by core.
 
@@ -206,6 +252,7 @@ def _check(response: HttpResponse) -> None:
     """
     code = _code(response)
 {% if cookiecutter.history_kind == "cursor" %}
+    # FILL IN: what the broker answers to a cursor that it does not know any more
     if code == "unknown_cursor":
         raise BrokerCursorError("The broker does not know this cursor any more.", code=code)
 {% endif %}
@@ -213,6 +260,7 @@ def _check(response: HttpResponse) -> None:
         raise error
 
 
+# FILL IN: where an error of the broker has its code; one that means "no" with status 200 is found here, too
 def _code(response: HttpResponse) -> str | None:
     if response.status < 400:
         return None

@@ -8,8 +8,8 @@ from brokersync.plugin import AuthResult, ProviderContext
 from {{ cookiecutter.__package }}.client import {{ cookiecutter.__class }}Client
 
 # FILL IN: what the broker calls the rights that reading takes, and those that it does not take
-_NEEDED = ("accounts", "executions")
-_TOO_MUCH = ("orders", "transfers")
+NEEDED = ("accounts", "executions")
+TOO_MUCH = ("orders", "transfers")
 
 
 async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
@@ -19,8 +19,8 @@ async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
 
 
 def advice(rights: frozenset[str]) -> Sequence[str]:
-    missing = [right for right in _NEEDED if right not in rights]
-    superfluous = [right for right in _TOO_MUCH if right in rights]
+    missing = [right for right in NEEDED if right not in rights]
+    superfluous = [right for right in TOO_MUCH if right in rights]
     said = []
     if missing:
         said.append(f"This login lacks the right to read {' and '.join(missing)}, so trades will be missing.")

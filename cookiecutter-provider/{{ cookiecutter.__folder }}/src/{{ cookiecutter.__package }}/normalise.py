@@ -16,7 +16,16 @@ from brokersync.plugin import (
     Side,
     TradeBooking,
 )
-from {{ cookiecutter.__package }}.payloads import Account, Execution, Row, RowError, User, id_in
+from {{ cookiecutter.__package }}.payloads import (
+    EXECUTION_ID,
+    EXECUTION_TYPE,
+    Account,
+    Execution,
+    Row,
+    RowError,
+    User,
+    id_in,
+)
 
 PROVIDER = "{{ cookiecutter.key }}"
 
@@ -60,8 +69,8 @@ def quarantined(row: Row, reason: str, account_id: str | None, environment: str 
 
 def unknown_type(row: Row) -> str | None:
     """A type of instrument that has no class here, to be counted."""
-    name = row.get("type")
-    return f"type {name}" if isinstance(name, str) and name not in _ASSET_CLASSES else None
+    name = row.get(EXECUTION_TYPE)
+    return f"{EXECUTION_TYPE} {name}" if isinstance(name, str) and name not in _ASSET_CLASSES else None
 
 
 def _trade(execution: Execution, account_id: str, environment: str) -> BrokerTrade:
@@ -108,6 +117,6 @@ def _name(execution_id: str) -> str:
 def _name_in(row: Row) -> str | None:
     """The same of a row of which nothing is sure."""
     try:
-        return _name(id_in(row, "id"))
+        return _name(id_in(row, EXECUTION_ID))
     except RowError:
         return None

@@ -19,7 +19,7 @@ from {{ cookiecutter.__package }}.refusals import BROKER, code_refused, refresh_
 from {{ cookiecutter.__package }}.tokens import Tokens
 
 # FILL IN: what the app asks its user for; reading is enough
-_SCOPE = "accounts.read executions.read"
+SCOPE = "accounts.read executions.read"
 
 
 # FILL IN: the paths; where they stand at a host of its own, that gets a role of its own in provider.toml
@@ -43,7 +43,7 @@ class OAuth:
             "response_type": "code",
             "client_id": self._client_id,
             "redirect_uri": redirect_uri,
-            "scope": _SCOPE,
+            "scope": SCOPE,
             "state": state.reveal(),
             "code_challenge": _challenge(verifier),
             "code_challenge_method": "S256",

@@ -24,19 +24,29 @@ class RowError(ValueError):
     """A row that is not what the broker documents; the message is a reason to show."""
 
 
-# FILL IN: where the broker tells who is logged in, and which id of theirs never changes
+# FILL IN: the names in what the broker tells of a user, and which id of theirs never changes
 @attrs.frozen(kw_only=True)
 class User:
+{% if cookiecutter.auth_kind == "password" %}
+    """Whom a login belongs to."""
+
+    id: str
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        return cls(id=id_in(row, "id"))
+{% else %}
     """Whom a login belongs to, and what it may do."""
 
     id: str
-    rights: frozenset[str] = frozenset()
+    rights: frozenset[str]
 
     @classmethod
     def of(cls, row: Row) -> Self:
         rights = row.get("rights")
         known = rights if isinstance(rights, list) else ()
         return cls(id=id_in(row, "id"), rights=frozenset(one for one in known if isinstance(one, str)))
+{% endif %}
 
 
 # FILL IN: the names in the list of accounts
@@ -59,7 +69,11 @@ class Account:
         )
 
 
-# FILL IN: the names in the list of executions
+# FILL IN: the names of an execution's id and type, which are read of a row that is not understood, too
+EXECUTION_ID, EXECUTION_TYPE = "id", "type"
+
+
+# FILL IN: the other names in the list of executions
 @attrs.frozen(kw_only=True)
 class Execution:
     """One fill of an order. A commission that is absent is not told yet, which is not zero."""
@@ -78,10 +92,10 @@ class Execution:
     @classmethod
     def of(cls, row: Row) -> Self:
         return cls(
-            id=id_in(row, "id"),
+            id=id_in(row, EXECUTION_ID),
             order_id=id_in(row, "orderId"),
             symbol=text_in(row, "symbol"),
-            type=text_in(row, "type"),
+            type=text_in(row, EXECUTION_TYPE),
             currency=text_in(row, "currency"),
             side=text_in(row, "side"),
             quantity=number_in(row, "quantity"),
@@ -138,6 +152,7 @@ def seconds_in(row: Row, name: str) -> timedelta:
 
 
 {% endif %}
+# FILL IN: how the broker writes a time, and in which zone
 def moment_in(row: Row, name: str) -> datetime:
     """An instant in UTC; a time without a zone is refused, for guessing one moves trades by hours."""
     try:

@@ -5,25 +5,24 @@ What it leaves out or does otherwise than the broker does belongs here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
 from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, SimulatedBroker
-from {{ cookiecutter.__package }}.sandbox_books import ENVIRONMENTS, Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_books import Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_facts import ENVIRONMENTS
 from {{ cookiecutter.__package }}.sandbox_history import History
 from {{ cookiecutter.__package }}.sandbox_logins import Logins
 from {{ cookiecutter.__package }}.sandbox_wire import Faults, Handler, Meter, RefusedError
 
-# FILL IN: what the broker does, as it does it: its limit here, its paths and codes here and beside it
-_CALLS_A_MINUTE = 60
-# faults by name: status, code, and the wait that is asked for
+# FILL IN: what the broker answers when it is busy, and when it is asked too often: status, code, and the wait asked for
 _REFUSALS: Mapping[str, tuple[int, str, int | None]] = {
     "busy": (503, "busy", None),
     "too_many": (429, "too_many", 1),
 }
 OVERCOME = (*_REFUSALS, *Logins.overcome)
-_SIDE = f"{{ '{{' }}environment:{'|'.join(ENVIRONMENTS)}{{ '}}' }}"
+_ENVIRONMENT = f"{{ '{{' }}environment:{'|'.join(ENVIRONMENTS)}{{ '}}' }}"
 
 
 def create(settings: SandboxSettings) -> SimulatedBroker:
@@ -38,7 +37,7 @@ class _Sandbox:
     def __init__(self, settings: SandboxSettings) -> None:
         self._books = Books(settings)
         self._faults = Faults()
-        self._meter = Meter(settings, _CALLS_A_MINUTE)
+        self._meter = Meter(settings)
         self._logins = Logins(settings, self._books.users)
         self._history = History(settings, self._books)
 {% if cookiecutter.auth_kind == "oauth2" %}
@@ -53,14 +52,16 @@ class _Sandbox:
         application = web.Application()
         application.router.add_post(f"{CONTROL_PATH}/faults", self._arm)
         application.router.add_get(f"{CONTROL_PATH}/ledger", self._ledger)
-        for method, path, handler in (
-            ("GET", "/me", self._me),
-            ("GET", "/accounts", self._accounts),
-            *self._logins.routes(),
-            *self._history.routes(self._user),
-        ):
-            application.router.add_route(method, f"/{_SIDE}{path}", self._served(handler))
+        for method, path, handler in self._routes():
+            application.router.add_route(method, f"/{_ENVIRONMENT}{path}", self._served(handler))
         return application
+
+    # FILL IN: the paths of these two; those of logins and of the history stand beside their handlers
+    def _routes(self) -> Iterator[tuple[str, str, Handler]]:
+        yield "GET", "/me", self._me
+        yield "GET", "/accounts", self._accounts
+        yield from self._logins.routes()
+        yield from self._history.routes(self._user)
 
     def _served(self, handler: Handler) -> Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
@@ -80,10 +81,16 @@ class _Sandbox:
     def _user(self, request: web.Request) -> User:
         return self._logins.user(request, request.match_info["environment"])
 
+    # FILL IN: what the broker tells of who is logged in
     async def _me(self, request: web.Request) -> web.Response:
         user = self._user(request)
+{% if cookiecutter.auth_kind == "password" %}
+        return web.json_response({"id": user.id})
+{% else %}
         return web.json_response({"id": user.id, "rights": user.rights})
+{% endif %}
 
+    # FILL IN: what the broker tells of an account
     async def _accounts(self, request: web.Request) -> web.Response:
         rows = [
             {"id": one.id, "name": one.name, "currency": "USD", "openedAt": one.opened_at.isoformat()}

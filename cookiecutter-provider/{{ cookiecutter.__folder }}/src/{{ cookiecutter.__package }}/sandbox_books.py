@@ -10,12 +10,16 @@ from random import Random
 import attrs
 
 from brokersync.plugin import SandboxSettings
+{% if cookiecutter.auth_kind != "password" %}
+from {{ cookiecutter.__package }}.diagnosis import NEEDED
+{% endif %}
+from {{ cookiecutter.__package }}.sandbox_facts import ENVIRONMENTS
 
 _DAY = timedelta(days=1)
 _DAY_IN_MILLISECONDS = 86_400_000
 # ids beyond 2**53, which a float can not hold
 _FIRST_ID = 2**60
-ENVIRONMENTS = ("live", "demo")
+# FILL IN: what is traded, a name and the broker's type of each
 _SYMBOLS = (("ACME", "STOCK"), ("GLOBEX", "STOCK"), ("WORLD", "ETF"))
 
 
@@ -28,13 +32,15 @@ class Account:
 
 @attrs.frozen
 class User:
-    """Somebody's login on one side of the broker; whoever has one on the other side, too, is another user there."""
+    """Somebody's login in one environment; whoever has one in another, too, is another user there."""
 
     id: int
     environment: str
     name: str
     secret: str
+{% if cookiecutter.auth_kind != "password" %}
     rights: tuple[str, ...]
+{% endif %}
     accounts: tuple[Account, ...]
 
 
@@ -53,6 +59,7 @@ class Execution:
     def order_id(self) -> int:
         return self.id // 10
 
+    # FILL IN: the names and forms of an execution; where the broker corrects or cancels, let some do so
     def row(self) -> dict[str, object]:
         """As the broker writes it; numbers are text, in which no digit is lost."""
         return {
@@ -76,8 +83,8 @@ class Books:
         self._settings = settings
         self._first = (settings.now() - timedelta(days=settings.days)).date()
         self.users = tuple(
-            self._user(environment, side * settings.logins + number)
-            for side, environment in enumerate(ENVIRONMENTS)
+            self._user(environment, index * settings.logins + number)
+            for index, environment in enumerate(ENVIRONMENTS)
             for number in range(1, settings.logins + 1)
         )
 
@@ -99,7 +106,9 @@ class Books:
             environment=environment,
             name=f"trader-{number}",
             secret=f"secret-of-trader-{number}",
-            rights=("accounts", "executions"),
+{% if cookiecutter.auth_kind != "password" %}
+            rights=NEEDED,
+{% endif %}
             accounts=accounts,
         )
 

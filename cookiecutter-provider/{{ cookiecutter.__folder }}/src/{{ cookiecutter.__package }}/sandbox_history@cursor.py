@@ -25,6 +25,7 @@ class History:
         """Those that a full import ends with."""
         return self._books.executions(account)
 
+    # FILL IN: the path, the parameters and the answer of a history
     def routes(self, who: Callable[[web.Request], User]) -> Iterable[tuple[str, str, Handler]]:
         async def executions(request: web.Request) -> web.Response:
             account = _account(who(request), request.match_info["id"])

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
 from {{ cookiecutter.__package }}.sandbox_books import Account, Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_facts import ENVIRONMENTS
 from {{ cookiecutter.__package }}.sandbox_wire import Handler
 
 
@@ -28,14 +29,11 @@ class History:
 
 
 # FILL IN: the file as the broker writes it: its columns, its order, how it ends
-def statement(settings: SandboxSettings, number: int = 0) -> bytes:
-    """What the user of a login downloads at the broker's web site: all accounts, newest first."""
+def statement(settings: SandboxSettings, environment: str = ENVIRONMENTS[0]) -> bytes:
+    """What a user downloads at the broker's web site: all accounts of their login, newest first."""
     books = Books(settings)
-    rows = [
-        {"accountId": account.id, **one.row()}
-        for account in books.users[number].accounts
-        for one in books.executions(account)
-    ]
+    user = next(one for one in books.users if one.environment == environment)
+    rows = [{"accountId": account.id, **one.row()} for account in user.accounts for one in books.executions(account)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["accountId"], lineterminator="\r\n")
     writer.writeheader()

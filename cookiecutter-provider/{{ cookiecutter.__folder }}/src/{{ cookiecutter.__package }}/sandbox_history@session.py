@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
 from {{ cookiecutter.__package }}.sandbox_books import Account, Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_facts import SESSION_BEGINS, SESSION_ZONE
 from {{ cookiecutter.__package }}.sandbox_wire import Handler
-
-# FILL IN: when the broker's session begins, as provider.toml says it
-_ZONE = ZoneInfo("America/New_York")
-_HOUR = 17
 
 
 class History:
@@ -28,6 +24,7 @@ class History:
         begins = _began(self._now())
         return [one for one in self._books.executions(account) if one.at >= begins]
 
+    # FILL IN: the path and the answer of a session
     def routes(self, who: Callable[[web.Request], User]) -> Iterable[tuple[str, str, Handler]]:
         async def session(request: web.Request) -> web.Response:
             accounts = who(request).accounts
@@ -42,6 +39,6 @@ class History:
 
 def _began(now: datetime) -> datetime:
     """The latest beginning of a session."""
-    local = now.astimezone(_ZONE)
-    begins = local.replace(hour=_HOUR, minute=0, second=0, microsecond=0)
+    local = now.astimezone(SESSION_ZONE)
+    begins = datetime.combine(local, SESSION_BEGINS, SESSION_ZONE)
     return (begins if begins <= local else begins - timedelta(days=1)).astimezone(UTC)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
 from {{ cookiecutter.__package }}.sandbox_books import Account, Books, Execution, User
+from {{ cookiecutter.__package }}.sandbox_facts import LONGEST_WINDOW
 from {{ cookiecutter.__package }}.sandbox_wire import Handler, RefusedError
-
-# FILL IN: the longest span that the broker answers
-_LONGEST_SPAN = timedelta(days=30)
 
 
 class History:
@@ -25,6 +23,7 @@ class History:
         """Those that a full import ends with."""
         return self._books.executions(account)
 
+    # FILL IN: the path, the parameters and the answer of a history
     def routes(self, who: Callable[[web.Request], User]) -> Iterable[tuple[str, str, Handler]]:
         async def executions(request: web.Request) -> web.Response:
             account = _account(who(request), request.match_info["id"])
@@ -33,7 +32,7 @@ class History:
                 found = [one for one in self._books.executions(account) if start <= one.at < end]
             except (KeyError, ValueError, TypeError):
                 raise RefusedError(400, "bad_span") from None
-            if end - start > _LONGEST_SPAN:
+            if end - start > LONGEST_WINDOW:
                 raise RefusedError(400, "span_too_long")
             return web.json_response({"executions": [one.row() for one in found]})
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
 from {{ cookiecutter.__package }}.sandbox_books import User
-from {{ cookiecutter.__package }}.sandbox_wire import Handler, RefusedError, bearer
+from {{ cookiecutter.__package }}.sandbox_wire import Handler, RefusedError, key_in
 
 
 class Logins:
@@ -28,11 +28,11 @@ class Logins:
 
     def caller(self, request: web.Request) -> str:
         """Whose calls are counted together."""
-        return bearer(request)
+        return key_in(request)
 
     def user(self, request: web.Request, environment: str) -> User:
-        """A key is good on its own side only."""
-        user = self._users.get(bearer(request))
+        """A key is good in its own environment only."""
+        user = self._users.get(key_in(request))
         if user is None or user.environment != environment:
             raise RefusedError(401, "unknown_key")
         return user

@@ -65,7 +65,7 @@ class Logins:
         return bearer(request)
 
     def user(self, request: web.Request, environment: str) -> User:
-        """A token is good on its own side only."""
+        """A token is good in its own environment only."""
         user = self._sessions.user(bearer(request))
         if user.environment != environment:
             raise RefusedError(401, "token_expired")

@@ -13,6 +13,7 @@ from aiohttp import web
 from brokersync.plugin import SandboxSettings
 from {{ cookiecutter.__package }}.sandbox_books import User
 from {{ cookiecutter.__package }}.sandbox_wire import Handler, RefusedError
+from {{ cookiecutter.__package }}.signing import KEY_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER
 
 # FILL IN: how far the broker lets a client's clock be from its own
 _APART = timedelta(seconds=5)
@@ -40,18 +41,19 @@ class Logins:
 
     def caller(self, request: web.Request) -> str:
         """Whose calls are counted together."""
-        return request.headers.get("X-Key", "")
+        return request.headers.get(KEY_HEADER, "")
 
+    # FILL IN: what the broker's signature is made of, as its documentation says and not as signing.py does
     def user(self, request: web.Request, environment: str, body: bytes = b"") -> User:
-        """A key is good on its own side only."""
+        """A key is good in its own environment only."""
         user = self._users.get(self.caller(request))
         if user is None or user.environment != environment:
             raise RefusedError(401, "unknown_key")
-        at, nonce = request.headers.get("X-Timestamp", ""), request.headers.get("X-Nonce", "")
+        at, nonce = request.headers.get(TIME_HEADER, ""), request.headers.get(NONCE_HEADER, "")
         path = request.path
         signed = (at, nonce, request.method, path, urlencode(sorted(request.query.items())), sha256(body).hexdigest())
         proper = hmac.new(user.secret.encode(), "\n".join(signed).encode(), sha256).hexdigest()
-        if not hmac.compare_digest(proper, request.headers.get("X-Signature", "")):
+        if not hmac.compare_digest(proper, request.headers.get(SIGNATURE_HEADER, "")):
             raise RefusedError(401, "bad_signature")
         self._check_time(int(at))
         if nonce in self._used:

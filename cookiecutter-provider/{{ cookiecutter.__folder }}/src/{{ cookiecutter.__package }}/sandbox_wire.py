@@ -1,17 +1,20 @@
-"""How the simulated broker refuses: its codes, its limit, and faults that a test asks for."""
+"""How the simulated broker refuses: its errors, its limits, and faults that a test asks for."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 
 from brokersync.plugin import SandboxSettings
+{% if cookiecutter.auth_kind == "api_key" %}
+from {{ cookiecutter.__package }}.client import KEY_HEADER
+{% endif %}
+from {{ cookiecutter.__package }}.sandbox_facts import LIMITS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_MINUTE = timedelta(minutes=1)
 
 
 class RefusedError(Exception):
@@ -20,27 +23,28 @@ class RefusedError(Exception):
     def __init__(self, status: int, code: str, retry_after: int | None = None, **facts: object) -> None:
         super().__init__(code)
         self._status, self._retry_after = status, retry_after
-        self._body = {"error": code, **facts}
+        self._facts = {"error": code, **facts}
 
+    # FILL IN: the form of an error, and how the broker says when to come back
     def answer(self) -> web.Response:
         headers = {} if self._retry_after is None else {"Retry-After": str(self._retry_after)}
-        return web.json_response(self._body, status=self._status, headers=headers)
+        return web.json_response(self._facts, status=self._status, headers=headers)
 
 
 class Meter:
-    """Counts the calls of the last minute for each login; those that are refused do not count."""
+    """Counts the latest calls of each login; those that are refused do not count."""
 
-    def __init__(self, settings: SandboxSettings, calls_a_minute: int) -> None:
-        self._settings, self._most = settings, calls_a_minute
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._most = max((most for most, _ in LIMITS), default=0)
         self._calls: dict[str, deque[datetime]] = {}
 
     def count(self, login: str) -> None:
         now = self._settings.now()
-        calls = self._calls.setdefault(login, deque())
-        while calls and calls[0] <= now - _MINUTE:
-            calls.popleft()
-        if self._settings.keeps_limits and len(calls) >= self._most:
-            wait = calls[0] + _MINUTE - now
+        calls = self._calls.setdefault(login, deque(maxlen=self._most))
+        free = [calls[-most] + period for most, period in LIMITS if len(calls) >= most]
+        if self._settings.keeps_limits and free and max(free) > now:
+            wait = max(free) - now
             raise RefusedError(429, "too_many", retry_after=int(wait.total_seconds()) + 1)
         calls.append(now)
 
@@ -58,7 +62,12 @@ class Faults:
 
     def next(self) -> str | None:
         return self._armed.popleft() if self._armed else None
-{% if cookiecutter.auth_kind != "signed" %}
+{% if cookiecutter.auth_kind == "api_key" %}
+
+
+def key_in(request: web.Request) -> str:
+    return request.headers.get(KEY_HEADER, "")
+{% elif cookiecutter.auth_kind != "signed" %}
 
 
 def bearer(request: web.Request) -> str:

@@ -21,12 +21,13 @@ from brokersync.plugin import (
 )
 
 SECRET = "api_secret"
+# FILL IN: the headers that key, time, nonce and signature stand in
+KEY_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER = "X-Key", "X-Timestamp", "X-Nonce", "X-Signature"
 _MILLISECOND = timedelta(milliseconds=1)
 # what is further away is no time
 _FARTHEST = timedelta(days=1)
 
 
-# FILL IN: what the broker's signature is made of, in which order, and the headers that it stands in
 class Signer:
     """HMAC-SHA256 over time, nonce, method, path, query and body, by the broker's clock.
 
@@ -48,12 +49,13 @@ class Signer:
         at = str(int((self._clock.now() + self._ahead).timestamp() * 1000))
         nonce = secrets.token_hex(16)
         draft.headers |= {
-            "X-Key": auth.access_token.reveal(),
-            "X-Timestamp": at,
-            "X-Nonce": nonce,
-            "X-Signature": _signature(auth, at, nonce, draft),
+            KEY_HEADER: auth.access_token.reveal(),
+            TIME_HEADER: at,
+            NONCE_HEADER: nonce,
+            SIGNATURE_HEADER: _signature(auth, at, nonce, draft),
         }
 
+    # FILL IN: where the broker tells its time when it refuses ours; one that never tells it has no such method
     def check_clock(self, response: HttpResponse) -> None:
         """Notes the broker's time where it refuses ours; core then makes another attempt."""
         told = _object(response).get("serverTime")
@@ -63,6 +65,7 @@ class Signer:
                 self._ahead = ahead * _MILLISECOND
 
 
+# FILL IN: what the broker's signature is made of, and in which order
 def _signature(auth: AuthResult, at: str, nonce: str, draft: RequestDraft) -> str:
     parts = (
         at,
@@ -72,6 +75,7 @@ def _signature(auth: AuthResult, at: str, nonce: str, draft: RequestDraft) -> st
         urlencode(sorted(draft.params.items())),
         sha256(_body(draft)).hexdigest(),
     )
+    # one that is in no form of the broker's is signed with as it is: refusing it is the broker's part
     secret = auth.secrets[SECRET].reveal().encode()
     return hmac.new(secret, "\n".join(parts).encode(), sha256).hexdigest()
 

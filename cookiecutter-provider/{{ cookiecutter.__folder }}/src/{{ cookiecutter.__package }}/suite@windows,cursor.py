@@ -1,4 +1,4 @@
-"""The plugin under brokersync's contract suite, over the sandbox: what every plugin has to keep.
+"""The plugin under brokersync's contract suite, for its own tests and for `brokersync verify`.
 
 A check that fails for a known reason is left out for a while by a `Bypass` with the reason and a day.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from brokersync.testing import ProviderContract
 
-from .logins import KEY
 
-
-class TestContract(ProviderContract):
-    key = KEY
+class Suite(ProviderContract):
+    key = "{{ cookiecutter.key }}"

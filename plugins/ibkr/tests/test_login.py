@@ -293,7 +293,8 @@ async def test_a_confirmation_query_is_looked_at_as_well(
 async def test_all_that_keeps_a_query_from_telling_trades_is_said_at_once(
     provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
 ) -> None:
-    rows = [flex.trade(number, tradeID=None, transactionID=None, multiplier=None) for number in range(2)]
+    changes = {"accountId": "My Pot", "tradeID": None, "transactionID": None, "multiplier": None}
+    rows = [flex.trade(number, **changes) for number in range(2)]
     dates = {"first": "03/02/2024", "last": "03/05/2024", "made": "03/07/2024;061500", "account": "My Pot"}
     service.script.append(flex.document(flex.statement(rows, **dates)))
     with pytest.raises(BrokerConfigError) as caught:

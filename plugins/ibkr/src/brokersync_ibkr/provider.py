@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing, closing
 from datetime import timedelta
 from typing import BinaryIO
@@ -71,12 +71,13 @@ async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
     """What the user should change at the queries, in sentences, by the statements that the login ordered."""
     client = FlexClient(context)
     said: list[str] = []
+    aliases: dict[str, Set[str]] = {}
     for kind, name in ((ACTIVITY_TYPE, REFERENCE), (CONFIRMATION_TYPE, CONFIRMATIONS_REFERENCE)):
         try:
             fetched = await _first_statement(client, auth, name)
             if fetched.file is not None:
                 with closing(fetched.file) as file:
-                    said += await asyncio.to_thread(_findings_in, file, kind)
+                    said += await asyncio.to_thread(_findings_in, file, kind, aliases)
         except BrokerConfigError as error:
             what, field = QUERIES[kind]
             said.append(f"The {what} query ({field}) can not be used yet. {error}")
@@ -109,7 +110,9 @@ def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
     return tuple(found[account_id] for account_id in sorted(found))
 
 
-def _findings_in(file: BinaryIO, kind: str) -> Sequence[str]:
+def _findings_in(file: BinaryIO, kind: str, aliases: dict[str, Set[str]]) -> Sequence[str]:
+    """Adds the aliases that the statement tells the ids of."""
     survey = look_over(file)
-    check_query(survey, kind)
+    check_query(survey, kind, dict(aliases))
+    aliases.update(survey.names.aliases)
     return findings(survey, kind)

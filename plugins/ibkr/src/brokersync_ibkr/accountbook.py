@@ -7,13 +7,13 @@ from typing import Final
 
 import attrs
 
-from brokersync.plugin import BrokerAccount
+from brokersync.plugin import BrokerAccount, QuarantinedRow
 from brokersync_ibkr.accounts import ALIAS, account_of, environment_of, is_account_id
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.payloads import FlexSyntaxError
 
-NO_ACCOUNT: Final = "the row names no account"
-OF_SEVERAL: Final = (
+_NO_ACCOUNT: Final = "the row names no account"
+_OF_SEVERAL: Final = (
     "the statement is of several accounts together and the row names none: tick Account ID in the section Trades"
 )
 _MOST_ACCOUNTS: Final = 50_000
@@ -23,6 +23,11 @@ def check_number(accounts: int) -> None:
     """Raises `FlexSyntaxError` for more accounts than any document has."""
     if accounts > _MOST_ACCOUNTS:
         raise FlexSyntaxError(f"The XML has more than {_MOST_ACCOUNTS:,} accounts.")
+
+
+def of_nobody(raw: Mapping[str, str], *, several: bool) -> QuarantinedRow:
+    """A row that names no account, in a statement that does not either or is of several accounts."""
+    return QuarantinedRow(reason=_OF_SEVERAL if several else _NO_ACCOUNT, raw=raw)
 
 
 class AccountBook:

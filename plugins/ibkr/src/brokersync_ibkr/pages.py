@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
-from brokersync_ibkr.accountbook import NO_ACCOUNT, OF_SEVERAL, AccountBook
+from brokersync_ibkr.accountbook import AccountBook, of_nobody
 from brokersync_ibkr.accounts import is_consolidated, is_master
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
 from brokersync_ibkr.commissions import CommissionDetails
@@ -212,8 +212,7 @@ class _PageBuilder:
     def _book(self, element: str, raw: dict[str, str]) -> None:
         account_id = self._account_of(raw.get("accountId"))
         if account_id is None:
-            reason = NO_ACCOUNT if self._together is None else OF_SEVERAL
-            self._quarantined.append(QuarantinedRow(reason=reason, raw=raw))
+            self._quarantined.append(of_nobody(raw, several=self._together is not None))
             return
         account = self._accounts.meet(account_id, raw.get("acctAlias"))
         if self._is_told_elsewhere(raw, account):

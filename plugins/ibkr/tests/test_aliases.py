@@ -44,6 +44,7 @@ def covered(pages: list[TradePage]) -> set[str]:
         {"account": ID, "row": POT},
         {"account": POT, "row": ID, "acctAlias": POT},
         {"account": POT, "row": POT, "information": ID},
+        {"account": ID, "row": None, "acctAlias": POT},
         {"account": POT, "row": None, "information": ID},
         {"account": ID, "row": POT, "information": POT},
         {"account": POT, "row": POT, "information": ID, "alias": POT},

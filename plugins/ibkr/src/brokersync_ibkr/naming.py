@@ -34,6 +34,7 @@ class ToldNames:
         self.ids: set[str] = set()
         self.kinds: dict[str, str | None] = {}
         self.needed: set[str] = set()
+        self._head: str | None = None
         self._heads: set[str] = set()
         self._rows: set[str] = set()
         self._head_needed = False
@@ -48,6 +49,7 @@ class ToldNames:
     def statement(self, head: str | None) -> None:
         self._heads, self._rows = set(), set()
         self._consolidated, self._head_needed = False, False
+        self._head = head
         self._note(head, self._heads)
 
     def information(self, attributes: Mapping[str, str]) -> None:
@@ -67,8 +69,8 @@ class ToldNames:
             self._head_needed = True
         elif told not in self._rows:
             self._note(told, self._rows)
-        if alias is not None:
-            self._pair(told, alias)
+        if alias is not None and (told or not self._consolidated):
+            self._pair(told or self._head, alias)
 
     def statement_ends(self) -> None:
         heads, rows = ({name for name in names if account_id_of(name)} for names in (self._heads, self._rows))

@@ -250,7 +250,7 @@ async def test_a_sync_drops_the_confirmed_trade_that_activity_does_not_tell(
 ) -> None:
     login = sandbox.logins[0]
     account = min(login.trades)
-    old, new = (f"{clock.time - timedelta(days=days):%Y%m%d}" for days in (9, 1))
+    old, new = (f"{clock.time - timedelta(days=days):%Y%m%d}" for days in (1, 0))
     for day in (old, new):
         file = _BUSTED.format(account=account, day=day)
         await bs.import_statement("ibkr", BytesIO(file.encode()), owner=OWNER)

@@ -16,7 +16,7 @@ from brokersync_ibkr.accounts import is_consolidated, is_master
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
-from brokersync_ibkr.costs import RowPlace
+from brokersync_ibkr.costs import RowPlace, of_the_account
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import FlexDates, Moment
 from brokersync_ibkr.diagnosis import shown_alias, wrong_query
@@ -136,7 +136,7 @@ class _PageBuilder:
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
         if section == CASH_SECTION:
-            self._pass_over_cash(dict(zip(names, values, strict=True)).get("type", ""))
+            self._pass_over_cash(dict(zip(names, values, strict=True)))
             return
         self._untold += 1
         if element not in FILL_ELEMENTS:
@@ -161,11 +161,11 @@ class _PageBuilder:
             self._note_unknown(f"{element}@{name}")
         self._book(element, raw)
 
-    def _pass_over_cash(self, kind: str) -> None:
+    def _pass_over_cash(self, row: Mapping[str, str]) -> None:
         """What changes the cost of trades is counted, so that nobody wonders why their costs do not add up."""
-        if kind in COST_ADJUSTMENTS:
+        if (kind := row.get("type")) in COST_ADJUSTMENTS:
             self._untold += 1
-            self._skipped[f"{kind}: a cost of the account, as it names no trade"] += 1
+            self._skipped[f"{kind}: {of_the_account(row)}"] += 1
 
     def statement_ends(self) -> None:
         if self._together is not None:

@@ -18,7 +18,7 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
-from brokersync_ibkr.auth import CONFIRMATIONS_REFERENCE, REFERENCE, log_in
+from brokersync_ibkr.auth import CONFIRMATIONS_REFERENCE, ENDED_ON, REFERENCE, SecondLook, log_in
 from brokersync_ibkr.client import Fetched, FlexClient
 from brokersync_ibkr.codes import NO_STATEMENT, REFERENCE_GONE
 from brokersync_ibkr.credentials import FlexCredentials
@@ -39,9 +39,10 @@ class FlexProvider:
     def __init__(self, context: ProviderContext) -> None:
         self._context = context
         self._client = FlexClient(context)
+        self._second_look = SecondLook()
 
     async def authenticate(self, credentials: FlexCredentials) -> AuthResult:
-        return await log_in(self._client, self._context, credentials)
+        return await log_in(self._client, self._context, credentials, self._second_look)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         """Always raises: a token lives until the date its user chose, and no request makes another."""
@@ -82,7 +83,8 @@ async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
             what, field = QUERIES[kind]
             said.append(f"The {what} query ({field}) can not be used yet. {error}")
     if auth.grant_expires_at is None:
-        said.append(NO_LAST_DAY)
+        over = auth.state.get(ENDED_ON)
+        said.append(NO_LAST_DAY if over is None else f"The day given as expires_on, {over}, is over. {NO_LAST_DAY}")
     return said
 
 

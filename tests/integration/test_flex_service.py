@@ -125,7 +125,9 @@ async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
     assert await bs.connections(OWNER) == ()
 
 
-@pytest.mark.parametrize("fault", ["unavailable", "heavy_load", "not_ready", "too_many_requests", "code_1021"])
+@pytest.mark.parametrize(
+    "fault", ["unavailable", "heavy_load", "not_ready", "too_many_requests", "code_1021", "code_1020"]
+)
 async def test_a_service_that_is_busy_for_a_moment_keeps_nobody_from_connecting(
     bs: BrokerSync, sandbox: RunningSandbox, fault: str
 ) -> None:

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import settings
+
+# a machine under load takes its time for any example: a test that says nothing of time does not fail for it
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 R = TypeVar("R")
 

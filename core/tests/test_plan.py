@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from brokersync.manifest import Calendar, CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import Span, SpanState
-from brokersync.sync.days import day_floor, next_day
+from brokersync.sync.days import day_called, day_floor, next_day
 from brokersync.sync.ledger import union
 from brokersync.sync.plan import Ask, asked_from, cut, perishable_first, plan_source
 from brokersync.types import BrokerAccount, TimeWindow
@@ -103,6 +103,23 @@ def test_a_day_is_as_long_as_its_zone_says(day: date, hours: int, calendar: Cale
         begin(starts + DAY, calendar),
     )
     assert next_day(noon, calendar) - day_floor(noon, calendar) == hours * HOUR
+
+
+@pytest.mark.parametrize(
+    ("calendar", "start", "end"),
+    [
+        (NEW_YORK, datetime(2026, 6, 2, 4, tzinfo=UTC), datetime(2026, 6, 3, 4, tzinfo=UTC)),
+        # a session that begins on the evening before is called by the day on which it ends
+        (CHICAGO, datetime(2026, 6, 1, 22, tzinfo=UTC), datetime(2026, 6, 2, 22, tzinfo=UTC)),
+        (
+            Calendar(zone="Asia/Kolkata"),
+            datetime(2026, 6, 1, 18, 30, tzinfo=UTC),
+            datetime(2026, 6, 2, 18, 30, tzinfo=UTC),
+        ),
+    ],
+)
+def test_a_day_is_found_by_the_date_that_it_is_called_by(calendar: Calendar, start: datetime, end: datetime) -> None:
+    assert day_called(date(2026, 6, 2), calendar) == TimeWindow(start, end)
 
 
 @given(moments(), calendars)

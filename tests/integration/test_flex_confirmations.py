@@ -29,10 +29,12 @@ async def bs(tmp_path: Path, clock: Any) -> AsyncIterator[BrokerSync]:
         yield made
 
 
-async def told_by_activity(bs: BrokerSync, *rows: dict[str, str], until: str = "20260306") -> None:
-    file = statement(*rows).replace(b'toDate="20260306"', f'toDate="{until}"'.encode())
-    made = f'="{int(until) + 1};070000"'.encode()
-    await bs.import_statement("ibkr", io.BytesIO(file.replace(b'="20260307"', made)), owner="me")
+async def told_by_activity(
+    bs: BrokerSync, *rows: dict[str, str], first: str = "20260302", until: str = "20260306", made: str | None = None
+) -> None:
+    file = statement(*rows).replace(b'="20260302" toDate="20260306"', f'="{first}" toDate="{until}"'.encode())
+    made = made or f"{int(until) + 1};070000"
+    await bs.import_statement("ibkr", io.BytesIO(file.replace(b'="20260307"', f'="{made}"'.encode())), owner="me")
 
 
 async def only_trade(bs: BrokerSync) -> Any:
@@ -73,13 +75,13 @@ async def test_activity_takes_it_back(bs: BrokerSync) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "status"), [("20260304", "active"), ("20260306", "active"), ("20260310", "cancelled")]
+    ("until", "status"), [("20260301", "active"), ("20260302", "cancelled"), ("20260310", "cancelled")]
 )
-async def test_what_activity_never_tells_is_dropped_once_it_could_have_been_booked(
+async def test_what_activity_does_not_tell_is_dropped_by_the_statement_that_covers_its_day(
     bs: BrokerSync, clock: Any, until: str, status: str
 ) -> None:
     clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
-    await told_by_activity(bs, until=until)
+    await told_by_activity(bs, first="20260225", until=until)
     trade = await only_trade(bs)
     assert trade.status.value == status
     assert await bs.unconfirmed("me") == ()
@@ -87,6 +89,52 @@ async def test_what_activity_never_tells_is_dropped_once_it_could_have_been_book
     assert costs(trade) == (0 if dropped else Decimal("0.9"))
     changes = await bs.changes("me")
     assert [change.kind for change in changes][1:] == [ChangeKind.MODIFIED] * dropped
+
+
+@pytest.mark.parametrize(("made", "status"), [("20260303;055900", "active"), ("20260303;060000", "cancelled")])
+async def test_a_statement_made_before_its_last_day_was_final_drops_nothing_of_it(
+    bs: BrokerSync, clock: Any, made: str, status: str
+) -> None:
+    clock.time = datetime(2026, 3, 3, 13, tzinfo=UTC)
+    await told_by_activity(bs, until="20260302", made=made)
+    assert (await only_trade(bs)).status.value == status
+
+
+@pytest.mark.parametrize(
+    ("when", "traded", "covered"),
+    [
+        # a future's evening belongs to the next day, on Sunday as well, and what trades on a weekend is booked after it
+        ("20260302;183000", "20260303", {"20260302": "active", "20260303": "cancelled"}),
+        ("20260301;183000", "20260302", {"20260301": "active", "20260302": "cancelled"}),
+        ("20260228;120000", "20260228", {"20260301": "active", "20260302": "cancelled"}),
+        # without its trade date nobody knows the day of booking
+        ("20260302;103000", "", {"20260306": "active", "20260309": "cancelled"}),
+    ],
+)
+async def test_its_day_is_that_on_which_it_is_booked(
+    tmp_path: Path, clock: Any, when: str, traded: str, covered: dict[str, str]
+) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    evening = statement({**_CONFIRMED, "dateTime": when, "tradeDate": traded}, confirmations=True)
+    async with BrokerSync.open(tmp_path / "other.db", clock=clock) as bs:
+        await bs.import_statement("ibkr", io.BytesIO(evening), owner="me")
+        for until, status in covered.items():
+            await told_by_activity(bs, first="20260223", until=until)
+            assert (await only_trade(bs)).status.value == status, until
+
+
+async def test_what_is_booked_a_day_late_is_dropped_and_comes_back_as_the_same_trade(
+    bs: BrokerSync, clock: Any
+) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    before = await only_trade(bs)
+    await told_by_activity(bs, until="20260302")
+    dropped = await only_trade(bs)
+    await told_by_activity(bs, {**_ORIGINAL, "reportDate": "20260303"}, first="20260303", until="20260303")
+    trade = await only_trade(bs)
+    assert before.trade_id == dropped.trade_id == trade.trade_id
+    assert [one.status.value for one in (before, dropped, trade)] == ["active", "cancelled", "active"]
+    assert (trade.fees_state.value, costs(trade)) == ("final", Decimal(1))
 
 
 async def test_what_was_dropped_is_a_trade_again_when_activity_tells_it_after_all(bs: BrokerSync, clock: Any) -> None:

@@ -125,7 +125,9 @@ async def test_a_login_that_can_not_work_says_what_to_do_and_keeps_nothing(
     assert await bs.connections(OWNER) == ()
 
 
-@pytest.mark.parametrize("fault", ["unavailable", "heavy_load", "not_ready", "too_many_requests", "code_1021"])
+@pytest.mark.parametrize(
+    "fault", ["unavailable", "heavy_load", "not_ready", "too_many_requests", "code_1021", "code_1020"]
+)
 async def test_a_service_that_is_busy_for_a_moment_keeps_nobody_from_connecting(
     bs: BrokerSync, sandbox: RunningSandbox, fault: str
 ) -> None:
@@ -250,7 +252,7 @@ async def test_a_sync_drops_the_confirmed_trade_that_activity_does_not_tell(
 ) -> None:
     login = sandbox.logins[0]
     account = min(login.trades)
-    old, new = (f"{clock.time - timedelta(days=days):%Y%m%d}" for days in (9, 1))
+    old, new = (f"{clock.time - timedelta(days=days):%Y%m%d}" for days in (1, 0))
     for day in (old, new):
         file = _BUSTED.format(account=account, day=day)
         await bs.import_statement("ibkr", BytesIO(file.encode()), owner=OWNER)

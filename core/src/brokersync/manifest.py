@@ -145,6 +145,8 @@ class SourceSpec:
     calendar counts in days. `files`: the source is a file that a user gives, and is never planned. `covers`: whether
     what it gives can prove days to be complete; a file that may leave rows out without saying so can not. `withdraws`:
     what it alone tells is taken back where a source that counts more has read its day and five more for good.
+    `books_on_trade_date`: it tells a trade on the day that is the trade's `trade_date`, or on the working day after a
+    weekend; once it has read that day for good, nobody waits five more.
     """
 
     name: str
@@ -162,6 +164,7 @@ class SourceSpec:
     files: bool = False
     covers: bool = True
     withdraws: bool = False
+    books_on_trade_date: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.retention is Retention.LIMITED and self.look_back is None:

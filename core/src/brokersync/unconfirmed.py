@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 from brokersync.errors import BrokerConfigError
-from brokersync.manifest import Manifest
+from brokersync.manifest import Manifest, SourceSpec
 from brokersync.records import Span, SpanState
 from brokersync.shared import Shared
 from brokersync.store import Store, TradeFilter
+from brokersync.sync.days import day_called
 from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerTrade, TimeWindow
 
 _LOOKS_BACK = timedelta(days=60)
-# what is executed on a day may be booked on the next one, and a long weekend later
+# where nothing says on which day a trade is booked: on the next one, or a long weekend later
 _BOOKED_WITHIN = timedelta(days=5)
+_WEEKEND = (5, 6)
+_DAY = timedelta(days=1)
 
 _Spans = Mapping[tuple[str, str], Sequence[Span]]
 
@@ -23,7 +26,7 @@ _Spans = Mapping[tuple[str, str], Sequence[Span]]
 async def unconfirmed(shared: Shared, store: Store, owner: str, provider: str | None = None) -> tuple[BrokerTrade, ...]:
     """The owner's live trades of the last sixty days, at one broker or at all, of which this is so."""
     now = shared.clock.now()
-    only = TradeFilter(provider=provider, since=now - _LOOKS_BACK, until=now - _BOOKED_WITHIN)
+    only = TradeFilter(provider=provider, since=now - _LOOKS_BACK, until=now)
     looks = _Looks(shared, store, owner)
     found: list[BrokerTrade] = []
     after: tuple[str, str] | None = None
@@ -52,8 +55,8 @@ class _Looks:
         here = TimeWindow(trade.executed_at, trade.executed_at + timedelta.resolution)
         if not subtract([here], await self._final(trade, trade.sources)):
             return False
-        settled = TimeWindow(trade.executed_at, trade.executed_at + _BOOKED_WITHIN)
-        return not subtract([settled], await self._final(trade, better))
+        names = [spec.name for spec in better]
+        return not subtract(_may_be_told_in(trade, better), await self._final(trade, names))
 
     async def _final(self, trade: BrokerTrade, sources: Sequence[str]) -> list[TimeWindow]:
         """What these sources have told of the trade's account for good."""
@@ -67,10 +70,24 @@ class _Looks:
         return union(windows)
 
 
-def _counting_more(manifest: Manifest, sources: Sequence[str]) -> list[str]:
+def _may_be_told_in(trade: BrokerTrade, better: Sequence[SourceSpec]) -> list[TimeWindow]:
+    """Where the sources that count more tell a trade if they ever do."""
+    if trade.trade_date is None or not all(spec.books_on_trade_date for spec in better):
+        return [TimeWindow(trade.executed_at, trade.executed_at + _BOOKED_WITHIN)]
+    booked = _working_day(trade.trade_date)
+    return union([day_called(booked, spec.calendar) for spec in better])
+
+
+def _working_day(day: date) -> date:
+    while day.weekday() in _WEEKEND:
+        day += _DAY
+    return day
+
+
+def _counting_more(manifest: Manifest, sources: Sequence[str]) -> list[SourceSpec]:
     """The sources whose word replaces that of these; none where it is not known how much these count."""
     precedence = {source.name: source.precedence for source in manifest.sources}
     if not sources or any(name not in precedence for name in sources):
         return []
     most = max(precedence[name] for name in sources)
-    return [name for name, counts in precedence.items() if counts > most]
+    return [source for source in manifest.sources if source.precedence > most]

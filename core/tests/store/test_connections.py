@@ -120,6 +120,20 @@ async def test_the_last_report_is_the_latest_logged(store: SqlStore) -> None:
     assert (await store.connections())[0].last_synced_at == START + DAY
 
 
+async def test_all_accounts_of_an_owner_at_a_broker_are_known_with_what_was_told_of_them(store: SqlStore) -> None:
+    told = BrokerAccount(account_id="A", environment="live", name="Old", state={"alias": "Old", "id": "7"})
+    plain = BrokerAccount(account_id="B", environment="demo")
+    await store.add_connection(connection(), grant())
+    await store.put_accounts(connection(), [told])
+    # a file tells of accounts that no connection sees
+    page = PageCommit(owner="o", provider="paper", source="files", at=START, accounts=(plain,))
+    await store.commit_page(page, RULES)
+    await store.commit_page(attrs.evolve(page, accounts=(attrs.evolve(told, name=None, state={"alias": ""}),)), RULES)
+    now = attrs.evolve(told, state={"alias": "", "id": "7"})
+    assert await store.known_accounts("o", "paper") == (plain, now)
+    assert await store.known_accounts("o", "another") == await store.known_accounts("another", "paper") == ()
+
+
 async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(store: SqlStore) -> None:
     first = BrokerAccount(account_id="A", environment="live", name="Old", opened_at=START)
     for one in (connection(), connection("d", identity="j")):

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from brokersync.plugin import BrokerError, BrokerResponseError, Fault, StatementHints
-from brokersync_ibkr import documents, pages
+from brokersync_ibkr import accountbook, documents
 from brokersync_ibkr.statements import FlexStatementReader
 
 SECRET = "MARK77"
@@ -158,7 +158,7 @@ def test_more_of_anything_than_a_statement_has_is_refused_in_little_memory(
 ) -> None:
     # the limits are for 200 MB, which would take minutes here
     monkeypatch.setattr(documents, "_MOST_STATEMENTS", 40_000)
-    monkeypatch.setattr(pages, "_MOST_ACCOUNTS", 5_000)
+    monkeypatch.setattr(accountbook, "_MOST_ACCOUNTS", 5_000)
     file.seek(0)
     tracemalloc.start()
     try:

@@ -129,7 +129,14 @@ async def test_without_a_second_query_there_are_no_confirmations(
 
 @pytest.mark.parametrize(
     ("expires_on", "end"),
-    [("2025-03-14", datetime(2025, 3, 14, 4, tzinfo=UTC)), ("2024-01-31", None), (None, None)],
+    [
+        ("2025-03-14", datetime(2025, 3, 14, 4, tzinfo=UTC)),
+        ("2024-03-19", datetime(2024, 3, 19, 4, tzinfo=UTC)),
+        # on the last day it still works, until New York's midnight
+        ("2024-03-18", datetime(2024, 3, 19, 4, tzinfo=UTC)),
+        ("2024-03-17", None),
+        (None, None),
+    ],
 )
 async def test_a_token_ends_on_the_day_that_its_user_gives(
     provider: FlexProvider, service: Any, flex: Any, expires_on: str | None, end: datetime | None
@@ -254,6 +261,66 @@ async def test_a_token_without_its_last_day_is_told_of(
     assert "as expires_on, to be told a week before" in said
 
 
+async def test_a_last_day_that_is_over_is_told_of(
+    provider: FlexProvider, make_context: MakeContext, service: Any, flex: Any
+) -> None:
+    statement = flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS)))
+    for day, told in (("2024-03-17", True), ("2024-03-18", False)):
+        service.script += [flex.accepted(), statement]
+        auth = await provider.authenticate(attrs.evolve(CREDENTIALS, expires_on=day))
+        said = await diagnose(make_context(), auth)
+        assert any(f"{day}, is over" in one and "as expires_on" in one for one in said) == told
+
+
+async def test_a_query_that_can_not_be_checked_yet_is_asked_once_more_after_a_minute(
+    provider: FlexProvider, service: Any, flex: Any
+) -> None:
+    both = attrs.evolve(CREDENTIALS, confirmations_query_id="12")
+    for ordered, field in (([], "activity_query_id"), ([flex.accepted()], "confirmations_query_id")):
+        service.script += [*ordered, flex.refused(1020)]
+        with pytest.raises(BrokerNotReadyError) as waiting:
+            await provider.authenticate(both)
+        assert waiting.value.retry_after == timedelta(minutes=1)
+        service.script += [*ordered, flex.refused(1020)]
+        with pytest.raises(BrokerConfigError, match=field) as caught:
+            await provider.authenticate(both)
+        assert "generated last, under the username of the query" in caught.value.remedy
+    service.script += [flex.refused(1020)]
+    with pytest.raises(BrokerNotReadyError):
+        await provider.authenticate(both)
+    service.script += [flex.accepted(), flex.accepted()]
+    assert (await provider.authenticate(both)).sources == ("activity", "confirmations")
+
+
+async def test_what_the_activity_query_tells_of_an_alias_is_known_of_the_other_one(
+    make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    both = attrs.evolve(auth, state={**auth.state, "confirmations_reference": "7002"})
+    row = flex.trade(acctAlias="My Pot")
+    confirmed = flex.statement([flex.confirm(accountId="My Pot")], section="TradeConfirms", account="My Pot")
+    shown = flex.document(confirmed, kind="TCF")
+    service.script += [flex.document(flex.statement([row], extra=flex.account(**FACTS))), shown]
+    assert not [one for one in await diagnose(make_context(), both) if "can not be used" in one]
+    service.script += [flex.document(flex.statement([flex.trade()], extra=flex.account(**FACTS))), shown]
+    assert found(await diagnose(make_context(), both), "can not be used yet", "alias")
+
+
+async def test_an_alias_a_consolidated_statement_and_a_master_alone_are_explained(
+    make_context: MakeContext, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    facts = FACTS | {"accountId": "F4711000", "accountType": "Advisor Master Consolidated"}
+    both_names = flex.statement([flex.trade(accountId="My Pot")], extra=flex.account(**FACTS))
+    alone = flex.statement(account="F4711000", extra=flex.account(**{**facts, "accountType": "Advisor Master"}))
+    together = flex.statement([flex.trade()], account="F4711000", extra=flex.account(**facts))
+    for statement, words in (
+        (both_names, ("alias", "set Display Account Alias in place of Account ID to No")),
+        (together, ("several accounts into one statement", "select the accounts one by one")),
+        (alone, ("none of its sub-accounts", "select the sub-accounts as well")),
+    ):
+        service.script.append(flex.document(statement))
+        assert found(await diagnose(make_context(), auth), *words)
+
+
 def found(said: Any, *words: str) -> bool:
     """Whether one sentence holds the words, and where to click."""
     return any(all(word in one for word in (*words, "Performance & Reports > Flex Queries")) for one in said)
@@ -293,7 +360,8 @@ async def test_a_confirmation_query_is_looked_at_as_well(
 async def test_all_that_keeps_a_query_from_telling_trades_is_said_at_once(
     provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
 ) -> None:
-    rows = [flex.trade(number, tradeID=None, transactionID=None, multiplier=None) for number in range(2)]
+    changes = {"accountId": "My Pot", "tradeID": None, "transactionID": None, "multiplier": None}
+    rows = [flex.trade(number, **changes) for number in range(2)]
     dates = {"first": "03/02/2024", "last": "03/05/2024", "made": "03/07/2024;061500", "account": "My Pot"}
     service.script.append(flex.document(flex.statement(rows, **dates)))
     with pytest.raises(BrokerConfigError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from itertools import product
@@ -14,8 +15,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from brokersync.plugin import (
+    BrokerAccount,
     BrokerConfigError,
     BrokerInputNeededError,
+    FeeKind,
     SandboxSettings,
     StatementHints,
     TradeBooking,
@@ -129,6 +132,51 @@ def test_an_alias_stands_in_place_of_the_account() -> None:
     assert login().accounts[0].number.encode() not in body
     with pytest.raises(BrokerInputNeededError, match="alias"):
         told(body)
+
+
+def owned(body: bytes, *known: BrokerAccount) -> list[tuple[str, TradeBooking]]:
+    """Whose each booking is, whatever stands in quarantine."""
+    hints = StatementHints(accounts=known)
+    reader = FlexStatementReader()
+    reader.source(BytesIO(body), hints)
+    bookings = [booking for page in reader.read_statement(BytesIO(body), hints) for booking in page.bookings]
+    return sorted(
+        ((one.account_id, attrs.evolve(one, raw={})) for one in bookings), key=lambda pair: pair[1].booking_id
+    )
+
+
+def test_an_alias_is_read_by_what_a_statement_with_both_has_told() -> None:
+    [told_before] = [account for page in pages(document(alias_beside=True)) for account in page.accounts]
+    assert told_before.state == {"alias": "Pot 001"}
+    for kind in (ACTIVITY, CONFIRMATIONS):
+        assert owned(document(kind, alias=True), told_before) == owned(document(kind))
+
+
+@pytest.mark.parametrize("master", ["separate", "consolidated"])
+@pytest.mark.parametrize("kind", [ACTIVITY, CONFIRMATIONS])
+def test_a_master_beside_its_sub_accounts_adds_no_trade_and_takes_none(kind: str, master: str) -> None:
+    assert owned(document(kind, master=master)) == owned(document(kind))
+
+
+def test_what_a_master_allocated_is_counted_where_it_is_told_and_quarantined_where_not() -> None:
+    read = list(pages(document(master="separate")))
+    assert {row.account_id for page in read for row in page.quarantined} == {
+        login().accounts[0].number.replace("U", "F")
+    }
+    read = list(pages(document(CONFIRMATIONS, master="separate")))
+    assert not [row for page in read for row in page.quarantined]
+    assert any("allocated to another account" in what for page in read for what in page.skipped)
+
+
+def test_the_parts_of_commissions_add_up_to_what_is_told_without_them() -> None:
+    whole, detailed = told(document()), told(document(sections=["Trades", "UnbundledCommissionDetails"]))
+    kinds = {fee.kind for one in detailed for fee in one.row_fees}
+    assert {FeeKind.COMMISSION, FeeKind.EXCHANGE, FeeKind.CLEARING} <= kinds
+
+    def costs(one: TradeBooking) -> Decimal:
+        return sum((fee.amount for fee in one.row_fees), Decimal(0))
+
+    assert [(one.booking_id, costs(one)) for one in detailed] == [(one.booking_id, costs(one)) for one in whole]
 
 
 @pytest.fixture

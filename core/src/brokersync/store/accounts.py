@@ -100,10 +100,7 @@ def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:
         " WHERE connections.connection_id = ? ORDER BY accounts.environment, account_id",
         (connection_id,),
     )
-    return tuple(
-        from_json(json.loads(data), BrokerAccount) if data else BrokerAccount(account_id=name, environment=environment)
-        for data, environment, name in rows
-    )
+    return tuple(_account(*row) for row in rows)
 
 
 def account_names(owner: str) -> Script[dict[AccountKey, str | None]]:
@@ -118,6 +115,21 @@ def account_names(owner: str) -> Script[dict[AccountKey, str | None]]:
         )
         for row in rows
     }
+
+
+def known_accounts(owner: str, provider: str) -> Script[tuple[BrokerAccount, ...]]:
+    rows = yield Fetch(
+        "SELECT data, environment, account_id FROM accounts WHERE owner = ? AND provider = ?"
+        " ORDER BY environment, account_id",
+        (owner, provider),
+    )
+    return tuple(_account(*row) for row in rows)
+
+
+def _account(data: str | None, environment: str, account_id: str) -> BrokerAccount:
+    if not data:
+        return BrokerAccount(account_id=account_id, environment=environment)
+    return from_json(json.loads(data), BrokerAccount)
 
 
 def account_number(owner: str, provider: str, environment: str, account_id: str) -> Script[int | None]:

@@ -327,6 +327,9 @@ class Store(Protocol):
     async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
         """All accounts of an owner, and how the broker calls them where it has a name beside the id."""
 
+    async def known_accounts(self, owner: str, provider: str) -> tuple[BrokerAccount, ...]:
+        """The owner's accounts at a broker, with what it said of them last, whichever connection or file told it."""
+
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None: ...
 
     async def changes(self, owner: str, since: int, limit: int = 500) -> tuple[Change, ...]:

@@ -316,6 +316,9 @@ class SqlStore(ABC):
     async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
         return await self._read(lambda: account_scripts.account_names(owner))
 
+    async def known_accounts(self, owner: str, provider: str) -> tuple[BrokerAccount, ...]:
+        return await self._read(lambda: account_scripts.known_accounts(owner, provider))
+
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
         return await self._read(lambda: reading.trade(key, trade_id))
 

@@ -29,6 +29,12 @@ def _begin(day: date, calendar: Calendar) -> datetime:
     return datetime.combine(day, time.fromisoformat(calendar.day_starts), ZoneInfo(calendar.zone)).astimezone(UTC)
 
 
+def day_called(day: date, calendar: Calendar) -> TimeWindow:
+    """The source's day that is called by this date: one that begins in the evening is that of the date to come."""
+    noon = datetime.combine(day, time(12), ZoneInfo(calendar.zone)).astimezone(UTC)
+    return TimeWindow(day_floor(noon, calendar), next_day(noon, calendar))
+
+
 def floor(moment: datetime, calendar: Calendar) -> datetime:
     """The latest moment up to this one at which the calendar may be cut."""
     return day_floor(moment, calendar) if calendar.unit is CalendarUnit.DAY else moment

@@ -19,7 +19,7 @@ from brokersync.store import Store
 from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.report import ReportBuilder
 from brokersync.typed import wrong_type
-from brokersync.types import BrokerAccount, QuarantinedRow, StatementHints, TradeBooking, TradePage
+from brokersync.types import QuarantinedRow, StatementHints, TradeBooking, TradePage
 
 _HEAD_BYTES = 64 * 1024
 
@@ -55,7 +55,7 @@ async def import_statement(
     )
     _check_zone(hints)
     _check_environment(hints, manifest)
-    hints = attrs.evolve(hints, accounts=await _known_accounts(store, owner, manifest))
+    hints = attrs.evolve(hints, accounts=await store.known_accounts(owner, manifest.key))
     reader = reader.with_cache(_Cached(store, manifest)) if isinstance(reader, ReadsCache) else reader
     name = await asyncio.to_thread(_checked_source, reader, file, hints, manifest)
     writer.begin_file(manifest.source(name))
@@ -94,15 +94,6 @@ def _check_environment(hints: StatementHints, manifest: Manifest) -> None:
             remedy=f"Name one of {', '.join(manifest.environments)}.",
             fault=Fault.USER,
         )
-
-
-async def _known_accounts(store: Store, owner: str, manifest: Manifest) -> tuple[BrokerAccount, ...]:
-    """The owner's accounts at the broker, under the names they had last."""
-    return tuple(
-        BrokerAccount(account_id=key.account_id, environment=key.environment, name=name)
-        for key, name in (await store.account_names(owner)).items()
-        if key.provider == manifest.key
-    )
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from brokersync.plugin import BrokerAccount
 from brokersync_ibkr.dates import FlexDates, new_york_midnight
@@ -11,12 +12,36 @@ from brokersync_ibkr.instruments import text_of
 
 # U live, DU and of late DUM paper; F and I are accounts of advisors and brokers, a letter behind is the old futures
 # segment
-_ACCOUNT_ID = re.compile(r"(?P<paper>D)?[UFI][A-Z]?\d+[A-Z]?")
+_ACCOUNT_ID = re.compile(r"(?P<paper>D)?(?P<kind>[UFI])[A-Z]?\d+[A-Z]?")
+# to clients of wealth managers IBKR shows the id with the short names of both managers behind it
+_MANAGED = re.compile(r"(?P<id>[^-]+)-[^-]+-[^-]+")
+_MASTERS: Final = ("F", "I")
+# where an account's facts keep its alias
+ALIAS: Final = "alias"
 
 
 def is_account_id(text: str) -> bool:
     """Whether this looks like an account's id and not like the alias that a query can show in its place."""
     return _ACCOUNT_ID.fullmatch(text) is not None
+
+
+def account_id_of(text: str) -> str | None:
+    """The id that this is or begins with; `None` for an alias."""
+    if is_account_id(text):
+        return text
+    managed = _MANAGED.fullmatch(text)
+    return managed["id"] if managed and is_account_id(managed["id"]) else None
+
+
+def is_master(account_id: str, kind: str | None) -> bool:
+    """Whether the account may have traded for its sub-accounts: IBKR says `Advisor Master`, or its id begins so."""
+    found = _ACCOUNT_ID.fullmatch(account_id)
+    return "Master" in (kind or "") or (found is not None and found["kind"] in _MASTERS)
+
+
+def is_consolidated(kind: str | None) -> bool:
+    """Whether a statement of this kind of account holds the rows of several: `Advisor Master Consolidated`."""
+    return kind is not None and kind.endswith("Consolidated")
 
 
 def environment_of(account_id: str, otherwise: str) -> str:
@@ -30,12 +55,15 @@ def environment_of(account_id: str, otherwise: str) -> str:
 def account_of(account_id: str, environment: str, facts: Mapping[str, str], dates: FlexDates) -> BrokerAccount:
     """The account that an AccountInformation element tells of. Raises `ValueError` for an unreadable opening date."""
     opened, currency = text_of(facts, "dateOpened"), text_of(facts, "currency")
+    alias = text_of(facts, "acctAlias")
     return BrokerAccount(
         account_id=account_id,
         environment=environment,
-        name=text_of(facts, "acctAlias") or text_of(facts, "name"),
+        name=alias or text_of(facts, "name"),
         currency=currency.upper() if currency else None,
         kind=text_of(facts, "accountType"),
         opened_at=new_york_midnight(dates.day(opened)) if opened else None,
         closed=text_of(facts, "dateClosed") is not None,
+        # one that was given up is told as well, since the account it is given to next would be taken for this one
+        state={ALIAS: alias or ""} if "acctAlias" in facts else {},
     )

@@ -17,7 +17,7 @@ from brokersync.plugin import (
     ProviderContext,
 )
 from brokersync_ibkr.client import FlexClient
-from brokersync_ibkr.codes import NOT_FINALISED, PENDING
+from brokersync_ibkr.codes import NOT_FINALISED, PENDING, UNCHECKED
 from brokersync_ibkr.coverage import Days, is_closed
 from brokersync_ibkr.credentials import FlexCredentials
 from brokersync_ibkr.dates import NEW_YORK, new_york_day
@@ -28,6 +28,8 @@ CONFIRMATIONS: Final = "confirmations"
 # where the login keeps the statements that it ordered
 REFERENCE: Final = "reference"
 CONFIRMATIONS_REFERENCE: Final = "confirmations_reference"
+# where it keeps the token's last day as its user gave it, if that was over
+ENDED_ON: Final = "ended_on"
 
 _FIRST_LOOK = 7
 # as far back as confirmations are asked for
@@ -35,9 +37,34 @@ _CONFIRMED_FOR = timedelta(days=2)
 _DAY = timedelta(days=1)
 # after a day's end; a login at night that asks for the day before would be refused until the morning
 _FINALISED_AFTER = timedelta(hours=6)
+_UNCHECKED_FOR = timedelta(minutes=1)
 
 
-async def log_in(client: FlexClient, context: ProviderContext, credentials: FlexCredentials) -> AuthResult:
+class SecondLook:
+    """Has core ask once more, after a minute, where a query could not be checked: it or its token may be new."""
+
+    def __init__(self) -> None:
+        self._refused: set[str] = set()
+
+    @contextmanager
+    def at(self, query_id: str) -> Iterator[None]:
+        """Raises `BrokerNotReadyError` in place of the first refusal of that kind."""
+        try:
+            yield
+        except BrokerConfigError as error:
+            if error.code != UNCHECKED or query_id in self._refused:
+                self._refused.discard(query_id)
+                raise
+            self._refused.add(query_id)
+            raise BrokerNotReadyError(
+                error.message, remedy=error.remedy, retry_after=_UNCHECKED_FOR, code=error.code
+            ) from error
+        self._refused.discard(query_id)
+
+
+async def log_in(
+    client: FlexClient, context: ProviderContext, credentials: FlexCredentials, second_look: SecondLook
+) -> AuthResult:
     """Check the token and each query by ordering a statement of the last business days.
 
     The token changes at least once a year and tells no name, so the login's identity is its activity query, which
@@ -46,18 +73,18 @@ async def log_in(client: FlexClient, context: ProviderContext, credentials: Flex
     today = new_york_day(context.clock.now())
     days = last_business_days(new_york_day(context.clock.now() - _FINALISED_AFTER))
     references = {}
-    with _naming("activity_query_id"):
+    with second_look.at(credentials.activity_query_id), _naming("activity_query_id"):
         references[REFERENCE] = await _order(client, credentials, credentials.activity_query_id, days)
     if credentials.confirmations_query_id:
         asked = Days(today - _CONFIRMED_FOR, today)
-        with _naming("confirmations_query_id"):
+        with second_look.at(credentials.confirmations_query_id), _naming("confirmations_query_id"):
             references[CONFIRMATIONS_REFERENCE] = await _order_confirmations(client, credentials, asked)
     sources = (ACTIVITY, CONFIRMATIONS) if credentials.confirmations_query_id else (ACTIVITY,)
     return AuthResult(
         identity=f"query:{credentials.activity_query_id}",
         access_token=credentials.token,
-        grant_expires_at=_end(credentials.expires_on, context.clock.now()),
-        state=_state(credentials, references),
+        grant_expires_at=_end(credentials.expires_on, today),
+        state=_state(credentials, references, today),
         sources=sources,
     )
 
@@ -84,12 +111,16 @@ def last_business_days(today: date) -> Days:
     return Days(open_days[-1], open_days[0])
 
 
-def _end(expires_on: str | None, now: datetime) -> datetime | None:
-    """The beginning of the token's last day in New York; a day that is over is that of an older token."""
-    if expires_on is None:
+def _end(expires_on: str | None, today: date) -> datetime | None:
+    """The beginning of the token's last day in New York, on that day its end; one that is over is an older token's."""
+    if expires_on is None or _is_over(expires_on, today):
         return None
-    end = datetime.combine(date.fromisoformat(expires_on), time(), NEW_YORK).astimezone(UTC)
-    return end if end > now else None
+    last = date.fromisoformat(expires_on)
+    return datetime.combine(max(last, today + _DAY), time(), NEW_YORK).astimezone(UTC)
+
+
+def _is_over(expires_on: str, today: date) -> bool:
+    return date.fromisoformat(expires_on) < today
 
 
 async def _order(client: FlexClient, credentials: FlexCredentials, query_id: str, days: Days) -> str | None:
@@ -128,10 +159,12 @@ def _naming(field: str) -> Iterator[None]:
         raise
 
 
-def _state(credentials: FlexCredentials, references: Mapping[str, str | None]) -> dict[str, str]:
+def _state(credentials: FlexCredentials, references: Mapping[str, str | None], today: date) -> dict[str, str]:
+    last = credentials.expires_on
     state = {
         "activity_query_id": credentials.activity_query_id,
         "confirmations_query_id": credentials.confirmations_query_id,
+        ENDED_ON: last if last and _is_over(last, today) else None,
         **references,
     }
     return {name: value for name, value in state.items() if value}

@@ -98,8 +98,8 @@ _CODES: Final[Mapping[str, _Code]] = MappingProxyType(
         "1019": _retry("the statement is being generated", BrokerNotReadyError, timedelta(seconds=5)),
         "1020": _config(
             "the request is not valid or could not be checked",
-            "This happens for a minute after a token or a query was made: wait and try again. Else compare token and "
-            f"query id. {QUERY_REMEDY}",
+            "This happens for a minute after a token or a query was made: wait and try again. Else compare both: the "
+            f"token is the one that was generated last, under the username of the query. {QUERY_REMEDY}",
         ),
         "1021": _retry("the statement could not be fetched now", BrokerUnavailableError, _SOON),
     }

@@ -54,6 +54,14 @@ def fees_of(fields: Mapping[str, str], currency: str | None, place: RowPlace) ->
     return tuple(fees)
 
 
+def of_the_account(cash: Mapping[str, str]) -> str:
+    """Why a cash row that changes what trades have cost stays a cost of the account."""
+    if text_of(cash, "tradeID") is None:
+        return "a cost of the account, as it names no trade"
+    # what such a row adds to, and whether Activity then tells the commission anew, nobody published
+    return "a cost of the account, though it names a trade, as that may tell it too"
+
+
 @lru_cache(maxsize=1 << 12)
 def _whole_commission(text: str, currency: str) -> Fee:
     """By its text, since equal numbers may be written with more or fewer zeros."""

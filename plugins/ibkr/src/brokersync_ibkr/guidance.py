@@ -18,6 +18,12 @@ ALIAS_REMEDY: Final = (
     f"In {FLEX_QUERIES} open the query, set Display Account Alias in place of Account ID to No, save it and run it"
     " again."
 )
+SEPARATE_REMEDY: Final = (
+    f"In {FLEX_QUERIES} select the accounts one by one and not a consolidated one, make the query anew and give its id."
+)
+SUB_ACCOUNTS_REMEDY: Final = (
+    f"In {FLEX_QUERIES} select the sub-accounts as well, make the query anew for all of them and give its id."
+)
 SERVICE_REMEDY: Final = f"In {FLEX_QUERIES} open Flex Web Service Configuration, tick Flex Web Service Status and save."
 TOKEN_REMEDY: Final = (
     f"In {FLEX_QUERIES} open Flex Web Service Configuration, generate a new token with a life of one year and connect "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from brokersync.plugin import QuarantinedRow, TradeBooking
+from brokersync_ibkr.allocations import reason_not_to_book
 from brokersync_ibkr.costs import RowPlace
 from brokersync_ibkr.dayorder import DayOrder
 from brokersync_ibkr.identity import named
@@ -45,6 +46,8 @@ def read_row(normaliser: Normaliser, raw: Mapping[str, str], place: RowPlace) ->
     """The booking of a fill row, or the row in quarantine with the reason."""
     fields = _as_activity(raw) if place.confirmation else raw
     try:
+        if (reason := reason_not_to_book(raw)) is not None:
+            raise RowError(reason)
         return normaliser.booking(fields, raw, place)
     except (RowError, ValueError, OverflowError) as error:
         return QuarantinedRow(

@@ -11,21 +11,23 @@ from typing import BinaryIO, Final
 import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
-from brokersync_ibkr.accounts import account_of, environment_of, is_account_id
+from brokersync_ibkr.accountbook import AccountBook, of_nobody
+from brokersync_ibkr.accounts import is_consolidated, is_master
+from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
-from brokersync_ibkr.costs import RowPlace
+from brokersync_ibkr.costs import RowPlace, of_the_account
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import FlexDates, Moment
 from brokersync_ibkr.diagnosis import shown_alias, wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
+from brokersync_ibkr.naming import AccountNames, known_aliases
 from brokersync_ibkr.normalise import Normaliser
-from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns
-from brokersync_ibkr.survey import DocumentFacts, day_order_of, is_fill, is_sum
+from brokersync_ibkr.survey import DocumentFacts, LookAhead, is_fill, is_sum
 from brokersync_ibkr.vocabulary import (
     CASH_SECTION,
     COST_ADJUSTMENTS,
@@ -40,7 +42,6 @@ from brokersync_ibkr.vocabulary import (
 
 PAGE_SIZE: Final = 500
 _LONGEST_WORD = 80
-_MOST_ACCOUNTS = 50_000
 # days outside of these are no period of a statement, and near the ends of the calendar there is none to reckon with
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 
@@ -50,7 +51,7 @@ class Reading:
     """What is known of a document before it is read.
 
     `environment` and `account_id` stand in where it does not tell them. `asked` are the days that were ordered,
-    `expected` the type of the query that was, and `accounts` those that were asked for.
+    `expected` the type of the query that was, `accounts` those that were asked for, and `known` all that were told of.
     """
 
     environment: str = "live"
@@ -58,6 +59,7 @@ class Reading:
     asked: Days | None = None
     expected: str | None = None
     accounts: tuple[BrokerAccount, ...] = ()
+    known: tuple[BrokerAccount, ...] = ()
 
 
 def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
@@ -66,34 +68,36 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
     """
     start = file.tell()
-    builder = _PageBuilder(reading, FlexDates(lambda: day_order_of(file, start)), CommissionDetails(file, start))
+    builder = _PageBuilder(reading, LookAhead(file, start), CommissionDetails(file, start))
     for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
         yield from builder.full_pages()
     yield from builder.last_pages()
 
 
 class _PageBuilder:
-    def __init__(self, reading: Reading, dates: FlexDates, details: CommissionDetails) -> None:
-        self._reading, self._details = reading, details
-        self._dates = dates
+    def __init__(self, reading: Reading, ahead: LookAhead, details: CommissionDetails) -> None:
+        self._reading, self._ahead, self._details = reading, ahead, details
+        known = (*reading.known, *reading.accounts)
+        self._dates = FlexDates(ahead.day_order)
+        self._names = AccountNames(ahead.names, known_aliases(known), reading.account_id)
+        self._before = {account.account_id: account for account in known}
         self._facts = DocumentFacts()
         self._unmapped: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
-        self._normaliser = Normaliser(dates, self._note_unknown)
+        self._normaliser = Normaliser(self._dates, self._note_unknown)
         self._bookings: list[TradeBooking] = []
         self._quarantined: list[QuarantinedRow] = []
-        self._accounts: dict[str, BrokerAccount] = {}
-        self._fresh: set[str] = set()
+        self._accounts = AccountBook(reading.environment)
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
         self._confirmed = Confirmed()
         self._account: str | None = None
         self._told: str | None = None
-        self._alias: str | None = None
-        self._ids: dict[str, str] = {}
+        self._days: Days | None = None
+        self._together: set[str] | None = None
         self._untold = 0
-        self._names: list[str] = []
+        self._columns: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
         self._has_commission_currency = True
 
@@ -108,17 +112,20 @@ class _PageBuilder:
     def statement(self, attributes: Mapping[str, str]) -> None:
         self._facts.statements += 1
         self._told = text_of(attributes, "accountId")
-        self._account = self._named(self._told)
+        self._account = self._names.find(self._told) if self._told else None
+        self._together = set() if self._told and self._account is None else None
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         self._proof.made(made.at if made else None)
         if self._account is not None:
-            self._meet(self._account)
+            self._accounts.meet(self._account)
         first, last = self._day(attributes, "fromDate"), self._day(attributes, "toDate")
-        if first and last and _FIRST_YEAR <= first.year <= last.year <= _LAST_YEAR and first <= last:
-            self._proof.stated(self._account or self._reading.account_id or "", Days(first, last))
-        else:
+        readable = first and last and _FIRST_YEAR <= first.year <= last.year <= _LAST_YEAR and first <= last
+        self._days = Days(first, last) if readable and first and last else None
+        if self._days is None:
             self._note_unknown("a statement without a readable period")
+        if self._together is None:
+            self._proof.stated(self._account or self._reading.account_id or "", self._days)
 
     def section(self, name: str, attributes: Mapping[str, str]) -> None:
         self._facts.sections.add(name)
@@ -129,7 +136,7 @@ class _PageBuilder:
 
     def row(self, section: str, element: str, names: list[str], values: list[str]) -> None:
         if section == CASH_SECTION:
-            self._pass_over_cash(dict(zip(names, values, strict=True)).get("type", ""))
+            self._pass_over_cash(dict(zip(names, values, strict=True)))
             return
         self._untold += 1
         if element not in FILL_ELEMENTS:
@@ -139,7 +146,7 @@ class _PageBuilder:
             else:
                 self._note_unknown(f"{section}/{element}")
             return
-        if names is not self._names and names != self._names:
+        if names is not self._columns and names != self._columns:
             self._learn(names)
         raw = dict(compress(zip(names, values, strict=True), values))
         level = raw.get("levelOfDetail")
@@ -154,14 +161,19 @@ class _PageBuilder:
             self._note_unknown(f"{element}@{name}")
         self._book(element, raw)
 
-    def _pass_over_cash(self, kind: str) -> None:
+    def _pass_over_cash(self, row: Mapping[str, str]) -> None:
         """What changes the cost of trades is counted, so that nobody wonders why their costs do not add up."""
-        if kind in COST_ADJUSTMENTS:
+        if (kind := row.get("type")) in COST_ADJUSTMENTS:
             self._untold += 1
-            self._skipped[f"{kind}: a cost of the account, as it names no trade"] += 1
+            self._skipped[f"{kind}: {of_the_account(row)}"] += 1
 
     def statement_ends(self) -> None:
-        self._account = self._told = None
+        if self._together is not None:
+            if self._account is None and not self._together:
+                raise shown_alias()
+            for account_id in self._together:
+                self._proof.stated(account_id, self._days)
+        self._account = self._told = self._together = None
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -176,7 +188,7 @@ class _PageBuilder:
         """The rest, after the document's end; raises if it could not tell trades."""
         self._facts.check()
         yield from self.full_pages()
-        accounts = (*self._reading.accounts, *self._accounts.values())
+        accounts = (*self._reading.accounts, *self._accounts.all)
         page = self._page(tuple(self._proof.covered(accounts, confirmation=self._facts.confirmation)))
         yield attrs.evolve(page, rows=page.disposed + self._untold)
 
@@ -185,7 +197,7 @@ class _PageBuilder:
             bookings=tuple(self._bookings[:PAGE_SIZE]),
             quarantined=tuple(self._quarantined[:PAGE_SIZE]),
             covered=covered,
-            accounts=tuple(self._accounts[name] for name in sorted(self._fresh)),
+            accounts=self._accounts.take_fresh(),
             skipped=dict(self._skipped),
             unmapped=dict(self._unmapped),
             as_of=self._as_of,
@@ -193,20 +205,18 @@ class _PageBuilder:
         self._untold -= page.disposed
         page = attrs.evolve(page, rows=page.disposed)
         del self._bookings[:PAGE_SIZE], self._quarantined[:PAGE_SIZE]
-        self._fresh.clear()
         self._skipped.clear()
         self._unmapped.clear()
         return page
 
     def _book(self, element: str, raw: dict[str, str]) -> None:
-        told = raw.get("accountId")
-        account_id = self._ids.get(told) if told else self._account or self._reading.account_id
-        if told and account_id is None:
-            account_id = self._named(told)
+        account_id = self._account_of(raw.get("accountId"))
         if account_id is None:
-            self._quarantined.append(QuarantinedRow(reason="the row names no account", raw=raw))
+            self._quarantined.append(of_nobody(raw, several=self._together is not None))
             return
-        account = self._accounts.get(account_id) or self._meet(account_id)
+        account = self._accounts.meet(account_id, raw.get("acctAlias"))
+        if self._is_told_elsewhere(raw, account):
+            return
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
         if not place.confirmation:
             self._details.add(raw, self._told)
@@ -219,8 +229,33 @@ class _PageBuilder:
         else:
             self._bookings.append(booking)
 
+    def _account_of(self, told: str | None) -> str | None:
+        """Whose row it is that says so; `None` where neither it nor its statement tells."""
+        if told is None and self._together is None:
+            return self._account or self._reading.account_id
+        found = self._names.find(told) if told else None
+        if found is None and (told or self._account is None):
+            raise shown_alias()
+        if found is not None and self._together is not None:
+            self._together.add(found)
+        return found
+
+    def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
+        """Whether another account's own statement tells the execution; one of which that is not sure is marked."""
+        own = account.account_id
+        told = text_of(raw, "allocatedTo")
+        holder = self._names.find(told) if told else own
+        if holder != own and (holder in self._before or holder in self._ahead.names().ids):
+            self._skipped[TOLD_THERE] += 1
+            return True
+        if holder != own or is_allocation(raw):
+            kind = account.kind or (self._before[own].kind if own in self._before else None)
+            if mark := mark_of(elsewhere=holder != own, by_master=is_master(own, kind)):
+                raw[ALLOCATED] = mark
+        return False
+
     def _learn(self, names: list[str]) -> None:
-        self._names = names
+        self._columns = names
         self._facts.columns.update(names)
         self._unknown_names = tuple(name for name in names if name not in KNOWN_ATTRIBUTES)
         self._has_commission_currency = "ibCommissionCurrency" in names or "commissionCurrency" in names
@@ -251,44 +286,14 @@ class _PageBuilder:
         except (ValueError, OverflowError):
             return None
 
-    def _meet(self, account_id: str) -> BrokerAccount:
-        known = self._accounts.get(account_id)
-        if known is not None:
-            return known
-        try:
-            account = BrokerAccount(
-                account_id=account_id, environment=environment_of(account_id, self._reading.environment)
-            )
-        except ValueError:
-            raise FlexSyntaxError("The XML names an account by what can be no account's id.") from None
-        if len(self._accounts) >= _MOST_ACCOUNTS:
-            raise FlexSyntaxError(f"The XML has more than {_MOST_ACCOUNTS:,} accounts.")
-        self._accounts[account_id] = account
-        self._fresh.add(account_id)
-        return account
-
-    def _named(self, told: str | None) -> str | None:
-        """The id of the account that is told so; what is no id is the one account that the user named."""
-        if told is None or is_account_id(told):
-            found = told
-        elif self._reading.account_id is None or self._alias not in (None, told):
-            raise shown_alias()
-        else:
-            self._alias, found = told, self._reading.account_id
-        if told is not None and found is not None:
-            self._ids[told] = found
-        return found
-
     def _describe(self, attributes: Mapping[str, str]) -> None:
-        account_id = self._named(text_of(attributes, "accountId")) or self._account
+        if is_consolidated(text_of(attributes, "accountType")) and self._together is None:
+            self._together = set()
+        told = text_of(attributes, "accountId")
+        account_id = (self._names.find(told) if told else None) or self._account
         if account_id is None:
             return
-        environment = self._meet(account_id).environment
         try:
-            account = account_of(account_id, environment, attributes, self._dates)
+            self._accounts.describe(account_id, attributes, self._dates)
         except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")
-            return
-        if account != self._accounts[account_id]:
-            self._accounts[account_id] = account
-            self._fresh.add(account_id)

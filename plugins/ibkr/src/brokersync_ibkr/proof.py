@@ -29,9 +29,10 @@ class Proof:
         else:
             self._made = min(moment, self._made) if self._made else moment
 
-    def stated(self, account_id: str, days: Days) -> None:
-        """The period of a statement for this account."""
-        self._stated.setdefault(account_id, []).append(days)
+    def stated(self, account_id: str, days: Days | None) -> None:
+        """The period of a statement for this account; `None` where it tells none."""
+        if days is not None:
+            self._stated.setdefault(account_id, []).append(days)
 
     def covered(self, accounts: Iterable[BrokerAccount], *, confirmation: bool) -> Iterator[CoveredSpan]:
         """The spans that are proved for these accounts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import aclosing, closing
 from datetime import timedelta
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
-from brokersync_ibkr.auth import CONFIRMATIONS_REFERENCE, REFERENCE, log_in
+from brokersync_ibkr.auth import CONFIRMATIONS_REFERENCE, ENDED_ON, REFERENCE, SecondLook, log_in
 from brokersync_ibkr.client import Fetched, FlexClient
 from brokersync_ibkr.codes import NO_STATEMENT, REFERENCE_GONE
 from brokersync_ibkr.credentials import FlexCredentials
@@ -39,9 +39,10 @@ class FlexProvider:
     def __init__(self, context: ProviderContext) -> None:
         self._context = context
         self._client = FlexClient(context)
+        self._second_look = SecondLook()
 
     async def authenticate(self, credentials: FlexCredentials) -> AuthResult:
-        return await log_in(self._client, self._context, credentials)
+        return await log_in(self._client, self._context, credentials, self._second_look)
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         """Always raises: a token lives until the date its user chose, and no request makes another."""
@@ -71,17 +72,19 @@ async def diagnose(context: ProviderContext, auth: AuthResult) -> Sequence[str]:
     """What the user should change at the queries, in sentences, by the statements that the login ordered."""
     client = FlexClient(context)
     said: list[str] = []
+    aliases: dict[str, Set[str]] = {}
     for kind, name in ((ACTIVITY_TYPE, REFERENCE), (CONFIRMATION_TYPE, CONFIRMATIONS_REFERENCE)):
         try:
             fetched = await _first_statement(client, auth, name)
             if fetched.file is not None:
                 with closing(fetched.file) as file:
-                    said += await asyncio.to_thread(_findings_in, file, kind)
+                    said += await asyncio.to_thread(_findings_in, file, kind, aliases)
         except BrokerConfigError as error:
             what, field = QUERIES[kind]
             said.append(f"The {what} query ({field}) can not be used yet. {error}")
     if auth.grant_expires_at is None:
-        said.append(NO_LAST_DAY)
+        over = auth.state.get(ENDED_ON)
+        said.append(NO_LAST_DAY if over is None else f"The day given as expires_on, {over}, is over. {NO_LAST_DAY}")
     return said
 
 
@@ -109,7 +112,9 @@ def _accounts_in(file: BinaryIO, reading: Reading) -> Sequence[BrokerAccount]:
     return tuple(found[account_id] for account_id in sorted(found))
 
 
-def _findings_in(file: BinaryIO, kind: str) -> Sequence[str]:
+def _findings_in(file: BinaryIO, kind: str, aliases: dict[str, Set[str]]) -> Sequence[str]:
+    """Adds the aliases that the statement tells the ids of."""
     survey = look_over(file)
-    check_query(survey, kind)
+    check_query(survey, kind, dict(aliases))
+    aliases.update(survey.names.aliases)
     return findings(survey, kind)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerConfigError, BrokerError, Fault
+from brokersync_ibkr.accounts import is_master
 from brokersync_ibkr.diagnosis import damaged_answer, shown_alias, wrong_query
-from brokersync_ibkr.guidance import setting_remedy
+from brokersync_ibkr.guidance import ALIAS_REMEDY, SEPARATE_REMEDY, SUB_ACCOUNTS_REMEDY, setting_remedy
+from brokersync_ibkr.naming import AccountNames, Aliases, ToldNames
 from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.survey import DocumentFacts, Survey
 from brokersync_ibkr.vocabulary import (
@@ -33,6 +36,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "Transaction Type": ("transactionType",),
     "Notes/Codes": ("notes", "code"),
 }
+_NO_ALIASES: Final[Aliases] = MappingProxyType({})
 # what only an Activity query has: by these its cancels and its fills in confirmations are known
 _ACTIVITY_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "IB Exec ID": ("ibExecID",),
@@ -52,12 +56,12 @@ def look_over(file: BinaryIO) -> Survey:
     return survey
 
 
-def check_query(survey: Survey, kind: str) -> None:
+def check_query(survey: Survey, kind: str, before: Aliases = _NO_ALIASES) -> None:
     """Raise if the query can not tell trades; the error also says what else there is to change.
 
-    `kind` is the type that the query should be of.
+    `kind` is the type that the query should be of, and `before` the aliases that the other query told.
     """
-    faults = list(_faults(survey, kind))
+    faults = list(_faults(survey, kind, before))
     if not faults:
         return
     first, *others = faults
@@ -97,7 +101,7 @@ def findings(survey: Survey, kind: str) -> list[str]:
     return said
 
 
-def _faults(survey: Survey, kind: str) -> Iterator[BrokerError]:
+def _faults(survey: Survey, kind: str, before: Aliases) -> Iterator[BrokerError]:
     facts = survey.facts
     if facts.kind in QUERIES and facts.kind != kind:
         yield wrong_query(*QUERIES[kind])
@@ -107,7 +111,7 @@ def _faults(survey: Survey, kind: str) -> Iterator[BrokerError]:
             check()
         except BrokerError as error:
             yield error
-    if survey.aliases:
+    if AccountNames(lambda: survey.names, before, None).unplaced():
         yield shown_alias()
 
 
@@ -115,6 +119,7 @@ def _advice(survey: Survey) -> Iterator[str]:
     facts = survey.facts
     if facts.kind not in (ACTIVITY_TYPE, CONFIRMATION_TYPE, None):
         yield "The query is of a type that is unknown here."
+    yield from _accounts_advice(survey.names)
     if facts.statements > len(survey.accounts):
         remedy = setting_remedy("Breakout by Day", "No")
         yield f"The query makes a statement for each day, which is many times larger and slower. {remedy}"
@@ -124,6 +129,22 @@ def _advice(survey: Survey) -> Iterator[str]:
             f" {setting_remedy('the section Account Information', 'all columns')}"
         )
     yield from _columns_advice(facts)
+
+
+def _accounts_advice(names: ToldNames) -> Iterator[str]:
+    if names.needed and names.aliases:
+        yield f"The query shows an alias in place of the account's id, which is known from beside it. {ALIAS_REMEDY}"
+    if names.several:
+        yield (
+            "The query puts several accounts into one statement, so an account without trades can not be told from one"
+            f" that is left out, and its days stay open. {SEPARATE_REMEDY}"
+        )
+    masters = [name for name, kind in names.kinds.items() if is_master(name, kind)]
+    if masters and names.ids <= set(masters):
+        yield (
+            "The query holds a master account and none of its sub-accounts: what the master trades for them is told by"
+            f" their statements alone. {SUB_ACCOUNTS_REMEDY}"
+        )
 
 
 def _columns_advice(facts: DocumentFacts) -> Iterator[str]:

@@ -10,13 +10,16 @@ import attrs
 
 from brokersync_ibkr.sandbox_bookings import Booking
 from brokersync_ibkr.sandbox_calendar import NEW_YORK, business_days
+from brokersync_ibkr.sandbox_costs import details
 from brokersync_ibkr.sandbox_instruments import CURRENCIES, rate
-from brokersync_ibkr.sandbox_ledger import Account, plain
-from brokersync_ibkr.sandbox_query import QuerySettings
+from brokersync_ibkr.sandbox_ledger import Account, master_of, plain
+from brokersync_ibkr.sandbox_query import DETAILS, QuerySettings
 from brokersync_ibkr.sandbox_rows import (
+    ACCOUNT_NAMES,
     CONFIRM_NAMES,
     EXERCISE_NAMES,
     TRADE_NAMES,
+    allocated,
     as_confirmation,
     day_text,
     exercise_values,
@@ -65,10 +68,12 @@ class StatementPrinter:
         activity = order.kind == ACTIVITY
         name = "Sandbox Activity" if activity else "Sandbox Confirmations"
         sections = self._activity if activity else _confirmations
-        statements = [
-            _statement(part, account, sections(part, account)) for account in accounts for part in order.parts
-        ]
-        content = _section("FlexStatements", "".join(statements), f' count="{len(statements)}"')
+        members = list(accounts)
+        statements = [statement(part, one.number, sections(part, one)) for one in members for part in order.parts]
+        if order.query.master:
+            told = [_master_statement(part, members) for part in order.parts]
+            statements = told if order.query.master == "consolidated" else told + statements
+        content = section("FlexStatements", "".join(statements), f' count="{len(statements)}"')
         return f'<FlexQueryResponse queryName="{name}" type="{order.kind}">\n{content}</FlexQueryResponse>\n'.encode()
 
     def _activity(self, order: StatementOrder, account: Account) -> str:
@@ -76,11 +81,12 @@ class StatementPrinter:
         rows = account.statement_rows(order.first, order.last)
         made: dict[str, Callable[[], str]] = {
             "AccountInformation": lambda: _account_information(account, query),
-            "Trades": lambda: _section(
+            "Trades": lambda: section(
                 "Trades", _sums(order, rows, account) + "".join(self._day(account, day, query) for day in days)
             ),
-            "OptionEAE": lambda: _section("OptionEAE", _exercises(rows, account, query)),
-            "ConversionRates": lambda: _section(
+            DETAILS: lambda: section(DETAILS, details(rows, account, query)),
+            "OptionEAE": lambda: section("OptionEAE", _exercises(rows, account, query)),
+            "ConversionRates": lambda: section(
                 "ConversionRates", "".join(self._rates_of(account.currency, day, query) for day in days)
             ),
         }
@@ -103,9 +109,9 @@ class StatementPrinter:
         return self._rates[key]
 
 
-def _statement(order: StatementOrder, account: Account, sections: str) -> str:
+def statement(order: StatementOrder, number: str, sections: str) -> str:
     head = {
-        "accountId": account.number,
+        "accountId": number,
         "fromDate": day_text(order.first),
         "toDate": day_text(order.last),
         "period": order.period,
@@ -118,7 +124,7 @@ def _confirmations(order: StatementOrder, account: Account) -> str:
     rows = _confirmed(order, account)
     if "Trades" not in order.query.sections:
         return ""
-    return _section("TradeConfirms", _sums(order, rows, account) + _executions(order.kind, rows, account, order.query))
+    return section("TradeConfirms", _sums(order, rows, account) + _executions(order.kind, rows, account, order.query))
 
 
 def _confirmed(order: StatementOrder, account: Account) -> list[Booking]:
@@ -138,21 +144,45 @@ def _as_csv(order: StatementOrder, accounts: Iterable[Account]) -> str:
 
 def _account_information(account: Account, query: QuerySettings) -> str:
     opened = day_text(account.opened)
+    master = bool(query.master)
     values = {
         "accountId": account.number,
-        "acctAlias": "",
-        "model": "",
         "currency": account.currency,
         "name": "Sandbox Trader",
-        "accountType": "Individual",
+        "accountType": "Advisor Client" if master else "Individual",
         "customerType": "Individual",
         "dateOpened": opened,
         "dateFunded": opened,
-        "dateClosed": "",
-        "masterName": "",
+        "masterName": "Sandbox Master" if master else "",
         "ibEntity": "IBLLC-US",
     }
-    return f"<AccountInformation{query.attributes(values)} />\n"
+    return query.element("AccountInformation", ACCOUNT_NAMES, values)
+
+
+def _master_statement(order: StatementOrder, members: Sequence[Account]) -> str:
+    """The master's own, with what it allocated to its sub-accounts, or one with the rows of all of them.
+
+    Our choices, since nobody published one: its own shows each allocated execution under the master's id, with the code
+    for allocations and, in confirmations, to whom.
+    """
+    query, number = order.query, master_of(members)
+    together = query.master == "consolidated"
+    values = {
+        "accountId": number,
+        "currency": members[0].currency,
+        "name": "Sandbox Master",
+        "accountType": "Advisor Master Consolidated" if together else "Advisor Master",
+        "dateOpened": day_text(min(member.opened for member in members)),
+    }
+    activity = order.kind == ACTIVITY
+    rows = "".join(
+        _row(order.kind, "Trade" if activity else "TradeConfirm", told if together else allocated(told, number), query)
+        for member in members
+        for row in (member.statement_rows(order.first, order.last) if activity else _confirmed(order, member))
+        for told in (trade_values(row, member),)
+    )
+    information = query.element("AccountInformation", ACCOUNT_NAMES, values) if activity else ""
+    return statement(order, number, information + section("Trades" if activity else "TradeConfirms", rows))
 
 
 def _exercises(rows: Sequence[Booking], account: Account, query: QuerySettings) -> str:
@@ -202,5 +232,5 @@ def _row(kind: str, name: str, values: Mapping[str, str], query: QuerySettings) 
     return query.element(name, CONFIRM_NAMES, as_confirmation(values))
 
 
-def _section(name: str, rows: str, attributes: str = "") -> str:
+def section(name: str, rows: str, attributes: str = "") -> str:
     return f"<{name}{attributes}>\n{rows}</{name}>\n" if rows else f"<{name}{attributes} />\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -73,6 +73,11 @@ class Account:
         for planned in days:
             self._by_report_date[planned].sort(key=lambda row: (row.executed, int(row.transaction_id)))
         self._planned = max(day, self._planned)
+
+
+def master_of(members: Sequence[Account]) -> str:
+    """The id of the account that these are the sub-accounts of."""
+    return members[0].number.replace("U", "F")
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,9 @@ from attrs.validators import deep_iterable, ge, in_, instance_of
 
 from brokersync_ibkr.sandbox_calendar import NEW_YORK
 
+DETAILS: Final = "UnbundledCommissionDetails"
 SECTIONS: Final = ("AccountInformation", "Trades", "OptionEAE", "ConversionRates")
+MASTERS: Final = ("", "separate", "consolidated")
 LEVELS: Final = ("EXECUTION", "ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY")
 DATE_FORMATS: Final = {
     "yyyyMMdd": "%Y%m%d",
@@ -61,7 +63,10 @@ def _known(names: Sequence[str]) -> Any:
 class QuerySettings:
     """A query as it was set up; `sections` and `levels` are what is ticked, `without` the columns that are not.
 
-    `zone` writes EDT or EST behind times. A statement takes `seconds_a_day` to generate for each day of its span.
+    `zone` writes EDT or EST behind times. `alias` shows the accounts' aliases in place of their ids, and `alias_beside`
+    in a column of their own. With a `master` the query also holds the login's master account, which has a statement
+    beside those of its sub-accounts, or one that puts them all together. A statement takes `seconds_a_day` to generate
+    for each day of its span.
     """
 
     format: str = attrs.field(default="XML", validator=in_(("XML", "CSV")))
@@ -70,8 +75,10 @@ class QuerySettings:
     separator: str = attrs.field(default=";", validator=in_(SEPARATORS))
     zone: bool = attrs.field(default=False, validator=instance_of(bool))
     alias: bool = attrs.field(default=False, validator=instance_of(bool))
+    alias_beside: bool = attrs.field(default=False, validator=instance_of(bool))
+    master: str = attrs.field(default="", validator=in_(MASTERS))
     breakout_by_day: bool = attrs.field(default=False, validator=instance_of(bool))
-    sections: tuple[str, ...] = attrs.field(default=SECTIONS, converter=tuple, validator=_known(SECTIONS))
+    sections: tuple[str, ...] = attrs.field(default=SECTIONS, converter=tuple, validator=_known((*SECTIONS, DETAILS)))
     levels: tuple[str, ...] = attrs.field(
         default=("EXECUTION", "ORDER", "SYMBOL_SUMMARY"), converter=tuple, validator=_known(LEVELS)
     )
@@ -96,6 +103,8 @@ class QuerySettings:
 
     def element(self, name: str, names: Sequence[str], values: Mapping[str, str]) -> str:
         """An element with those of these attributes that are ticked."""
+        if self.alias_beside:
+            values = {**values, "acctAlias": alias_of(values["accountId"])}
         told = {key: values.get(key, "") for key in names if key not in self.without}
         return f"<{name}{self.attributes(told)} />\n"
 

@@ -39,6 +39,10 @@ EXERCISE_NAMES = tuple(
     f"accountId acctAlias model currency fxRateToBase {_INSTRUMENT} date transactionType quantity tradePrice markPrice "
     f"proceeds commisionsAndTax costBasis realizedPnl fxPnl mtmPnl tradeID relatedTradeID {_TAIL}".split()
 )
+ACCOUNT_NAMES = (
+    *("accountId", "acctAlias", "model", "currency", "name", "accountType", "customerType", "dateOpened", "dateFunded"),
+    *("dateClosed", "masterName", "ibEntity"),
+)
 _CONFIRMATION_NAMES = {
     "orderID": "ibOrderID",
     "execID": "ibExecID",
@@ -121,6 +125,12 @@ def trade_values(row: Booking, account: Account) -> dict[str, str]:
         "fineness": "0.0",
         "weight": "0.0 ()",
     }
+
+
+def allocated(values: Mapping[str, str], master: str) -> dict[str, str]:
+    """The row as the master tells it that traded for the account."""
+    notes = ";".join(part for part in (values["notes"], "Al") if part)
+    return {**values, "accountId": master, "notes": notes, "allocatedTo": values["accountId"]}
 
 
 def summed_values(rows: Sequence[Booking], account: Account, level: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from brokersync.plugin import BrokerInputNeededError, StatementHints, TradePage
 from brokersync_ibkr.diagnosis import bad_file, damaged_file, shown_alias
 from brokersync_ibkr.documents import CHUNK
 from brokersync_ibkr.guidance import ALIAS_REMEDY
+from brokersync_ibkr.naming import AccountNames, known_aliases
 from brokersync_ibkr.pages import Reading, read_pages
 from brokersync_ibkr.payloads import BodyKind, FlexSyntaxError, kind_of
 from brokersync_ibkr.survey import Survey
@@ -55,7 +56,11 @@ class FlexStatementReader:
 
     def read_statement(self, file: BinaryIO, hints: StatementHints) -> Iterator[TradePage]:
         """The pages of a file that `source` accepted; the last one says which days it proves."""
-        reading = Reading(environment=hints.environment or "live", account_id=hints.account_id)
+        reading = Reading(
+            environment=hints.environment or "live",
+            account_id=hints.account_id,
+            known=hints.accounts,
+        )
         try:
             yield from read_pages(file, reading)
         except FlexSyntaxError as error:
@@ -64,9 +69,11 @@ class FlexStatementReader:
 
 def _check_alias(survey: Survey, hints: StatementHints) -> None:
     """One alias may be named by the user; of several nobody knows which is which."""
-    if len(survey.aliases) > 1:
+    names = AccountNames(lambda: survey.names, known_aliases(hints.accounts), hints.account_id)
+    unplaced = names.unplaced()
+    if len(unplaced) > 1 or (unplaced and hints.account_id):
         raise shown_alias()
-    if survey.aliases and not hints.account_id:
+    if unplaced:
         raise BrokerInputNeededError(
             "The statement shows an alias in place of the account's id.",
             fields={"account_id": "Which account is this statement for? Its id, such as U1234567"},

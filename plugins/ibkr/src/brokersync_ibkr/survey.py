@@ -8,10 +8,10 @@ from typing import BinaryIO
 import attrs
 
 from brokersync.plugin import BrokerResponseError
-from brokersync_ibkr.accounts import is_account_id
 from brokersync_ibkr.dayorder import DayOrder, DayOrderEvidence
 from brokersync_ibkr.diagnosis import no_executions, no_ids, no_trades_section
 from brokersync_ibkr.documents import read_document
+from brokersync_ibkr.naming import ToldNames
 from brokersync_ibkr.vocabulary import (
     ACTIVITY_IDS,
     CONFIRMATION_IDS,
@@ -75,12 +75,11 @@ class Survey:
 
     def __init__(self) -> None:
         self.facts = DocumentFacts()
-        self.aliases: set[str] = set()
+        self.names = ToldNames()
         self.accounts: set[str] = set()
         self.fills_without_account = 0
         self._evidence = DayOrderEvidence()
         self._account = ""
-        self._ids: set[str] = set()
 
     def run(self, file: BinaryIO) -> None:
         """Read from where the file stands to its end. Raises `FlexSyntaxError`."""
@@ -98,12 +97,14 @@ class Survey:
         self.facts.statements += 1
         self._account = attributes.get("accountId", "")
         self.accounts.add(self._account)
-        self._look_at(self._account)
+        self.names.statement(self._account or None)
         told = [attributes.get(name, "") for name in ("fromDate", "toDate", "whenGenerated")]
         self._evidence.period(*told)
 
     def section(self, name: str, attributes: Mapping[str, str]) -> None:
         self.facts.sections.add(name)
+        if name == "AccountInformation":
+            self.names.information(attributes)
         for date in ("dateOpened", "dateFunded", "dateClosed"):
             self._evidence.date(attributes.get(date, ""))
 
@@ -112,9 +113,9 @@ class Survey:
         if is_fill(element, attributes.get("levelOfDetail")):
             self.facts.fills += 1
             self.facts.columns.update(names)
-            named = attributes.get("accountId") or self._account
-            self._look_at(named)
-            self.fills_without_account += not named
+            told = attributes.get("accountId") or None
+            self.names.row(told, attributes.get("acctAlias") or None)
+            self.fills_without_account += not (told or self._account)
         else:
             self.facts.sums += is_sum(element)
         for name in DATE_ATTRIBUTES:
@@ -124,20 +125,34 @@ class Survey:
         self._evidence.booked(attributes.get("reportDate") or traded)
 
     def statement_ends(self) -> None:
+        self.names.statement_ends()
         self._account = ""
 
-    def _look_at(self, account: str) -> None:
-        if account and account not in self._ids:
-            (self._ids if is_account_id(account) else self.aliases).add(account)
 
+class LookAhead:
+    """The survey of the document that begins at `start`, made when it is first asked for.
 
-def day_order_of(file: BinaryIO, start: int) -> DayOrder:
-    """The order of the dates in the document that begins at `start`; the file stands afterwards where it stood."""
-    here = file.tell()
-    survey = Survey()
-    file.seek(start)
-    try:
-        survey.run(file)
-    finally:
-        file.seek(here)
-    return survey.day_order()
+    The file stands afterwards where it stood.
+    """
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file, self._start = file, start
+        self._survey: Survey | None = None
+
+    def day_order(self) -> DayOrder:
+        """Raises `BrokerConfigError` when the dates can be read in two ways."""
+        return self._made().day_order()
+
+    def names(self) -> ToldNames:
+        return self._made().names
+
+    def _made(self) -> Survey:
+        if self._survey is None:
+            here, survey = self._file.tell(), Survey()
+            self._file.seek(self._start)
+            try:
+                survey.run(self._file)
+            finally:
+                self._file.seek(here)
+            self._survey = survey
+        return self._survey

@@ -1,0 +1,77 @@
+"""The accounts of a document, as they are met and described while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from brokersync.plugin import BrokerAccount, QuarantinedRow
+from brokersync_ibkr.accounts import ALIAS, account_of, environment_of, is_account_id
+from brokersync_ibkr.dates import FlexDates
+from brokersync_ibkr.payloads import FlexSyntaxError
+
+_NO_ACCOUNT: Final = "the row names no account"
+_OF_SEVERAL: Final = (
+    "the statement is of several accounts together and the row names none: tick Account ID in the section Trades"
+)
+_MOST_ACCOUNTS: Final = 50_000
+
+
+def check_number(accounts: int) -> None:
+    """Raises `FlexSyntaxError` for more accounts than any document has."""
+    if accounts > _MOST_ACCOUNTS:
+        raise FlexSyntaxError(f"The XML has more than {_MOST_ACCOUNTS:,} accounts.")
+
+
+def of_nobody(raw: Mapping[str, str], *, several: bool) -> QuarantinedRow:
+    """A row that names no account, in a statement that does not either or is of several accounts."""
+    return QuarantinedRow(reason=_OF_SEVERAL if several else _NO_ACCOUNT, raw=raw)
+
+
+class AccountBook:
+    """Keeps each account once; `environment` is that of ids which tell none."""
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+        self._accounts: dict[str, BrokerAccount] = {}
+        self._fresh: set[str] = set()
+
+    @property
+    def all(self) -> tuple[BrokerAccount, ...]:
+        return tuple(self._accounts.values())
+
+    def take_fresh(self) -> tuple[BrokerAccount, ...]:
+        """Those of which there was news since it was last asked."""
+        names, self._fresh = sorted(self._fresh), set()
+        return tuple(self._accounts[name] for name in names)
+
+    def meet(self, account_id: str, alias: str | None = None) -> BrokerAccount:
+        """The account, with the alias that stands beside its id in a row."""
+        known = self._accounts.get(account_id)
+        if known is None:
+            known = self._new(account_id)
+        if alias is not None and known.state.get(ALIAS) != alias and not is_account_id(alias):
+            known = attrs.evolve(known, name=alias, state={ALIAS: alias})
+            self._keep(known)
+        return known
+
+    def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
+        """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""
+        account = account_of(account_id, self.meet(account_id).environment, facts, dates)
+        if account != self._accounts[account_id]:
+            self._keep(account)
+
+    def _new(self, account_id: str) -> BrokerAccount:
+        try:
+            account = BrokerAccount(account_id=account_id, environment=environment_of(account_id, self._environment))
+        except ValueError:
+            raise FlexSyntaxError("The XML names an account by what can be no account's id.") from None
+        self._keep(account)
+        check_number(len(self._accounts))
+        return account
+
+    def _keep(self, account: BrokerAccount) -> None:
+        self._accounts[account.account_id] = account
+        self._fresh.add(account.account_id)

@@ -1,0 +1,139 @@
+"""Which account a statement means: by its id, or by an alias where it is told whose that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import TypeAlias
+
+from brokersync.plugin import BrokerAccount
+from brokersync_ibkr.accountbook import check_number
+from brokersync_ibkr.accounts import ALIAS, account_id_of, is_consolidated
+from brokersync_ibkr.instruments import text_of
+
+Aliases: TypeAlias = Mapping[str, Set[str]]
+
+
+def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
+    """The ids of the accounts that were last told under each alias."""
+    found: dict[str, set[str]] = {}
+    for account in accounts:
+        if alias := account.state.get(ALIAS):
+            found.setdefault(alias, set()).add(account.account_id)
+    return found
+
+
+class ToldNames:
+    """Collects what a document calls its accounts.
+
+    `aliases` are those that it tells the id of, `ids` the accounts and `kinds` what they are. `needed` are the aliases
+    without whose ids a row or a period would be nobody's.
+    """
+
+    def __init__(self) -> None:
+        self.aliases: dict[str, set[str]] = {}
+        self.ids: set[str] = set()
+        self.kinds: dict[str, str | None] = {}
+        self.needed: set[str] = set()
+        self._head: str | None = None
+        self._heads: set[str] = set()
+        self._rows: set[str] = set()
+        self._head_needed = False
+        self._consolidated = False
+        self._of_several: set[str] = set()
+
+    @property
+    def several(self) -> bool:
+        """Whether a statement is of several accounts together."""
+        return bool(self._of_several - self.aliases.keys())
+
+    def statement(self, head: str | None) -> None:
+        self._heads, self._rows = set(), set()
+        self._consolidated, self._head_needed = False, False
+        self._head = head
+        self._note(head, self._heads)
+
+    def information(self, attributes: Mapping[str, str]) -> None:
+        """What an AccountInformation element says."""
+        told, kind = text_of(attributes, "accountId"), text_of(attributes, "accountType")
+        self._note(told, self._heads)
+        self._pair(told, text_of(attributes, "acctAlias"))
+        if is_consolidated(kind):
+            self._consolidated = True
+        for name in map(account_id_of, self._heads):
+            if name is not None:
+                self.kinds[name] = kind
+
+    def row(self, told: str | None, alias: str | None) -> None:
+        """What a fill says."""
+        if told is None:
+            self._head_needed = True
+        elif told not in self._rows:
+            self._note(told, self._rows)
+        if alias is not None and (told or not self._consolidated):
+            self._pair(told or self._head, alias)
+
+    def statement_ends(self) -> None:
+        heads, rows = ({name for name in names if account_id_of(name)} for names in (self._heads, self._rows))
+        others = (self._heads | self._rows) - heads - rows
+        if len(heads) == len(others) == 1 and rows <= heads and not self._consolidated:
+            # a statement is of one account, so its other name for it is this one's
+            self._pair(*heads, *others)
+        self.needed |= self._rows - rows
+        if self._head_needed or not (heads or rows):
+            self.needed |= self._heads - heads
+        elif self._consolidated or not heads:
+            self._of_several |= self._heads
+
+    def _note(self, told: str | None, names: set[str]) -> None:
+        if told is None:
+            return
+        names.add(told)
+        if (account_id := account_id_of(told)) is not None:
+            self.ids.add(account_id)
+            check_number(len(self.ids))
+
+    def _pair(self, told: str | None, alias: str | None) -> None:
+        account_id = account_id_of(told) if told else None
+        if account_id and alias and account_id_of(alias) is None:
+            self.aliases.setdefault(alias, set()).add(account_id)
+
+
+class AccountNames:
+    """Says whose a name is: by the document's own word, by the user's for a single alias, or by what was told before.
+
+    `told` is what the document says as a whole, looked up when an alias is first met. An alias that two accounts have
+    is nobody's.
+    """
+
+    def __init__(self, told: Callable[[], ToldNames], before: Aliases, by_user: str | None) -> None:
+        self._told, self._before, self._by_user = told, before, by_user
+        self._found: dict[str, str | None] = {}
+
+    def find(self, name: str) -> str | None:
+        """The id of the account; `None` for an alias of which nobody knows."""
+        if name not in self._found:
+            self._found[name] = self._look_up(name)
+        return self._found[name]
+
+    def unplaced(self) -> set[str]:
+        """The aliases of the document of which nobody knows whose they are."""
+        return {name for name in self._told().needed if self.find(name) is None}
+
+    def _look_up(self, name: str) -> str | None:
+        account_id = account_id_of(name)
+        if account_id is not None:
+            return account_id
+        told = self._told()
+        if name in told.aliases:
+            return _only(told.aliases[name])
+        strange = told.needed - told.aliases.keys()
+        if self._by_user is not None and len(strange) != 1:
+            strange = {one for one in strange if _only(self._before.get(one, ())) is None}
+        if self._by_user is not None and strange == {name}:
+            return self._by_user
+        return _only(self._before.get(name, ()))
+
+
+def _only(ids: Iterable[str]) -> str | None:
+    found = set(ids)
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,150 @@
+"""Masters: each execution is a trade of the account that its row names, once, and what can not be known is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from brokersync.plugin import BrokerAccount, BrokerConfigError, RawRow, TradePage
+from brokersync_ibkr.renormalise import renormalise
+
+MASTER, FIRST, SECOND = "F4711000", "U4711001", "U4711002"
+
+
+def holders(pages: list[TradePage]) -> list[str]:
+    return [booking.account_id for page in pages for booking in page.bookings]
+
+
+def covered(pages: list[TradePage]) -> set[str]:
+    return {span.account_id for page in pages for span in page.covered}
+
+
+def reasons(pages: list[TradePage]) -> list[str]:
+    return [row.reason for page in pages for row in page.quarantined]
+
+
+def skipped(pages: list[TradePage]) -> dict[str, int]:
+    return {what: number for page in pages for what, number in page.skipped.items()}
+
+
+def information(flex: Any, account: str = MASTER, kind: str = "Advisor Master") -> str:
+    return str(flex.account(accountId=account, accountType=kind, currency="USD"))
+
+
+def consolidated(flex: Any, *rows: str, account: str = MASTER) -> bytes:
+    told = information(flex, account, "Advisor Master Consolidated")
+    return bytes(flex.document(flex.statement(rows, account=account, extra=told)))
+
+
+def test_a_query_of_a_master_and_its_sub_accounts_gives_each_its_own_trades(flex: Any) -> None:
+    pages = flex.pages(
+        flex.document(
+            flex.statement(account=MASTER, extra=information(flex)),
+            flex.statement([flex.trade(1)]),
+            flex.statement([flex.trade(2, accountId=SECOND)], account=SECOND),
+        )
+    )
+    assert holders(pages) == [FIRST, SECOND]
+    assert covered(pages) == {MASTER, FIRST, SECOND}
+    assert [one.kind for page in pages for one in page.accounts if one.account_id == MASTER] == ["Advisor Master"]
+
+
+def test_a_trade_told_by_the_master_s_statement_and_by_its_account_s_own_is_one(flex: Any) -> None:
+    [[own]] = [page.bookings for page in flex.pages(flex.document(flex.statement([flex.trade()])))]
+    alone = flex.document(flex.statement([flex.trade()], account=MASTER, extra=information(flex)))
+    for body in (alone, consolidated(flex, flex.trade())):
+        [[told]] = [page.bookings for page in flex.pages(body)]
+        assert (told.account_id, told.names, told.trade) == (own.account_id, own.names, own.trade)
+
+
+def test_a_consolidated_statement_gives_each_account_its_rows_and_covers_those_it_names(flex: Any) -> None:
+    pages = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)))
+    assert holders(pages) == [FIRST, SECOND]
+    assert covered(pages) == {MASTER, FIRST, SECOND}
+
+
+def test_an_account_that_a_consolidated_statement_does_not_name_stays_open(flex: Any) -> None:
+    asked = tuple(BrokerAccount(account_id=name, environment="live") for name in (FIRST, SECOND))
+    assert covered(flex.pages(consolidated(flex, flex.trade(1)), accounts=asked)) == {MASTER, FIRST}
+
+
+def test_a_row_without_an_account_in_a_consolidated_statement_is_nobody_s(flex: Any) -> None:
+    pages = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=None)))
+    assert holders(pages) == [FIRST]
+    [reason] = reasons(pages)
+    assert "of several accounts together" in reason
+    assert "tick Account ID" in reason
+
+
+@pytest.mark.parametrize("head", ["Consolidated", "U4711001,U4711002", "All my clients"])
+def test_a_statement_of_no_single_account_is_read_by_the_accounts_of_its_rows(flex: Any, head: str) -> None:
+    rows = [flex.trade(1), flex.trade(2, accountId=SECOND)]
+    pages = flex.pages(flex.document(flex.statement(rows, account=head)))
+    assert (holders(pages), covered(pages)) == ([FIRST, SECOND], {FIRST, SECOND})
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(flex.document(flex.statement([*rows, flex.trade(3, accountId=None)], account=head)))
+
+
+def confirmed(flex: Any, *rows: str, others: tuple[str, ...] = (), **reading: Any) -> list[TradePage]:
+    statements = [flex.statement(rows, account=MASTER, section="TradeConfirms")]
+    statements += [flex.statement(account=other, section="TradeConfirms") for other in others]
+    return list(flex.pages(flex.document(*statements, kind="TCF"), **reading))
+
+
+def test_a_confirmation_allocated_to_an_account_of_the_query_is_counted_and_told_there(flex: Any) -> None:
+    row = flex.confirm(accountId=MASTER, allocatedTo=FIRST)
+    before = (BrokerAccount(account_id=FIRST, environment="live"),)
+    for pages in (confirmed(flex, row, others=(FIRST,)), confirmed(flex, row, accounts=before)):
+        assert (holders(pages), reasons(pages)) == ([], [])
+        assert skipped(pages) == {"allocated to another account, whose own statements tell it": 1}
+        assert sum(page.rows or 0 for page in pages) == 1
+
+
+def test_a_confirmation_allocated_to_an_account_that_nobody_reads_is_kept_and_said(flex: Any) -> None:
+    pages = confirmed(flex, flex.confirm(accountId=MASTER, allocatedTo=FIRST))
+    assert holders(pages) == []
+    [reason] = reasons(pages)
+    assert "select that account, too, for the query" in reason
+
+
+def test_a_confirmation_allocated_to_the_account_that_it_stands_under_is_its_trade(flex: Any) -> None:
+    assert holders(confirmed(flex, flex.confirm(allocatedTo=FIRST))) == [FIRST]
+    assert holders(confirmed(flex, flex.confirm(allocatedTo="N/A"))) == [FIRST]
+
+
+@pytest.mark.parametrize(
+    ("account", "kind"), [(MASTER, "Advisor Master"), (MASTER, ""), ("I4711000", ""), ("U4711000", "Broker Master")]
+)
+def test_an_allocation_booked_at_a_master_is_quarantined_and_its_share_is_the_sub_account_s(
+    flex: Any, account: str, kind: str
+) -> None:
+    pages = flex.pages(
+        flex.document(
+            flex.statement(
+                [flex.trade(1, accountId=account, notes="P;Al"), flex.trade(2, accountId=account)],
+                account=account,
+                extra=information(flex, account, kind),
+            ),
+            flex.statement([flex.trade(1, quantity="40", notes="Al")]),
+        )
+    )
+    assert holders(pages) == [account, FIRST]
+    [reason] = reasons(pages)
+    assert "a master account allocated it" in reason
+    [row] = [row for page in pages for row in page.quarantined]
+    assert (row.account_id, row.row_id) == (account, "tx:900101")
+
+
+def test_a_master_that_was_told_of_before_is_known_for_one(flex: Any) -> None:
+    body = flex.document(flex.statement([flex.trade(notes="Al")]))
+    assert holders(flex.pages(body)) == [FIRST]
+    before = (BrokerAccount(account_id=FIRST, environment="live", kind="Broker Master"),)
+    assert holders(flex.pages(body, accounts=before)) == []
+
+
+def test_a_quarantined_allocation_stays_so_when_kept_rows_are_read_again(flex: Any) -> None:
+    first = flex.pages(flex.document(flex.statement([flex.trade(accountId=MASTER, notes="Al")], account=MASTER)))
+    [row] = [row for page in first for row in page.quarantined]
+    again = list(renormalise("activity", [RawRow(raw=row.raw, account_id=row.account_id, environment="live")]))
+    assert (holders(again), reasons(again)) == ([], [row.reason])

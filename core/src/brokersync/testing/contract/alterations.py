@@ -17,6 +17,7 @@ from brokersync.testing.contract.changing import (
     main_rows,
     native_ids,
     number_in,
+    version_of,
 )
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
@@ -25,6 +26,7 @@ from brokersync.testing.faults import Answered
 from brokersync.types import TradeBooking
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z _-]*")
+FORM_OF_TIME: Final = "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z or +00:00"
 _WITH_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
@@ -125,16 +127,26 @@ def odd_cell(value: Any) -> Callable[[Any], Any]:
     return put_in
 
 
-def corrected(ids: frozenset[str]) -> Callable[[Any], Any]:
-    def correct(value: Any) -> Any:
-        if shown_number(value) in ids:
-            return value
-        number = number_in(value)
-        if number is not None:
-            return like(value, str(number + 1))
-        return f"{value}x" if isinstance(value, str) and value and not _WITH_ZONE.fullmatch(value) else value
+def corrected(booking: TradeBooking, path: str, name: str) -> Callable[[Body], int]:
+    """Another value in one cell of the rows of a booking, unless it is of its name there."""
+    ids = native_ids(booking)
 
-    return correct
+    def change(body: Body) -> int:
+        rows = [row for table, row in body.rows() if table.path == path and name in row and belongs(row, ids)]
+        for row in rows:
+            row[name] = _corrected(row[name], ids | version_of({name: row[name]}, booking))
+        return len(rows)
+
+    return change
+
+
+def _corrected(value: Any, ids: frozenset[str]) -> Any:
+    if shown_number(value) in ids:
+        return value
+    number = number_in(value)
+    if number is not None:
+        return like(value, str(number + 1))
+    return f"{value}x" if isinstance(value, str) and value and not _WITH_ZONE.fullmatch(value) else value
 
 
 def in_another_zone(text: str) -> str:

@@ -27,7 +27,7 @@ from brokersync.plugin import BrokerRateLimitError, BrokerRetryableError, Broker
 import asyncio, socket
 from datetime import timedelta
 import attrs
-from brokersync.plugin import BrokerAPIError, TimeWindow
+from brokersync.plugin import BrokerAPIError, BrokerAuthError, TimeWindow
 _ALL = []
 async def _linger():
     await asyncio.sleep(60)

@@ -145,12 +145,11 @@ def _costs(booking: TradeBooking) -> list[Decimal]:
 
 def _check_costs(booking: TradeBooking, outcomes: Mapping[str, tuple[Decimal, list[Decimal]]]) -> None:
     """Each cost that is found must turn with one of its places; it may stand in others that nobody reads."""
-    then = [fee.amount for fee in booking.row_fees]
     for amount in {one for one, _ in outcomes.values()}:
         mine = {place: now for place, (one, now) in outcomes.items() if one == amount}
-        wanted = sorted(-one if one == amount else one for one in then)
         expect(
-            any(sorted(now) == wanted for now in mine.values()),
+            # others of the row may go, where they were found by this one
+            any(-amount in now and amount not in now for now in mine.values()),
             f"the cost {amount} of {booking.booking_id} is written with the other sign, and its costs become {mine}: a"
             " cost is positive and a rebate negative",
         )

@@ -275,6 +275,11 @@ class Service:
         """All that is stored."""
         return [trade async for trade in self.bs.trades(self.owner, TradeFilter(cancelled=cancelled))]
 
+    async def kept(self, connection: Connection) -> AuthResult:
+        """What the store has of its login."""
+        grant, _ = await self.bs._shared.vault.load(connection)  # noqa: SLF001  no backend is shown tokens
+        return grant.auth
+
     async def state(self, connection: Connection) -> ConnectionState:
         return (await self.bs.connection(connection.connection_id)).state
 

@@ -32,7 +32,7 @@ class LoginChecks(ContractBase):
 
     async def test_wrong_credentials_ask_the_user(self) -> None:
         """`BrokerAuthError`, nothing that is tried again, and no secret in what it says."""
-        if self.manifest.consents and len(self.manifest.auth) == 1:
+        if self.manifest.only_consents:
             self.cannot_try("this login takes its user")
         secret = [field.name for field in self.manifest.user_fields if field.secret]
         self.needs(secret, "secret fields")

@@ -15,6 +15,8 @@ from brokersync.provider import Consent
 from brokersync.records import Connection
 from brokersync.sandboxes import SandboxLogin
 from brokersync.testing.contract.expecting import BrokenContract
+from brokersync.testing.recording.consenting import page_of_recording
+from brokersync.testing.recording.replay import ReplayedBroker
 from brokersync.testing.sandbox_server import answer_page
 from brokersync.types import AuthResult, Challenge
 
@@ -124,6 +126,8 @@ def _url_of(url: str | None) -> str:
 
 async def _page_answer(stage: Stage, url: str, login: SandboxLogin) -> dict[str, str]:
     """No fault is met at the page, since it is the user's browser that talks to it, and no plugin."""
+    if isinstance(stage.sandbox.broker, ReplayedBroker):
+        return page_of_recording(url)
     if not login.page:
         raise BrokenContract("users log in at the broker's own page: give the sandbox's logins a `page`")
     answers = await answer_page(url.replace(stage.server.base_url, stage.sandbox.base_url, 1), login.page)

@@ -171,8 +171,10 @@ class Stage:
 
     @property
     def only_by_consent(self) -> bool:
-        """Whether users log in at the broker's own page, and nowhere else."""
-        return self.manifest.consents and len(self.manifest.auth) == 1
+        """Whether users log in at the broker's own page, and nowhere else; in a recording, whether they did."""
+        broker = self.sandbox.broker
+        recorded = isinstance(broker, ReplayedBroker) and broker.recording.consent
+        return recorded or self.manifest.only_consents
 
     async def accounts(self, auth: AuthResult) -> tuple[BrokerAccount, ...]:
         """The accounts of a login, waited for as long as the broker needs."""

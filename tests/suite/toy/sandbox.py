@@ -16,7 +16,7 @@ from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, Simul
 
 _PAGE = 40
 _TOKEN_LIFE = 1800
-_CALLS_A_SECOND = 21  # a login and what the limit of a login lets go
+_CALLS_A_SECOND = 20
 _CONTRACTS = {
     "ACME": {"symbol": "ACME", "kind": "STK", "multiplier": 1, "currency": "USD"},
     "WIDX": {"symbol": "WIDX", "kind": "FUT", "multiplier": 37, "currency": "USD"},

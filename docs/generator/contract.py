@@ -19,7 +19,8 @@ _HEAD: Final = f"""{MADE_BY}
 Every name that a plugin imports, all from `brokersync.plugin`; nothing else of brokersync is a plugin's to use. The
 contract's number is {plugin.CONTRACT_VERSION}; `provider.toml` names the one that a plugin was written for. [Adding
 a broker](../adding-a-broker.md) says what each is for, [`provider.toml`](provider-toml.md) what is known without
-running code, and [Errors](errors.md) what to raise. Most values are frozen, are
+running code, [Errors](errors.md) what to raise, and [Corrections](../how-to/corrections.md) how the rows of one
+execution become one trade. Most values are frozen, are
 made with named arguments, and check the types of their fields.
 """
 

@@ -17,6 +17,7 @@ from brokersync.testing.contract.changing import (
     main_rows,
     native_ids,
     number_in,
+    values_of,
     version_of,
 )
 from brokersync.testing.contract.reading import Reading
@@ -106,12 +107,13 @@ def same_row(reading: Reading, booking: TradeBooking) -> TradeBooking | None:
 
 def touched_by(booking: TradeBooking, again: Reading, before: Reading, found: list[Body]) -> frozenset[str]:
     """The bookings that a change of its rows touches, and what they may be called now."""
-    rows = [row for _, row in main_rows(found, native_ids(booking))]
+    # put together once: there are as many comparisons as bookings
+    shown = frozenset[str]().union(*(values_of(row) for _, row in main_rows(found, native_ids(booking))))
     names = {*booking.names, *booking.loose_refs}
     touched = {
         one.booking_id
         for one in before.bookings
-        if names & {*one.names, *one.loose_refs} or any(belongs(row, native_ids(one)) for row in rows)
+        if names & {*one.names, *one.loose_refs} or not shown.isdisjoint(native_ids(one))
     }
     return frozenset({*touched, *({*again.ids} - {*before.ids})})
 

@@ -106,7 +106,16 @@ def _words_in(name: str) -> list[str]:
 
 def belongs(row: Row, ids: frozenset[str]) -> bool:
     """Whether a row of the broker's is of the booking with these ids."""
-    return not ids.isdisjoint([shown_number(value) for value in row.values() if isinstance(value, str | int)])
+    return not ids.isdisjoint(values_of(row))
+
+
+def values_of(row: Row) -> list[str]:
+    """What its cells show; text is taken as it is where it is one, since this is asked for each row again and again."""
+    return [
+        (shown_number(value) if value[:1] == "\x00" else value) if type(value) is str else str(value)
+        for value in row.values()
+        if isinstance(value, str | int)
+    ]
 
 
 def main_rows(found: Iterable[Body], ids: frozenset[str]) -> list[tuple[Table, Row]]:

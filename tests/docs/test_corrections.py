@@ -40,7 +40,7 @@ PAGE = (ROOT / "docs" / "how-to" / "corrections.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 MADE: dict[str, Any] = {}
 exec(compile(CODE, "docs/how-to/corrections.md", "exec"), MADE)
-(SOURCE,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+(SOURCE,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
 BEGAN = datetime(2026, 3, 2, 20, tzinfo=UTC)
 
 Rows = Sequence[Mapping[str, Any]]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 from docs.generator.text import MADE_BY, code, default, slug, table, told
 
-from brokersync import plugin, provider
+from brokersync import plugin
 from brokersync.errors import BrokerError
 
 _HEAD: Final = f"""{MADE_BY}
@@ -19,7 +19,8 @@ _HEAD: Final = f"""{MADE_BY}
 Every name that a plugin imports, all from `brokersync.plugin`; nothing else of brokersync is a plugin's to use. The
 contract's number is {plugin.CONTRACT_VERSION}; `provider.toml` names the one that a plugin was written for. [Adding
 a broker](../adding-a-broker.md) says what each is for, [`provider.toml`](provider-toml.md) what is known without
-running code, and [Errors](errors.md) what to raise. Most values are frozen, are
+running code, [Errors](errors.md) what to raise, and [Corrections](../how-to/corrections.md) how the rows of one
+execution become one trade. Most values are frozen, are
 made with named arguments, and check the types of their fields.
 """
 
@@ -37,8 +38,6 @@ _PARTS: Final = {
     "Findings of `brokersync doctor`": ("Finding",),
     "Simulated brokers": ("SimulatedBroker", "SandboxSettings", "SandboxLogin"),
 }  # fmt: skip
-# names that the contract's classes use and that no plugin imports
-_GIVEN: Final = ("Http", "Guard", "Clock", "Hosts", "Cache")
 _ELSEWHERE: Final = {
     "CONTRACT_VERSION": "the contract's number that this brokersync was made with",
     "CONTROL_PATH": f"`{plugin.CONTROL_PATH}`, under which a sandbox is told of faults and tells of its books",
@@ -60,7 +59,7 @@ def page() -> str:
 
 
 def _find(name: str) -> Any:
-    return getattr(provider, name) if name in _GIVEN else getattr(plugin, name)
+    return getattr(plugin, name)
 
 
 def _is(name: str, kind: type) -> bool:
@@ -150,7 +149,7 @@ def _linked(kind: Any) -> str:
     """A type as code, which leads to the first class of this page that it names."""
     text = _shortened(kind if isinstance(kind, str) else _name_of(kind))
     for name in re.findall(r"\b[A-Z]\w+", text):
-        if name in _GIVEN or (hasattr(plugin, name) and name not in _ELSEWHERE and not _is(name, BrokerError)):
+        if hasattr(plugin, name) and name not in _ELSEWHERE and not _is(name, BrokerError):
             return f"[`{text}`](#{slug(name)})"
     return code(text)
 

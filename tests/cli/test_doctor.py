@@ -103,6 +103,13 @@ def test_a_list_that_names_no_broker_is_told(doctor: Run) -> None:
     assert (one["remedy"], one["severity"], code) == ("Did you mean 'tradovate'?", "warning", Exit.DONE)
 
 
+@pytest.mark.parametrize("name", ["deny", "allow"])
+def test_a_list_that_names_a_label_says_whose_it_is(doctor: Run, name: str) -> None:
+    (one,), code = doctor(f'[governance]\n{name} = ["captrader"]', "governance")
+    assert "'captrader', a name under which ibkr is sold: it is of all of ibkr" in one["message"]
+    assert (one["severity"], code) == ("note", Exit.DONE)
+
+
 def test_approvals_that_can_not_be_read_are_told(doctor: Run, tmp_path: Path) -> None:
     (tmp_path / "approvals.json").write_text("{")
     (one,), code = doctor(f'[governance]\napprovals = "{tmp_path}/approvals.json"', "governance")

@@ -112,3 +112,26 @@ def test_a_webhook_that_can_not_be_reached_is_told(
     assert "127.0.0.1 can not be reached" in answer.err
     assert "secret-path" not in answer.err
     assert secret not in answer.err
+
+
+def test_who_denies_a_label_denies_its_broker_under_each_of_its_names(brokersync: Run, config: Path) -> None:
+    config.write_text('[governance]\ndeny = ["captrader"]\n')
+    assert states(brokersync, "--config", config) == {"ibkr": "held", "tradovate": "available"}
+    statement = config.with_name("file.csv")
+    statement.write_text("x")
+    for key in ("ibkr", "captrader", "lynx"):
+        answer = brokersync("import", key, statement, "--config", config)
+        assert answer.code == Exit.CONFIG
+        assert "governance.deny" in answer.err
+
+
+def test_who_allows_a_label_allows_its_broker_alone(brokersync: Run, config: Path) -> None:
+    config.write_text('[governance]\nallow = ["lynx"]\n')
+    assert states(brokersync, "--config", config) == {"ibkr": "available", "tradovate": "held"}
+
+
+def test_a_key_in_a_list_that_nobody_knows_is_told_with_the_brokers(brokersync: Run, config: Path) -> None:
+    config.write_text('[governance]\ndeny = ["ibrk"]\n')
+    answer = brokersync("providers", "--config", config)
+    assert answer.code == Exit.DONE
+    assert "names 'ibrk', which is no known broker" in answer.err

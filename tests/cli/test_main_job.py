@@ -136,3 +136,16 @@ def test_no_secret_is_in_the_store_or_in_any_output(
     for secret in secrets:
         assert secret not in shown
         assert secret.encode() not in kept
+
+
+def test_a_trade_is_explained_by_its_id_alone_and_the_options_of_all_may_stand_first(
+    brokersync: Run, sandbox: Sandbox, connected: str
+) -> None:
+    answer = brokersync("--config", sandbox.config, "--log=info", "sync", "--json")
+    assert answer.code == 0, answer
+    assert connected in answer.err, "log lines"
+    (line,) = brokersync("trades", "--format", "jsonl", "--limit", "1").out.splitlines()
+    trade = json.loads(line)
+    found = brokersync("--json", "explain", "--trade-id", trade["trade_id"])
+    assert found.code == 0, found
+    assert trade["account_id"] in found.out

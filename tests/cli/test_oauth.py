@@ -158,3 +158,17 @@ def test_what_a_broker_is_logged_in_to_with_is_told(brokersync: Callable[..., An
     assert "brokersync connect tradovate --oauth" in shown
     assert "client_secret" in shown
     assert sandbox.facts["operator_fields"]["client_secret"] not in shown
+
+
+def test_a_session_after_a_login_at_the_page_is_recorded_without_what_came_of_it(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings" / "first"
+    done = shell.run("record", "tradovate", "--oauth", "--days", "5", "--to", str(folder), "--json", login=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    index = json.loads((folder / "recording.json").read_text())
+    assert index["consent"] is True
+    assert index["fields"] == {}
+    (exchange,) = [one for one in index["exchanges"] if one["path"].endswith("oauthtoken")]
+    assert "authorization_code" in exchange["body"]
+    assert "code=%2A%2A%2A" in exchange["body"] or "code=***" in exchange["body"]
+    answer = (folder / exchange["file"]).read_text()
+    assert answer.count("not-the-real-one-") == 2, "both tokens are taken out"

@@ -61,6 +61,14 @@ def test_the_level_is_told_kept_and_shown_by_providers(brokersync: Run, data: Pa
     assert "quality: gold, verified here on" in brokersync("providers", "ibkr").out
 
 
+def test_a_level_of_a_plugin_that_is_installed_in_place_is_not_that_of_its_wheel(
+    brokersync: Run, data: Path, outcomes: list[Outcome]
+) -> None:
+    answer = brokersync("verify", "ibkr")
+    assert "A wheel has others beside, and another hash: verify the wheel" in " ".join(answer.err.split())
+    assert brokersync("verify", "ibkr", "--json").document["in_place"] is True
+
+
 def test_what_fails_is_told_for_its_level_with_what_the_next_one_needs(
     brokersync: Run, data: Path, outcomes: list[Outcome]
 ) -> None:

@@ -75,7 +75,8 @@ def _name(node: ast.stmt) -> str | None:
 
 
 def _first(node: ast.stmt) -> int:
-    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+    lines: list[int] = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]
+    return min(lines)
 
 
 def _source(text: str, node: ast.stmt) -> str:

@@ -7,6 +7,7 @@ import sys
 import types
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -29,7 +30,7 @@ def _plugin() -> types.ModuleType:
 
 
 def _broker(now: datetime) -> web.Application:
-    fills = [
+    fills: list[dict[str, Any]] = [
         {"id": 2**60 + n, "symbol": "ACME", "ccy": "USD", "side": "BUY", "qty": "1.5", "price": "10.10", "fee": "0.35",
          "time": (now - timedelta(days=n)).isoformat()}
         for n in range(1, 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_the_lines_of_an_author_make_a_contract(snippet: str) -> None:
 
 
 async def test_the_lines_with_a_fault_server_run(capsys: pytest.CaptureFixture[str]) -> None:
-    made: dict[str, type] = {"FaultServer": FaultServer, "run_sandbox": run_sandbox}
+    made: dict[str, Any] = {"FaultServer": FaultServer, "run_sandbox": run_sandbox}
     exec(SNIPPETS[2], made)
     await made["main"]()
     assert capsys.readouterr().out == "\n"

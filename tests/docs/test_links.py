@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +62,10 @@ def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
     page = ROOT / name
     links = _LINK.findall(_CODE.sub("", _prose(page)))
     assert [link for link in links if not link.startswith(_ELSEWHERE) and _leads_nowhere(page, link)] == []
+
+
+@pytest.mark.parametrize("folder", ["core", "plugins/ibkr", "plugins/tradovate"])
+def test_what_an_index_shows_of_a_distribution_has_no_link_that_holds_in_the_repository_only(folder: str) -> None:
+    told = tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["readme"]
+    links = _LINK.findall(_prose(ROOT / folder / told))
+    assert [link for link in links if not link.startswith((*_ELSEWHERE, "#"))] == []

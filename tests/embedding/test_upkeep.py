@@ -132,13 +132,62 @@ async def test_what_the_store_did_not_take_of_an_idle_login_is_stored_as_soon_as
             assert grant.auth.grant_expires_at - NOW >= 30 * DAY
 
 
-async def test_a_token_that_can_not_be_renewed_is_told_of_without_a_login(stores: Any) -> None:
+@pytest.mark.parametrize("renewal", [fixed, impossible])
+async def test_nobody_is_told_of_an_end_that_a_login_with_what_is_kept_moves(stores: Any, renewal: Any) -> None:
+    """The refresh token of a password login ends, and the password makes another."""
+    desk = open_desk(stores.place, Broker(renewal=renewal), sync_every=NEVER)
+    desk.broker.login = lambda user: attrs.evolve(
+        ending(30 * DAY)(user), grant_expires_at=desk.clock.now() + 30 * DAY, access_token=Secret(f"{desk.clock.now()}")
+    )
+    async with desk.bs:
+        await desk.connect("ann")
+        await live(desk, 100 * DAY, 6 * HOUR)
+        assert desk.heard(LoginEnding) == []
+        assert len(desk.broker.logins) == 1 + 4, "once for each end, when it comes near"
+
+
+@pytest.mark.parametrize(
+    "refusal", [BrokerAuthError("The code of this minute is asked for."), BrokerTokenExpiredError("Locked out.")]
+)
+async def test_the_user_is_told_where_the_login_with_what_is_kept_is_refused(stores: Any, refusal: Exception) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+    async with desk.bs:
+        (name,) = await desk.connect("ann")
+
+        def refused(_: str) -> AuthResult:
+            raise refusal
+
+        desk.broker.login = refused
+        await live(desk, 29 * DAY, 6 * HOUR)
+        assert len(desk.heard(LoginEnding)) == 1
+        assert len(desk.broker.logins) == 1 + 1, "asked once, and not sent again and again"
+        assert (await desk.bs.connection(name)).state is ConnectionState.ACTIVE, "its token lives on"
+
+
+async def test_an_outage_of_the_login_is_no_reason_to_ask_its_user(stores: Any) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=fixed), sync_every=NEVER)
+    async with desk.bs:
+        await desk.connect("ann")
+
+        def away(_: str) -> AuthResult:
+            raise BrokerUnavailableError("HTTP 503.")
+
+        desk.broker.login = away
+        await live(desk, 25 * DAY, 6 * HOUR)
+        assert desk.heard(LoginEnding) == []
+        assert 1 < len(desk.broker.logins) <= 4, "about once a day"
+        desk.broker.login = ending(90 * DAY)
+        await live(desk, 5 * DAY, 6 * HOUR)
+        assert desk.heard(LoginEnding) == []
+
+
+async def test_a_token_that_can_not_be_renewed_is_told_of_after_one_login_that_changed_nothing(stores: Any) -> None:
     desk = open_desk(stores.place, Broker(login=ending(30 * DAY), renewal=impossible), sync_every=NEVER)
     async with desk.bs:
         await desk.connect("ann")
         await live(desk, 31 * DAY, 6 * HOUR)
         assert len(desk.heard(LoginEnding)) == 1
-        assert desk.broker.logins == ["ann"], "a login would change nothing"
+        assert desk.broker.logins == ["ann"] * 2, "once, which has the same end"
 
 
 @pytest.mark.long_on_postgres

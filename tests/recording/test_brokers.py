@@ -11,10 +11,13 @@ from typing import Any
 import attrs
 import pytest
 
+from brokersync.plugin import Challenge
 from brokersync.redaction import shows
+from brokersync.testing import answer_page
 from brokersync.testing.contract import BrokenContract, Stage
 from brokersync.testing.contract.packaging import files_of
 from brokersync.testing.contract.reading import Reading
+from brokersync.testing.recording.consenting import AtThePage
 from brokersync.testing.recording.recorder import Made, Taken, make_recording, replay, take_session
 from brokersync.testing.recording.recording import load, texts_of, write
 from brokersync.testing.verifying.suite import suite_of
@@ -98,6 +101,40 @@ async def test_no_price_no_fee_and_no_cash_is_written_where_they_stood(staged: S
     for text in made.recording.bodies.values():
         for name, value in re.findall(rf'(?i)"?(\w*(?:{names})\w*)"?[=:] ?"?(-?[0-9.]+)"', text):
             assert Decimal(value).normalize() not in amounts, f"{name} still is {value}"
+
+
+async def test_a_login_at_the_brokers_own_page_is_recorded_and_replayed(staged: Staged, tmp_path: Path) -> None:
+    async with staged("tradovate") as stage:
+
+        async def ask(challenge: Challenge) -> dict[str, str]:
+            return await answer_page(challenge.url or "", stage.login.page)
+
+        taken = await take_session(
+            stage.loaded,
+            environment=stage.login.environment,
+            settings=attrs.evolve(
+                stage.settings,
+                brokers={
+                    "tradovate": attrs.evolve(
+                        stage.settings.broker("tradovate"), settings=stage.sandbox.operator_fields
+                    )
+                },
+            ),
+            fields={},
+            page=AtThePage("http://127.0.0.1:8765/", ask),
+            clock=stage.clock,
+        )
+        made = await make_recording(taken, stage.loaded, Random(5))
+    assert made.differences == []
+    assert [str(leak) for leak in made.sanitised.leaks] == []
+    text = "\n".join(texts_of(made.recording).values())
+    assert [one for one in taken.session.secrets if shows(text, one)] == []
+    assert len(taken.session.secrets) >= 5, "the app's secret, both tokens, the code and the state"
+    write(made.recording, tmp_path / "first")
+    assert load(tmp_path / "first").consent
+    suite = type("TestContract", (suite_of("tradovate"),), {"recordings": tmp_path})()
+    await suite.test_recordings_are_read_as_they_were()
+    await suite.test_recordings_show_nothing_private()
 
 
 @pytest.mark.parametrize("key", BROKERS)

@@ -59,6 +59,8 @@ KINDS = Kinds(
         ("isAPIOrder", "N", Kind.KEPT),
         ("note", "", Kind.KEPT),
         ("expires_in", Number("3600"), Kind.KEPT),
+        ("refresh_token_expires_in", Number("93600"), Kind.KEPT),
+        ("refresh_token_expires_in", Number("93600000012345"), Kind.SECRET),
     ],
 )
 def test_the_kind_of_a_value(name: str, value: str, kind: Kind) -> None:

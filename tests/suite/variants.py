@@ -27,7 +27,7 @@ from brokersync.plugin import BrokerRateLimitError, BrokerRetryableError, Broker
 import asyncio, socket
 from datetime import timedelta
 import attrs
-from brokersync.plugin import BrokerAPIError, TimeWindow
+from brokersync.plugin import BrokerAPIError, BrokerAuthError, TimeWindow
 _ALL = []
 async def _linger():
     await asyncio.sleep(60)
@@ -60,13 +60,17 @@ _METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
 
 @attrs.frozen
 class Defect:
-    """A mistake in a copy of the toy: in `file` the text `old` is `new`. `check` is the one that names it."""
+    """A mistake in a copy of the toy: in `file` the text `old` is `new`. `check` is the one that names it.
+
+    `variant` names other edits of the toy, which are none: a broker that writes things in another way.
+    """
 
     name: str
     check: str
     file: str
     old: str = attrs.field(repr=False)
     new: str = attrs.field(repr=False)
+    variant: str = ""
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -77,8 +81,16 @@ def defects() -> list[Defect]:
     return [Defect(**one) for one in tomllib.loads(_DEFECTS.read_text(encoding="utf-8"))["defect"]]
 
 
-def install(into: Path, number: int, defect: Defect | None = None) -> str:
-    """The key of a copy that is installed in the folder; each file is as in the toy but for the defect."""
+def edits_of(variant: str) -> list[dict[str, str]]:
+    """What a variant of the toy has otherwise: `new` in place of `old` in `file`."""
+    told = tomllib.loads(_DEFECTS.read_text(encoding="utf-8"))["variant"]
+    edits: list[dict[str, str]] = told[variant] if variant else []
+    return edits
+
+
+def install(into: Path, number: int, defect: Defect | None = None, variant: str = "") -> str:
+    """The key of a copy that is installed in the folder; each file is as in the toy but for variant and defect."""
+    variant = defect.variant if defect is not None else variant
     key, package = f"toy-{number}", f"toybroker{number}"
     folder = into / package
     folder.mkdir(parents=True)
@@ -86,6 +98,10 @@ def install(into: Path, number: int, defect: Defect | None = None) -> str:
         if path.suffix not in (".py", ".toml"):
             continue
         text = path.read_text(encoding="utf-8")
+        for edit in edits_of(variant):
+            if edit["file"] == path.name:
+                assert edit["old"] in text, f"{variant}: the toy has no {edit['old']!r}"
+                text = text.replace(edit["old"], edit["new"])
         if defect is not None and path.name == defect.file:
             assert text.count(defect.old) >= 1, f"{defect.name}: the toy has no {defect.old!r}"
             text = text.replace(defect.old, defect.new)
@@ -100,8 +116,13 @@ def install(into: Path, number: int, defect: Defect | None = None) -> str:
     return key
 
 
-def run_suite(folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = ()) -> dict[tuple[str, str], str]:
-    """What failed, per class and check, with its message; `keys` are the brokers by the name of their class."""
+def run_suite(
+    folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = (), *, skips: bool = False
+) -> dict[tuple[str, str], str]:
+    """What failed, or was skipped where that is asked, per class and check, with its message.
+
+    `keys` are the brokers by the name of their class.
+    """
     classes = [f"class {name}(ToyContract):\n    key = {key!r}\n" for name, key in keys.items()]
     test = folder / "test_contract.py"
     test.write_text(_HEAD + "\n\n".join(classes))
@@ -114,7 +135,7 @@ def run_suite(folder: Path, keys: Mapping[str, str], chosen: Iterable[str] = ())
     return {
         (case.attrib["classname"].rpartition(".")[2], case.attrib["name"]): found.attrib.get("message", "")
         for case in cases
-        for found in (*case.findall("failure"), *case.findall("error"))
+        for found in (*case.findall("failure"), *case.findall("error"), *(case.findall("skipped") if skips else ()))
     }
 
 

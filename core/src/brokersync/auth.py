@@ -98,13 +98,14 @@ class TokenKeeper:
             self._waits_until = now + (error.retry_after or self._settings.long_wait)
             return grant.auth
 
-    async def renew(self, stale: AuthResult) -> AuthResult:
-        """A login newer than `stale`. Raises `BrokerAuthError` when the user must act.
+    async def renew(self, stale: AuthResult, *, by_login: bool = False) -> AuthResult:
+        """A login newer than `stale`, made `by_login` alone where that is asked. Raises `BrokerAuthError` when the user
+        must act.
 
         A renewal that has begun is seen through when its caller is cancelled, and closing waits for it: the broker may
         have replaced the refresh token already, and the new one exists nowhere else yet.
         """
-        self._held = await self._underway.see_through(self._name, lambda: self._newer_than(stale))
+        self._held = await self._underway.see_through(self._name, lambda: self._newer_than(stale, by_login))
         return self._held.auth
 
     def _expires_soon(self, grant: Grant) -> bool:
@@ -118,7 +119,7 @@ class TokenKeeper:
             margin = min(margin, (end - grant.made_at) / 2)
         return end - self._clock.now() < margin
 
-    async def _newer_than(self, stale: AuthResult) -> Grant:
+    async def _newer_than(self, stale: AuthResult, by_login: bool) -> Grant:
         grant, _ = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
             return grant
@@ -141,14 +142,14 @@ class TokenKeeper:
             return held
         try:
             await self._vault.catch_up(grant)
-            return await self._renewed(stale)
+            return await self._renewed(stale, by_login)
         finally:
             # with what is held here only, nobody else may send what it replaces; the lease ends by itself
             if not self._vault.holds_newer(grant):
                 with suppress(StoreError):
                     await self._vault.store.release_lease(held)
 
-    async def _renewed(self, stale: AuthResult) -> Grant:
+    async def _renewed(self, stale: AuthResult, by_login: bool) -> Grant:
         # read again under the lease: another worker may have renewed it just before it was ours, or been refused
         known = await self._vault.store.connection(self._connection.connection_id)
         grant, fields = await self._vault.load(self._connection)
@@ -167,7 +168,7 @@ class TokenKeeper:
                 sessions=self._sessions,
             )
             try:
-                new = await renewal()
+                new = await (renewal.by_login() if by_login else renewal())
             except (BrokerTokenExpiredError, BrokerAuthError) as error:
                 if renewal.sent_in_vain and known is not None:
                     now, settings = self._clock.now(), self._settings

@@ -34,6 +34,12 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
     return {key: CatalogueEntry(**facts) for key, facts in sorted(tomllib.loads(text).items())}
 
 
+def known_as(name: str) -> str | None:
+    """The key of the known broker of this key or label."""
+    known = catalogue()
+    return name if name in known else next((key for key, one in known.items() if name in one.labels), None)
+
+
 def is_ours(key: str, distribution: str) -> bool:
     """Whether the distribution is the one that this project makes for a broker, by its name."""
     entry = catalogue().get(key)

@@ -82,8 +82,8 @@ class GrantSettings:
     """How logins are kept alive. A token is renewed `renew_before` its end, or half of its life if that is less.
 
     A renewal takes `longest_renewal` at most; one of another worker is waited for up to `longest_wait`. A grant that
-    nobody uses is renewed `renew_idle_before` its end, and the user is told `warn_before_login` of an end that a
-    renewal does not move.
+    nobody uses is renewed `renew_idle_before` its end, and the user is told `warn_before_login` of an end that
+    neither a renewal nor a login with what is kept of it moves.
     """
 
     renew_before: timedelta = attrs.field(default=timedelta(minutes=2), validator=_above_zero)

@@ -134,7 +134,7 @@ def open_provider(
     context = make_context(
         manifest, environment=environment, settings=settings, http=http, clock=clock, hosts=hosts, cache=cache
     )
-    return ManagedProvider(loaded, context, on_close=http.aclose, on_kept=http.kept, known=known)
+    return ManagedProvider(loaded, context, on_close=http.aclose, on_kept=http.kept, logins=http, known=known)
 
 
 def make_context(

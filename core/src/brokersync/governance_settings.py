@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -48,3 +49,8 @@ class GovernanceSettings:
     def approvals_file(self, folder: Path) -> Path:
         """Where approvals are kept; in `folder` where nothing is said."""
         return Path(self.approvals).expanduser() if self.approvals else folder / "approvals.json"
+
+    def meant(self, broker_of: Callable[[str], str | None]) -> Self:
+        """With the keys of brokers in place of those of their labels: who denies a name denies who is behind it."""
+        allow, deny = ([broker_of(name) or name for name in names] for names in (self.allow or (), self.deny))
+        return attrs.evolve(self, deny=tuple(deny), allow=None if self.allow is None else tuple(allow))

@@ -164,6 +164,15 @@ class BrokerHttp:
         """What came until now need not be asked for again."""
         self._manners.kept()
 
+    def begin_login(self) -> None:
+        """See `CountsLogins`."""
+        self._manners.begin_login()
+
+    async def logged_in(self, auth: AuthResult) -> AuthResult:
+        """See `CountsLogins`: its limits count the calls under whatever name they went."""
+        await self._manners.logged_in(self._name_of(auth.identity))
+        return auth
+
     async def aclose(self) -> None:
         """Close the sessions, unless they were given."""
         await self._wire.aclose()
@@ -185,8 +194,10 @@ class BrokerHttp:
     def _scopes(self, operation: str, account: str | None, credential: str) -> Mapping[LimitScope, str]:
         scopes = {LimitScope.APP: "", LimitScope.EGRESS: self._egress, LimitScope.ENDPOINT: operation}
         if credential:
-            digest = hashlib.sha256(f"{self._manifest.key}\0{credential}".encode())
-            scopes[LimitScope.CREDENTIAL] = digest.hexdigest()[:16]
+            scopes[LimitScope.CREDENTIAL] = self._name_of(credential)
         if account is not None:
             scopes[LimitScope.ACCOUNT] = account
         return scopes
+
+    def _name_of(self, credential: str) -> str:
+        return hashlib.sha256(f"{self._manifest.key}\0{credential}".encode()).hexdigest()[:16]

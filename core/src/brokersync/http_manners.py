@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, TypeVar, final
@@ -10,6 +12,7 @@ from typing import Protocol, TypeVar, final
 from brokersync.config import RetrySettings
 from brokersync.errors import (
     BrokerAuthError,
+    BrokerConfigError,
     BrokerError,
     BrokerRateLimitError,
     BrokerRetryableError,
@@ -28,6 +31,7 @@ R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 _TOO_MANY = 429
+_MOST_OF_A_LOGIN = 100
 # between a call's place and its first byte: a login may be renewed then
 _SLACK = timedelta(minutes=1)
 
@@ -83,6 +87,7 @@ class Manners:
         self._long_wait, self._page_wait = long_wait, page_wait
         self._pressing = pressing
         self._page_began: float | None = None
+        self._of_login: deque[tuple[str, int, str]] | None = None
         self._capped = any(one.kind is LimitKind.CONCURRENCY for one in limits)
 
     async def run(self, work: Work[R]) -> R:
@@ -98,6 +103,7 @@ class Manners:
             passed = await self._limiter.acquire(
                 call, longest=self._longest_wait, on_wait=partial(self._on_wait, work.operation)
             )
+            self._note(work)
             try:
                 await work.ready(previous)
                 attempt += 1
@@ -127,6 +133,35 @@ class Manners:
     def kept(self) -> None:
         """What came until now need not be asked for again, should the next call be put off."""
         self._page_began = None
+
+    def begin_login(self) -> None:
+        """What goes from now on is of a login whose name is not known yet."""
+        self._of_login = deque(maxlen=_MOST_OF_A_LOGIN)
+
+    async def logged_in(self, key: str) -> None:
+        """It is known now: what went under another name counts under this one as well, which later calls go by."""
+        went, self._of_login = self._of_login or (), None
+        limits = [one for one in self._limits if one.scope is LimitScope.CREDENTIAL and _is_of_success(one)]
+        for operation, weight, before in went:
+            if before == key or not any(limit.applies_to(operation) for limit in limits):
+                continue
+            call = LimitedCall(
+                provider=self._provider,
+                limits=limits,
+                operation=operation,
+                scopes={LimitScope.CREDENTIAL: key},
+                weight=weight,
+                waiter="",
+                pressing=True,
+            )
+            # where there is no room left the limit is used up anyway
+            with suppress(BrokerRateLimitError, BrokerConfigError):
+                passed = await self._limiter.acquire(call, longest=timedelta(0), on_wait=lambda *_: None)
+                await passed.done()
+
+    def _note(self, work: Work[object]) -> None:
+        if self._of_login is not None:
+            self._of_login.append((work.operation, work.weight, work.scopes.get(LimitScope.CREDENTIAL, "")))
 
     @property
     def _longest_wait(self) -> timedelta:
@@ -249,3 +284,8 @@ def _refused_again(error: BrokerTokenExpiredError) -> BrokerAuthError:
         provider=error.provider,
         operation=error.operation,
     )
+
+
+def _is_of_success(limit: RateLimit) -> bool:
+    """Whether it counts calls that came through, and for a while."""
+    return limit.kind is not LimitKind.CONCURRENCY and not limit.failures_only

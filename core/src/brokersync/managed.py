@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from brokersync.answers import accounts_fault, challenge_fault, kind_of, page_fault
 from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
+from brokersync.counting_logins import CountsLogins, Uncounted
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault
 from brokersync.manifest import Manifest
 from brokersync.provider import BrokerProvider, Consent, ProviderContext, ProviderSpec
@@ -42,6 +43,7 @@ class ManagedProvider:
         *,
         on_close: Callable[[], Awaitable[None]] | None = None,
         on_kept: Callable[[], None] | None = None,
+        logins: CountsLogins | None = None,
         known: KnownSecrets | None = None,
     ) -> None:
         self.manifest: Manifest = loaded.manifest
@@ -49,6 +51,7 @@ class ManagedProvider:
         self.context = context
         self._plugin = f"{loaded.distribution} {loaded.version}".rstrip()
         self._on_close, self._on_kept = on_close, on_kept or _nothing
+        self._logins = logins or Uncounted()
         self._closed = False
         self._known = known or KnownSecrets()
         self._provider = self._create()
@@ -63,9 +66,10 @@ class ManagedProvider:
                 operation="authenticate",
             )
         given = [getattr(credentials, field.name, None) for field in self.manifest.user_fields if field.secret]
+        self._logins.begin_login()
         with self._border("authenticate", given):
             auth = await self._provider.authenticate(credentials)
-        return self._checked_auth("authenticate", auth)
+        return await self._logins.logged_in(self._checked_auth("authenticate", auth))
 
     async def refresh_token(self, auth: AuthResult, *, named: bool = True) -> AuthResult:
         """See `BrokerProvider`; the answer is of the same login, unless its name is made up and not yet `named`."""
@@ -86,12 +90,13 @@ class ManagedProvider:
                 provider=self.manifest.key,
                 operation="adopt",
             )
+        self._logins.begin_login()
         with self._border("adopt", secrets_of(auth)):
             adopted = await self.spec.adopt(self.context, auth)
         self._checked_auth("adopt", adopted)
         if adopted.identity == auth.identity:
             raise self._broken("adopt", "it did not say who the tokens belong to")
-        return adopted
+        return await self._logins.logged_in(adopted)
 
     async def begin_consent(self, credentials: BrokerCredentials, redirect_uri: str | None) -> Challenge:
         """See `Consent.begin`. Raises `BrokerConfigError` where the plugin knows no such login."""
@@ -104,11 +109,12 @@ class ManagedProvider:
         """See `Consent.complete`. All that came is a secret here, but for the name of an error."""
         consent = self._consent("complete")
         given = [value for name, value in answers.items() if name != "error"]
+        self._logins.begin_login()
         with self._border("complete", (*challenge.state.values(), *given)):
             answer: object = await consent.complete(challenge, answers)
         if isinstance(answer, Challenge):
             return self._checked_challenge("complete", answer)
-        return self._checked_auth("complete", answer)
+        return await self._logins.logged_in(self._checked_auth("complete", answer))
 
     async def get_accounts(self, auth: AuthResult) -> Sequence[BrokerAccount]:
         """See `BrokerProvider`."""

@@ -256,6 +256,11 @@ class Manifest:
         return AuthKind.OAUTH2 in self.auth
 
     @property
+    def only_consents(self) -> bool:
+        """Whether that is the only way in."""
+        return self.consents and len(self.auth) == 1
+
+    @property
     def login_fields(self) -> tuple[Field, ...]:
         """What a user gives to log in with, where they do not do so at the broker's own page."""
         return tuple(field for field in self.user_fields if field.auth is not AuthKind.OAUTH2)

@@ -178,7 +178,8 @@ class Http(Protocol):
 
         `prepare` completes each attempt and is told the error of the one before. `check` raises the errors that come
         with status 200. `repeatable` says whether the request may be sent again after a failure; reads (GET, HEAD) are
-        by default. `credential` names the login for the limiter before there is an `auth`. With `spool` the body goes
+        by default. `credential` names the login for the limiter before there is an `auth`; once it
+        is made, its calls count for its identity. With `spool` the body goes
         to a temporary file. Raises a `BrokerError` and nothing else.
         """
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from brokersync.catalogue import is_ours, not_installed
+from brokersync.catalogue import is_ours, known_as, not_installed
 from brokersync.compatibility import contract_fault, deprecation
 from brokersync.config import Settings
 from brokersync.discovery import Discovered, Offer, discover, read_manifests, refusal, same_distribution
@@ -73,7 +73,13 @@ class ProviderRegistry:
         from brokersync.governance.approvals import Approvals  # a listing that nobody narrows need not pay for it
         from brokersync.governance.gate import Gate
 
-        return Gate(self._settings.governance, Approvals(self._approvals), is_ours)
+        return Gate(self._settings.governance.meant(self.broker_of), Approvals(self._approvals), is_ours)
+
+    def broker_of(self, name: str) -> str | None:
+        """The key of the broker that a name means, a label as its broker; `None` for one that nobody knows."""
+        # of a key that is offered twice it is not known whose labels to read
+        lone = [key for key in self.keys() if len(self._offers.get(key, "1")) == 1]
+        return name if name in self.keys() else known_as(name) or self._holder(name, lone)
 
     def listen(self, sink: EventSink) -> None:
         """Have one more sink hear what is held or refused from now on."""
@@ -197,20 +203,21 @@ class ProviderRegistry:
         if key in self.keys():
             holder = self._loaded[key].distribution if key in self._loaded else self._offers[key][0].distribution
             raise refusal(offer, f"the key is offered already: {holder}", remedy="Give it another key.")
-        fault = contract_fault(manifest.contract)
-        if fault:
+        if fault := contract_fault(manifest.contract):
             raise refusal(offer, *fault)
         self._loaded[key] = checked_against(manifest, plugin, offer)
         return self._loaded[key]
 
     def _label(self, key: str) -> Manifest | None:
         """The manifest of the broker that has this label; no label hides a broker that is offered under its key."""
-        if key in self._offers or key in self._loaded:
-            return None
-        for broker in self.keys():
+        holder = None if key in self._offers or key in self._loaded else self._holder(key, self.keys())
+        return None if holder is None else self.manifest(holder).under(key)
+
+    def _holder(self, label: str, among: Iterable[str]) -> str | None:
+        for broker in among:
             with suppress(BrokerConfigError):
-                if (found := self.manifest(broker).under(key)) is not None:
-                    return found
+                if self.manifest(broker).under(label) is not None:
+                    return broker
         return None
 
     def _offer(self, key: str) -> Offer:

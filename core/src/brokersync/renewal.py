@@ -95,6 +95,25 @@ class Renewal:
             await self._sessions.keep(self._grant.session, auth.expires_at)
         return await self._stored(_completed(auth, self._grant.auth), "refresh", self._grant.session)
 
+    async def by_login(self) -> Grant:
+        """The same by a login with the kept fields, though the tokens may live: it may have an end of its own."""
+        if not self._logs_in:
+            raise BrokerAuthError(
+                "The kept credentials were refused, and are not sent again.", provider=self._grant.provider
+            )
+        if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
+            return await self._vault.reload(self._grant)
+        try:
+            auth = await self._bounded(self._login.log_in(self._fields))
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            self.sent_in_vain = True
+            await self._unmark()
+            raise
+        except (BrokerNotReadyError, BrokerRateLimitError):
+            await self._unmark()
+            raise
+        return await self._stored(auth, "login")
+
     @property
     def _was_lost(self) -> bool:
         """Whether a renewal was sent whose answer is not known, and its login has been dead since, for so long that it

@@ -62,21 +62,31 @@ class GrantUpkeep:
         connection = await self._connection_of(grant)
         if connection is None or end is None:
             return
-        if _is_due(grant, end, now):
-            if not await store.claim_upkeep(grant, now):
-                return  # another worker is at it
-            try:
-                await self._renew(connection)
-            except StoreError:
-                raise
-            except BrokerError as error:
-                if self._may_go_on_failing(grant, end, error):
-                    await self._warn(grant, end, connection, f"renewing it has failed so far: {error.message}")
-                raise
+        if not _is_due(grant, end, now) or not await store.claim_upkeep(grant, now):
+            return  # it was tried already, or another worker is at it
+        told = grant.warned_of == end or not self._is_near(end)
+        try:
+            await self._renew(connection)
+            moved = await self._end_of(grant) != end
+            if not moved and not told:
+                moved = await self._logged_in_again(connection, end)
+        except StoreError:
+            raise
+        except BrokerError as error:
+            if self._may_go_on_failing(grant, end, error):
+                await self._warn(grant, end, connection, f"renewing it has failed so far: {error.message}")
+            raise
+        if not moved:
             await store.note_fixed_end(grant, end)
-        after = await store.grant(grant.owner, grant.provider, grant.environment, grant.identity)
-        if after is not None and after.grant_expires_at == after.fixed_end == end:
-            await self._warn(after, end, connection, "only its user can make another.")
+            if not told:
+                await self._warn(grant, end, connection, "only its user can make another.")
+
+    async def _end_of(self, grant: SealedGrant) -> datetime | None:
+        after = await self._shared.store.grant(grant.owner, grant.provider, grant.environment, grant.identity)
+        return None if after is None else after.grant_expires_at
+
+    def _is_near(self, end: datetime) -> bool:
+        return end - self._shared.clock.now() <= self._shared.settings.grants.warn_before_login
 
     def _may_go_on_failing(self, grant: SealedGrant, end: datetime, error: BrokerError) -> bool:
         """Until the login has lapsed: a first failure is an hour of an outage, but a plugin does not come by itself."""
@@ -91,17 +101,31 @@ class GrantUpkeep:
         except (BrokerTokenExpiredError, BrokerAuthError):
             return  # no renewal moves its end; a login that is refused already is told of by who needs it
 
-    def _keeper(self, connection: Connection, fields: Mapping[str, str]) -> TokenKeeper:
+    async def _logged_in_again(self, connection: Connection, end: datetime) -> bool:
+        """Whether a login with what is kept has another end than `end`: nobody has to be asked for it then.
+
+        Only trying it tells: a password makes a new grant, and a token that its user made at the broker ends as before.
+        """
+        grant, fields = await self._shared.vault.load(connection)
+        if not fields:
+            return False
+        try:
+            new = await self._keeper(connection, fields, logs_in=True).renew(grant.auth, by_login=True)
+        except (BrokerTokenExpiredError, BrokerAuthError):
+            return False
+        return new.grant_expires_at != end
+
+    def _keeper(self, connection: Connection, fields: Mapping[str, str], *, logs_in: bool = False) -> TokenKeeper:
         shared = self._shared
         loaded = shared.registry.load(connection.provider)
         logins = partial(
             shared.login, loaded, connection.environment, connection_id=connection.connection_id, fields=fields
         )
-        return shared.keeper(connection, logins, logs_in=False)
+        return shared.keeper(connection, logins, logs_in=logs_in)
 
     async def _warn(self, grant: SealedGrant, end: datetime, connection: Connection, why: str) -> None:
         shared = self._shared
-        if end - shared.clock.now() > shared.settings.grants.warn_before_login:
+        if not self._is_near(end):
             return
         if await shared.store.claim_warning(grant, end):
             meanwhile = " Until then everything goes on." if connection.state is ConnectionState.ACTIVE else ""

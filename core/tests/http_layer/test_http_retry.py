@@ -447,3 +447,44 @@ async def test_what_is_kept_in_reserve_is_for_what_somebody_waits_for(make_http,
         await make_http([limit]).request("list", "GET", f"{broker.url}/")
     await make_http([limit], pressing=True).request("list", "GET", f"{broker.url}/")
     assert clock.slept == []
+
+
+@pytest.mark.parametrize("named", ["user 7", None])
+async def test_the_calls_of_a_login_count_for_who_it_is_of(make_http, broker, clock, named):
+    """Whatever the plugin calls it before its identity is known, and also where it names nobody."""
+    limit = [RateLimit(scope=LimitScope.CREDENTIAL, amount=3, period=timedelta(seconds=4))]
+    auth = AuthResult(identity="7")
+    http = make_http(limit)
+    http.begin_login()
+    for _ in range(2):
+        await http.request("login", "POST", f"{broker.url}/", credential=named)
+    assert await http.logged_in(auth) is auth
+    for _ in range(2):
+        await make_http(limit).request("list", "GET", f"{broker.url}/", auth=auth)
+    assert clock.slept == [4]
+
+
+async def test_a_login_under_the_name_that_it_has_later_counts_once(make_http, broker, clock):
+    limit = [RateLimit(scope=LimitScope.CREDENTIAL, amount=2, period=timedelta(seconds=4))]
+    auth = AuthResult(identity="7")
+    http = make_http(limit)
+    http.begin_login()
+    await http.request("login", "POST", f"{broker.url}/", credential="7")
+    await http.logged_in(auth)
+    await http.request("list", "GET", f"{broker.url}/", auth=auth)
+    assert clock.slept == []
+
+
+async def test_a_login_takes_of_no_limit_twice_but_its_own(make_http, broker, clock):
+    limits = [
+        RateLimit(scope=LimitScope.APP, amount=2, period=timedelta(seconds=4)),
+        RateLimit(scope=LimitScope.CREDENTIAL, amount=1, period=timedelta(seconds=4), failures_only=True),
+        RateLimit(scope=LimitScope.CREDENTIAL, amount=1, period=timedelta(seconds=4), operations=("order",)),
+    ]
+    auth = AuthResult(identity="7")
+    http = make_http(limits)
+    http.begin_login()
+    await http.request("login", "POST", f"{broker.url}/", credential="user 7")
+    await http.logged_in(auth)
+    await http.request("list", "GET", f"{broker.url}/", auth=auth)
+    assert clock.slept == []

@@ -34,6 +34,9 @@ class ToyClient:
         body = {"user": credentials.username, "password": credentials.password.reveal()}
         return self._auth(await self._post("log_in", "/login", body, credentials.username))
 
+    async def exchange(self, code: str) -> AuthResult:
+        return self._auth(await self._post("exchange", "/exchange", {"code": code}, "consent"))
+
     async def renew(self, auth: AuthResult) -> AuthResult:
         if auth.refresh_token is None:
             raise BrokerTokenExpiredError("The session has ended.")
@@ -75,6 +78,8 @@ def _check(response: HttpResponse) -> None:
     code = _code(response)
     if code == "wrong_password":
         raise BrokerAuthError("Toy Brokers does not accept this user name and password.", code=code)
+    if code == "code_refused":
+        raise BrokerAuthError("Toy Brokers does not take what its page had answered.", code=code)
     if code == "session_ended":
         raise BrokerTokenExpiredError("The session at Toy Brokers has ended.", code=code)
     if code == "unknown_cursor":

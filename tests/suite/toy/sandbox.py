@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from brokersync.plugin import CONTROL_PATH, SandboxLogin, SandboxSettings, Simul
 
 _PAGE = 40
 _TOKEN_LIFE = 1800
-_CALLS_A_SECOND = 21  # a login and what the limit of a login lets go
+_CALLS_A_SECOND = 20
 _CONTRACTS = {
     "ACME": {"symbol": "ACME", "kind": "STK", "multiplier": 1, "currency": "USD"},
     "WIDX": {"symbol": "WIDX", "kind": "FUT", "multiplier": 37, "currency": "USD"},
@@ -40,12 +41,14 @@ class _Toy:
         self._books = {one: self._history(one) for some in self._accounts.values() for one in some}
         self._tokens: dict[str, tuple[str, datetime]] = {}
         self._refreshes: dict[str, str] = {}
+        self._codes: dict[str, str] = {}
         self._calls: list[datetime] = []
         self.logins = tuple(
             SandboxLogin(
                 environment="live",
                 fields={"username": user, "password": f"password-of-{user}"},
                 trades={str(one): len(_standing(self._books[one])) for one in accounts},
+                page={"user": user},
             )
             for user, accounts in self._accounts.items()
         )
@@ -59,6 +62,8 @@ class _Toy:
         for method, path, handler in (
             ("POST", "/login", self._log_in),
             ("POST", "/renew", self._renew),
+            ("POST", "/authorize", self._authorize),
+            ("POST", "/exchange", self._exchange),
             ("GET", "/accounts", self._list_accounts),
             ("GET", "/contracts", self._list_contracts),
             ("GET", "/accounts/{id}/fills", self._list_fills),
@@ -86,6 +91,17 @@ class _Toy:
     async def _renew(self, request: web.Request) -> web.Response:
         user = self._refreshes.pop(str((await request.json()).get("refresh")), None)
         return _refused(400, "session_ended") if user is None else self._grant(user)
+
+    async def _authorize(self, request: web.Request) -> web.Response:
+        code = secrets.token_urlsafe(12)
+        self._codes[code] = str((await request.post())["user"])
+        back = {"code": code, "state": request.query.get("state", "")}
+        location = f"{request.query['redirect_uri']}?{urlencode(back)}"
+        return web.Response(status=302, headers={"Location": location})
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        user = self._codes.pop(str((await request.json()).get("code")), None)
+        return _refused(400, "code_refused") if user is None else self._grant(user)
 
     def _grant(self, user: str) -> web.Response:
         token, refresh = secrets.token_urlsafe(24), secrets.token_urlsafe(24)

@@ -43,6 +43,8 @@ Exit codes: 0 done · 1 a bug · 2 wrong usage · 3 configuration, plugin or unr
 """
 
 
+_VALUED: Final = ("--log", "--store", "--config", "--owner")
+_FLAGS: Final = ("--json",)
 _CAN_NOT_BE_WRITTEN = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 
@@ -121,7 +123,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     app = build()
     try:
-        result = app(list(words), exit_on_error=False, print_error=True)
+        result = app(_command_first(words), exit_on_error=False, print_error=True)
         sys.stdout.flush()
     except cyclopts.CycloptsError:
         return Exit.USAGE
@@ -139,3 +141,14 @@ def run(words: Sequence[str]) -> int:
         sys.stderr.write(f"Error: The output can not be written: {error.strerror}.\n  Write it to another place.\n")
         return Exit.CONFIG
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _command_first(words: Sequence[str]) -> list[str]:
+    """Options that all commands have may stand before the command, too: each command takes them itself."""
+    left, moved = list(words), list[str]()
+    while left and left[0].partition("=")[0] in (*_VALUED, *_FLAGS):
+        many = 2 if left[0] in _VALUED else 1
+        moved += left[:many]
+        del left[:many]
+    end = left.index("--") if "--" in left else len(left)
+    return [*left[:end], *moved, *left[end:]] if left else list(words)

@@ -113,7 +113,7 @@ class Stage:
     async def _connected(self, key: str, login: SandboxLogin, label: str) -> Connection:
         """With what the login's user gives: in the form, or at the broker's own page."""
         facts: dict[str, Any] = {"fields": login.fields, "environment": login.environment, "label": label}
-        if not login.page:
+        if not self._registry.manifest(key).only_consents:
             return await self._bs.connect(key, owner=_OWNER, **facts)
         step: Connection | OpenConsent = await self._bs.begin_consent(
             key, owner=_OWNER, redirect_uri=_REDIRECT_URI, **facts

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from brokersync.cli.common import Owned, finish, parse_day, print_json
 from brokersync.cli.exits import Exit, UsageError
 
+if TYPE_CHECKING:
+    from brokersync.service import BrokerSync
+
 
 def explain(
     *,
-    account: Annotated[str, Parameter(help="The account, by the broker's id or name of it.")],
+    account: Annotated[
+        str | None, Parameter(help="The account, by the broker's id or name of it; that of the trade of --trade-id.")
+    ] = None,
     symbol: Annotated[str | None, Parameter(help="What was traded.")] = None,
     day: Annotated[str | None, Parameter(help="The day of the execution, as YYYY-MM-DD.")] = None,
     trade_id: Annotated[str | None, Parameter(help="Instead of symbol and day: the trade's id.")] = None,
@@ -26,7 +31,7 @@ def explain(
 
 
 async def _explain(
-    account: str,
+    account: str | None,
     symbol: str | None,
     day: str | None,
     trade_id: str | None,
@@ -42,7 +47,12 @@ async def _explain(
             "The question names no trade." if trade_id is None else "The question names a trade and a day.",
             remedy="Give either --trade-id, or --symbol and --day.",
         )
+    if account is None and trade_id is None:
+        raise UsageError("The question names no account.", remedy="Give --account, or --trade-id alone.")
     async with common.open() as bs:
+        if account is None and trade_id is not None:
+            account, provider, environment = await _place_of(bs, common.owner, trade_id, provider, environment)
+        assert account is not None
         found = await bs.explain(
             common.owner,
             account=account,
@@ -59,3 +69,25 @@ async def _explain(
 
         show(found, raw=raw)
     return Exit.DONE
+
+
+async def _place_of(
+    bs: BrokerSync, owner: str, trade_id: str, provider: str | None, environment: str | None
+) -> tuple[str, str, str]:
+    """The account, broker and environment of the one stored trade of this id."""
+    from brokersync.store import TradeFilter
+
+    places = {
+        (trade.account_id, trade.provider, trade.environment)
+        async for trade in bs.trades(owner, TradeFilter(provider=provider, cancelled=True))
+        if trade.trade_id == trade_id and environment in (None, trade.environment)
+    }
+    if not places:
+        raise UsageError(
+            f"No trade that is stored has the id {trade_id!r}.",
+            remedy="Say with --account where it should be, and with --symbol and --day what it is.",
+        )
+    if len(places) > 1:
+        named = "; ".join(f"--provider {one[1]} --environment {one[2]} --account {one[0]}" for one in sorted(places))
+        raise UsageError(f"The id {trade_id!r} is that of {len(places)} trades.", remedy=f"Say which: {named}.")
+    return places.pop()

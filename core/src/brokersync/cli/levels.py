@@ -64,5 +64,6 @@ def level_sentence(level: KnownLevel | None, claim: str | None, key: str) -> str
     if not level.holds:
         return (
             f"quality: void, since its files have changed; it was {found.level.value} on {found.at:%Y-%m-%d}{claimed}"
+            " (a wheel of what was verified in place has others: verify the wheel)"
         )
     return f"quality: {found.level.value}, verified here on {found.at:%Y-%m-%d} with brokersync {found.by}{claimed}"

@@ -28,7 +28,11 @@ def providers(key: str | None = None, /, *, common: Common = Common()) -> int:
     from brokersync.registry import ProviderRegistry
 
     try:
-        registry = ProviderRegistry.installed(common.settings())
+        settings = common.settings()
+        registry = ProviderRegistry.installed(settings)
+        for name in (*settings.governance.deny, *(settings.governance.allow or ())):
+            if registry.broker_of(name) is None:
+                note(f"governance.deny or governance.allow names {name!r}, which is no known broker.")
         return _list(registry, common) if key is None else _show(registry.manifest(key), registry, common)
     except BrokerError as error:
         return show_error(error, common)

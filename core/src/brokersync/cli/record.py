@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 
 from brokersync.cli.common import Common, finish, note, print_json, say, show_error
 from brokersync.cli.connect import gather
+from brokersync.cli.consent import Page
 from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, Fault
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 _SHOWN = 8
 _LONGEST_DAYS = 365
 _EXAMPLES = 6
+_OF_SECRETS = (
+    " Secrets were as well: base64, base32, hexadecimal digits and UUIDs by others of as many bytes, what has to have a"
+    " `pattern` by one that fits, the rest by not-the-real-NAME. So leave it to the broker to refuse a secret."
+)
 
 
 def record(
@@ -39,20 +45,22 @@ def record(
     ] = None,
     environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
     days: Annotated[int, Parameter(help="How many days to read of each source, at most.")] = 20,
+    page: Page = Page(),
     common: Common = Common(),
 ) -> int:
     """Record a session with a broker as fixtures for its plugin's tests, with nothing private in them.
 
-    Logs in with real credentials, lists the accounts and reads some days of each source. Ids and private texts are
-    replaced by others of the same shape, the same everywhere; amounts are multiplied by one secret number; secrets are
-    taken out; times, quantities and what `[recording]` in the plugin's provider.toml calls harmless stay.
+    Logs in with real credentials, or at the broker's own page, lists the accounts and reads some days of each source.
+    Ids and private texts are replaced by others of the same shape, the same everywhere; amounts are multiplied by one
+    secret number; secrets are taken out; times, quantities and what `[recording]` in the plugin's provider.toml calls
+    harmless stay.
 
     Nothing is written unless the plugin reads the recording as it read the broker, and nothing in it looks private any
     more. Look at it all the same before you publish it: times stay, and who knows the market can tell the prices.
     """
     if not 1 <= days <= _LONGEST_DAYS:
         return show_error(UsageError(f"--days {days} is out of reach.", remedy=f"Give 1 to {_LONGEST_DAYS}."), common)
-    return finish(_record(key, to, field, fields_from, environment, timedelta(days=days), common), common)
+    return finish(_record(key, to, field, fields_from, environment, timedelta(days=days), page, common), common)
 
 
 async def _record(
@@ -62,6 +70,7 @@ async def _record(
     fields_from: Path | None,
     environment: str | None,
     span: timedelta,
+    page: Page,
     common: Common,
 ) -> int:
     from brokersync.clock import SystemClock
@@ -69,6 +78,7 @@ async def _record(
     from brokersync.testing.verifying.run import check_tools
 
     check_tools()
+    from brokersync.testing.recording.consenting import AtThePage
     from brokersync.testing.recording.recorder import make_recording, take_session
     from brokersync.testing.recording.recording import write
 
@@ -82,8 +92,10 @@ async def _record(
         raise BrokerConfigError(
             f"{manifest.display_name} is read from files only.", remedy="Give statements in the plugin's own suite."
         )
-    fields = gather(manifest.login_fields, pairs, fields_from)
-    taken = await take_session(
+    at_page = page.used_for(manifest)
+    fields = gather(manifest.consent_fields if at_page else manifest.login_fields, pairs, fields_from)
+    take = partial(
+        take_session,
         loaded,
         environment=environment or manifest.environments[0],
         settings=settings,
@@ -92,6 +104,11 @@ async def _record(
         span=span,
         tell=note,
     )
+    if at_page:
+        async with page.asking(settings, manifest.key) as (uri, ask):
+            taken = await take(page=AtThePage(uri, ask))
+    else:
+        taken = await take()
     note("Making it anonymous, and reading it again ...")
     made = await make_recording(taken, loaded, SystemRandom())
     _refuse_leaks(made)
@@ -116,15 +133,18 @@ def _refuse_leaks(made: Made) -> None:
 
 def _refuse_differences(made: Made) -> None:
     from brokersync.testing.recording.kinds import Kind
+    from brokersync.testing.recording.recorder import LOGIN_FAILS
 
     if made.differences:
         replaced = made.sanitised.summary[Kind.PRIVATE] + made.sanitised.summary[Kind.ID]
         names = ", ".join(name for name, _ in replaced.most_common() if not name.startswith("header "))
+        signs = any(one.startswith(LOGIN_FAILS) for one in made.differences)
         raise BrokerConfigError(
             "Nothing was written, since the plugin does not read the recording as it read the broker:"
             f" {'; '.join(made.differences[:_EXAMPLES])}.",
             remedy="Name the fields that are not private and that the plugin goes by in `harmless` under [recording] in"
-            f" its provider.toml, and amounts that were taken for ids in `amounts`. Replaced were: {names}.",
+            f" its provider.toml, and amounts that were taken for ids in `amounts`. Replaced were: {names}."
+            + (_OF_SECRETS if signs else ""),
             fault=Fault.PLUGIN,
         )
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from brokersync.testing.verifying.run import Report
 
 _SHOWN = 12
+_IN_PLACE = (
+    "The plugin is installed in place (pip install --editable), and the level holds for these files alone. A wheel has"
+    " others beside, and another hash: verify the wheel where it is installed."
+)
 _LONGEST_LINE = 300
 
 
@@ -35,8 +39,9 @@ def verify(
     is, keeps limits whose numbers have a source, and copes with corrections and with tokens that end. gold: has a
     sandbox of its own, and keeps to windows, pages and books there, also while the sandbox fails.
 
-    What is found is kept, and holds as long as not a byte of the plugin changes; `brokersync providers` shows it. This
-    runs the plugin's own code, and takes a minute or two.
+    What is found is kept, and holds as long as not a byte of the plugin changes; `brokersync providers` shows it. What
+    is found of one that is installed in place (--editable) does not hold for its wheel: verify that as well. This runs
+    the plugin's own code, and takes a minute or two.
     """
     return finish(_verify(key, level, common), common)
 
@@ -51,7 +56,9 @@ async def _verify(key: str, wanted: str, common: Common) -> int:
     from brokersync.verified import keep_verified
 
     check_tools()
-    loaded = ProviderRegistry.installed(common.settings()).load(key)
+    registry = ProviderRegistry.installed(common.settings())
+    loaded = registry.load(key)
+    in_place = registry.facts(loaded.manifest.key).development
     offers = [one for one in discover().offers if one.key == loaded.manifest.key]
     offers = [one for one in offers if one.distribution == loaded.distribution] or offers
     note(f"Running the contract suite over {loaded.distribution} {loaded.version} ...")
@@ -63,9 +70,11 @@ async def _verify(key: str, wanted: str, common: Common) -> int:
             f"The level can not be kept in {data_folder()}: {error.strerror}.", remedy="Make the folder writable."
         ) from None
     if common.json:
-        print_json(as_json(report))
+        print_json({**as_json(report), "in_place": in_place})
     else:
         _tell(report)
+        if in_place:
+            note(_IN_PLACE)
     return Exit.DONE if report.verified.level.reaches >= Level(wanted).reaches else Exit.CONFIG
 
 

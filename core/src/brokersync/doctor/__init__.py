@@ -46,7 +46,7 @@ async def examine(
     """
     found = [*plugin_findings(registry)]
     more, stored = await store_findings(place, clock)
-    found += [*more, *list_findings(settings.governance, registry.keys())]
+    found += [*more, *list_findings(settings.governance, registry)]
     found += [*governance_findings(settings.governance, stored.notices if stored else None)]
     used = sorted({*brokers, *settings.brokers, *(stored.brokers if stored is not None else ())})
     found += own_checks(registry, settings, used)

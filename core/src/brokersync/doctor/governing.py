@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 from brokersync.catalogue import catalogue
@@ -13,19 +13,27 @@ from brokersync.governance.approvals import Approvals
 from brokersync.governance.notices import Notices
 from brokersync.governance.webhook import Webhook
 from brokersync.governance_settings import GovernanceMode, GovernanceSettings
+from brokersync.registry import ProviderRegistry
 
 _TEST = "Try it: brokersync providers test-webhook"
 
 
-def list_findings(settings: GovernanceSettings, installed: Iterable[str]) -> Iterator[Finding]:
-    """Names in the lists that mean no broker, such as mistyped ones, which allow and deny nothing."""
-    known = {*installed, *catalogue()}
+def list_findings(settings: GovernanceSettings, registry: ProviderRegistry) -> Iterator[Finding]:
+    """Names in the lists that mean another broker than they say, or none, such as mistyped ones."""
     for name, keys in (("allow", settings.allow or ()), ("deny", settings.deny)):
         for key in keys:
-            if key not in known:
-                close = get_close_matches(key.lower(), sorted(known), 1)
+            meant = registry.broker_of(key)
+            if meant is None:
+                close = get_close_matches(key.lower(), sorted({*registry.keys(), *catalogue()}), 1)
                 hint = f"Did you mean {close[0]!r}?" if close else "Take it out, unless it is to come."
-                yield _of(Severity.WARNING, f"governance.{name} names {key!r}, which is no known broker.", hint)
+                what = "denies nothing" if name == "deny" else "allows nothing"
+                message = f"governance.{name} names {key!r}, which is no known broker: it {what}."
+                yield _of(Severity.WARNING, message, hint)
+            elif meant != key:
+                message = (
+                    f"governance.{name} names {key!r}, a name under which {meant} is sold: it is of all of {meant}."
+                )
+                yield _of(Severity.NOTE, message, f"Write {meant!r} to have that seen.")
 
 
 def governance_findings(settings: GovernanceSettings, notices: Notices | None) -> Iterator[Finding]:

@@ -241,6 +241,7 @@ def _login(user: User, counts: Mapping[int, int]) -> SandboxLogin:
         environment=user.environment,
         fields={"username": user.name, "password": user.password, "cid": str(user.cid), "sec": user.sec},
         trades={str(account.id): counts[account.id] for account in user.accounts},
+        page={"username": user.name, "password": user.password, "answer": "allow"},
     )
 
 

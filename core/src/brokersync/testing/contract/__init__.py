@@ -8,6 +8,7 @@ from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.bypasses import Bypass
 from brokersync.testing.contract.checks_accounts import AccountChecks
 from brokersync.testing.contract.checks_changes import ChangeChecks
+from brokersync.testing.contract.checks_consent import ConsentChecks
 from brokersync.testing.contract.checks_digits import DigitChecks
 from brokersync.testing.contract.checks_faults import FaultChecks
 from brokersync.testing.contract.checks_files import FileChecks
@@ -48,6 +49,7 @@ class ProviderContract(
     PackageChecks,
     ManifestChecks,
     LoginChecks,
+    ConsentChecks,
     AccountChecks,
     RowChecks,
     MoneyChecks,

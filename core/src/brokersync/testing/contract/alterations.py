@@ -17,6 +17,8 @@ from brokersync.testing.contract.changing import (
     main_rows,
     native_ids,
     number_in,
+    values_of,
+    version_of,
 )
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
@@ -25,6 +27,7 @@ from brokersync.testing.faults import Answered
 from brokersync.types import TradeBooking
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z _-]*")
+FORM_OF_TIME: Final = "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z or +00:00"
 _WITH_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
@@ -104,12 +107,13 @@ def same_row(reading: Reading, booking: TradeBooking) -> TradeBooking | None:
 
 def touched_by(booking: TradeBooking, again: Reading, before: Reading, found: list[Body]) -> frozenset[str]:
     """The bookings that a change of its rows touches, and what they may be called now."""
-    rows = [row for _, row in main_rows(found, native_ids(booking))]
+    # put together once: there are as many comparisons as bookings
+    shown = frozenset[str]().union(*(values_of(row) for _, row in main_rows(found, native_ids(booking))))
     names = {*booking.names, *booking.loose_refs}
     touched = {
         one.booking_id
         for one in before.bookings
-        if names & {*one.names, *one.loose_refs} or any(belongs(row, native_ids(one)) for row in rows)
+        if names & {*one.names, *one.loose_refs} or not shown.isdisjoint(native_ids(one))
     }
     return frozenset({*touched, *({*again.ids} - {*before.ids})})
 
@@ -125,16 +129,26 @@ def odd_cell(value: Any) -> Callable[[Any], Any]:
     return put_in
 
 
-def corrected(ids: frozenset[str]) -> Callable[[Any], Any]:
-    def correct(value: Any) -> Any:
-        if shown_number(value) in ids:
-            return value
-        number = number_in(value)
-        if number is not None:
-            return like(value, str(number + 1))
-        return f"{value}x" if isinstance(value, str) and value and not _WITH_ZONE.fullmatch(value) else value
+def corrected(booking: TradeBooking, path: str, name: str) -> Callable[[Body], int]:
+    """Another value in one cell of the rows of a booking, unless it is of its name there."""
+    ids = native_ids(booking)
 
-    return correct
+    def change(body: Body) -> int:
+        rows = [row for table, row in body.rows() if table.path == path and name in row and belongs(row, ids)]
+        for row in rows:
+            row[name] = _corrected(row[name], ids | version_of({name: row[name]}, booking))
+        return len(rows)
+
+    return change
+
+
+def _corrected(value: Any, ids: frozenset[str]) -> Any:
+    if shown_number(value) in ids:
+        return value
+    number = number_in(value)
+    if number is not None:
+        return like(value, str(number + 1))
+    return f"{value}x" if isinstance(value, str) and value and not _WITH_ZONE.fullmatch(value) else value
 
 
 def in_another_zone(text: str) -> str:

@@ -23,6 +23,11 @@ Change = Callable[[Body], int]
 
 _PARTS: Final = re.compile(r"[:|/ ]")
 _SHORTEST_ID: Final = 3
+_WORDS: Final = re.compile(r"[a-z]+")
+_HUMPS: Final = re.compile(r"[A-Z]?[a-z]+")
+_COUNTING: Final = frozenset(
+    ("version", "ver", "v", "revision", "rev", "sequence", "seq", "leg", "line", "part", "index", "number", "no", "nr")
+)
 
 
 def samples(readings: Iterable[Reading]) -> list[Reading]:
@@ -83,9 +88,34 @@ def _parts_of(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(part for part in parts if len(part) >= _SHORTEST_ID and any(sign.isdigit() for sign in part))
 
 
+def version_of(row: Row, booking: TradeBooking) -> frozenset[str]:
+    """Short numbers in the booking's name that the row calls a version, a leg or the like: of an id, too."""
+    parts = {part for name in (booking.booking_id, *booking.aliases) for part in _PARTS.split(name)}
+    told = ((name, shown_number(value)) for name, value in row.items() if isinstance(value, str | int))
+    return frozenset(
+        text
+        for name, text in told
+        if text in parts and len(text) < _SHORTEST_ID and _COUNTING & {*_WORDS.findall(name.lower()), *_words_in(name)}
+    )
+
+
+def _words_in(name: str) -> list[str]:
+    """`execVersion` and `EXEC_VERSION` hold the word version."""
+    return [word.lower() for word in _HUMPS.findall(name)]
+
+
 def belongs(row: Row, ids: frozenset[str]) -> bool:
     """Whether a row of the broker's is of the booking with these ids."""
-    return not ids.isdisjoint([shown_number(value) for value in row.values() if isinstance(value, str | int)])
+    return not ids.isdisjoint(values_of(row))
+
+
+def values_of(row: Row) -> list[str]:
+    """What its cells show; text is taken as it is where it is one, since this is asked for each row again and again."""
+    return [
+        (shown_number(value) if value[:1] == "\x00" else value) if type(value) is str else str(value)
+        for value in row.values()
+        if isinstance(value, str | int)
+    ]
 
 
 def main_rows(found: Iterable[Body], ids: frozenset[str]) -> list[tuple[Table, Row]]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from brokersync.testing.answers import Body
 from brokersync.testing.contract.alterations import (
+    FORM_OF_TIME,
     alter_all,
     cell_places,
     in_another_zone,
@@ -100,7 +101,7 @@ class ChangeChecks(ContractBase):
 
         await self._all_changed(change, "a time that is written in another zone is read as another time", needed=False)
         if not count:
-            self.cannot_try("the broker's times name no zone")
+            self.cannot_try(f"no time is in the form that the suite can move to another zone, which is {FORM_OF_TIME}")
 
     async def test_an_unknown_word_is_never_guessed(self) -> None:
         """A word that is new is counted, or puts its row in quarantine; it never becomes a side, and loses no row."""

@@ -112,7 +112,7 @@ class DigitChecks(ContractBase):
                 before, found = await answers_of(stage, auth, sample.request)
                 named = [place for place in cell_places(before, found) if place[0].id_quality is IdQuality.BROKER]
                 for booking, path, name in drawn(self.random("names", sample.request.source), named, _MOST):
-                    change = put(path, name, native_ids(booking), corrected(native_ids(booking)))
+                    change = corrected(booking, path, name)
                     again, made = await changed(stage, auth, sample.request, change)
                     if not made or again.error is not None or len(again.bookings) != len(before.bookings):
                         continue
@@ -120,5 +120,5 @@ class DigitChecks(ContractBase):
                     expect(
                         not strange,
                         f"{name} of {booking.booking_id} was corrected, and now the row is named {strange}: name it by"
-                        " the broker's ids alone",
+                        " the broker's ids alone, and by a version or a leg where the broker's field is called so",
                     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Final
 
@@ -20,8 +19,7 @@ from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.expecting import BrokenContract, expect, told
 from brokersync.testing.contract.reading import sources_of
 from brokersync.testing.contract.stage import HASTY, ONCE, Stage
-from brokersync.testing.fault_server import Sent
-from brokersync.testing.faults import Answered
+from brokersync.testing.contract.tokens import Without, kept, names_another, names_in_last_answer
 from brokersync.types import AuthResult
 
 _OUTAGES: Final = ("status_500", "status_502", "status_503", "status_504", "reset", "silence")
@@ -34,7 +32,7 @@ class LoginChecks(ContractBase):
 
     async def test_wrong_credentials_ask_the_user(self) -> None:
         """`BrokerAuthError`, nothing that is tried again, and no secret in what it says."""
-        if self.loaded.spec.consent is not None:
+        if self.manifest.only_consents:
             self.cannot_try("this login takes its user")
         secret = [field.name for field in self.manifest.user_fields if field.secret]
         self.needs(secret, "secret fields")
@@ -74,7 +72,7 @@ class LoginChecks(ContractBase):
                     fresh.access_token != auth.access_token or fresh.secrets != auth.secrets,
                     f"the {turn} renewal gives the token that it was given",
                 )
-                auth = _kept(auth, fresh)
+                auth = kept(auth, fresh)
                 await self._works(stage, auth, f"the token of the {turn} renewal")
 
     async def test_a_replaced_refresh_token_is_given_to_core(self) -> None:
@@ -88,9 +86,9 @@ class LoginChecks(ContractBase):
             body = b"" if answer is None else answer.body
             if auth.refresh_token.reveal().encode() in body:
                 self.cannot_try("the broker keeps its refresh tokens")
-            kept = fresh.refresh_token
+            given = fresh.refresh_token
             expect(
-                kept is None or kept != auth.refresh_token or not _names_another(body, auth, fresh),
+                given is None or given != auth.refresh_token or not names_another(body, auth, fresh),
                 "the broker answered with a new refresh token, and refresh_token gave the old one back",
             )
 
@@ -103,9 +101,12 @@ class LoginChecks(ContractBase):
             fresh = await self._renewed(stage, auth)
             if fresh.refresh_token in (None, auth.refresh_token):
                 self.cannot_try("the broker keeps its refresh tokens")
-            auth = _kept(auth, fresh)
-            stage.server.alter(_without_refresh_token)
+            auth = kept(auth, fresh)
+            without = Without(names_in_last_answer(stage, fresh.refresh_token))
+            stage.server.alter(without)
             again = await self._renewed(stage, auth)
+            if not without.left_out:
+                self.cannot_try("the answer to a renewal names no refresh token in JSON")
             expect(
                 again.refresh_token in (None, auth.refresh_token),
                 "the answer named no refresh token, and refresh_token gave one",
@@ -251,36 +252,3 @@ class LoginChecks(ContractBase):
         shown = f"{error!r} {error} {error.describe()}"
         for secret in stage.secrets:
             expect(secret not in shown, f"the error of a refused login shows a secret: {type(error).__name__}")
-
-
-def _kept(auth: AuthResult, fresh: AuthResult) -> AuthResult:
-    """What core keeps of a renewal: what is left out stays."""
-    return attrs.evolve(
-        fresh,
-        refresh_token=fresh.refresh_token or auth.refresh_token,
-        secrets=fresh.secrets or auth.secrets,
-        state=fresh.state or auth.state,
-        hosts=fresh.hosts or auth.hosts,
-    )
-
-
-def _names_another(body: bytes, auth: AuthResult, fresh: AuthResult) -> bool:
-    """Whether a renewal's answer names a refresh token that nobody was given."""
-    try:
-        row = json.loads(body)
-    except ValueError:
-        return False
-    given = {one.reveal() for one in (fresh.access_token, auth.refresh_token, *fresh.secrets.values()) if one}
-    names = [name for name in row if "refresh" in name.lower()] if isinstance(row, dict) else []
-    return any(isinstance(row[name], str) and row[name] not in given for name in names)
-
-
-def _without_refresh_token(_: Sent, given: Answered) -> Answered:
-    try:
-        row = json.loads(given.body)
-    except ValueError:
-        return given
-    if not isinstance(row, dict):
-        return given
-    kept = {name: value for name, value in row.items() if "refresh" not in name.lower() or not isinstance(value, str)}
-    return attrs.evolve(given, body=json.dumps(kept).encode())

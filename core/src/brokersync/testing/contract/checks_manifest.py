@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from brokersync.enums import AssetClass, BookingEffect, TradeEvent
-from brokersync.errors import BrokerConfigError, LimitScope
+from brokersync.errors import BrokerConfigError
 from brokersync.factory import make_credentials
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.testing.contract.base import ContractBase
@@ -65,13 +65,11 @@ class ManifestChecks(ContractBase):
         self.needs(self.manifest.limits, "limits")
         async with self.stage(metered=True) as stage, stage.service() as service:
             connection = await self.connect(service)
-            # a login is counted under what its user gave, since its identity is not known yet
-            at_login = {event.operation for event in stage.sent_since(0)}
             await service.sync(connection)
             stage.clock.advance(timedelta(hours=2))
             await service.sync(connection)
             for limit in self.manifest.limits:
-                _check_limit(stage, limit, at_login if limit.scope is LimitScope.CREDENTIAL else set())
+                _check_limit(stage, limit)
             refused = [one for one in stage.server.exchanges if one.status == _TOO_MANY]
             expect(
                 not refused,
@@ -89,7 +87,7 @@ class ManifestChecks(ContractBase):
         raise BrokenContract(f"the field {name} is missing or unknown, and nothing is said")
 
 
-def _check_limit(stage: Stage, limit: RateLimit, left_out: set[str]) -> None:
+def _check_limit(stage: Stage, limit: RateLimit) -> None:
     if limit.kind is LimitKind.CONCURRENCY:
         return
     sent = stage.sent_since(0)
@@ -100,7 +98,7 @@ def _check_limit(stage: Stage, limit: RateLimit, left_out: set[str]) -> None:
     times = [
         exchange.sent.at
         for event, exchange in zip(sent, stage.server.exchanges, strict=True)
-        if limit.applies_to(event.operation) and event.operation not in left_out
+        if limit.applies_to(event.operation)
     ]
     for first, last in zip(times, times[limit.amount :], strict=False):
         expect(

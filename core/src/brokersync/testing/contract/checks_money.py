@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from brokersync.enums import AssetClass, PriceUnit, Side, TradeEvent
-from brokersync.testing.answers import like, shown_number
+from brokersync.testing.answers import Body, like, shown_number
 from brokersync.testing.contract.base import ContractBase
 from brokersync.testing.contract.changing import (
     answers_of,
@@ -15,13 +18,15 @@ from brokersync.testing.contract.changing import (
     main_rows,
     native_ids,
     number_in,
-    put,
     samples,
 )
 from brokersync.testing.contract.expecting import costs_of, expect
+from brokersync.testing.contract.nested import cells, put_inside
 from brokersync.testing.contract.reading import Reading
-from brokersync.types import BrokerTrade, TradeBooking
+from brokersync.testing.contract.stage import Stage
+from brokersync.types import AuthResult, BrokerTrade, TradeBooking
 
+_BOOKINGS: Final = 5
 _CENT: Final = Decimal("0.02")
 _PAID_IN_FULL: Final = frozenset(
     {AssetClass.STOCK, AssetClass.ETF, AssetClass.OPTION, AssetClass.FUND, AssetClass.WARRANT, AssetClass.BOND}
@@ -52,39 +57,37 @@ class MoneyChecks(ContractBase):
             )
 
     async def test_a_cost_is_positive_and_a_rebate_negative(self) -> None:
-        """A cost that the broker writes with the other sign has the other sign."""
+        """A cost that the broker writes with the other sign has the other sign, also inside of a row."""
         async with self.stage() as stage:
             auth, readings = await self.readings(stage)
-            tried = 0
-            for sample in samples(readings):
+            tried = False
+            for sample in samples(one for one in readings if any(map(_costs, one.bookings))):
                 before, found = await answers_of(stage, auth, sample.request)
-                # a cost with cents is less likely to be some other number, too
-                costly = [one for one in before.bookings if len(one.row_fees) == 1 and one.row_fees[0].amount % 1]
-                if not costly:
-                    continue
-                booking = costly[0]
-                ids, amount = native_ids(booking), booking.row_fees[0].amount
-                cells = {
-                    (table.path, name)
-                    for table, row in main_rows(found, ids)
-                    for name, value in row.items()
-                    if cell_is(value, amount)
-                }
-                found_so = {
-                    name: _fees_after(
-                        await changed(stage, auth, sample.request, put(path, name, ids, _negated)), booking
-                    )
-                    for path, name in sorted(cells)
-                }
-                if any(found_so.values()):
-                    tried += 1
-                    expect(
-                        [-amount] in found_so.values(),
-                        f"the cost {amount} of {booking.booking_id} is written with the other sign, and becomes"
-                        f" {found_so}: a cost is positive and a rebate negative",
-                    )
+                for booking in [one for one in before.bookings if _costs(one)][:_BOOKINGS]:
+                    if outcomes := await self._with_costs_turned(stage, auth, before, found, booking):
+                        tried = True
+                        _check_costs(booking, outcomes)
+                        break
             if not tried:
-                self.cannot_try("no cost of a trade is found in the broker's rows")
+                self.cannot_try("no cost of a trade is found in the broker's rows, nor in objects and lists inside")
+
+    async def _with_costs_turned(
+        self, stage: Stage, auth: AuthResult, before: Reading, found: list[Body], booking: TradeBooking
+    ) -> dict[str, tuple[Decimal, list[Decimal]]]:
+        """By the place of a cost: the cost, and what the costs are once it is written there with the other sign."""
+        ids, outcomes = native_ids(booking), {}
+        rows = main_rows(found, ids)
+        for amount in _costs(booking):
+            fits = partial(cell_is, number=amount)
+            places = {
+                (table.path, place) for table, row in rows for place, holder in cells(row) if fits(holder[place[-1]])
+            }
+            for path, place in sorted(places):
+                change = put_inside(path, place, ids, fits, _negated)
+                now = _fees_after(await changed(stage, auth, before.request, change), booking)
+                if now is not None:
+                    outcomes[f"{amount} in {'.'.join(place)}"] = amount, now
+        return outcomes
 
     async def test_multipliers_come_from_the_broker(self) -> None:
         """A multiplier of futures and options changes with what the broker says, or it is a guess."""
@@ -131,6 +134,25 @@ class MoneyChecks(ContractBase):
 
 def _of(reading: Reading, name: str) -> TradeBooking | None:
     return next((one for one in reading.bookings if one.booking_id == name), None)
+
+
+def _costs(booking: TradeBooking) -> list[Decimal]:
+    """Costs with cents, which are less likely to be some other number, too, and of which there is but one of a size."""
+    amounts = [fee.amount for fee in booking.row_fees]
+    sizes = Counter(map(abs, amounts))
+    return [one for one in amounts if one % 1 and sizes[abs(one)] == 1]
+
+
+def _check_costs(booking: TradeBooking, outcomes: Mapping[str, tuple[Decimal, list[Decimal]]]) -> None:
+    """Each cost that is found must turn with one of its places; it may stand in others that nobody reads."""
+    for amount in {one for one, _ in outcomes.values()}:
+        mine = {place: now for place, (one, now) in outcomes.items() if one == amount}
+        expect(
+            # others of the row may go, where they were found by this one
+            any(-amount in now and amount not in now for now in mine.values()),
+            f"the cost {amount} of {booking.booking_id} is written with the other sign, and its costs become {mine}: a"
+            " cost is positive and a rebate negative",
+        )
 
 
 def _fees_after(again: tuple[Reading, int], booking: TradeBooking) -> list[Decimal] | None:

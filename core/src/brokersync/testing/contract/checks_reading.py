@@ -13,6 +13,7 @@ from brokersync.enums import Finality, IdQuality
 from brokersync.manifest import CalendarUnit, Retention
 from brokersync.sync.days import day_floor
 from brokersync.testing.answers import Body
+from brokersync.testing.contract.alterations import FORM_OF_TIME
 from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.changing import (
     answers_of,
@@ -95,7 +96,7 @@ class ReadingChecks(ContractBase):
                         f"{booking.booking_id} at the start of the window, {start}, is lost: {told(again.error)}",
                     )
             if not tried:
-                self.cannot_try("the broker's times are in no form that the suite can write")
+                self.cannot_try(f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME}")
 
     async def test_coverage_claims_only_what_was_read(self) -> None:
         """Inside what was asked, and nothing of a reading that broke off whose rows did not come."""

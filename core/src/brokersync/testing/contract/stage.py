@@ -171,8 +171,10 @@ class Stage:
 
     @property
     def only_by_consent(self) -> bool:
-        """Whether users log in at the broker's own page, and nowhere else."""
-        return self.manifest.consents and len(self.manifest.auth) == 1
+        """Whether users log in at the broker's own page, and nowhere else; in a recording, whether they did."""
+        broker = self.sandbox.broker
+        recorded = isinstance(broker, ReplayedBroker) and broker.recording.consent
+        return recorded or self.manifest.only_consents
 
     async def accounts(self, auth: AuthResult) -> tuple[BrokerAccount, ...]:
         """The accounts of a login, waited for as long as the broker needs."""
@@ -274,6 +276,11 @@ class Service:
     async def trades(self, *, cancelled: bool = False) -> list[BrokerTrade]:
         """All that is stored."""
         return [trade async for trade in self.bs.trades(self.owner, TradeFilter(cancelled=cancelled))]
+
+    async def kept(self, connection: Connection) -> AuthResult:
+        """What the store has of its login."""
+        grant, _ = await self.bs._shared.vault.load(connection)  # noqa: SLF001  no backend is shown tokens
+        return grant.auth
 
     async def state(self, connection: Connection) -> ConnectionState:
         return (await self.bs.connection(connection.connection_id)).state

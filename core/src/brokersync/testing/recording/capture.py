@@ -36,7 +36,7 @@ class Session:
     """A whole session as it was, with everything private in it: it is never written anywhere.
 
     `hosts` are the broker's base URLs by role, `fields` and `operator_fields` what was given, `secrets` what must be
-    nowhere, and `requests` what was asked of each source.
+    nowhere, and `requests` what was asked of each source. With `consent` its user logged in at the broker's own page.
     """
 
     key: str
@@ -48,6 +48,7 @@ class Session:
     operator_fields: Mapping[str, str] = attrs.field(repr=False)
     secrets: tuple[str, ...] = attrs.field(repr=False)
     requests: tuple[TradeRequest, ...] = attrs.field(repr=False)
+    consent: bool = False
 
 
 class Tape:

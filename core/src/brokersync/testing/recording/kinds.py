@@ -120,7 +120,7 @@ class Kinds:
             return Kind.KEPT
         if _declares(self._amounts, place) and is_number(value):
             return Kind.AMOUNT
-        if words & _SECRET and not words & {"type", "kind"}:
+        if words & _SECRET and not words & {"type", "kind"} and not _is_a_span(words, value):
             return Kind.SECRET
         if is_number(value):
             return _kind_of_number(words, value)
@@ -163,6 +163,11 @@ def _is_a_time(words: frozenset[str], value: str) -> bool:
     if words & _TIME:
         return bool(_LONG_MOMENT.fullmatch(value) or _SHORT_MOMENT.fullmatch(value))
     return bool(words & _PERHAPS_TIME and not words & _ID and _LONG_MOMENT.fullmatch(value))
+
+
+def _is_a_span(words: frozenset[str], value: str) -> bool:
+    """How long a token lives, as OAuth has it in seconds; no token is as short as that."""
+    return bool(words & {"expires", "lifetime", "ttl"} and value.isascii() and value.isdigit() and len(value) < 10)
 
 
 def _kind_of_key(name: str) -> Kind:

@@ -25,6 +25,7 @@ from brokersync.testing.contract.reading import Reading, read, requests
 from brokersync.testing.contract.stage import MemoryCache, VirtualClock
 from brokersync.testing.recording.capture import Session, Tape
 from brokersync.testing.recording.comparing import differences_of
+from brokersync.testing.recording.consenting import AtThePage, replayed_page
 from brokersync.testing.recording.kinds import Kinds, vocabulary_of
 from brokersync.testing.recording.recording import RecordedReading, Recording
 from brokersync.testing.recording.replay import ReplayedBroker
@@ -32,6 +33,7 @@ from brokersync.testing.recording.sanitise import Sanitised, Sanitiser
 from brokersync.testing.sandbox_server import serve_sandbox
 from brokersync.types import AuthResult, BrokerAccount, BrokerTrade, TradeRequest
 
+LOGIN_FAILS: Final = "logging in to the recording fails"
 _TRIES: Final = 5
 _LONGEST_WAIT: Final = 200
 
@@ -65,13 +67,14 @@ async def take_session(
     settings: Settings,
     fields: Mapping[str, str],
     clock: Clock,
+    page: AtThePage | None = None,
     span: timedelta = timedelta(days=20),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Taken:
     """Log in, list the accounts and read a span of each source, all of it in memory.
 
-    A source that fails is left out with its requests. Raises what logging in raises, and the last failure when no
-    source could be read.
+    With a `page` the user logs in at the broker's own. A source that fails is left out with its requests. Raises what
+    logging in raises, and the last failure when no source could be read.
     """
     tape, manifest, at = Tape(), loaded.manifest, clock.now()
     provider = open_provider(
@@ -86,7 +89,7 @@ async def take_session(
     tape.hosts = hosts = _host_map(provider)
     try:
         tell("Logging in ...")
-        auth = await provider.authenticate(make_credentials(loaded, fields))
+        auth = await _logged_in(provider, loaded, fields, page)
         accounts = await _accounts(provider, auth, clock)
         done, failed = [], {}
         for request in requests(manifest.sources, accounts, at, longest=span):
@@ -113,7 +116,8 @@ async def take_session(
         exchanges=tuple(tape.exchanges),
         fields=dict(fields),
         operator_fields=dict(operator),
-        secrets=_revealed([*given, *secrets_of(auth)]),
+        secrets=_revealed([*given, *secrets_of(auth), *(page.secrets if page else ())]),
+        consent=page is not None,
         requests=tuple(reading.request for reading in done),
     )
     return Taken(session=session, accounts=accounts, readings=done, failed=failed)
@@ -145,13 +149,21 @@ async def replay(recording: Recording, loaded: LoadedProvider) -> tuple[list[Rea
     """What a plugin reads from a recording, and the requests that it has no answer for."""
     async with _replayed(recording, loaded) as (broker, provider, clock):
         try:
-            auth = await provider.authenticate(make_credentials(loaded, recording.fields))
+            auth = await _logged_in(provider, loaded, recording.fields, replayed_page() if recording.consent else None)
             asked = broker.requests(await _accounts(provider, auth, clock))
             return [await _read(provider, auth, one, clock) for one in asked], broker.missed
         except BrokerError:
             if broker.missed:
                 return [], broker.missed
             raise
+
+
+async def _logged_in(
+    provider: ManagedProvider, loaded: LoadedProvider, fields: Mapping[str, str], page: AtThePage | None
+) -> AuthResult:
+    if page is not None:
+        return await page.log_in(provider, loaded, fields)
+    return await provider.authenticate(make_credentials(loaded, fields))
 
 
 def _shown_trade(trade: BrokerTrade) -> dict[str, Any]:
@@ -185,10 +197,10 @@ async def _first_replay(
 async def _replayed_accounts(recording: Recording, loaded: LoadedProvider) -> tuple[BrokerAccount, ...] | list[str]:
     async with _replayed(recording, loaded) as (broker, provider, clock):
         try:
-            auth = await provider.authenticate(make_credentials(loaded, recording.fields))
+            auth = await _logged_in(provider, loaded, recording.fields, replayed_page() if recording.consent else None)
             return await _accounts(provider, auth, clock)
         except BrokerError as error:
-            return broker.missed or [f"logging in to the recording fails: {error.message}"]
+            return broker.missed or [f"{LOGIN_FAILS}: {error.message}"]
 
 
 @asynccontextmanager

@@ -58,7 +58,8 @@ class RecordedReading:
 
 @attrs.frozen(kw_only=True)
 class Recording:
-    """A session without anything private in it. `fields` are what the login is replayed with.
+    """A session without anything private in it. `fields` are what the login is replayed with; with
+    `consent` it is made at the broker's own page, which sends back a made-up code.
 
     `hosts` says, by role, below which path its host is replayed; `bodies` are the answers by the names of their files,
     which lie beside the index and not in it.
@@ -72,6 +73,7 @@ class Recording:
     hosts: Mapping[str, str]
     fields: Mapping[str, str]
     operator_fields: Mapping[str, str] = attrs.field(factory=dict)
+    consent: bool = False
     readings: tuple[RecordedReading, ...] = ()
     exchanges: tuple[RecordedExchange, ...]
     bodies: Mapping[str, str] = attrs.field(factory=dict, repr=False)

@@ -20,6 +20,7 @@ from brokersync.testing.recording.bodies import Number, Place, rewritten, value_
 from brokersync.testing.recording.capture import Exchanged, Session
 from brokersync.testing.recording.kinds import Kind, Kinds
 from brokersync.testing.recording.leaks import Leak, leaks_in, looks_secret
+from brokersync.testing.recording.made_secrets import made_secret
 from brokersync.testing.recording.recording import RecordedExchange, Recording, texts_of
 from brokersync.testing.recording.requests import AskedWith
 from brokersync.testing.recording.substitutes import Substitutes, tokens_of
@@ -86,6 +87,7 @@ class Sanitiser:
             hosts=_replayed_below(session.hosts),
             fields=self._fields(self._manifest.user_fields, session.fields),
             operator_fields=self._fields(self._manifest.operator_fields, session.operator_fields),
+            consent=session.consent,
             exchanges=tuple(exchanges),
             bodies=bodies,
         )
@@ -239,16 +241,10 @@ class Sanitiser:
             if value is None:
                 continue
             if field.secret:
-                made = f"not-the-real-{field.name.replace('_', '-')}"
-                fits = field.pattern is None or re.fullmatch(field.pattern, made)
-                given[field.name] = made if fits else self._shaped(value)
+                given[field.name] = made_secret(field.name, value, field.pattern)
             else:
                 given[field.name] = self._substitutes.of(value) if _is_replaced(field, value) else value
         return given
-
-    def _shaped(self, secret: str) -> str:
-        """A secret that has to have a form is made of nines and letters z."""
-        return re.sub(r"[A-Z]", "Z", re.sub(r"[a-z]", "z", re.sub(r"[0-9]", "9", secret)))
 
 
 def _is_replaced(field: Field, value: str) -> bool:

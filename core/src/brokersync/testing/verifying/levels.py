@@ -19,7 +19,9 @@ _SILVER: Final = frozenset(
     test_an_account_that_fails_loses_no_other test_corrections_lead_to_what_they_correct
     test_a_fault_is_told_as_what_it_is test_it_neither_sleeps_nor_tries_again test_declared_limits_are_never_exceeded
     test_a_reading_that_is_cancelled_ends_within_two_seconds test_a_lasting_failure_is_logged_once
-    test_an_odd_row_takes_no_other_along
+    test_an_odd_row_takes_no_other_along test_the_code_of_a_consent_is_sent_once
+    test_a_consent_that_is_denied_asks_the_user test_an_answer_to_another_consent_is_refused
+    test_a_refresh_token_is_stored_before_its_token_is_used test_a_consent_is_given_again_by_the_same_user_only
     """.split()  # noqa: SIM905  a list of names reads better without quotes
 )
 _GOLD: Final = frozenset(

@@ -124,19 +124,19 @@ class TokenKeeper:
         if not _same_login(grant.auth, stale):
             return grant
         if self._sessions is None:
-            return await self._in_own_turn(grant, stale)
+            return await self._in_own_turn(grant, stale, by_login)
         # in this process other owners are at it, too
         holder = f"{self._holder}-{_short(self._name)}"
         held = await self._taken(_turn_of(self._connection), "", holder, stale)
         if isinstance(held, Grant):
             return held
         try:
-            return await self._in_own_turn(grant, stale)
+            return await self._in_own_turn(grant, stale, by_login)
         finally:
             with suppress(StoreError):
                 await self._vault.store.release_lease(held)
 
-    async def _in_own_turn(self, grant: Grant, stale: AuthResult) -> Grant:
+    async def _in_own_turn(self, grant: Grant, stale: AuthResult, by_login: bool) -> Grant:
         held = await self._lease(grant, stale)
         if isinstance(held, Grant):
             return held

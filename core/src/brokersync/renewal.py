@@ -112,7 +112,7 @@ class Renewal:
         except (BrokerNotReadyError, BrokerRateLimitError):
             await self._unmark()
             raise
-        return await self._stored(auth, "login")
+        return await self._stored(auth, "login", self._login.session)
 
     @property
     def _was_lost(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import AF_INET, AddressFamily
@@ -136,6 +137,11 @@ class Stage:
     async def closed(self) -> Counter[str]:
         """How many sessions of each user were closed by a third."""
         return Counter((await self._control("requests"))["closed"])
+
+    def forget_places(self) -> None:
+        """As if brokersync had not opened the sessions that live."""
+        with closing(sqlite3.connect(self.place)) as db, db:
+            db.execute("DELETE FROM leases WHERE name LIKE 'session|%'")
 
     async def ledger(self) -> Any:
         return await self._control("ledger")

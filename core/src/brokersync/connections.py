@@ -21,7 +21,7 @@ from brokersync.errors import (
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
 from brokersync.holding import in_turn
-from brokersync.joining import known_login
+from brokersync.joining import as_known, connected_again, known_login, label_of
 from brokersync.journal import Journal
 from brokersync.login import OpenLogin, another_login, as_auth_error
 from brokersync.manifest import Manifest
@@ -90,6 +90,8 @@ class Connections(Journal):
             one_login=loaded.manifest.one_login,
         )
         if (known := await known_login(shared, loaded, owner, environment, plain)) is not None:
+            if known.environment == environment:
+                return await connected_again(shared, known, connection, label_of(loaded.manifest, environment))
             async with shared.login(loaded, environment, fields=plain) as login:
                 return await self._joined(known, connection, loaded, login)
         async with shared.login(loaded, environment) as login:
@@ -218,8 +220,9 @@ class Connections(Journal):
                 return await self._joined(working[0], connection, loaded, login)
             connection = as_known(connection, label_of(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
+            session = taking.session or await login.place_of(fields or kept)
             connection = await shared.vault.add(
-                connection, auth, fields or kept, made_at=made_at, taken_over=foreign.identity
+                connection, auth, fields or kept, made_at=made_at, session=session, taken_over=foreign.identity
             )
             await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, await self._of_the_login(connection))
@@ -282,18 +285,6 @@ class Connections(Journal):
 
 def _named(unnamed: Connection, identity: str) -> Connection:
     return attrs.evolve(unnamed, connection_id=f"{unnamed.provider}-{secrets.token_hex(5)}", identity=identity)
-
-
-def label_of(manifest: Manifest, environment: str) -> str:
-    """What a connection is called whose user gives it no name."""
-    return f"{manifest.display_name} ({environment})"
-
-
-def as_known(connection: Connection, unnamed: str, known: Mapping[str, Connection]) -> Connection:
-    """With the label that it has, where none is given now."""
-    if connection.label != unnamed or connection.environment not in known:
-        return connection
-    return attrs.evolve(connection, label=known[connection.environment].label)
 
 
 def plain_fields(fields: Mapping[str, str | Secret]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from brokersync.arguments import checked
-from brokersync.connections import Connections, as_known, label_of, plain_fields
+from brokersync.connections import Connections, plain_fields
 from brokersync.converter import SEALED, dumps, loads_exact
 from brokersync.errors import (
     BrokerAuthError,
@@ -24,6 +24,7 @@ from brokersync.errors import (
 )
 from brokersync.events import ConnectionRecovered
 from brokersync.hosts import is_this_machine
+from brokersync.joining import as_known, label_of
 from brokersync.login import OpenLogin, another_login, as_auth_error
 from brokersync.records import Connection, Grant
 from brokersync.registry import LoadedProvider

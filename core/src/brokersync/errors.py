@@ -117,11 +117,13 @@ class BrokerAuthError(BrokerError):
     """The user must act: wrong, revoked or expired credentials, or a locked login.
 
     `certain` is false where only core concludes it: from a bare status, or from a new token that was refused. `freeze`
-    is what the broker will not be asked by anybody for `retry_after`, whoever is to blame.
+    is what the broker will not be asked by anybody for `retry_after`, whoever is to blame. A plugin says `opened` of a
+    login that opened a session all the same.
     """
 
     fault = Fault.USER
     remedy_by_default = "Check the credentials and connect again."
+    opened: bool = False
 
     def __init__(
         self,

@@ -7,7 +7,14 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from brokersync.errors import BrokerAuthError, BrokerNotReadyError, BrokerRateLimitError, BrokerTokenExpiredError
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerNotReadyError,
+    BrokerRateLimitError,
+    BrokerRetryableError,
+    BrokerTokenExpiredError,
+)
 from brokersync.factory import make_credentials
 from brokersync.login_sessions import LoginSessions, may_be_open
 from brokersync.managed import ManagedProvider
@@ -118,7 +125,8 @@ class OpenLogin:
     async def test(self, fields: Mapping[str, str]) -> tuple[AuthResult, Sequence[BrokerAccount]]:
         """Log in with what a user gave, and list the accounts; a broker that wants a moment is given it, three minutes.
 
-        Raises `BrokerConfigError` for fields that are missing or do not fit.
+        A session that is counted is kept, though its accounts can not be listed now: another would be one more. Raises
+        `BrokerConfigError` for fields that are missing or do not fit.
         """
         auth: AuthResult | None = None
         deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
@@ -128,15 +136,26 @@ class OpenLogin:
                 auth = auth or await self._sent(fields)
                 return auth, await self._provider.get_accounts(auth)
             except BrokerTokenExpiredError as error:
-                if renewed or auth is None:
+                if renewed or auth is None or self.session is not None:
                     raise as_auth_error(error) from error
                 auth, renewed = None, True
-                await self._sessions.end(self.session)
             except (BrokerNotReadyError, BrokerRateLimitError) as error:
                 wait = error.retry_after or _FIRST_LOOK
                 if self._clock.now() + wait > deadline:
-                    raise
+                    return self._opened(auth, error), ()
                 await self._clock.sleep(wait.total_seconds())
+            except BrokerRetryableError as error:
+                return self._opened(auth, error), ()
+
+    def _opened(self, auth: AuthResult | None, error: BrokerError) -> AuthResult:
+        """The login without its accounts, which the first sync lists. Raises where the broker counts no sessions."""
+        if auth is None or self.session is None:
+            raise error
+        return auth
+
+    async def place_of(self, fields: Mapping[str, str]) -> Lease | None:
+        """The place of the session that was opened here, or of one that another program has opened."""
+        return self.session or await self._sessions.going_on(None, fields)
 
     async def diagnose(self, auth: AuthResult) -> Sequence[str]:
         """What the user should change at the broker, by the plugin's own look at the login."""

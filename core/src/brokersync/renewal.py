@@ -71,12 +71,14 @@ class Renewal:
         self._grant, self._fields = grant, fields
         self._vault, self._login, self._clock = vault, login, clock
         self._settings, self._logs_in, self._sessions = settings, logs_in, sessions
-        self._doubt = grant.renewing_since
+        self._doubt, self._session = grant.renewing_since, grant.session
         self.how: str | None = None
         self.sent_in_vain = False
 
     async def __call__(self) -> Grant:
         """The new grant, or that of another worker who was first. Raises the broker's errors."""
+        if self._sessions is not None:
+            self._session = await self._sessions.going_on(self._session, self._fields, self._grant.auth.expires_at)
         if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
             return await self._vault.reload(self._grant)
         try:
@@ -92,8 +94,8 @@ class Renewal:
             await self._unmark()
             raise
         if self._sessions is not None:
-            await self._sessions.keep(self._grant.session, auth.expires_at)
-        return await self._stored(_completed(auth, self._grant.auth), "refresh", self._grant.session)
+            await self._sessions.keep(self._session, auth.expires_at)
+        return await self._stored(_completed(auth, self._grant.auth), "refresh", self._session)
 
     async def by_login(self) -> Grant:
         """The same by a login with the kept fields, though the tokens may live: it may have an end of its own."""
@@ -153,7 +155,7 @@ class Renewal:
                 raise refusal
             raise _interrupted(refusal, self._doubt) from refusal
         if self._sessions is not None and self._doubt is None:  # else it may live on under a token that nobody has
-            await self._sessions.end(self._grant.session)
+            await self._sessions.make_way(self._session, self._fields)
         try:
             auth = await self._bounded(self._login.log_in(self._fields))
         except (BrokerTokenExpiredError, BrokerAuthError) as error:

@@ -162,11 +162,13 @@ class Shared:
         *,
         events: EventSink | None = None,
         logs_in: bool = True,
+        counts: bool = True,
         held: Grant | None = None,
     ) -> TokenKeeper:
         """What keeps the connection's login current, and renews it once for all who use that grant here.
 
-        `held` is the grant where it has just been read.
+        `held` is the grant where it has just been read. One that `counts` keeps the places that the broker has for the
+        sessions of its login.
         """
         manifest = self.registry.manifest(connection.provider)
         return TokenKeeper(
@@ -179,7 +181,7 @@ class Shared:
             settings=self.settings,
             worker=self.worker,
             renew_before=manifest.renew_before,
-            sessions=self._sessions_of(manifest) if manifest.sessions is not None else None,
+            sessions=self._sessions_of(manifest) if counts and manifest.sessions is not None else None,
             logs_in=logs_in,
             held=held,
         )

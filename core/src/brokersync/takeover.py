@@ -83,7 +83,8 @@ class TakeOver:
     An access token that is dead has to be renewed first, and the broker may then replace the refresh token. So the
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
-    from it. `renewed` says afterwards whether the broker has just made the tokens.
+    from it. `renewed` says afterwards whether the broker has just made the tokens, and `session` in which place where
+    that took a login.
 
     Those that are `spent` were taken over before, and are not renewed: the broker may have given others for them since,
     and may end the whole login when it sees them again.
@@ -95,6 +96,7 @@ class TakeOver:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
         self._identity, self._spent = of.identity, spent
         self.renewed = False
+        self.session: Lease | None = None
 
     async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept."""
@@ -157,7 +159,7 @@ class TakeOver:
         shared, of = self._shared, self._of
         grant = await shared.vault.keep(of, auth, fields)
         try:
-            return await shared.keeper(of, self._opened).renew(auth)
+            return await shared.keeper(of, self._opened, counts=False).renew(auth)
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else
             if not shared.vault.holds_newer(grant):
@@ -167,6 +169,7 @@ class TakeOver:
     async def _opened(self) -> AsyncGenerator[_Unnamed, None]:
         async with self._shared.login(self._loaded, self._of.environment) as login:
             yield _Unnamed(login, self._unnamed)
+            self.session = login.session or self.session
 
     def _unnamed(self, auth: AuthResult) -> AuthResult:
         self._identity = auth.identity

@@ -117,7 +117,8 @@ async def test_where_the_broker_does_not_count_nothing_is_kept(desk: Desk) -> No
     [
         (BrokerAuthError("Wrong."), False),
         (BrokerRateLimitError("Later."), False),
-        (BrokerUnavailableError("Broken.", status=500), False),
+        (BrokerUnavailableError("Closed.", status=503), False),
+        (BrokerUnavailableError("Broken inside.", status=500), True),
         (BrokerUnavailableError("Bad gateway.", status=502), True),
         (BrokerUnavailableError("Gateway time-out.", status=504), True),
         (BrokerTimeoutError("Silent."), True),
@@ -212,3 +213,39 @@ async def test_owners_who_share_a_login_renew_it_one_after_another(desk: Desk, s
         keeper = desk.keeper(desk.underway if same_process else Underway(), sessions=sessions_of(desk), connection=one)
         keepers.append(keeper)
     assert await asyncio.gather(*(keeper.renew(login()) for keeper in keepers)) == [FRESH] * 3
+
+
+def test_a_login_that_opened_a_session_and_is_refused_all_the_same_says_so() -> None:
+    error = BrokerAuthError("Closed user.")
+    error.opened = True
+    assert may_be_open(error)
+
+
+async def test_nothing_is_renewed_while_another_login_waits_so_that_it_comes_in(desk: Desk) -> None:
+    grant = await kept(desk, await opened(desk))
+    await opened(desk)
+    with pytest.raises(BrokerRateLimitError):
+        await opened(desk)
+    with pytest.raises(BrokerRateLimitError, match="waits for a session") as put_off:
+        await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
+    assert put_off.value.retry_after == 60 * MINUTE, "the token's end"
+    assert await desk.in_doubt() is None
+
+    desk.clock.moment += 61 * MINUTE
+    desk.broker.refreshes = [BrokerTokenExpiredError("Over.")]
+    with pytest.raises(BrokerRateLimitError, match="comes first"):
+        await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
+    await opened(desk)
+    desk.clock.moment += 40 * MINUTE
+    desk.broker.refreshes, desk.broker.logins = [BrokerTokenExpiredError("Over.")], [FRESH]
+    assert await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth) == FRESH
+
+
+async def test_who_waits_and_does_not_come_keeps_nobody_for_long(desk: Desk) -> None:
+    grant = await kept(desk, await opened(desk))
+    await opened(desk)
+    with pytest.raises(BrokerRateLimitError):
+        await opened(desk)
+    desk.clock.moment += 121 * MINUTE
+    desk.broker.refreshes, desk.broker.logins = [BrokerTokenExpiredError("Over.")], [FRESH]
+    assert await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth) == FRESH

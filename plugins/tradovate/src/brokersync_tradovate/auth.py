@@ -47,11 +47,13 @@ def auth_result(
     logs in with, who may be called otherwise by Tradovate: a silence that it asks for holds for the next login, too.
     """
     if login.user_status != "Active":
-        raise BrokerAuthError(
+        error = BrokerAuthError(
             f"Tradovate says that this user is not active but {login.user_status}.",
             remedy="Sign in to Tradovate's web application, which says what to do; then connect again.",
             code=login.user_status,
         )
+        error.opened = True
+        raise error
     return AuthResult(
         identity=f"{_USER}:{login.user_id}",
         access_token=login.access_token,

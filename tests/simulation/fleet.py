@@ -192,8 +192,9 @@ class Fleet:
 
     def _job(self, number: int) -> Job:
         sync = self.syncs[number]
-        # the queue takes whom has waited longest, so that it is told who came first
-        at = START + timedelta(seconds=sync.after, microseconds=number)
+        # the queue takes whom has waited longest, so that it is told who came first; all have come by then, since a
+        # worker would look at each of the instants anew
+        at = START + timedelta(seconds=sync.after, microseconds=number - len(self.syncs))
         return Job(connection_id=str(number), owner=sync.owner, provider=sync.provider, environment="live", at=at)
 
 

@@ -38,14 +38,14 @@ class Fair:
     ) -> None:
         """These wait now, and besides them only who was called. The order of turns goes on from before."""
         called = [job for lane in self._lanes.values() for job in lane.called()]
-        lanes: dict[str, _Lane] = {}
+        # what was there before goes first, or ten thousand jobs would take twice the memory meanwhile
+        lanes = self._lanes = {}
         self._is_urgent = is_urgent
         for job in waiting:
             if job.connection_id not in self._running:
                 if (lane := lanes.get(job.lane)) is None:
                     lane = lanes[job.lane] = _Lane(job.lane, self._turns)
                 lane.add(job, urgent=is_urgent(job), promised=job.connection_id in promised)
-        self._lanes = lanes
         self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
         for lane in lanes.values():
             lane.begin()

@@ -68,8 +68,16 @@ class Run:
     @property
     def unevenness(self) -> float:
         """By how much the process that is furthest off had more or less than its share when half was gone."""
+        return self._uneven_from(0.0)
+
+    @property
+    def later_unevenness(self) -> float:
+        """The same without the first second, which goes to whoever asks first."""
+        return self._uneven_from(1.0)
+
+    def _uneven_from(self, begins: float) -> float:
         middle = self.at[len(self.at) // 2]
-        got = [bisect_left(sorted(share), middle) for share in self.shares]
+        got = [bisect_left(sorted(share), middle) - bisect_left(sorted(share), begins) for share in self.shares]
         return max(abs(one - statistics.mean(got)) for one in got) / statistics.mean(got)
 
 
@@ -120,6 +128,7 @@ def four_processes(rounds: int) -> Grid:
         "p50 wait, s": lambda run: run.wait(0.5),
         "p99 wait, s": lambda run: run.wait(0.99),
         "uneven by": lambda run: run.unevenness,
+        "after the first second": lambda run: run.later_unevenness,
         "us CPU a permit": lambda run: run.cpu_us,
     }
     ours = runs["ours"]

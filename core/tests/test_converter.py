@@ -193,6 +193,10 @@ _SPECIAL: dict[Any, Any] = {
         queue=_built(config.QueueSettings, name=_NAME, stuck_after=st.just(timedelta(days=3651))),
         # not every engine of the queue goes without
         fleet=_built(config.FleetSettings, share=st.integers(1, 100), redis=st.just("redis://host")),
+        # a text of blanks alone is none
+        governance=_built(
+            config.GovernanceSettings, **dict.fromkeys(("approvals", "webhook", "webhook_secret"), _NAME)
+        ),
     ),
 }
 

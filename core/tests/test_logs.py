@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from loguru import logger
 
-from brokersync.events import RequestSent, ScopeFrozen, SyncFailed, WindowStarted
+from brokersync.events import RequestSent, ScopeFrozen, ScopeThawed, SyncFailed, WindowStarted
 from brokersync.logs import enable_logs, log_events
 from brokersync.types import TimeWindow
 
@@ -65,9 +65,20 @@ def test_an_event_s_fields_are_beside_the_text():
         "until": "2030-01-01T00:00:00Z",
         "pace": 100,
         "reason": "429",
+        "again": False,
     }
     assert started["window"] == "2030-01-01T00:00:00Z/2030-01-02T00:00:00Z"
     assert [record["level"].name for record in records] == ["WARNING", "DEBUG"]
+
+
+def test_a_scope_that_is_refused_again_is_no_second_warning(out):
+    write, moment = log_events(logger), datetime(2030, 1, 1, tzinfo=UTC)
+    for again in (False, True):
+        write(ScopeFrozen(provider="toy", scope="app", until=moment, reason="429", again=again))
+    write(ScopeThawed(provider="toy", scope="app", lasted=timedelta(seconds=90)))
+    levels = [line.split()[1] for line in out.getvalue().splitlines()]
+    assert levels == ["WARNING", "DEBUG", "INFO"]
+    assert out.getvalue().endswith(" ScopeThawed provider=toy scope=app lasted=90.0\n")
 
 
 def test_a_broker_s_text_is_never_read_as_a_format_and_never_makes_a_line_of_its_own(out):

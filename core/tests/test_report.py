@@ -32,7 +32,7 @@ def test_requests_retries_and_waits_are_heard_from_events() -> None:
     for attempt in (1, 2):
         report(RequestSent(operation="list", url="u", attempt=attempt, status=200, duration=SECOND))
     report(RetryScheduled(operation="list", attempt=1, wait=2 * SECOND, reason="r"))
-    report(LimitWaited(operation="list", scope="app", wait=3 * SECOND))
+    report(LimitWaited(operation="list", scope="app", attempt=1, wait=3 * SECOND, reason="used up"))
     report(SyncStarted(owner="o"))
     built = report.build(START)
     assert (built.requests, built.retries, built.waits, built.waited) == (2, 1, 2, 5 * SECOND)

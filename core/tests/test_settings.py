@@ -75,6 +75,47 @@ def test_what_is_wrong_itself_makes_nothing_beside_it_wrong() -> None:
     assert "stuck_after" not in refused.value.message
 
 
+LIMIT = {"scope": '"app"', "amount": "10", "period": '"1m"', "operations": '["list"]', "reserve": "2"}
+MISTAKES = [
+    {"limit.scope": '"planet"'},
+    {"limit.amount": "0"},
+    {"limit.kind": '"often"'},
+    {"limit.operations": '"list"'},
+    {"limit.reserve": "-1"},
+    {"limit.weights": "{list = 0}"},
+    {"limit.sauce": '"guessed"'},
+    {"queue.engine": '"docket"'},
+    {"queue.name": '"a b"'},
+    {"queue.concurrency": "0"},
+    {"queue.stuck_after": '"5s"'},
+    {"queue.hold": '"0s"'},
+    {"fleet.share": "0"},
+    {"fleet.alone": '"soon"'},
+    {"page_wait": '"soon"'},
+]
+
+
+def told(mistakes: dict[str, str]) -> int:
+    """How many mistakes are told of limits, queue and fleet that have these."""
+    limit = LIMIT | {name.removeprefix("limit."): text for name, text in mistakes.items() if name.startswith("limit.")}
+    others = [f"{name} = {text}" for name, text in mistakes.items() if not name.startswith("limit.")]
+    lines = [*others, "[[brokers.toy.limits]]", *(f"{name} = {text}" for name, text in limit.items())]
+    with pytest.raises(BrokerConfigError) as refused:
+        parse_settings("\n".join(lines))
+    return max(len(refused.value.message.splitlines()) - 1, 1)
+
+
+@pytest.mark.parametrize("first", MISTAKES, ids=lambda one: next(iter(one)))
+def test_of_two_mistakes_in_limits_queue_or_fleet_neither_hides_the_other(first: dict[str, str]) -> None:
+    assert told(first) == 1
+    others = [other for other in MISTAKES if not first.keys() & other.keys()]
+    assert [other for other in others if told(first | other) != 2] == []
+
+
+def test_a_reserve_and_a_weight_that_are_both_too_large_are_told_together() -> None:
+    assert told({"limit.reserve": "10", "limit.weights": "{list = 50}"}) == 2
+
+
 def test_the_longest_duration_is_a_century() -> None:
     assert parse_settings('keep.raw = "36525d"').keep.raw.days == 36_525
 

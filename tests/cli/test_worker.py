@@ -44,6 +44,17 @@ def test_a_port_that_is_taken_is_told_and_nothing_begins(brokersync: Run, empty_
     assert "started" not in answer.err
 
 
+def test_a_worker_whose_redis_is_away_does_not_say_that_it_has_started(
+    brokersync: Run, empty_store: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "docket.toml"
+    config.write_text('[fleet]\nredis = "redis://127.0.0.1:1/0"\n[queue]\nengine = "docket"\n')
+    answer = brokersync("worker", "--config", config)
+    assert answer.code == 7
+    assert "does not answer" in answer.err
+    assert "started" not in answer.err
+
+
 def test_an_error_is_the_one_document_of_json(brokersync: Run, empty_store: Path) -> None:
     answer = brokersync("worker", "--health", "nonsense", "--json")
     assert answer.document["error"]["error"] == "UsageError"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,6 +19,7 @@ from brokersync.errors import ClosedError, StoreError
 from brokersync.events import JobsCounted, JobStuck, SyncDeferred, SyncRecorded
 from brokersync.jobs import JobCounts
 from brokersync.plugin import BrokerNotReadyError
+from brokersync.queue import worker as worker_module
 from brokersync.queue.planner import job_of
 from brokersync.store import TradeFilter
 
@@ -292,6 +295,30 @@ async def test_a_worker_tells_whether_it_is_ready(stores: Any, monkeypatch: pyte
             assert await worker.trouble() == "The store is away."
             worker.stop()
             assert await worker.trouble() == "The worker is stopping."
+
+
+async def test_a_worker_whose_store_lets_nobody_write_says_so_and_stops_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_STORE_ANSWERS_WITHIN", 0.05)
+    monkeypatch.setattr(worker_module, "_LETS_GO_WITHIN", 0.05)
+    desk, hanging = open_desk(tmp_path, queue=QUICK), asyncio.Event()
+
+    async def hang(_: int) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    desk.broker.on_page = hang
+    async with asyncio.timeout(15):  # SQLite itself would wait for thirty seconds, for each of several writes
+        with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+            async with desk.bs:
+                await desk.connect("ann")
+                async with working(desk, stop_within=timedelta(0)) as worker:
+                    await hanging.wait()
+                    other.execute("BEGIN IMMEDIATE")
+                    assert await worker.trouble() == "The store has not answered for 0 seconds."
+    async with open_desk(tmp_path, Broker(), desk.clock, queue=QUICK).bs as bs:
+        assert (await bs.job_counts()).running == 1, "it is free when its hold has ended"
 
 
 async def test_several_workers_sync_each_connection_once(stores: Any) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from redis import Redis
 
 from brokersync.config import Settings
 from brokersync.errors import BrokerRateLimitError, LimitScope
@@ -23,6 +24,7 @@ from brokersync.limits import RateLimit
 from brokersync.queue.embedded import EmbeddedEngine
 from brokersync.queue.engine import Defer
 from brokersync.ratelimit import LimitedCall, LocalLimiter
+from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.records import Connection
 from brokersync.store import SealedGrant, SqliteStore
 
@@ -120,14 +122,39 @@ class Course:
         return sorted(at / max(least[name], 1.0) for name, at in self.ended.items())
 
 
+class _AtOnce:
+    """A real Redis whose answers take no time of a clock that jumps."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def evalsha(self, *words: Any) -> Any:
+        return self._redis.evalsha(*words)
+
+    async def eval(self, *words: Any) -> Any:
+        return self._redis.eval(*words)
+
+
+def _limiter(clock: _Clock, redis: Redis | None) -> LocalLimiter | RedisLimiter:
+    if redis is None:
+        return LocalLimiter(clock)
+    limiter = RedisLimiter(_AtOnce(redis), clock, now=lambda: int(clock.now().timestamp() * 1_000_000))
+    limiter._frost.listen = lambda: None  # type: ignore[method-assign]  # there is nobody else to be heard
+    return limiter
+
+
 @attrs.define(kw_only=True)
 class Fleet:
-    """Syncs in the order in which they are submitted, and how many calls a second each broker allows, or `dead` is."""
+    """Syncs in the order in which they are submitted, and how many calls a second each broker allows, or `dead` is.
+
+    The limits are kept in this process, or in `redis` where there is one.
+    """
 
     syncs: Sequence[Sync]
     rates: Mapping[str, float]
     places: int
     dead: str | None = None
+    redis: Redis | None = None
     _left: dict[int, int] = attrs.field(factory=dict)
     _over: dict[int, float] = attrs.field(factory=dict)
     _all_over: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -144,7 +171,7 @@ class Fleet:
     async def _course(self, loop: _Loop) -> None:
         clock, store = _Clock(loop), _Store()
         await store.open()
-        limiter = LocalLimiter(clock)
+        limiter = _limiter(clock, self.redis)
         jobs = [self._job(number) for number in range(len(self.syncs))]
         for job in jobs:
             await store.add_connection(*_connection(job))
@@ -165,7 +192,7 @@ class Fleet:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    async def _sync(self, number: int, limiter: LocalLimiter, clock: _Clock) -> None:
+    async def _sync(self, number: int, limiter: LocalLimiter | RedisLimiter, clock: _Clock) -> None:
         provider = self.syncs[number].provider
         if provider == self.dead:
             await asyncio.sleep(_DEAD_FOR)
@@ -182,7 +209,7 @@ class Fleet:
                     await limiter.acquire(call, longest=longest, on_wait=lambda *_: None)
                 except BrokerRateLimitError as error:
                     wait = error.retry_after or timedelta(0)
-                    raise Defer(clock.now() + wait, lane=True) from None
+                    raise Defer(clock.now() + wait, promised=True, lane=self.redis is None) from None
                 await asyncio.sleep(TAKES)
             self._left[number] -= 1
 
@@ -192,8 +219,9 @@ class Fleet:
 
     def _job(self, number: int) -> Job:
         sync = self.syncs[number]
-        # the queue takes whom has waited longest, so that it is told who came first
-        at = START + timedelta(seconds=sync.after, microseconds=number)
+        # the queue takes whom has waited longest, so that it is told who came first; all have come by then, since a
+        # worker would look at each of the instants anew
+        at = START + timedelta(seconds=sync.after, microseconds=number - len(self.syncs))
         return Job(connection_id=str(number), owner=sync.owner, provider=sync.provider, environment="live", at=at)
 
 

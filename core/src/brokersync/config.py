@@ -183,15 +183,21 @@ def _no_shorter_than_the_first(instance: Any, field: attrs.Attribute[Any], value
         raise ValueError(f"{field.name}, which is {value}, must not be shorter than first_probe, which is {first}")
 
 
-def _fits_the_rest(instance: Any, _: attrs.Attribute[Any], value: QueueSettings) -> None:
-    # what is wrong itself is not there while a configuration is read
-    fleet = getattr(instance, "fleet", None)
-    if value.engine is QueueEngine.DOCKET and fleet is not None and fleet.redis is None:
-        raise ValueError("the engine docket needs a Redis; name its URL as fleet.redis")
+# what is wrong itself is not there while a configuration is read, and neither is it in the tables within
+
+
+def _serves_the_queue(instance: Any, _: attrs.Attribute[Any], value: FleetSettings) -> None:
+    engine = getattr(getattr(instance, "queue", None), "engine", None)
+    if engine is QueueEngine.DOCKET and getattr(value, "redis", "") is None:
+        raise ValueError("the queue's engine docket needs a Redis; name its URL as fleet.redis")
+
+
+def _fits_the_waits(instance: Any, _: attrs.Attribute[Any], value: QueueSettings) -> None:
     longest = max(getattr(instance, name, timedelta(0)) for name in ("long_wait", "page_wait"))
-    if value.stuck_after <= longest:
+    stuck_after = getattr(value, "stuck_after", None)
+    if stuck_after is not None and stuck_after <= longest:
         raise ValueError(
-            f"stuck_after, which is {value.stuck_after}, must be longer than the longest wait that is slept, which is"
+            f"stuck_after, which is {stuck_after}, must be longer than the longest wait that is slept, which is"
             f" {longest} (long_wait, page_wait)"
         )
 
@@ -223,8 +229,8 @@ class Settings:
     retry: RetrySettings = RetrySettings()
     grants: GrantSettings = GrantSettings()
     keep: KeepSettings = KeepSettings()
-    fleet: FleetSettings = FleetSettings()
-    queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_fits_the_rest)
+    fleet: FleetSettings = attrs.field(default=FleetSettings(), validator=_serves_the_queue)
+    queue: QueueSettings = attrs.field(default=QueueSettings(), validator=_fits_the_waits)
     governance: GovernanceSettings = attrs.field(default=GovernanceSettings())
     brokers: Mapping[str, BrokerSettings] = _NONE
 

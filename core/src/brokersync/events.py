@@ -188,24 +188,39 @@ class RetryScheduled(Event):
 
 @attrs.frozen(kw_only=True)
 class LimitWaited(Event):
-    """A request waits for its place under the broker's limit; sent before the wait."""
+    """A request waits for its place under the broker's limit, before that attempt; sent before the wait."""
 
     operation: str
     scope: str
+    attempt: int
     wait: timedelta
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
 class ScopeFrozen(Event):
     """The broker refused further requests in a scope; all of them wait until then.
 
-    `pace` is how much of its limits the scope goes by afterwards, in percent.
+    `pace` is how much of its limits the scope goes by afterwards, in percent. It is frozen `again` where none of all
+    workers has got a request through since it was frozen before: a sink that tells people need not tell that.
     """
 
     scope: str
     until: datetime
     pace: int = 100
     reason: str
+    again: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ScopeThawed(Event):
+    """A request came through in a scope that the broker had refused; one of all workers tells it, once.
+
+    It `lasted` from the first refusal on.
+    """
+
+    scope: str
+    lasted: timedelta
 
 
 @attrs.frozen(kw_only=True)

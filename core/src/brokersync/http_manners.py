@@ -19,7 +19,7 @@ from brokersync.errors import (
     BrokerTokenExpiredError,
     LimitScope,
 )
-from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
+from brokersync.events import Event, EventSink, LimitWaited, RequestSent, RetryScheduled, ScopeFrozen, ScopeThawed
 from brokersync.http_classify import Failed
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
@@ -101,17 +101,19 @@ class Manners:
                 await work.log_in()  # which may need the room that this call would take
             call = self._limited(work)
             passed = await self._limiter.acquire(
-                call, longest=self._longest_wait, on_wait=partial(self._on_wait, work.operation)
+                call, longest=self._longest_wait, on_wait=partial(self._on_wait, work.operation, attempt + 1)
             )
             self._note(work)
             try:
                 await work.ready(previous)
                 attempt += 1
+                sent_at = self._clock.monotonic()
                 answer = await self._attempt(work, passed, attempt)
             except Failed as failure:
                 failed = failure
             else:
                 await passed.forgive()
+                await self._thaw(call, sent_at)
                 if self._page_began is None:
                     self._page_began = self._clock.monotonic()
                 return answer
@@ -187,8 +189,8 @@ class Manners:
             lasts=work.lasts + _SLACK,
         )
 
-    def _on_wait(self, operation: str, scope: LimitScope, wait: timedelta) -> None:
-        self._emit(LimitWaited, operation=operation, scope=scope.value, wait=wait)
+    def _on_wait(self, operation: str, attempt: int, scope: LimitScope, wait: timedelta, reason: str) -> None:
+        self._emit(LimitWaited, operation=operation, scope=scope.value, attempt=attempt, wait=wait, reason=reason)
 
     async def _attempt(self, work: Work[R], passed: Pass, attempt: int) -> R:
         started = self._clock.monotonic()
@@ -242,7 +244,13 @@ class Manners:
             until=self._clock.now() + penalty.lasts,
             pace=penalty.pace,
             reason=refusal.reason,
+            again=penalty.again,
         )
+
+    async def _thaw(self, call: LimitedCall, sent_at: float) -> None:
+        for thaw in await self._limiter.came_through(call, sent_at):
+            if not thaw.told:
+                self._emit(ScopeThawed, scope=thaw.scope.value, lasted=thaw.lasted)
 
     async def _penalty(self, refusal: Refusal) -> Penalty:
         """What is asked for so long is a penalty for what was done, and says nothing of the limits."""
@@ -250,8 +258,8 @@ class Manners:
             return await self._limiter.penalise(refusal)
         scope = refusal.scope or refusal.guess
         key, until = refusal.call.scopes.get(scope, ""), self._clock.now() + refusal.asked
-        await self._limiter.freeze(self._provider, scope, key, until, refusal.reason)
-        return Penalty(scope, refusal.asked, WHOLE)
+        news = await self._limiter.freeze(self._provider, scope, key, until, refusal.reason)
+        return Penalty(scope, refusal.asked, WHOLE, again=not news)
 
     async def _pause(self, work: Work[object], failed: Failed, patience: Patience, attempt: int) -> None:
         """Sleep until the next attempt is due. Raises the error when there is to be none."""

@@ -45,12 +45,13 @@ def _fits_the_kind(instance: Any, field: attrs.Attribute[Any], value: timedelta)
 
 def _leaves_some(instance: Any, field: attrs.Attribute[Any], value: int) -> None:
     amount = getattr(instance, "amount", value + 1)
-    if value and not 0 < value < amount:
-        raise ValueError(f"{field.name} is a part of the amount, from 0 to {amount - 1}, not {value}")
+    if value < 0 or 0 < amount <= value:
+        raise ValueError(f"{field.name} is a part of the amount, from 0 to {max(amount - 1, 0)}, not {value}")
 
 
 def _each_may_go(instance: Any, field: attrs.Attribute[Any], value: Mapping[str, int]) -> None:
-    most = getattr(instance, "amount", 0) - getattr(instance, "reserve", 0)
+    amount, reserve = getattr(instance, "amount", 0), getattr(instance, "reserve", 0)
+    most = amount - reserve if 0 <= reserve < amount else amount
     operations = getattr(instance, "operations", ())
     for operation, weight in value.items():
         if operations and operation not in operations:

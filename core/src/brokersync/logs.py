@@ -123,6 +123,8 @@ def _to_logging(log: logging.Logger) -> EventSink:
 
 
 def _level(event: Event) -> str:
+    if isinstance(event, ScopeFrozen) and event.again:
+        return "DEBUG"  # each of a thousand connections may meet the same refusal
     return _LEVELS.get(type(event), "INFO")
 
 

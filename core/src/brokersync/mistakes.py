@@ -40,29 +40,37 @@ class _Reader:
         if not isinstance(value, Mapping):
             yield path, "must be a table"
             return
-        kinds, fields = get_type_hints(kind), attrs.fields_dict(kind)
-        within = {
-            name: [*self.mistakes(item, kinds[name], f"{path}.{name}" if path else name)]
-            for name, item in value.items()
-            if name in fields
-        }
-        sound = SimpleNamespace(**{name: field.default for name, field in fields.items() if _has_default(field)})
-        for name, found in within.items():
-            vars(sound).pop(name, None)
-            if not found:
-                setattr(sound, name, self._structure(value[name], kinds[name]))
+        fields = attrs.fields_dict(kind)
+        within, sound = self._within(value, kind, path)
         wrong = False
         for name in (*value, *(one for one in fields if one not in value)):
             if name not in fields:
                 told = [(path, unknown(name, fields))]
             elif name in value or _has_default(fields[name]):
-                told = within.get(name) or [*_refused(sound, fields[name], f"{path}.{name}" if path else name)]
+                told = [*within.get(name, ()), *_refused(sound, fields[name], f"{path}.{name}" if path else name)]
             else:
                 told = [(path, f"{name!r} is missing")] if fields[name].default is attrs.NOTHING else []
             wrong = wrong or bool(told)
             yield from told
         if not wrong:
             yield from self._alone(value, kind, path)
+
+    def _within(
+        self, value: Mapping[str, Any], kind: Any, path: str
+    ) -> tuple[Mapping[str, list[tuple[str, str]]], SimpleNamespace]:
+        """The mistakes in each field, and all that is right: of a table with mistakes, what is right in it."""
+        kinds, fields = get_type_hints(kind), attrs.fields_dict(kind)
+        sound = SimpleNamespace(**{name: field.default for name, field in fields.items() if _has_default(field)})
+        found = {}
+        for name in value.keys() & fields.keys():
+            item, there = value[name], f"{path}.{name}" if path else name
+            vars(sound).pop(name, None)
+            found[name] = [*self.mistakes(item, kinds[name], there)]
+            if not found[name]:
+                setattr(sound, name, self._structure(item, kinds[name]))
+            elif attrs.has(kinds[name]) and isinstance(item, Mapping):
+                setattr(sound, name, self._within(item, kinds[name], there)[1])
+        return found, sound
 
     def _in_list(self, value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
         if not isinstance(value, list | tuple):
@@ -96,7 +104,7 @@ def _has_default(field: attrs.Attribute[Any]) -> bool:
 
 def _refused(sound: SimpleNamespace, field: attrs.Attribute[Any], path: str) -> Iterator[tuple[str, str]]:
     """What a field's validator says; it finds in `sound` whatever beside it is right."""
-    if field.validator is None:
+    if field.validator is None or not hasattr(sound, field.name):
         return
     try:
         field.validator(sound, field, getattr(sound, field.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from brokersync.errors import (
     BrokerUnavailableError,
     LimitScope,
 )
-from brokersync.events import LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
+from brokersync.events import LimitWaited, RequestSent, RetryScheduled, ScopeFrozen, ScopeThawed
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.ratelimit import LocalLimiter
 from brokersync.secret import Secret
@@ -249,6 +250,55 @@ async def test_a_429_silences_its_login_for_everybody(make_http, broker, clock, 
     assert clock.seconds == 3
     (waited,) = of(LimitWaited, events)
     assert (waited.connection_id, waited.scope, waited.wait) == ("c2", "credential", timedelta(seconds=3))
+
+
+async def test_a_wait_tells_its_attempt_and_its_reason(make_http, broker, clock, events, one_a_minute):
+    broker.then(500, asks(3, 429))
+    http = make_http(
+        [one_a_minute], long_wait=timedelta(hours=1), retry=RetrySettings(attempts=9, within=timedelta(hours=1))
+    )
+    await http.request("list", "GET", f"{broker.url}/")
+    refused = make_http(connection_id="c2")
+    broker.then(asks(5, 429))
+    with pytest.raises(BrokerRateLimitError):
+        await make_http(retry=RetrySettings(attempts=1)).request("other", "GET", f"{broker.url}/")
+    await refused.request("list", "GET", f"{broker.url}/")
+    assert [(one.connection_id, one.attempt, one.reason) for one in of(LimitWaited, events)] == [
+        ("c1", 2, "the limit is used up"),
+        ("c1", 3, "the limit is used up"),
+        ("c2", 1, "BrokerRateLimitError of other"),
+    ]
+
+
+async def test_of_many_refusals_in_a_row_the_first_is_told_and_the_first_call_that_comes_through(
+    make_http, broker, clock, events
+):
+    broker.then(asks(3, 429), asks(3, 429), 503, 200, 200, asks(4, 429))
+    for name in ("c1", "c2"):
+        await make_http(connection_id=name).request("list", "GET", f"{broker.url}/")
+    assert [frozen.again for frozen in of(ScopeFrozen, events)] == [False, True]
+    assert [(thawed.scope, thawed.lasted) for thawed in of(ScopeThawed, events)] == [("app", timedelta(seconds=10))]
+    await make_http().request("list", "GET", f"{broker.url}/")
+    assert [frozen.again for frozen in of(ScopeFrozen, events)] == [False, True, False]
+    assert [thawed.lasted.total_seconds() for thawed in of(ScopeThawed, events)] == [10, 4]
+
+
+async def test_a_call_that_left_before_the_refusal_does_not_show_that_it_is_over(make_http, broker, clock, events):
+    left, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(request):
+        left.set()
+        await answered.wait()
+        return web.Response()
+
+    broker.then(slow, asks(3, 429))
+    slow_one = asyncio.create_task(make_http().request("list", "GET", f"{broker.url}/"))
+    await left.wait()
+    with pytest.raises(BrokerRateLimitError):
+        await make_http(retry=RetrySettings(attempts=1)).request("list", "GET", f"{broker.url}/")
+    answered.set()
+    await slow_one
+    assert of(ScopeThawed, events) == []
 
 
 async def test_a_429_without_a_login_silences_the_whole_broker(make_http, broker, clock, events):

@@ -122,6 +122,9 @@ async def test_an_attempt_goes_limiter_then_token_then_prepare_then_the_wire_the
             tokens.log.append("limiter")
             return Free()
 
+        async def came_through(self, *_):
+            return ()
+
     async def wire(request):
         tokens.log.append("wire")
         return web.Response(status=500 if tokens.log.count("wire") == 1 else 200)

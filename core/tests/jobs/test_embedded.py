@@ -121,13 +121,14 @@ async def test_a_lane_that_rests_is_left_alone_and_the_others_are_not(bench: Emb
     assert len([name for name in begun if name.startswith("quick")]) == 5
 
 
+@pytest.mark.parametrize("looks_meanwhile", [False, True])
 async def test_what_was_promised_an_instant_comes_back_then_and_is_not_looked_for(
-    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch
+    bench: EmbeddedBench, monkeypatch: pytest.MonkeyPatch, looks_meanwhile: bool
 ) -> None:
     bench.queue = attrs.evolve(bench.queue, look_every=timedelta(hours=1))
     engine = await bench.engine()
     await engine.submit(await bench.job("a"), await bench.job("b"))
-    back, again, looks = asyncio.Event(), asyncio.Event(), 0
+    back, again, looks, has_looked = asyncio.Event(), asyncio.Event(), 0, asyncio.Event()
     put_back, ready = type(engine._table).put_back, type(engine._table).ready
 
     async def told(*what: Any) -> None:
@@ -137,6 +138,7 @@ async def test_what_was_promised_an_instant_comes_back_then_and_is_not_looked_fo
     async def looked(*what: Any) -> Any:
         nonlocal looks
         looks += 1
+        has_looked.set()
         return await ready(*what)
 
     monkeypatch.setattr(type(engine._table), "put_back", told)
@@ -153,9 +155,15 @@ async def test_what_was_promised_an_instant_comes_back_then_and_is_not_looked_fo
     handler = Log(limited)
     running = asyncio.create_task(engine.run(handler, concurrency=5))
     await asyncio.wait_for(back.wait(), 30)
+    assert engine._shift is not None
+    if looks_meanwhile:
+        has_looked.clear()
+        engine._shift.look()
+        await asyncio.wait_for(has_looked.wait(), 30)
+        while engine._shift._looking is not None:  # noqa: ASYNC110  nothing tells its end
+            await asyncio.sleep(0.002)
     before = looks
     await bench.pass_by(60)
-    assert engine._shift is not None
     engine._shift._news.set()  # the test's clock wakes nobody
     await asyncio.wait_for(again.wait(), 30)
     assert (handler.names, looks) == (["a", "b", "a"], before)

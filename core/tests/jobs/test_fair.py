@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections import Counter
 from datetime import timedelta
 
@@ -239,3 +240,28 @@ def test_who_is_called_while_it_is_under_way_is_not_given_twice() -> None:
 
 def test_where_there_is_one_place_it_is_for_everything() -> None:
     assert [one.connection_id for one in one_by_one(loaded([job("a")], 1, reserve=2))] == ["a"]
+
+
+def test_ten_thousand_jobs_that_wait_take_less_than_ten_mebibytes_while_a_worker_looks_again() -> None:
+    providers = [f"broker {number}" for number in range(240)]
+
+    def read() -> list[Job]:
+        return [
+            Job(
+                connection_id=f"c{number:08}",
+                owner=f"owner {number}",
+                provider=providers[number % 240],
+                environment="live",
+                at=NOW + timedelta(microseconds=number),
+            )
+            for number in range(10_000)
+        ]
+
+    fair = Fair(16, 2)
+    tracemalloc.start()
+    try:
+        for _ in range(2):  # while it looks again what it saw before is there, too
+            fair.load(read(), lambda job: False)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -27,9 +27,7 @@ class Halved(Caller):
         began, went = self.clock.time, list[float]()
 
         async def one() -> None:
-            await self.heard.acquire(
-                wanted(self.limits, **how), longest=timedelta(days=1), on_wait=lambda scope, wait: None
-            )
+            await self.heard.acquire(wanted(self.limits, **how), longest=timedelta(days=1), on_wait=lambda *_: None)
             went.append(self.clock.time - began)
 
         await asyncio.gather(*(one() for _ in range(calls)))

@@ -137,7 +137,7 @@ class Caller:
     def lane(self) -> Lane:
         return self.limiter._lanes["toy"]
 
-    def _on_wait(self, scope: LimitScope, wait: timedelta) -> None:
+    def _on_wait(self, scope: LimitScope, wait: timedelta, reason: str) -> None:
         self.waits.append((scope, wait.total_seconds()))
 
 

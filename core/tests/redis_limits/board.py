@@ -91,7 +91,7 @@ class Board:
         wanted = self.wanted(
             chosen, operation, weight=weight, waiter=waiter, pressing=pressing, continues=continues, **scopes
         )
-        self.passed = await self.limiter.acquire(wanted, longest=longest, on_wait=lambda scope, wait: None)
+        self.passed = await self.limiter.acquire(wanted, longest=longest, on_wait=lambda *_: None)
         return self.micros / SECOND + self.slept
 
     def wanted(self, limits: Sequence[RateLimit], operation: str = "list", **facts: Any) -> LimitedCall:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.testing.redis_server import ScratchRedis
 
-from .board import Board, bucket, keys, slots, window
+from .board import BEGIN, Board, bucket, keys, slots, window
 
 MINUTE = timedelta(minutes=1)
 
@@ -55,6 +55,9 @@ class Process(Board):
         shared = RedisLimiter(client, self, share=share, now=lambda: self.begin + self.clock.micros)
         settings = FleetSettings(share=share, alone=10 * MINUTE)
         self.limiter: Any = FleetLimiter(shared, LocalLimiter(self), self, settings, self.events.append)
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(microseconds=self.clock.micros)
 
     def monotonic(self) -> float:
         return self.clock.micros / 1_000_000
@@ -522,3 +525,37 @@ async def test_the_limiter_of_the_settings_asks_the_redis_that_they_name(server:
     assert await process.ask(longest=timedelta(0)) == (True, 0)
     assert (await process.ask(longest=timedelta(0)))[0] is False
     await process.limiter.aclose()
+
+
+async def test_of_all_processes_one_tells_of_a_refusal_and_one_that_it_is_over(server: Any, client: Any) -> None:
+    one = Process(client, window(100, 1))
+    other = Process(client, window(100, 1), beside=one)
+    refused = [
+        (await process.refuse(LimitScope.APP, asked=seconds)).again for process, seconds in ((one, 5), (other, 9))
+    ]
+    assert refused == [False, True]
+    call = one.wanted(one.limits)
+    sent_at = one.clock.micros / 1_000_000
+    assert await one.limiter.came_through(call, sent_at) == []  # it left before the scope was let go again
+    one.clock.advance(60)
+    told = [await process.limiter.came_through(call, process.monotonic()) for process in (other, one, other)]
+    assert [[(thaw.lasted.total_seconds(), thaw.told) for thaw in thaws] for thaws in told] == [
+        [(60, False)],
+        [(60, True)],
+        [],
+    ]
+    assert not (await other.refuse(LimitScope.APP)).again
+
+
+async def test_what_was_refused_while_redis_is_away_is_told_by_each_process_once(server: Any, client: Any) -> None:
+    process = Process(client, window(100, 1))
+    await process.call()
+    server.kill()
+    await process.goes_at_once(1)
+    assert [(await process.refuse(LimitScope.APP)).again for _ in range(2)] == [False, True]
+    process.advance(60)
+    server.start()
+    process.advance(60)
+    await process.call()
+    told = await process.limiter.came_through(process.wanted(process.limits), process.monotonic())
+    assert [(thaw.lasted.total_seconds(), thaw.told) for thaw in told] == [(120, False)]

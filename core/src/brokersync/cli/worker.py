@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.util import find_spec
@@ -53,8 +53,8 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
         within = None if stop_within is None else timedelta(seconds=stop_within)
         made = bs.worker(concurrency=concurrency, stop_within=within)
         where = await stack.enter_async_context(_listening(made, at)) if at is not None else None
-        note(f"The worker has started: {made.concurrency} syncs at a time{f', health at {where}' if where else ''}.")
-        await _until_stopped(made)
+        said = f"The worker has started: {made.concurrency} syncs at a time{f', health at {where}' if where else ''}."
+        await _until_stopped(made, lambda: note(said))
     if common.json:
         print_json({"syncs": made.outcomes})
     note("The worker has stopped.")
@@ -77,8 +77,8 @@ async def _listening(made: Worker, at: tuple[str, int]) -> AsyncIterator[str]:
         yield where
 
 
-async def _until_stopped(made: Worker) -> None:
-    running = asyncio.create_task(made.run())
+async def _until_stopped(made: Worker, on_started: Callable[[], None]) -> None:
+    running = asyncio.create_task(made.run(on_started=on_started))
     asked = False
 
     def stop() -> None:

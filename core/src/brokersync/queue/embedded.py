@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from brokersync.config import Settings
 from brokersync.jobs import Job, JobCounts, JobPlace
 from brokersync.provider import Clock
 from brokersync.queue.bell import Bell
-from brokersync.queue.engine import Handler
+from brokersync.queue.engine import Handler, do_nothing
 from brokersync.queue.fair import in_order, would_be_lost
 from brokersync.queue.shift import Shift
 from brokersync.store import JobTable
@@ -58,7 +58,14 @@ class EmbeddedEngine:
             await self._bell.hush(connection_id)
         return withdrawn
 
-    async def run(self, handler: Handler, *, concurrency: int, until_empty: bool = False) -> None:
+    async def run(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int,
+        until_empty: bool = False,
+        on_started: Callable[[], None] = do_nothing,
+    ) -> None:
         """See `JobEngine`."""
         holder = f"{self._worker}-{secrets.token_hex(4)}"
         shift = Shift(self._table, self._clock, self._settings, handler, holder, concurrency, self._bell)
@@ -67,9 +74,11 @@ class EmbeddedEngine:
             if self._stopping:
                 return
             if self._bell is None or until_empty:  # what is there already is found without being woken
+                on_started()
                 await shift.work(until_empty=until_empty)
             else:
                 async with self._bell.listening(shift, holder):
+                    on_started()
                     await shift.work(until_empty=False)
         finally:
             self._shift, self._stopping = None, False

@@ -12,6 +12,10 @@ Handler: TypeAlias = Callable[[Job], Awaitable[None]]
 """Does a job. Whatever it raises but `Defer`, the job is done: what is due again, the store's connections say."""
 
 
+def do_nothing() -> None:
+    """Nobody wants to hear of it."""
+
+
 class Defer(Exception):  # noqa: N818  it says what is to be done, and is no error
     """Raised by a handler: come back `until` then. That is neither a failure nor an attempt.
 
@@ -36,8 +40,17 @@ class JobEngine(Protocol):
     async def cancel(self, connection_id: str) -> bool:
         """Take back a job that waits; `False` where none does. One that runs goes on."""
 
-    async def run(self, handler: Handler, *, concurrency: int, until_empty: bool = False) -> None:
+    async def run(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int,
+        until_empty: bool = False,
+        on_started: Callable[[], None] = do_nothing,
+    ) -> None:
         """Run so many jobs at a time until `stop`, or with `until_empty` until none may begin any more.
+
+        `on_started` hears when the first may begin: what it needs for that is there.
 
         Cancelling it cancels the handlers, and their jobs are there for others at once.
         """

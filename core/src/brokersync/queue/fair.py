@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
@@ -38,14 +38,14 @@ class Fair:
     ) -> None:
         """These wait now, and besides them only who was called. The order of turns goes on from before."""
         called = [job for lane in self._lanes.values() for job in lane.called()]
-        lanes: dict[str, _Lane] = {}
+        # what was there before goes first, or ten thousand jobs would take twice the memory meanwhile
+        lanes = self._lanes = {}
         self._is_urgent = is_urgent
         for job in waiting:
             if job.connection_id not in self._running:
                 if (lane := lanes.get(job.lane)) is None:
                     lane = lanes[job.lane] = _Lane(job.lane, self._turns)
                 lane.add(job, urgent=is_urgent(job), promised=job.connection_id in promised)
-        self._lanes = lanes
         self._turns.keep({key for lane in lanes.values() for key in lane.waiters()})
         for lane in lanes.values():
             lane.begin()
@@ -259,16 +259,20 @@ def _oldest_last(job: Job) -> tuple[float, str]:
     return -job.at.timestamp(), job.connection_id
 
 
+def _first_last(job: Job) -> tuple[bool, datetime, str]:
+    return not job.asked, job.at, job.connection_id
+
+
 class _Queue:
-    """Owners in the order of their turns, each with its jobs: first what is waited for, then the oldest."""
+    """Owners in the order of their turns, each with its jobs: at the end what is waited for, before it the oldest."""
 
     def __init__(self, owners: dict[tuple[str, str, bool], list[Job]], turns: _Turns) -> None:
         self._turns = turns
-        self._jobs = {
-            key: deque(sorted(jobs, key=lambda job: (not job.asked, job.at, job.connection_id)))
-            for key, jobs in owners.items()
-        }
-        self._order = [(turns[key], jobs[0].at, key) for key, jobs in self._jobs.items()]
+        self._jobs = owners
+        for jobs in owners.values():
+            if len(jobs) > 1:  # most owners have one, of whom there may be very many
+                jobs.sort(key=_first_last, reverse=True)
+        self._order = [(turns[key], jobs[-1].at, key) for key, jobs in owners.items()]
         heapq.heapify(self._order)
 
     def __bool__(self) -> bool:
@@ -276,20 +280,20 @@ class _Queue:
 
     def put(self, key: tuple[str, str, bool], job: Job) -> None:
         """One more, before the owner's others."""
-        self._jobs.setdefault(key, deque()).appendleft(job)
+        self._jobs.setdefault(key, []).append(job)
         heapq.heappush(self._order, (self._turns[key], job.at, key))
 
     def next(self, waiting: set[str]) -> Job | None:
         while self._order:
             _, _, key = heapq.heappop(self._order)
             jobs = self._jobs[key]
-            while jobs and jobs[0].connection_id not in waiting:
-                jobs.popleft()
+            while jobs and jobs[-1].connection_id not in waiting:
+                jobs.pop()
             if not jobs:
                 continue
-            job = jobs.popleft()
+            job = jobs.pop()
             self._turns.served(key)
             if jobs:
-                heapq.heappush(self._order, (self._turns[key], jobs[0].at, key))
+                heapq.heappush(self._order, (self._turns[key], jobs[-1].at, key))
             return job
         return None

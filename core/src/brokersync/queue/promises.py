@@ -36,6 +36,10 @@ class Promises:
         """The job has ended here and waits in the store again; it need not be looked for there."""
         heapq.heappush(self._coming, (at, job.connection_id, attrs.evolve(job, at=at)))
 
+    def coming(self) -> Collection[str]:
+        """Whose instant is yet to come."""
+        return [name for _, name, _ in self._coming]
+
     def pass_on(self, now: datetime) -> None:
         """Give out what has come by now, and wake the lanes that have rested."""
         while self._coming and self._coming[0][0] <= now:

@@ -183,7 +183,7 @@ class Shift:
 
     async def _expect(self, now: datetime, *, early: bool) -> None:
         """Note when to look again; who was woken and finds nothing may have been woken by a clock that is ahead."""
-        at = await self._table.next_at(now) if early or not self._is_woken else None
+        at = await self._table.next_at(now, self._promises.coming()) if early or not self._is_woken else None
         if at is not None and self._is_woken and at <= now + CLOCKS_DIFFER:
             self._coming[_WHATEVER] = at
         soon = [*self._elsewhere.values(), *self._coming.values()]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
 from brokersync.errors import StoreError
-from brokersync.queue.engine import JobEngine
+from brokersync.queue.engine import JobEngine, do_nothing
 from brokersync.queue.handling import JobHandler
 from brokersync.shared import Shared
 
 _LOOKED_AFTER_EVERY: Final = timedelta(minutes=1)
 _STORE_ANSWERS_WITHIN: Final = 5.0
+# a store that lets nobody write is given up, and what was to be given back is free when its time has passed
+_LETS_GO_WITHIN: Final = 2.0
 
 
 class Worker:
@@ -40,13 +42,16 @@ class Worker:
         self._stopping, self._works = asyncio.Event(), False
         self.concurrency = concurrency
 
-    async def run(self) -> None:
+    async def run(self, *, on_started: Callable[[], None] = do_nothing) -> None:
         """Work until `stop`, or until brokersync is closed, which raises `ClosedError`.
 
         After `stop` syncs end at their next page, and those that do not within `queue.stop_within` where they are; what
-        they have read is kept, and another worker goes on. Cancelling it does not wait for a page.
+        they have read is kept, and another worker goes on. Cancelling it does not wait for a page. A store that
+        lets nobody write is given up within seconds; what could not be given back is free when its time has passed.
+
+        `on_started` hears when it begins to work. Raises `StoreError` where the Redis of the queue does not answer.
         """
-        await self._shared.underway.until_closed(self._run())
+        await self._shared.underway.until_closed(self._run(on_started))
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -66,20 +71,30 @@ class Worker:
         try:
             async with asyncio.timeout(_STORE_ANSWERS_WITHIN):
                 await self._shared.store.layout()
+                await self._write()
         except StoreError as error:
             return error.message
         except TimeoutError:
             return f"The store has not answered for {_STORE_ANSWERS_WITHIN:.0f} seconds."
         return None
 
-    async def _run(self) -> None:
-        working = asyncio.create_task(self._engine.run(self._handler, concurrency=self.concurrency))
+    async def _write(self) -> None:
+        """A store that answers who reads may let nobody write; this lease is nobody's to wait for."""
+        now, holder = self._shared.clock.now(), self._shared.worker
+        await self._shared.store.take_lease(f"ready|{holder}", owner="", holder=holder, now=now, until=now)
+
+    async def _run(self, on_started: Callable[[], None]) -> None:
+        def started() -> None:
+            self._works = True
+            on_started()
+
+        engine = self._engine.run(self._handler, concurrency=self.concurrency, on_started=started)
+        working = asyncio.create_task(engine)
         beside = [
             asyncio.create_task(_again_and_again(self._plan, self._shared.settings.queue.plan_every)),
             asyncio.create_task(_again_and_again(self._look_after, _LOOKED_AFTER_EVERY)),
         ]
         told = asyncio.create_task(self._stopping.wait())
-        self._works = True
         try:
             await asyncio.wait([working, told, *beside], return_when=asyncio.FIRST_COMPLETED)
             self._engine.stop()
@@ -101,9 +116,12 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], every: timedelta
 
 
 async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """All of them, cancelled where they have not come to an end; raises what one of them met."""
+    """All of them, cancelled where they have not come to an end, and again; raises what one of them met."""
+    left: Collection[asyncio.Task[Any]] = tasks
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_LETS_GO_WITHIN)
     for task in tasks:
-        task.cancel()
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(error, Exception):
+        if not task.cancelled() and (error := task.exception()) is not None:
             raise error

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from brokersync.errors import LimitScope
-from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.applying import LimitedCall, OnWait
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.opening import open_limiter
 from brokersync.ratelimit.refusal import Penalty, Refusal
+from brokersync.ratelimit.silences import Thaw
 
-__all__ = ["Left", "LimitedCall", "Limiter", "LocalLimiter", "Pass", "Penalty", "Refusal", "open_limiter"]
+__all__ = [
+    "Left", "LimitedCall", "Limiter", "LocalLimiter", "OnWait", "Pass", "Penalty", "Refusal", "Thaw", "open_limiter",
+]  # fmt: skip
 
 
 class Pass(Protocol):
@@ -32,9 +35,7 @@ class Pass(Protocol):
 class Limiter(Protocol):
     """What the HTTP layer asks of a limiter, wherever it keeps its counts."""
 
-    async def acquire(
-        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Pass:
+    async def acquire(self, call: LimitedCall, *, longest: timedelta, on_wait: OnWait) -> Pass:
         """Returns when all limits and freezes let the call go.
 
         `on_wait` hears of a wait before it begins. Raises `BrokerRateLimitError` when the wait would be over `longest`;
@@ -45,8 +46,11 @@ class Limiter(Protocol):
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """Count at least as much as the broker says it has counted; never less than is counted already."""
 
-    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
-        """Let no call of this scope go before `until`; a freeze is never shortened."""
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> bool:
+        """Let no call of this scope go before `until`; a freeze is never shortened.
+
+        Whether that is news: of all who share the limiter one is told so, until a call has come through again.
+        """
 
     async def penalise(self, refusal: Refusal) -> Penalty:
         """Freeze the scope that a broker refuses, and let it go by less of its limits where it does so again.
@@ -55,6 +59,9 @@ class Limiter(Protocol):
         after one, whoever meets it; it shrinks again while there is none. Where it names no scope, the limit is taken
         that was used most.
         """
+
+    async def came_through(self, call: LimitedCall, sent_at: float) -> Sequence[Thaw]:
+        """The refused scopes that are let go again, as this call shows, which left at that monotonic instant."""
 
     async def aclose(self) -> None:
         """Leave nothing of it running."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import attrs
 
 from brokersync.errors import BrokerConfigError, BrokerRateLimitError, LimitScope
 from brokersync.limits import LimitKind, RateLimit
+
+OnWait: TypeAlias = Callable[[LimitScope, timedelta, str], None]
+"""Hears of a wait before it begins: which scope holds the call up, for how long, and why."""
+
+USED_UP: Final = "the limit is used up"
 
 
 @attrs.frozen(kw_only=True)

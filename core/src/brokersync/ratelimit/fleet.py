@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,12 +17,13 @@ from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.events import EventSink, SharedLimitsBack, SharedLimitsLost
 from brokersync.limits import LimitKind, RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import LimitedCall
+from brokersync.ratelimit.applying import LimitedCall, OnWait
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.local import LocalLimiter
 from brokersync.ratelimit.outages import AWAY, LOOK_AGAIN, Outages
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.ratelimit.refusal import Penalty, Refusal
+from brokersync.ratelimit.silences import Thaw
 
 if TYPE_CHECKING:
     from brokersync.ratelimit import Pass
@@ -86,9 +87,7 @@ class FleetLimiter:
         self._waiting: Counter[str] = Counter()
         self._watches: dict[str, asyncio.Task[None]] = {}
 
-    async def acquire(
-        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Pass:
+    async def acquire(self, call: LimitedCall, *, longest: timedelta, on_wait: OnWait) -> Pass:
         """See `Limiter`. Raises `BrokerRateLimitError` when Redis is away for too long."""
         part, ends = self._shared.part(call.provider), self._clock.monotonic() + longest.total_seconds()
         await self._look(call.provider, part)
@@ -110,9 +109,7 @@ class FleetLimiter:
                     await share.done()
                 raise
 
-    async def _take_whole(
-        self, call: LimitedCall, ends: float, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Pass:
+    async def _take_whole(self, call: LimitedCall, ends: float, on_wait: OnWait) -> Pass:
         """The call's place in the whole limits, which counts in the share of this process as soon as it is kept."""
         return await self._shared.acquire(
             call,
@@ -129,11 +126,12 @@ class FleetLimiter:
         with suppress(*AWAY):  # the next call finds out that it is away
             await self._shared.correct(call, left)
 
-    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> bool:
         """See `Limiter`. While Redis is away only this process hears of it."""
-        await self._local.freeze(provider, scope, key, until, reason)
+        news = await self._local.freeze(provider, scope, key, until, reason)
         with suppress(*AWAY):  # the next call finds out that it is away
-            await self._shared.freeze(provider, scope, key, until, reason)
+            news = await self._shared.freeze(provider, scope, key, until, reason)
+        return news
 
     async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`. While Redis is away only this process hears of it."""
@@ -145,6 +143,14 @@ class FleetLimiter:
                 await self._local.freeze(call.provider, penalty.scope, key, until, refusal.reason)
                 return penalty
         return await self._local.penalise(attrs.evolve(refusal, call=self._alone(call)))
+
+    async def came_through(self, call: LimitedCall, sent_at: float) -> Sequence[Thaw]:
+        """See `Limiter`. What began while Redis was away nobody else tells."""
+        found = {thaw.scope: thaw for thaw in await self._local.came_through(call, sent_at)}
+        if not self._outages.is_away(self._shared.part(call.provider)):
+            with suppress(*AWAY):
+                found |= {thaw.scope: thaw for thaw in await self._shared.came_through(call, sent_at)}
+        return [*found.values()]
 
     async def aclose(self) -> None:
         """See `Limiter`."""
@@ -193,9 +199,7 @@ class FleetLimiter:
             spent.popleft()
         spent.append(_Spent(call, now))
 
-    async def _take_share(
-        self, call: LimitedCall, part: str, ends: float, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Pass | None:
+    async def _take_share(self, call: LimitedCall, part: str, ends: float, on_wait: OnWait) -> Pass | None:
         """The call's place in the share of this process; `None` when the outage was over before that came."""
         if self._outages.is_away(part):
             self._check_open(call, part)
@@ -203,9 +207,9 @@ class FleetLimiter:
         if not self._outages.concerns(part):
             return None
 
-        def waits(scope: LimitScope, wait: timedelta) -> None:
+        def waits(scope: LimitScope, wait: timedelta, reason: str) -> None:
             self._watch(call.provider, part)
-            on_wait(scope, wait)
+            on_wait(scope, wait, reason)
 
         self._waiting[part] += 1
         try:

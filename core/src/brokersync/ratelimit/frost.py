@@ -10,6 +10,7 @@ from typing import Any, final
 
 from brokersync.provider import Clock
 from brokersync.ratelimit.outages import AWAY
+from brokersync.ratelimit.silences import Silences
 
 FREEZES = "brokersync:freezes"
 TURNS = "brokersync:turns"
@@ -26,6 +27,7 @@ class Frost:
 
     def __init__(self, redis: Any, clock: Clock) -> None:
         self._redis, self._clock = redis, clock
+        self.silences = Silences(clock)
         self._thaws: dict[str, float] = {}
         self._turns: dict[str, asyncio.Event] = {}
         self._listening: asyncio.Task[None] | None = None
@@ -57,6 +59,7 @@ class Frost:
 
     def add(self, key: str, micros: int) -> None:
         """A freeze is never shortened."""
+        self.silences.begin(key, micros / _MICROS)
         now = self._clock.monotonic()
         self._thaws = {one: thaws for one, thaws in self._thaws.items() if thaws > now}
         self._thaws[key] = max(self._thaws.get(key, 0.0), now + micros / _MICROS)

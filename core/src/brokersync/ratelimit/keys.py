@@ -37,6 +37,12 @@ def penalty_key(provider: str, scope: LimitScope, key: str) -> str:
     return f"{_head(provider)}penalty:{scope.value}:{digest(key)}"
 
 
+@lru_cache(maxsize=_KNOWN)
+def silence_key(provider: str, scope: LimitScope, key: str) -> str:
+    """Since when a scope is refused of which nobody has seen yet that it is let go again."""
+    return f"{_head(provider)}silence:{scope.value}:{digest(key)}"
+
+
 def alive_key(provider: str) -> str:
     """What is written to see whether that can be done."""
     return f"{_head(provider)}alive"

@@ -13,7 +13,7 @@ from typing import final
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import Counted, LimitedCall
+from brokersync.ratelimit.applying import USED_UP, Counted, LimitedCall
 from brokersync.ratelimit.freezes import Freezes
 from brokersync.ratelimit.meter import Meter
 from brokersync.ratelimit.meters import meter_of
@@ -81,6 +81,10 @@ class Lane:
                 self._let_go()
             else:
                 await call.turn
+
+    def reason(self, call: Call) -> str:
+        """Why a call waits."""
+        return "; ".join(self._freezes.reasons(call.wanted.scopes, self._clock.monotonic())) or USED_UP
 
     def settle(self, call: Call) -> None:
         """The call goes now: only here is it counted, at the instant at which its caller runs again."""

@@ -10,10 +10,12 @@ import attrs
 
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import Counted, LimitedCall, apart
+from brokersync.ratelimit.applying import Counted, LimitedCall, OnWait, apart
+from brokersync.ratelimit.keys import freeze_key
 from brokersync.ratelimit.lane import Lane
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.refusal import Penalty, Refusal
+from brokersync.ratelimit.silences import Silences, Thaw
 from brokersync.ratelimit.slots import Free, Held, Slots
 from brokersync.ratelimit.waiting import Call
 
@@ -35,10 +37,9 @@ class LocalLimiter:
         self._clock, self._jitter = clock, jitter
         self._lanes: dict[str, Lane] = {}
         self._slots: dict[str, Slots] = {}
+        self._silences = Silences(clock)
 
-    async def acquire(
-        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Went:
+    async def acquire(self, call: LimitedCall, *, longest: timedelta, on_wait: OnWait) -> Went:
         """See `Limiter`. A call that is cancelled while it waits gives its place to those behind it."""
         over_time, under_way = apart(call.counted())
         if under_way:
@@ -53,14 +54,22 @@ class LocalLimiter:
         """Count a call that goes after this wait by what was asked elsewhere, whether there is room for it or not."""
         self._lane(call.provider).spend(apart(call.counted())[0], wait.total_seconds())
 
-    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> bool:
         """See `Limiter`. `reason` is shown to users."""
         seconds = (until - self._clock.now()).total_seconds()
         self._lane(provider).freeze(scope, key, seconds, reason)
+        return seconds > 0 and self._silences.begin(freeze_key(provider, scope, key), seconds)
 
     async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`."""
-        return self._lane(refusal.call.provider).penalise(refusal, apart(refusal.call.counted())[0])
+        call = refusal.call
+        penalty = self._lane(call.provider).penalise(refusal, apart(call.counted())[0])
+        name = freeze_key(call.provider, penalty.scope, call.scopes.get(penalty.scope, ""))
+        return attrs.evolve(penalty, again=not self._silences.begin(name, penalty.lasts.total_seconds()))
+
+    async def came_through(self, call: LimitedCall, sent_at: float) -> Sequence[Thaw]:
+        """See `Limiter`."""
+        return [thaw for _, thaw in self._silences.over(call, sent_at)]
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`."""
@@ -78,7 +87,7 @@ class LocalLimiter:
         over_time: Sequence[Counted],
         under_way: Sequence[Counted],
         longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
+        on_wait: OnWait,
     ) -> Went:
         """A slot is taken only when the call goes: who waits for its turn keeps none."""
         lane, slots = self._lane(call.provider), self._slots.setdefault(call.provider, Slots(self._clock))
@@ -92,7 +101,7 @@ class LocalLimiter:
             left = max(ends - self._clock.monotonic(), 0.0)
             if not room():
                 if left:
-                    on_wait(under_way[0].limit.scope, timedelta(seconds=left))
+                    on_wait(under_way[0].limit.scope, timedelta(seconds=left), _at_most(under_way))
                 if not left or not await slots.wait(under_way, ticket, left):
                     raise _too_many(call, under_way)
                 continue
@@ -138,12 +147,12 @@ class Went:
 async def _turn(
     lane: Lane,
     place: Call,
-    on_wait: Callable[[LimitScope, timedelta], None],
+    on_wait: OnWait,
     may_go: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Wait for a call's turn and count it; `False` when it may not go then, and is not counted."""
     try:
-        on_wait(place.scope, timedelta(seconds=place.foreseen))
+        on_wait(place.scope, timedelta(seconds=place.foreseen), lane.reason(place))
         await lane.wait(place)
         if not may_go():
             return False
@@ -154,5 +163,8 @@ async def _turn(
 
 
 def _too_many(call: LimitedCall, under_way: Sequence[Counted]) -> BrokerRateLimitError:
-    most = min(one.limit.amount for one in under_way)
-    return call.too_long(COME_BACK_AFTER, [f"at most {most} may be under way at once"])
+    return call.too_long(COME_BACK_AFTER, [_at_most(under_way)])
+
+
+def _at_most(under_way: Sequence[Counted]) -> str:
+    return f"at most {min(one.limit.amount for one in under_way)} may be under way at once"

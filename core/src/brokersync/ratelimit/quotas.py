@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, final
@@ -12,9 +12,10 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.limits import RateLimit
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import LimitedCall, apart
+from brokersync.ratelimit.applying import LimitedCall, OnWait, apart
 from brokersync.ratelimit.left import Left
 from brokersync.ratelimit.refusal import Penalty, Refusal
+from brokersync.ratelimit.silences import Thaw
 
 if TYPE_CHECKING:
     from brokersync.ratelimit import Limiter, Pass
@@ -36,9 +37,7 @@ class QuotaLimiter:
         self._limiter, self._clock = limiter, clock
         self._told: dict[tuple[str, RateLimit, str], tuple[int, float]] = {}
 
-    async def acquire(
-        self, call: LimitedCall, *, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]
-    ) -> Pass:
+    async def acquire(self, call: LimitedCall, *, longest: timedelta, on_wait: OnWait) -> Pass:
         """See `Limiter`."""
         return await self._limiter.acquire(self._lowered(call), longest=longest, on_wait=on_wait)
 
@@ -47,13 +46,17 @@ class QuotaLimiter:
         self._hear(call, left)
         await self._limiter.correct(self._lowered(call), left)
 
-    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> bool:
         """See `Limiter`."""
-        await self._limiter.freeze(provider, scope, key, until, reason)
+        return await self._limiter.freeze(provider, scope, key, until, reason)
 
     async def penalise(self, refusal: Refusal) -> Penalty:
         """See `Limiter`."""
         return await self._limiter.penalise(attrs.evolve(refusal, call=self._lowered(refusal.call)))
+
+    async def came_through(self, call: LimitedCall, sent_at: float) -> Sequence[Thaw]:
+        """See `Limiter`."""
+        return await self._limiter.came_through(call, sent_at)
 
     async def aclose(self) -> None:
         """See `Limiter`."""

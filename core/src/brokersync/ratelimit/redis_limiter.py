@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -15,9 +14,10 @@ import attrs
 from brokersync.errors import LimitScope
 from brokersync.limits import LimitKind
 from brokersync.provider import Clock
-from brokersync.ratelimit.applying import Counted, LimitedCall, apart
+from brokersync.ratelimit.applying import USED_UP, Counted, LimitedCall, OnWait, apart
 from brokersync.ratelimit.cluster import part_of, parts_of
 from brokersync.ratelimit.frost import FREEZES, TURNS, Frost
+from brokersync.ratelimit.heard import Servers
 from brokersync.ratelimit.keys import alive_key, began_key, freeze_key, meter_keys, queue_key
 from brokersync.ratelimit.lateness import Lateness
 from brokersync.ratelimit.left import Left
@@ -28,8 +28,10 @@ from brokersync.ratelimit.recall import Recall
 from brokersync.ratelimit.redis_call import Answer, RedisCall, freezes_of
 from brokersync.ratelimit.redis_pass import RedisPass
 from brokersync.ratelimit.redis_refusal import RedisRefusal
+from brokersync.ratelimit.redis_silences import RedisSilences
 from brokersync.ratelimit.refusal import Penalty, Refusal
 from brokersync.ratelimit.scripts import Script, ScriptRunner, Word
+from brokersync.ratelimit.silences import Thaw
 
 _TAKE, _GIVE_BACK, _RELEASE = map(Script, ("take", "give_back", "release"))
 _MOVE, _SPEND, _RECALL = map(Script, ("move", "spend", "recall"))
@@ -37,24 +39,13 @@ _CORRECT, _FREEZE, _PENALISE = map(Script, ("correct", "freeze", "penalise"))
 _GRACE = timedelta(minutes=2)
 _MICRO = timedelta(microseconds=1)
 _LONG_AGO = 0
+_NO_SLOT = "as many calls as may be are under way"
 # a slot may come free because a lease has ended, which nobody tells
 _ASK_AGAIN = 1.0
 # each is an entry of its own, which others wait for
 _MOST_MISSING = 10_000
 # what is later than its loop makes it has opened a connection first; that is not in what the windows are longer by
 _LATE = 0.02
-
-
-@attrs.frozen
-class _Heard:
-    """Since when a server counts, when it was last seen to, and until when that matters."""
-
-    began: str = ""
-    seen: int = 0
-    until: float = -math.inf
-
-
-_NOTHING_HEARD = _Heard()
 
 
 @final
@@ -82,9 +73,10 @@ class RedisLimiter:
         """
         self._redis, self._clock, self._share, self._now = redis, clock, share, now
         self._scripts = ScriptRunner(redis)
-        self._heard: dict[str, _Heard] = {}
+        self._servers = Servers()
         self._recall = Recall()
         self._frost, self._lateness = Frost(redis, clock), Lateness(jitter)
+        self._silences = RedisSilences(redis, clock, self._frost.silences)
         self._names = (f"{who}.{number}" for who in [secrets.token_hex(4)] for number in count())
 
     async def acquire(
@@ -92,7 +84,7 @@ class RedisLimiter:
         call: LimitedCall,
         *,
         longest: timedelta,
-        on_wait: Callable[[LimitScope, timedelta], None],
+        on_wait: OnWait,
         on_kept: Callable[[timedelta], None] = lambda _: None,
     ) -> RedisPass:
         """See `Limiter`. `on_kept` hears of each place that is kept, and how long until it comes."""
@@ -135,8 +127,13 @@ class RedisLimiter:
             with suppress(*AWAY):
                 await self._scripts.run(_MOVE, keys, words)
 
-    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
+    async def freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> bool:
         """See `Limiter`."""
+        lasts = until - self._clock.now()
+        await self._freeze(provider, scope, key, until, reason)
+        return await self._silences.begin(provider, scope, key, lasts)
+
+    async def _freeze(self, provider: str, scope: LimitScope, key: str, until: datetime, reason: str) -> None:
         micros = (until - self._clock.now()) // _MICRO
         if micros > 0:
             frozen = freeze_key(provider, scope, key)
@@ -151,7 +148,12 @@ class RedisLimiter:
         penalty = asked.read(answer)
         key = refusal.call.scopes.get(penalty.scope, "")
         self._frost.add(freeze_key(refusal.call.provider, penalty.scope, key), penalty.lasts // _MICRO)
-        return penalty
+        news = await self._silences.begin(refusal.call.provider, penalty.scope, key, penalty.lasts)
+        return attrs.evolve(penalty, again=not news)
+
+    async def came_through(self, call: LimitedCall, sent_at: float) -> Sequence[Thaw]:
+        """See `Limiter`."""
+        return await self._silences.over(call, sent_at)
 
     async def correct(self, call: LimitedCall, left: Left) -> None:
         """See `Limiter`. Places that were kept already are not taken back."""
@@ -162,7 +164,7 @@ class RedisLimiter:
         if limit.kind is LimitKind.WINDOW and limit.amount - left.calls > _MOST_MISSING:
             if not left.calls:
                 until = self._clock.now() + resets_in
-                await self.freeze(call.provider, limit.scope, one.key, until, "no call is left, as the broker says")
+                await self._freeze(call.provider, limit.scope, one.key, until, "no call is left, as the broker says")
             return
         log, _, state = meter_keys(call.provider, limit, one.key)
         words = [self._server_time(), next(self._names), limit.kind.value, limit.amount, limit.period // _MICRO]
@@ -214,7 +216,7 @@ class RedisLimiter:
         await self._frost.aclose()
         await self._redis.aclose()
 
-    async def _go(self, call: RedisCall, longest: timedelta, on_wait: Callable[[LimitScope, timedelta], None]) -> None:
+    async def _go(self, call: RedisCall, longest: timedelta, on_wait: OnWait) -> None:
         told = False
         begins = self._clock.monotonic()
         ends = begins + longest.total_seconds()
@@ -225,11 +227,11 @@ class RedisLimiter:
             if answer.kept and not answer.wait:
                 return
             if answer.lacks_a_slot and left <= 0:
-                raise call.wanted.too_long(COME_BACK_AFTER, ["as many calls as may be are under way"])
+                raise call.wanted.too_long(COME_BACK_AFTER, [_NO_SLOT])
             if not answer.kept and not answer.lacks_a_slot:
                 raise call.wanted.too_long(answer.wait, [answer.reason] if answer.reason else [], answer.scope)
             if not told:
-                on_wait(answer.scope, answer.wait or timedelta(seconds=left))
+                on_wait(answer.scope, answer.wait or timedelta(seconds=left), _reason(answer))
                 told = True
             if answer.lacks_a_slot:
                 await self._frost.turn(call.name, min(left, _ASK_AGAIN))
@@ -248,16 +250,14 @@ class RedisLimiter:
 
     async def _take(self, call: RedisCall, longest: timedelta, asks_for: float = 0.0) -> Answer:
         provider, asked_at = call.wanted.provider, self._clock.monotonic()
-        heard = self._heard.get(provider, _NOTHING_HEARD)
-        heard = heard if asked_at < heard.until else _NOTHING_HEARD
+        heard = self._servers.of(provider, asked_at)
         words = call.words(
             self._server_time(), longest, _GRACE, (heard.began, heard.seen), self._share, self._lateness.now, asks_for
         )
         answer = call.read(await self._scripts.run(_TAKE, call.keys, [words]))
         answered_at = self._clock.monotonic()
         self._lateness.answered_after(answered_at - asked_at)
-        began_anew = heard.began not in ("", answer.began) and self._heard[provider].began == heard.began
-        self._hear(provider, answer, call.longest_period)
+        began_anew = self._servers.hear(provider, answer, answered_at, call.longest_period, heard)
         if answer.kept:
             self._recall.keep(call, answered_at, answer.wait)
             call.on_kept(answer.wait)
@@ -265,12 +265,6 @@ class RedisLimiter:
             with suppress(*AWAY):
                 await self._remind(provider)
         return answer
-
-    def _hear(self, provider: str, answer: Answer, period: timedelta) -> None:
-        before = self._heard.get(provider, _NOTHING_HEARD)
-        until = max(before.until, self._clock.monotonic() + period.total_seconds())
-        seen = max(before.seen, answer.seen) if before.began == answer.began else answer.seen
-        self._heard[provider] = _Heard(answer.began, seen, until)
 
     async def _wait(self, call: RedisCall, wait: timedelta) -> bool:
         """Sleep until the kept place; `False` when it has been frozen meanwhile and was given back."""
@@ -295,3 +289,7 @@ class RedisLimiter:
 
     def _server_time(self) -> Word:
         return "" if self._now is None else self._now()
+
+
+def _reason(answer: Answer) -> str:
+    return _NO_SLOT if answer.lacks_a_slot else answer.reason or USED_UP

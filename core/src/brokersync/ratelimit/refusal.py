@@ -42,11 +42,15 @@ class Refusal:
 
 @attrs.frozen
 class Penalty:
-    """A scope makes no call for a while, and goes by so many percent of its limits from then on."""
+    """A scope makes no call for a while, and goes by so many percent of its limits from then on.
+
+    It is refused `again` where no call has come through since the last time.
+    """
 
     scope: LimitScope
     lasts: timedelta
     pace: int
+    again: bool = False
 
 
 def suspect(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from sys import intern
 from typing import Any, Final, Protocol, TypeVar
@@ -44,8 +44,8 @@ class JobTable(Protocol):
     async def ready(self, now: datetime) -> tuple[Job, ...]:
         """Those that may begin and that nobody holds, the longest waiting first."""
 
-    async def next_at(self, now: datetime) -> datetime | None:
-        """When the next one may begin of those that may not yet."""
+    async def next_at(self, now: datetime, besides: Collection[str] = ()) -> datetime | None:
+        """When the next one may begin of those that may not yet, `besides` these."""
 
     async def take(self, names: Sequence[str], holder: str, now: datetime, until: datetime) -> frozenset[str]:
         """Those of the jobs that `holder` has got; the others are gone, put off, or somebody else's."""
@@ -93,8 +93,8 @@ class SqlJobs:
     async def ready(self, now: datetime) -> tuple[Job, ...]:
         return await self._read(lambda: _ready(now))
 
-    async def next_at(self, now: datetime) -> datetime | None:
-        return await self._read(lambda: _next_at(now))
+    async def next_at(self, now: datetime, besides: Collection[str] = ()) -> datetime | None:
+        return await self._read(lambda: _next_at(now, [*besides]))
 
     async def take(self, names: Sequence[str], holder: str, now: datetime, until: datetime) -> frozenset[str]:
         return await self._write(lambda: _take(names, holder, now, until))
@@ -161,9 +161,12 @@ def _ready(now: datetime) -> Script[tuple[Job, ...]]:
     return tuple(map(_job, rows))
 
 
-def _next_at(now: datetime) -> Script[datetime | None]:
-    row = yield from fetch_one("SELECT min(at) FROM jobs WHERE at > ? AND holder = ''", sortable(now))
-    return optional_moment(row[0])
+def _next_at(now: datetime, besides: list[str]) -> Script[datetime | None]:
+    row = yield from fetch_one(
+        "SELECT at FROM jobs WHERE at > ? AND holder = '' AND connection_id NOT IN (??) ORDER BY at LIMIT 1",
+        *(sortable(now), besides),
+    )
+    return None if row is None else optional_moment(row[0])
 
 
 def _take(names: Sequence[str], holder: str, now: datetime, until: datetime) -> Script[frozenset[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import cache
 from itertools import takewhile
 from time import monotonic, sleep
@@ -13,13 +14,15 @@ from typing import Any, Final, TypeVar
 from brokersync.store.schema import add_column_statement, create_statements
 from brokersync.store.sql import AddColumn, Create, Drop, Fetch, NewNumbers, NewPositions, Put, Script, Statement
 from brokersync.store.sqlite_batches import Asked, Raised, Write
-from brokersync.store.sqlite_schema import SQLITE
+from brokersync.store.sqlite_schema import PATIENCE, SQLITE, set_patience
 
 R = TypeVar("R")
 
 # other processes wait for the file meanwhile, and look for it by and by only
 _HAS_THE_FILE_FOR: Final = 0.01
 _LEAVES_IT_FOR: Final = 0.002
+# SQLite itself does not hear that nobody waits for an answer any more
+_LOOKS_UP_EVERY: Final = timedelta(milliseconds=200)
 
 
 def work_off(batch: Sequence[Asked]) -> Sequence[Any]:
@@ -45,15 +48,17 @@ def _some(batch: Sequence[Asked]) -> Sequence[Any]:
         return [_outcome(first.work, first.db)]
     wanted = list(takewhile(lambda one: one.wanted, batch))
     scripts = [one.work.script for one in wanted if isinstance(one.work, Write)]
-    together = _together(first.db, scripts) if len(scripts) > 1 else []
-    return together or [_outcome(in_transaction, first.db, first.work.script)]
+    together = _together(first.db, scripts, lambda: any(one.wanted for one in wanted)) if len(scripts) > 1 else []
+    return together or [_outcome(in_transaction, first.db, first.work.script, lambda: first.wanted)]
 
 
-def _together(db: sqlite3.Connection, scripts: Sequence[Callable[[], Script[Any]]]) -> Sequence[Any]:
+def _together(
+    db: sqlite3.Connection, scripts: Sequence[Callable[[], Script[Any]]], wanted: Callable[[], bool]
+) -> Sequence[Any]:
     """In one transaction as many as fit into its time, each undone by itself where it fails; none if it is lost."""
     outcomes: list[Any] = []
     try:
-        db.execute("BEGIN IMMEDIATE")
+        _begin_to_write(db, wanted)
         until = monotonic() + _HAS_THE_FILE_FOR
         while len(outcomes) < len(scripts) and (not outcomes or monotonic() < until):
             outcomes.append(_outcome(in_savepoint, db, scripts[len(outcomes)]))
@@ -76,18 +81,38 @@ def _outcome(work: Callable[..., Any], *arguments: Any) -> Any:
         return Raised(error)
 
 
-def in_transaction(db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
-    """What the script gives, once all that it has written is on the disk."""
-    return _within(db, script, "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+def in_transaction(db: sqlite3.Connection, script: Callable[[], Script[R]], wanted: Callable[[], bool]) -> R:
+    """What the script gives, once all that it has written is on the disk.
+
+    Another process that writes is waited for as long as this is `wanted`, and no longer than the store's patience.
+    """
+    _begin_to_write(db, wanted)
+    return _within(db, script, "COMMIT", "ROLLBACK")
 
 
 def in_savepoint(db: sqlite3.Connection, script: Callable[[], Script[R]]) -> R:
     """What the script gives, as a part of the transaction that is under way."""
-    return _within(db, script, "SAVEPOINT page", "RELEASE page", "ROLLBACK TO page")
+    db.execute("SAVEPOINT page")
+    return _within(db, script, "RELEASE page", "ROLLBACK TO page")
 
 
-def _within(db: sqlite3.Connection, script: Callable[[], Script[R]], begin: str, commit: str, undo: str) -> R:
-    db.execute(begin)
+def _begin_to_write(db: sqlite3.Connection, wanted: Callable[[], bool]) -> None:
+    until = monotonic() + PATIENCE.total_seconds()
+    set_patience(db, _LOOKS_UP_EVERY)
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or monotonic() >= until or not wanted():
+                    raise
+            else:
+                return
+    finally:
+        set_patience(db, PATIENCE)
+
+
+def _within(db: sqlite3.Connection, script: Callable[[], Script[R]], commit: str, undo: str) -> R:
     try:
         result = run_script(db, script())
         db.execute(commit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from brokersync.errors import StoreError
@@ -12,8 +13,8 @@ from brokersync.store.migrations import check_layout, make_tables, migrate
 from brokersync.store.schema import SCHEMA_VERSION, Dialect
 from brokersync.store.sql import Script
 
-# how many seconds to wait for other processes
-_PATIENCE: Final = 30
+PATIENCE: Final = timedelta(seconds=30)
+"""How long another process is waited for that writes."""
 # marks the file as ours, so that another program's database is never taken for a store
 _APPLICATION: Final = int.from_bytes(b"brks")
 
@@ -39,7 +40,7 @@ def prepare(db: sqlite3.Connection, run: Callable[[sqlite3.Connection, Script[No
             f"This Python has SQLite {sqlite3.sqlite_version}, and the store needs 3.35 or newer.",
             remedy="Use a newer build of Python, or a store in Postgres.",
         )
-    db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
+    set_patience(db, PATIENCE)
     db.execute("BEGIN")
     ready = _is_ready(db)
     db.execute("COMMIT")
@@ -64,9 +65,14 @@ def prepare(db: sqlite3.Connection, run: Callable[[sqlite3.Connection, Script[No
     db.execute("COMMIT")
 
 
+def set_patience(db: sqlite3.Connection, longest: timedelta) -> None:
+    """How long one statement waits for another process."""
+    db.execute(f"PRAGMA busy_timeout = {longest // timedelta(milliseconds=1)}")
+
+
 def _use_wal(db: sqlite3.Connection) -> None:
     """Switch to the write-ahead log; SQLite itself does not wait here for others who open the same new file."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE.total_seconds()
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

@@ -23,6 +23,7 @@ Reader = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
 
 _POLLS_IN_A_ROW = 12
 _PAUSE = timedelta(seconds=30)
+_PREPARING = "The broker is still preparing its answer."
 
 
 @attrs.frozen
@@ -157,7 +158,7 @@ class WindowReader:
         if polls > _POLLS_IN_A_ROW:
             until = max(until, now + _PAUSE)
         if until - now > self._long_wait or polls > _POLLS_IN_A_ROW:
-            return Wait(until, "The broker is still preparing its answer.")
+            return Wait(until, _PREPARING)
         if until > now:
             self._events(
                 LimitWaited(
@@ -165,7 +166,9 @@ class WindowReader:
                     connection_id=self._connection.connection_id,
                     operation="get_trades",
                     scope="report",
+                    attempt=polls + 1,
                     wait=until - now,
+                    reason=_PREPARING,
                 )
             )
             await self._clock.sleep((until - now).total_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokersync.file_hashes import files_hash, installed_files
+from brokersync.governance.record import read_record
 
 _FILES = st.dictionaries(st.text("abc/._", min_size=1, max_size=6), st.binary(max_size=20), min_size=1, max_size=5)
 
@@ -41,8 +43,9 @@ def test_every_change_changes_it(files: dict[str, bytes], data: st.DataObject) -
 def test_it_is_what_anybody_can_compute(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x")
-    line = f"p/a.py\0{hashlib.sha256(b'x').hexdigest()}\n"
-    assert files_hash([("p/a.py", path)]) == hashlib.sha256(line.encode()).hexdigest()
+    digest = urlsafe_b64encode(hashlib.sha256(b"x").digest()).rstrip(b"=").decode()
+    line = f"p/a.py\0sha256={digest}\n"
+    assert files_hash([("p/a.py", path)]) == f"sha256:{hashlib.sha256(line.encode()).hexdigest()}"
 
 
 @pytest.fixture
@@ -96,3 +99,17 @@ def test_compiled_files_do_not_count(installed: Path) -> None:
 
 def test_what_is_not_installed_has_no_files() -> None:
     assert installed_files("nosuchbroker", "nosuchbroker") == []
+
+
+def test_of_an_untouched_wheel_it_is_the_hash_that_is_approved() -> None:
+    from importlib.metadata import distribution
+
+    record = read_record(Path(str(distribution("pluggy").locate_file("pluggy"))).parent / metadata_folder("pluggy"))
+    assert record is not None
+    assert files_hash(installed_files("pluggy", "pluggy")) == record.files_hash
+
+
+def metadata_folder(name: str) -> str:
+    from importlib.metadata import distribution
+
+    return next(str(one).split("/")[0] for one in distribution(name).files or () if one.name == "METADATA")

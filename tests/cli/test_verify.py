@@ -155,3 +155,9 @@ def test_a_report_names_what_was_let_off(data: Path) -> None:
     assert as_json(report)["levels"][0]["exempt"] == [
         {"check": "test_equal_fills_stay_two", "why": "until 2027-01-31: known"}
     ]
+
+
+@pytest.mark.parametrize("key", ["ibkr", "tradovate"])
+def test_the_files_that_are_tested_have_the_hash_that_is_approved(brokersync: Run, key: str) -> None:
+    rows = {row["key"]: row for row in brokersync("providers", "list", "--json").document["providers"]}
+    assert plugin_files_hash(f"brokersync-{key}", f"brokersync_{key}") == rows[key]["files"]

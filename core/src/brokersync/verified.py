@@ -29,7 +29,7 @@ class Verified:
 
 
 def plugin_files_hash(distribution: str, package: str) -> str:
-    """The hash of an installed plugin's files as they are now; see `files_hash`."""
+    """The hash of an installed plugin's files as they are now: the approved one, as long as no byte has changed."""
     return files_hash(installed_files(distribution, package))
 
 

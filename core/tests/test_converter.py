@@ -155,6 +155,8 @@ def _calendars() -> st.SearchStrategy[manifest.Calendar]:
 
 
 def _manifests() -> st.SearchStrategy[manifest.Manifest]:
+    user = manifest.Field(name="user", label="User", help="Who logs in.")
+    sessions = st.none() | _built(limits.SessionLimit, named_by=st.just("user"))
     return _built(
         manifest.Manifest,
         labels=st.sampled_from([(), (manifest.Label(key="sold-as", display_name="Sold as"),)]),
@@ -163,7 +165,8 @@ def _manifests() -> st.SearchStrategy[manifest.Manifest]:
         pages=st.sampled_from([(), ("page",)]),
         environments=st.lists(_NAME, min_size=1, unique=True).map(tuple),
         sources=st.lists(_strategy(manifest.SourceSpec), min_size=1, max_size=2, unique_by=lambda s: s.name).map(tuple),
-        user_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(tuple),
+        user_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(lambda more: (user, *more)),
+        sessions=sessions,
         operator_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(tuple),
     )
 

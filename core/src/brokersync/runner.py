@@ -233,7 +233,13 @@ class Run:
         one = self._connection
         name, asked = one.connection_id, not self._options.only_due
         login = shared.login(
-            loaded, one.environment, events=self._sink, connection_id=name, fields=fields, pressing=asked
+            loaded,
+            one.environment,
+            owner=one.owner,
+            events=self._sink,
+            connection_id=name,
+            fields=fields,
+            pressing=asked,
         )
         self._settler.login = login
         return login
@@ -265,6 +271,10 @@ class Run:
         try:
             accounts = await provider.get_accounts(auth)
         except (BrokerRetryableError, BrokerAPIError, BrokerPluginError) as error:
+            if isinstance(error, BrokerRetryableError) and not await self._shared.store.accounts(
+                self._connection.connection_id
+            ):
+                raise  # there is nothing that could be read all the same
             self._report.problem(error)
             return None
         await self._shared.store.put_accounts(self._connection, accounts)

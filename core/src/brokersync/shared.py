@@ -134,6 +134,7 @@ class Shared:
         loaded: LoadedProvider,
         environment: str,
         *,
+        owner: str,
         events: EventSink | None = None,
         connection_id: str = "",
         fields: Mapping[str, str] = _NO_FIELDS,
@@ -153,7 +154,7 @@ class Shared:
             fields=fields,
             pressing=pressing,
         )
-        return OpenLogin(loaded, provider, self.clock, self._sessions_of(loaded.manifest))
+        return OpenLogin(loaded, provider, self.clock, self.sessions_of(loaded.manifest, owner))
 
     def keeper(
         self,
@@ -181,10 +182,11 @@ class Shared:
             settings=self.settings,
             worker=self.worker,
             renew_before=manifest.renew_before,
-            sessions=self._sessions_of(manifest) if counts and manifest.sessions is not None else None,
+            sessions=self.sessions_of(manifest, connection.owner) if counts and manifest.sessions is not None else None,
             logs_in=logs_in,
             held=held,
         )
 
-    def _sessions_of(self, manifest: Manifest) -> LoginSessions:
-        return LoginSessions(manifest, self.store, self.clock)
+    def sessions_of(self, manifest: Manifest, owner: str) -> LoginSessions:
+        """The places that the broker has for an owner's login, and for all others of it."""
+        return LoginSessions(manifest, self.store, self.clock, owner)

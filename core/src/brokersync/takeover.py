@@ -140,7 +140,7 @@ class TakeOver:
 
     async def _works(self, known: Connection, auth: AuthResult) -> bool:
         """Whether the broker takes what is stored, renewed where it has ended; credentials are not sent for this."""
-        logins = partial(self._shared.login, self._loaded, known.environment)
+        logins = partial(self._shared.login, self._loaded, known.environment, owner=known.owner)
         keeper = self._shared.keeper(known, logins, logs_in=False)
         try:
             auth = await keeper.current(auth)
@@ -167,7 +167,7 @@ class TakeOver:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[_Unnamed, None]:
-        async with self._shared.login(self._loaded, self._of.environment) as login:
+        async with self._shared.login(self._loaded, self._of.environment, owner=self._of.owner) as login:
             yield _Unnamed(login, self._unnamed)
             self.session = login.session or self.session
 
@@ -189,8 +189,8 @@ class _Unnamed:
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         return self._as_unnamed(await self._login.refresh_unnamed(auth))
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        return self._as_unnamed(await self._login.log_in(fields))
+    async def log_in(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult:
+        return self._as_unnamed(await self._login.log_in(fields, instead_of))
 
 
 async def connections_of(shared: Shared, login: Connection, *, fingerprint: str | None = None) -> list[Connection]:

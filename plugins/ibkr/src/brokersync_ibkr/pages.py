@@ -210,7 +210,7 @@ class _PageBuilder:
         return page
 
     def _book(self, element: str, raw: dict[str, str]) -> None:
-        account_id = self._account_of(raw.get("accountId"))
+        account_id = self._account_of(raw.get("accountId"), text_of(raw, "acctAlias"))
         if account_id is None:
             self._quarantined.append(of_nobody(raw, several=self._together is not None))
             return
@@ -229,10 +229,12 @@ class _PageBuilder:
         else:
             self._bookings.append(booking)
 
-    def _account_of(self, told: str | None) -> str | None:
+    def _account_of(self, told: str | None, alias: str | None) -> str | None:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
         if told is None and self._together is None:
-            return self._account or self._reading.account_id
+            own = self._account or self._reading.account_id
+            # a master's statement may hold rows of others
+            return (alias and own and is_master(own, None) and self._names.find(alias)) or own
         found = self._names.find(told) if told else None
         if found is None and (told or self._account is None):
             raise shown_alias()

@@ -132,7 +132,7 @@ def _advice(survey: Survey) -> Iterator[str]:
 
 
 def _accounts_advice(names: ToldNames) -> Iterator[str]:
-    if names.needed and names.aliases:
+    if names.needed and (names.aliases or names.likely):
         yield f"The query shows an alias in place of the account's id, which is known from beside it. {ALIAS_REMEDY}"
     if names.several:
         yield (

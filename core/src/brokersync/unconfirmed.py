@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from brokersync.errors import BrokerConfigError
 from brokersync.manifest import Manifest, SourceSpec
@@ -23,10 +23,13 @@ _DAY = timedelta(days=1)
 _Spans = Mapping[tuple[str, str], Sequence[Span]]
 
 
-async def unconfirmed(shared: Shared, store: Store, owner: str, provider: str | None = None) -> tuple[BrokerTrade, ...]:
-    """The owner's live trades of the last sixty days, at one broker or at all, of which this is so."""
+async def unconfirmed(
+    shared: Shared, store: Store, owner: str, provider: str | None = None, since: datetime | None = None
+) -> tuple[BrokerTrade, ...]:
+    """The owner's live trades of the last sixty days, or `since` before that, at one broker or all, that are so."""
     now = shared.clock.now()
-    only = TradeFilter(provider=provider, since=now - _LOOKS_BACK, until=now)
+    first = now - _LOOKS_BACK
+    only = TradeFilter(provider=provider, since=min(first, since) if since else first, until=now)
     looks = _Looks(shared, store, owner)
     found: list[BrokerTrade] = []
     after: tuple[str, str] | None = None

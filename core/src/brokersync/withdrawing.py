@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any
 
 import attrs
 
 from brokersync.manifest import Manifest
-from brokersync.records import ChangeCause, Connection, Deferred, Done, Era, Lease, PageCommit, SyncReport
+from brokersync.misread import holds, of_account
+from brokersync.records import (
+    AccountKey,
+    ChangeCause,
+    Connection,
+    Deferred,
+    Done,
+    Era,
+    Lease,
+    PageCommit,
+    SyncReport,
+)
 from brokersync.shared import Shared
-from brokersync.store import Store
+from brokersync.store import BookingSearch, Store
 from brokersync.sync.commit import page_rules
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.withdrawals import withdrawal_of
@@ -24,8 +38,9 @@ async def withdrawn(
     if isinstance(outcome, Deferred):
         return outcome
     manifest, name = shared.registry.manifest(connection.provider), connection.connection_id
+    since = _read_from(report.build(shared.clock.now()))
     gone = await _withdraw_unconfirmed(
-        shared, shared.store, connection.owner, manifest, connection_id=name, lease=lease
+        shared, shared.store, connection.owner, manifest, since, connection_id=name, lease=lease
     )
     report.withdrew(gone)
     return attrs.evolve(outcome, report=report.build(shared.clock.now()))
@@ -35,7 +50,7 @@ async def withdrawn_by_file(
     shared: Shared, store: Store, manifest: Manifest, report: SyncReport, era: Era | None
 ) -> SyncReport:
     """The report of an import, after what is not confirmed by it was taken back. Raises `ErasedError`."""
-    gone = await _withdraw_unconfirmed(shared, store, report.owner, manifest, era=era)
+    gone = await _withdraw_unconfirmed(shared, store, report.owner, manifest, _read_from(report), era=era)
     return attrs.evolve(report, modified=report.modified + gone)
 
 
@@ -44,6 +59,7 @@ async def _withdraw_unconfirmed(
     store: Store,
     owner: str,
     manifest: Manifest,
+    since: datetime | None,
     *,
     connection_id: str | None = None,
     lease: Lease | None = None,
@@ -51,14 +67,16 @@ async def _withdraw_unconfirmed(
 ) -> int:
     """Take back the owner's trades of this broker that are told by none but sources which the manifest lets be so.
 
-    Nothing is deleted: what is confirmed later is a trade again. Answers with how many trades are cancelled by it.
+    Trades before the last days are looked through from `since` on. Nothing is deleted: what is confirmed later is a
+    trade again. Answers with how many trades are cancelled by it.
     Raises `LeaseLostError` and `ErasedError`.
     """
     willing = {source.name for source in manifest.sources if source.withdraws}
     # most owners have none of these, and need not be looked through
     if not [name for name in sorted(willing) if await store.spans(owner, manifest.key, name)]:
         return 0
-    found = [one for one in await unconfirmed(shared, store, owner, manifest.key) if willing.issuperset(one.sources)]
+    told = await unconfirmed(shared, store, owner, manifest.key, since)
+    found = await _not_misread(store, owner, [one for one in told if willing.issuperset(one.sources)], willing)
     modified = 0
     for source, trades in itertools.groupby(sorted(found, key=_source), key=_source):
         page = PageCommit(
@@ -75,6 +93,28 @@ async def _withdraw_unconfirmed(
         )
         modified += (await store.commit_page(page, page_rules(manifest))).modified
     return modified
+
+
+def _read_from(report: SyncReport) -> datetime | None:
+    return min((part.start for span in report.spans for part in span.covered), default=None)
+
+
+async def _not_misread(
+    store: Store, owner: str, trades: Sequence[BrokerTrade], willing: Set[str]
+) -> Sequence[BrokerTrade]:
+    """Those of which no better source has a row in quarantine: such a trade was told, and is not understood yet."""
+    rows = [row for row in await store.quarantined(owner) if row["source"] not in willing] if trades else []
+    return [one for one in trades if not await _is_misread(store, owner, one, rows)] if rows else trades
+
+
+async def _is_misread(store: Store, owner: str, trade: BrokerTrade, rows: Sequence[Mapping[str, Any]]) -> bool:
+    key = AccountKey(owner=owner, provider=trade.provider, environment=trade.environment, account_id=trade.account_id)
+    near = [row for row in rows if of_account(row, key)]
+    if not near:
+        return False
+    kept = await store.stored_bookings(BookingSearch(key=key, names=(trade.trade_id,)))
+    names = {trade.trade_id, *(name for one in kept for name in (*one.booking.names, *one.booking.loose_refs))}
+    return any(holds(row, name) for row in near for name in names)
 
 
 def _source(trade: BrokerTrade) -> str:

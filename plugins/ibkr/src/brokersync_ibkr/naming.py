@@ -58,7 +58,7 @@ class ToldNames:
         """What an AccountInformation element says."""
         told, kind = text_of(attributes, "accountId"), text_of(attributes, "accountType")
         self._note(told, self._heads)
-        self._pair(told, text_of(attributes, "acctAlias"))
+        _pair(self.aliases, told, text_of(attributes, "acctAlias"))
         if is_consolidated(kind):
             self._consolidated = True
         for name in map(account_id_of, self._heads):
@@ -72,14 +72,14 @@ class ToldNames:
         elif told not in self._rows:
             self._note(told, self._rows)
         if alias is not None and (told or not (self._consolidated or self._is_of_master())):
-            self._pair(told or self._head, alias)
+            _pair(self.aliases, told or self._head, alias)
 
     def statement_ends(self) -> None:
         heads, rows = ({name for name in names if account_id_of(name)} for names in (self._heads, self._rows))
         others = (self._heads | self._rows) - heads - rows
         if len(heads) == len(others) == 1 and rows <= heads and not self._consolidated and not self._is_of_master():
             # a statement is of one account, so its other name for it is this one's; a master's may be of others, too
-            self.likely.setdefault(*others, set()).update(map(account_id_of, heads))
+            _pair(self.likely, *heads, *others)
         self.needed |= self._rows - rows
         if self._head_needed or not (heads or rows):
             self.needed |= self._heads - heads
@@ -97,11 +97,6 @@ class ToldNames:
         if (account_id := account_id_of(told)) is not None:
             self.ids.add(account_id)
             check_number(len(self.ids))
-
-    def _pair(self, told: str | None, alias: str | None) -> None:
-        account_id = account_id_of(told) if told else None
-        if account_id and alias and account_id_of(alias) is None:
-            self.aliases.setdefault(alias, set()).add(account_id)
 
 
 class AccountNames:
@@ -146,3 +141,9 @@ class AccountNames:
 def _only(ids: Iterable[str]) -> str | None:
     found = set(ids)
     return found.pop() if len(found) == 1 else None
+
+
+def _pair(names: dict[str, set[str]], told: str | None, alias: str | None) -> None:
+    account_id = account_id_of(told) if told else None
+    if account_id and alias and account_id_of(alias) is None:
+        names.setdefault(alias, set()).add(account_id)

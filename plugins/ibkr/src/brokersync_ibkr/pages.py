@@ -233,8 +233,7 @@ class _PageBuilder:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
         if told is None and self._together is None:
             own = self._account or self._reading.account_id
-            # a master's statement may hold rows of others
-            return (alias and own and is_master(own, None) and self._names.find(alias)) or own
+            return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
         found = self._names.find(told) if told else None
         if found is None and (told or self._account is None):
             raise shown_alias()
@@ -251,8 +250,8 @@ class _PageBuilder:
             self._skipped[TOLD_THERE] += 1
             return True
         if holder != own or is_allocation(raw):
-            kind = account.kind or (self._before[own].kind if own in self._before else None)
-            if mark := mark_of(elsewhere=holder != own, by_master=is_master(own, kind)):
+            by_master = is_master(own, account.kind or self._before.get(own, account).kind)
+            if mark := mark_of(elsewhere=holder != own, by_master=by_master):
                 raw[ALLOCATED] = mark
         return False
 

@@ -179,3 +179,10 @@ def test_a_row_of_a_master_s_statement_without_an_id_is_of_the_account_its_alias
     pages = flex.pages(flex.document(flex.statement(rows, account="F4711000")), accounts=known((OTHER, POT)))
     assert holders(pages) == [OTHER, "F4711000"]
     assert [one.state for page in pages for one in page.accounts if one.account_id == "F4711000"] == [{}]
+
+
+@pytest.mark.parametrize("alias", ["US1", "FX2", "UK401"])
+def test_a_short_name_that_looks_a_little_like_an_id_is_an_alias(flex: Any, alias: str) -> None:
+    assert holders(flex.pages(aliased(flex, alias), accounts=known((ID, alias)))) == [ID]
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(aliased(flex, alias))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 from brokersync.plugin import BrokerAccount, BrokerConfigError, RawRow, TradePage
+from brokersync_ibkr.querycheck import check_query, look_over
 from brokersync_ibkr.renormalise import renormalise
 
 MASTER, FIRST, SECOND = "F4711000", "U4711001", "U4711002"
@@ -48,6 +50,19 @@ def test_a_query_of_a_master_and_its_sub_accounts_gives_each_its_own_trades(flex
     assert holders(pages) == [FIRST, SECOND]
     assert covered(pages) == {MASTER, FIRST, SECOND}
     assert [one.kind for page in pages for one in page.accounts if one.account_id == MASTER] == ["Advisor Master"]
+
+
+@pytest.mark.parametrize("row_account", [FIRST, None])
+def test_a_consolidated_query_that_does_not_say_whose_its_fills_are_is_refused_when_connecting(
+    flex: Any, row_account: str | None
+) -> None:
+    survey = look_over(BytesIO(consolidated(flex, flex.trade(accountId=row_account))))
+    if row_account:
+        check_query(survey, "AF")
+        return
+    with pytest.raises(BrokerConfigError, match="do not tell whose they are") as caught:
+        check_query(survey, "AF")
+    assert "tick Account ID" in caught.value.remedy
 
 
 def test_a_trade_told_by_the_master_s_statement_and_by_its_account_s_own_is_one(flex: Any) -> None:

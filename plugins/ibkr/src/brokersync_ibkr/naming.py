@@ -26,7 +26,7 @@ class ToldNames:
     """Collects what a document calls its accounts.
 
     `aliases` are those that it tells the id of, and `likely` those that stand for the one account of a statement; `ids`
-    are the accounts and `kinds` what they are. `needed` are the aliases without whose ids a row or a period would be
+    are the accounts and `kinds` what they are. `nameless` is that a fill of several accounts names none. `needed` are the aliases without whose ids a row or a period would be
     nobody's.
     """
 
@@ -36,6 +36,7 @@ class ToldNames:
         self.ids: set[str] = set()
         self.kinds: dict[str, str | None] = {}
         self.needed: set[str] = set()
+        self.nameless = False
         self._head: str | None = None
         self._heads: set[str] = set()
         self._rows: set[str] = set()
@@ -69,6 +70,7 @@ class ToldNames:
         """What a fill says."""
         if told is None:
             self._head_needed = True
+            self.nameless = self.nameless or self._consolidated
         elif told not in self._rows:
             self._note(told, self._rows)
         if alias is not None and (told or not (self._consolidated or self._is_of_master())):

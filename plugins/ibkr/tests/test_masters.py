@@ -163,3 +163,14 @@ def test_a_quarantined_allocation_stays_so_when_kept_rows_are_read_again(flex: A
     [row] = [row for page in first for row in page.quarantined]
     again = list(renormalise("activity", [RawRow(raw=row.raw, account_id=row.account_id, environment="live")]))
     assert (holders(again), reasons(again)) == ([], [row.reason])
+
+
+@pytest.mark.parametrize("kind", ["TCF", "AF"])
+def test_confirmations_under_a_master_cover_the_accounts_whose_rows_they_hold(flex: Any, kind: str) -> None:
+    """An Activity statement has to say that it is of several: its days would be read for good."""
+    rows = [flex.confirm(1), flex.confirm(2, accountId=SECOND)] if kind == "TCF" else [flex.trade(1)]
+    section = "TradeConfirms" if kind == "TCF" else "Trades"
+    pages = flex.pages(flex.document(flex.statement(rows, account=MASTER, section=section), kind=kind))
+    assert covered(pages) == ({MASTER, FIRST, SECOND} if kind == "TCF" else {MASTER})
+    finality = {span.finality.value for page in pages for span in page.covered}
+    assert finality == {"provisional" if kind == "TCF" else "final"}

@@ -26,8 +26,8 @@ class ToldNames:
     """Collects what a document calls its accounts.
 
     `aliases` are those that it tells the id of, and `likely` those that stand for the one account of a statement; `ids`
-    are the accounts and `kinds` what they are. `nameless` is that a fill of several accounts names none. `needed` are the aliases without whose ids a row or a period would be
-    nobody's.
+    are the accounts and `kinds` what they are. `needed` are the aliases without whose ids a row or a period would be
+    nobody's, and `nameless` says that a fill of several accounts names none.
     """
 
     def __init__(self) -> None:

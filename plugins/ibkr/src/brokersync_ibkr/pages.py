@@ -95,7 +95,7 @@ class _PageBuilder:
         self._account: str | None = None
         self._told: str | None = None
         self._days: Days | None = None
-        self._together: set[str] | None = None
+        self._several, self._holders = False, set[str]()
         self._untold = 0
         self._columns: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class _PageBuilder:
         self._facts.statements += 1
         self._told = text_of(attributes, "accountId")
         self._account = self._names.find(self._told) if self._told else None
-        self._together = set() if self._told and self._account is None else None
+        self._several, self._holders = bool(self._told) and self._account is None, set()
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         self._proof.made(made.at if made else None)
@@ -124,7 +124,7 @@ class _PageBuilder:
         self._days = Days(first, last) if readable and first and last else None
         if self._days is None:
             self._note_unknown("a statement without a readable period")
-        if self._together is None:
+        if not self._several:
             self._proof.stated(self._account or self._reading.account_id or "", self._days)
 
     def section(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -168,12 +168,12 @@ class _PageBuilder:
             self._skipped[f"{kind}: {of_the_account(row)}"] += 1
 
     def statement_ends(self) -> None:
-        if self._together is not None:
-            if self._account is None and not self._together:
-                raise shown_alias()
-            for account_id in self._together:
-                self._proof.stated(account_id, self._days)
-        self._account = self._told = self._together = None
+        if self._several and self._account is None and not self._holders:
+            raise shown_alias()
+        # a confirmation does not say that it is of several
+        for account_id in self._holders if self._several or self._facts.confirmation else ():
+            self._proof.stated(account_id, self._days)
+        self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -212,7 +212,7 @@ class _PageBuilder:
     def _book(self, element: str, raw: dict[str, str]) -> None:
         account_id = self._account_of(raw.get("accountId"), text_of(raw, "acctAlias"))
         if account_id is None:
-            self._quarantined.append(of_nobody(raw, several=self._together is not None))
+            self._quarantined.append(of_nobody(raw, several=self._several))
             return
         account = self._accounts.meet(account_id, raw.get("acctAlias"))
         if self._is_told_elsewhere(raw, account):
@@ -231,14 +231,14 @@ class _PageBuilder:
 
     def _account_of(self, told: str | None, alias: str | None) -> str | None:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
-        if told is None and self._together is None:
+        if told is None and not self._several:
             own = self._account or self._reading.account_id
             return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
         found = self._names.find(told) if told else None
         if found is None and (told or self._account is None):
             raise shown_alias()
-        if found is not None and self._together is not None:
-            self._together.add(found)
+        if found is not None:
+            self._holders.add(found)
         return found
 
     def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
@@ -288,8 +288,7 @@ class _PageBuilder:
             return None
 
     def _describe(self, attributes: Mapping[str, str]) -> None:
-        if is_consolidated(text_of(attributes, "accountType")) and self._together is None:
-            self._together = set()
+        self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
         if account_id is None:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, Finality
 from brokersync_ibkr.accounts import is_account_id
-from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved
+from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved, told_until
 from brokersync_ibkr.dates import new_york_day
 
 _DAY = timedelta(days=1)
@@ -58,7 +58,7 @@ class Proof:
 
     def _last_final_day(self) -> date:
         if self._made is not None and not self._undated:
-            return new_york_day(self._made - FINALITY_LAG) - _DAY
+            return told_until(new_york_day(self._made - FINALITY_LAG) - _DAY)
         # the service was asked just now, and core knows when; when a file was made nobody knows
         return date.min if self._asked is None else date.max
 

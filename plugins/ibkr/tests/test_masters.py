@@ -165,6 +165,22 @@ def test_a_quarantined_allocation_stays_so_when_kept_rows_are_read_again(flex: A
     assert (holders(again), reasons(again)) == ([], [row.reason])
 
 
+def test_a_consolidated_statement_covers_who_was_in_one_of_the_same_query_before(flex: Any) -> None:
+    first = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)), query_id="20")
+    known = tuple(account for page in first for account in page.accounts)
+    assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known)) == {MASTER, FIRST, SECOND}
+    for query_id in ("21", None):
+        assert covered(flex.pages(consolidated(flex), query_id=query_id, accounts=known)) == {MASTER}
+
+
+def test_what_confirmations_or_a_statement_of_its_own_tell_puts_no_account_into_a_consolidated_query(flex: Any) -> None:
+    confirmed = flex.statement([flex.confirm(1, acctAlias="Pot")], account=MASTER, section="TradeConfirms")
+    own = flex.document(flex.statement([flex.trade()]))
+    for body, query_id in ((flex.document(confirmed, kind="TCF"), None), (own, "20")):
+        known = tuple(account for page in flex.pages(body, query_id=query_id) for account in page.accounts)
+        assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known)) == {MASTER}
+
+
 @pytest.mark.parametrize("kind", ["TCF", "AF"])
 def test_confirmations_under_a_master_cover_the_accounts_whose_rows_they_hold(flex: Any, kind: str) -> None:
     """An Activity statement has to say that it is of several: its days would be read for good."""

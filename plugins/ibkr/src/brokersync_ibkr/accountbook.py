@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 import attrs
 
 from brokersync.plugin import BrokerAccount, QuarantinedRow
-from brokersync_ibkr.accounts import ALIAS, account_of, environment_of, is_account_id
+from brokersync_ibkr.accounts import ALIAS, TOGETHER_IN, account_of, environment_of, is_account_id
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.payloads import FlexSyntaxError
 
@@ -53,9 +53,18 @@ class AccountBook:
         if known is None:
             known = self._new(account_id)
         if alias is not None and known.state.get(ALIAS) != alias and not is_account_id(alias):
-            known = attrs.evolve(known, name=alias, state={ALIAS: alias})
+            known = attrs.evolve(known, name=alias, state={**known.state, ALIAS: alias})
             self._keep(known)
         return known
+
+    def together(self, query_id: str | None, met: Set[str], before: Iterable[BrokerAccount]) -> Set[str]:
+        """The accounts that a statement of several is of: those met in it, and in one of the same query `before`."""
+        if query_id is None:
+            return met
+        for known in [self.meet(account_id) for account_id in sorted(met)]:
+            if known.state.get(TOGETHER_IN) != query_id:
+                self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: query_id}))
+        return met | {one.account_id for one in before if one.state.get(TOGETHER_IN) == query_id}
 
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""

@@ -18,6 +18,8 @@ _MANAGED = re.compile(r"(?P<id>[^-]+)-[^-]+-[^-]+")
 _MASTERS: Final = ("F", "I")
 # where an account's facts keep its alias
 ALIAS: Final = "alias"
+# and the Activity query that put it into one statement with others, whose accounts stay those it was made with
+TOGETHER_IN: Final = "together_in"
 
 
 def is_account_id(text: str) -> bool:

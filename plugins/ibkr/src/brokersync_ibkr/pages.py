@@ -51,13 +51,14 @@ class Reading:
     """What is known of a document before it is read.
 
     `environment` and `account_id` stand in where it does not tell them. `asked` are the days that were ordered,
-    `expected` the type of the query that was, `accounts` those that were asked for, and `known` all that were told of.
+    `expected` the query's type, `query_id` an Activity query's id, `accounts` those asked for, `known` all told of.
     """
 
     environment: str = "live"
     account_id: str | None = None
     asked: Days | None = None
     expected: str | None = None
+    query_id: str | None = None
     accounts: tuple[BrokerAccount, ...] = ()
     known: tuple[BrokerAccount, ...] = ()
 
@@ -171,8 +172,9 @@ class _PageBuilder:
         if self._several and self._account is None and not self._holders:
             raise shown_alias()
         # a confirmation does not say that it is of several
-        for account_id in self._holders if self._several or self._facts.confirmation else ():
-            self._proof.stated(account_id, self._days)
+        if self._several or self._facts.confirmation:
+            for account_id in self._accounts.together(self._reading.query_id, self._holders, self._reading.accounts):
+                self._proof.stated(account_id, self._days)
         self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:
@@ -235,10 +237,10 @@ class _PageBuilder:
             own = self._account or self._reading.account_id
             return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
         found = self._names.find(told) if told else None
-        if found is None and (told or self._account is None):
-            raise shown_alias()
         if found is not None:
             self._holders.add(found)
+        elif told or self._account is None:
+            raise shown_alias()
         return found
 
     def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
@@ -291,9 +293,8 @@ class _PageBuilder:
         self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
-        if account_id is None:
-            return
         try:
-            self._accounts.describe(account_id, attributes, self._dates)
+            if account_id is not None:
+                self._accounts.describe(account_id, attributes, self._dates)
         except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")

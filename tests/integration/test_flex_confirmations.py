@@ -123,6 +123,13 @@ async def test_its_day_is_that_on_which_it_is_booked(
             assert (await only_trade(bs)).status.value == status, until
 
 
+async def test_a_statement_without_its_trades_section_drops_nothing(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    file = statement().replace(b"<Trades></Trades>", b'<AccountInformation accountId="U7" currency="USD" />')
+    await bs.import_statement("ibkr", io.BytesIO(file), owner="me")
+    assert (await only_trade(bs)).status.value == "active"
+
+
 async def test_what_is_booked_a_day_late_is_dropped_and_comes_back_as_the_same_trade(
     bs: BrokerSync, clock: Any
 ) -> None:

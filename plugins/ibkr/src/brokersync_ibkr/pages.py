@@ -191,7 +191,7 @@ class _PageBuilder:
         self._facts.check()
         yield from self.full_pages()
         accounts = (*self._reading.accounts, *self._accounts.all)
-        page = self._page(tuple(self._proof.covered(accounts, confirmation=self._facts.confirmation)))
+        page = self._page(tuple(self._proof.covered(accounts, provisional=not self._facts.tells_for_good)))
         yield attrs.evolve(page, rows=page.disposed + self._untold)
 
     def _page(self, covered: tuple[CoveredSpan, ...] = ()) -> TradePage:

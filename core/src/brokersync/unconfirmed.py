@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from brokersync.errors import BrokerConfigError
 from brokersync.manifest import Manifest, SourceSpec
@@ -24,12 +24,11 @@ _Spans = Mapping[tuple[str, str], Sequence[Span]]
 
 
 async def unconfirmed(
-    shared: Shared, store: Store, owner: str, provider: str | None = None, since: datetime | None = None
+    shared: Shared, store: Store, owner: str, provider: str | None = None, window: TimeWindow | None = None
 ) -> tuple[BrokerTrade, ...]:
-    """The owner's live trades of the last sixty days, or `since` before that, at one broker or all, that are so."""
-    now = shared.clock.now()
-    first = now - _LOOKS_BACK
-    only = TradeFilter(provider=provider, since=min(first, since) if since else first, until=now)
+    """The owner's live trades of the window, else of the last sixty days, at one broker or at all, that are so."""
+    window = window or last_days(shared)
+    only = TradeFilter(provider=provider, since=window.start, until=window.end)
     looks = _Looks(shared, store, owner)
     found: list[BrokerTrade] = []
     after: tuple[str, str] | None = None
@@ -38,6 +37,12 @@ async def unconfirmed(
         found += [trade for trade in page if await looks.unconfirmed(trade)]
         if after is None:
             return tuple(found)
+
+
+def last_days(shared: Shared) -> TimeWindow:
+    """The days that are looked through each time."""
+    now = shared.clock.now()
+    return TimeWindow(now - _LOOKS_BACK, now)
 
 
 class _Looks:

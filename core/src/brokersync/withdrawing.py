@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -27,20 +27,28 @@ from brokersync.store import BookingSearch, Store
 from brokersync.sync.commit import page_rules
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.withdrawals import withdrawal_of
-from brokersync.types import BrokerTrade
-from brokersync.unconfirmed import unconfirmed
+from brokersync.types import BrokerTrade, TimeWindow
+from brokersync.unconfirmed import last_days, unconfirmed
+
+# a long weekend and the days behind it
+_BOOKED_WITHIN = timedelta(days=7)
 
 
 async def withdrawn(
     shared: Shared, connection: Connection, lease: Lease, report: ReportBuilder, outcome: Done | Deferred
 ) -> Done | Deferred:
-    """The outcome of a sync, after what is not confirmed by it was taken back, if it came to its end."""
-    if isinstance(outcome, Deferred):
-        return outcome
+    """The outcome of a sync, after what is not confirmed by it was taken back.
+
+    The last days are looked through at the sync's end, and what was read of the days before them at once.
+    """
     manifest, name = shared.registry.manifest(connection.provider), connection.connection_id
-    since = _read_from(report.build(shared.clock.now()))
+    windows = _older(shared, report.build(shared.clock.now()))
+    if isinstance(outcome, Done):
+        windows = (*windows, last_days(shared))
+    if not windows:
+        return outcome
     gone = await _withdraw_unconfirmed(
-        shared, shared.store, connection.owner, manifest, since, connection_id=name, lease=lease
+        shared, shared.store, connection.owner, manifest, windows, connection_id=name, lease=lease
     )
     report.withdrew(gone)
     return attrs.evolve(outcome, report=report.build(shared.clock.now()))
@@ -50,7 +58,8 @@ async def withdrawn_by_file(
     shared: Shared, store: Store, manifest: Manifest, report: SyncReport, era: Era | None
 ) -> SyncReport:
     """The report of an import, after what is not confirmed by it was taken back. Raises `ErasedError`."""
-    gone = await _withdraw_unconfirmed(shared, store, report.owner, manifest, _read_from(report), era=era)
+    windows = (*_older(shared, report), last_days(shared))
+    gone = await _withdraw_unconfirmed(shared, store, report.owner, manifest, windows, era=era)
     return attrs.evolve(report, modified=report.modified + gone)
 
 
@@ -59,23 +68,22 @@ async def _withdraw_unconfirmed(
     store: Store,
     owner: str,
     manifest: Manifest,
-    since: datetime | None,
+    windows: Iterable[TimeWindow],
     *,
     connection_id: str | None = None,
     lease: Lease | None = None,
     era: Era | None = None,
 ) -> int:
-    """Take back the owner's trades of this broker that are told by none but sources which the manifest lets be so.
+    """Take back the owner's trades in these windows that are told by none but sources which the manifest lets be so.
 
-    Trades before the last days are looked through from `since` on. Nothing is deleted: what is confirmed later is a
-    trade again. Answers with how many trades are cancelled by it.
+    Nothing is deleted: what is confirmed later is a trade again. Answers with how many trades are cancelled by it.
     Raises `LeaseLostError` and `ErasedError`.
     """
     willing = {source.name for source in manifest.sources if source.withdraws}
     # most owners have none of these, and need not be looked through
     if not [name for name in sorted(willing) if await store.spans(owner, manifest.key, name)]:
         return 0
-    told = await unconfirmed(shared, store, owner, manifest.key, since)
+    told = [one for window in windows for one in await unconfirmed(shared, store, owner, manifest.key, window)]
     found = await _not_misread(store, owner, [one for one in told if willing.issuperset(one.sources)], willing)
     modified = 0
     for source, trades in itertools.groupby(sorted(found, key=_source), key=_source):
@@ -95,8 +103,14 @@ async def _withdraw_unconfirmed(
     return modified
 
 
-def _read_from(report: SyncReport) -> datetime | None:
-    return min((part.start for span in report.spans for part in span.covered), default=None)
+def _older(shared: Shared, report: SyncReport) -> tuple[TimeWindow, ...]:
+    """When what was read may have been executed, without the days that are looked through each time."""
+    edge = last_days(shared).start
+    read = [part for span in report.spans for part in span.covered if part.start < edge]
+    if not read:
+        return ()
+    first = min(part.start for part in read) - _BOOKED_WITHIN
+    return (TimeWindow(first, min(edge, max(part.end for part in read))),)
 
 
 async def _not_misread(

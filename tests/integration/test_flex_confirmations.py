@@ -238,9 +238,7 @@ async def test_what_is_read_long_after_its_day_is_dropped_as_well(
         assert (await only_trade(bs)).status.value == "cancelled"
 
 
-async def test_a_saturday_s_trade_is_dropped_by_the_monday_that_is_read_long_after_it(
-    tmp_path: Path, clock: Any
-) -> None:
+async def test_a_saturday_s_trade_is_dropped_by_a_monday_that_is_read_long_after(tmp_path: Path, clock: Any) -> None:
     clock.time = datetime(2026, 9, 1, 12, tzinfo=UTC)
     saturday = {**_CONFIRMED, "dateTime": "20260228;120000", "tradeDate": "20260228"}
     async with BrokerSync.open(tmp_path / "late.db", clock=clock) as bs:

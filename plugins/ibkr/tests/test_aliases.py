@@ -174,6 +174,13 @@ def test_an_alias_that_was_another_account_s_is_not_taken_for_the_statement_s_ow
     assert holders(read_file(body, hints)) == [OTHER]
 
 
+def test_an_alias_in_a_master_s_row_without_an_id_is_not_kept_for_the_master_s(flex: Any) -> None:
+    rows = [flex.trade(accountId=None, acctAlias=POT)]
+    for account, state in (("F4711000", {}), (ID, {"alias": POT})):
+        [page] = flex.pages(flex.document(flex.statement(rows, account=account)))
+        assert [one.state for one in page.accounts] == [state]
+
+
 def test_a_row_of_a_master_s_statement_without_an_id_is_of_the_account_its_alias_is_known_for(flex: Any) -> None:
     rows = [flex.trade(1, accountId=None, acctAlias=POT), flex.trade(2, accountId=None, acctAlias="")]
     pages = flex.pages(flex.document(flex.statement(rows, account="F4711000")), accounts=known((OTHER, POT)))

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from brokersync.plugin import BrokerAccount, QuarantinedRow
-from brokersync_ibkr.accounts import ALIAS, TOGETHER_IN, account_of, environment_of, is_account_id
+from brokersync_ibkr.accounts import ALIAS, TOGETHER_IN, account_of, environment_of, is_account_id, is_master
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.payloads import FlexSyntaxError
 
@@ -47,8 +47,9 @@ class AccountBook:
         names, self._fresh = sorted(self._fresh), set()
         return tuple(self._accounts[name] for name in names)
 
-    def meet(self, account_id: str, alias: str | None = None) -> BrokerAccount:
-        """The account, with the alias that stands beside its id in a row."""
+    def meet(self, account_id: str, alias: str | None = None, *, beside_id: bool = True) -> BrokerAccount:
+        """The account, with the alias that a row tells: of a master's row without an id it may be another account's."""
+        alias = alias if beside_id or not is_master(account_id, None) else None
         known = self._accounts.get(account_id)
         if known is None:
             known = self._new(account_id)

@@ -216,7 +216,7 @@ class _PageBuilder:
         if account_id is None:
             self._quarantined.append(of_nobody(raw, several=self._several))
             return
-        account = self._accounts.meet(account_id, raw.get("acctAlias"))
+        account = self._accounts.meet(account_id, raw.get("acctAlias"), beside_id="accountId" in raw)
         if self._is_told_elsewhere(raw, account):
             return
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)

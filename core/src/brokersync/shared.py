@@ -124,6 +124,11 @@ class Shared:
         """When to try the login of a connection again whose user is asked for it from now on."""
         return next_probe(now=self.clock.now(), deadline=connection.deadline, margin=self.settings.perishable_margin)
 
+    def sparing(self) -> Shared:
+        """For a run that only asks whether the broker is back: each request is tried once."""
+        once = attrs.evolve(self.settings.retry, attempts=1)
+        return attrs.evolve(self, settings=attrs.evolve(self.settings, retry=once))
+
     @property
     def probes(self) -> Probes:
         """How a broker that is away is probed."""

@@ -216,7 +216,8 @@ class SyncEngine:
             outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
-            await self._count(ask, error)
+            if await self._failures.count(ask, error):
+                await self._losses.denied(ask.source, ask.accounts)
             outcome = _Outcome.FAILED
         self._unanswered = 0
         self._failures.counts = True
@@ -269,12 +270,6 @@ class SyncEngine:
         self._failures.counts = True
         await self._failures.count(ask, error)
         return _Outcome.WAITS
-
-    async def _count(self, ask: Ask, error: BrokerAPIError) -> None:
-        was_denied = await self._failures.is_denied(ask)
-        await self._failures.count(ask, error)
-        if not was_denied and await self._failures.is_denied(ask):
-            await self._losses.denied(ask.source, ask.accounts)
 
     def _announce(self, ask: Ask, done: int, total: int) -> None:
         self._events(

@@ -72,12 +72,13 @@ class FailureBook:
         pause = _FIRST_PAUSE * (1 << min(sum(one.failures for one in known), 12))
         return pause if pause < _LONGEST_PAUSE else None
 
-    async def count(self, ask: Ask, error: BrokerError) -> None:
-        """Hold a failure against its window, once in a sync."""
+    async def count(self, ask: Ask, error: BrokerError) -> bool:
+        """Hold a failure against its window, once in a sync; whether it is the first for want of a right."""
+        was_denied = await self._is_denied(ask)
         await self._count(ask, DENIED if error.fault is Fault.USER else type(error).__name__)
+        return not was_denied and await self._is_denied(ask)
 
-    async def is_denied(self, ask: Ask) -> bool:
-        """Whether the account has no right to the source."""
+    async def _is_denied(self, ask: Ask) -> bool:
         return any(map(is_denied, (await self.known(ask.source)).get(ask.account, ())))
 
     async def met(self, ask: Ask, error: BrokerError) -> None:

@@ -373,6 +373,20 @@ def test_numbers_in_json_are_exact() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1E+99999999999999999999, "b": 0.5}', {"a": "1E+99999999999999999999", "b": Decimal("0.5")}),
+        (f"[{'9' * 5000}, 7]", ["9" * 5000, 7]),
+        (r'{"a\ud800": ["\uDC00b", "\ud83d\ude00"]}', {"a\ufffd": ["\ufffdb", "\U0001f600"]}),
+        (b'["a\xed\xa0\x80"]', ["a\ufffd"]),
+        (r'["\\ud800"]', [r"\ud800"]),
+    ],
+)
+def test_one_odd_value_does_not_take_its_answer_along(text: str | bytes, value: Any) -> None:
+    assert loads_exact(text) == value
+
+
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "{", ""])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

@@ -104,7 +104,7 @@ class TakeOver:
             return await self._login.adopt(auth)
         except BrokerTokenExpiredError as error:
             if self._spent or (auth.refresh_token is None and not fields):
-                raise as_auth_error(error) from error
+                raise _refused(error) from error
         self.renewed = True
         for _ in range(_ATTEMPTS):
             auth = await self._renewed(auth, fields)
@@ -114,7 +114,7 @@ class TakeOver:
                 return await self._login.adopt(auth)
             except BrokerTokenExpiredError as error:
                 dead = error
-        raise as_auth_error(dead)
+        raise _refused(dead)
 
     async def replaces(self, known: Connection, fields: Mapping[str, str], auth: AuthResult) -> bool:
         """Whether the tokens are better than those in the store, which a renewal here may have made since.
@@ -174,6 +174,13 @@ class TakeOver:
     def _unnamed(self, auth: AuthResult) -> AuthResult:
         self._identity = auth.identity
         return attrs.evolve(auth, identity=self._of.identity)
+
+
+def _refused(error: BrokerTokenExpiredError) -> BrokerAuthError:
+    """What dead tokens are that nothing can renew; the plugin may know what the user can do."""
+    refused = as_auth_error(error)
+    refused.remedy = error.remedy or refused.remedy
+    return refused
 
 
 class _Unnamed:

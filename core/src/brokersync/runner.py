@@ -231,15 +231,9 @@ class Run:
 
     def _login(self, shared: Shared, loaded: LoadedProvider, fields: Mapping[str, str]) -> OpenLogin:
         one = self._connection
-        name, asked = one.connection_id, not self._options.only_due
+        name, side, asked = one.connection_id, one.environment, not self._options.only_due
         login = shared.login(
-            loaded,
-            one.environment,
-            owner=one.owner,
-            events=self._sink,
-            connection_id=name,
-            fields=fields,
-            pressing=asked,
+            loaded, side, owner=one.owner, events=self._sink, connection_id=name, fields=fields, pressing=asked
         )
         self._settler.login = login
         return login

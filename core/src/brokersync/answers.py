@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import attrs
 
 from brokersync.hosts import is_this_machine
 from brokersync.manifest import Manifest
 from brokersync.types import BrokerAccount, Challenge, TradeBooking, TradePage
+
+_YEARS: Final = range(1900, 2200)
 
 
 def accounts_fault(accounts: Sequence[object], manifest: Manifest) -> str:
@@ -55,3 +60,17 @@ def _belongs(booking: TradeBooking, manifest: Manifest) -> bool:
     return trade is None or (
         (trade.provider, trade.environment, trade.account_id) == (manifest.key, booking.environment, booking.account_id)
     )
+
+
+def with_likely_dates(accounts: Sequence[BrokerAccount]) -> tuple[BrokerAccount, ...]:
+    """Brokers write the first or the last day of all for no date, and no day can be counted on from there."""
+    return tuple(
+        attrs.evolve(one, opened_at=None) if one.opened_at and one.opened_at.year not in _YEARS else one
+        for one in accounts
+    )
+
+
+def with_likely_dates_in(page: TradePage) -> TradePage:
+    """The same of the accounts in a page."""
+    accounts = with_likely_dates(page.accounts)
+    return page if accounts == tuple(page.accounts) else attrs.evolve(page, accounts=accounts)

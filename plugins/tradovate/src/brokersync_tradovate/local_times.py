@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 
-from brokersync_tradovate.rows import RowError
+from brokersync_tradovate.rows import YEARS, RowError
 
 _SHOWN = "%m/%d/%Y %H:%M:%S"
 
@@ -20,6 +20,8 @@ def instant(text: str, zone: tzinfo) -> datetime:
         first, second = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     except (ValueError, OverflowError):  # in UTC it may lie before the first year or after the last
         raise RowError("Timestamp is no time like 06/10/2026 16:00:05") from None
+    if first.year not in YEARS:
+        raise RowError(f"Timestamp is the year {first.year}, in which nothing can have happened")
     if first != second:
         how_often = "twice" if first < second else "never"
         raise RowError(f"clocks in {zone} showed the time of Timestamp {how_often} on that day")

@@ -37,6 +37,7 @@ from brokersync_tradovate.cash_history import read_cash_history
 from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
+from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
@@ -137,7 +138,7 @@ class _Reading:
     async def told(self) -> _Told:
         """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
         unmapped: Counter[str] = Counter()
-        rows = await self._fills(unmapped)
+        rows = [self._of_the_days(row) for row in await self._fills(unmapped)]
         own = [row for row in rows if isinstance(row, BadRow) or row.fill.timestamp.date() < self._after]
         fills = [row for row in own if isinstance(row, ReportFill)]
         if not fills:
@@ -186,6 +187,19 @@ class _Reading:
         if of_the_window:
             unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
         return charges
+
+    def _of_the_days(self, row: ReportFill | BadRow) -> ReportFill | BadRow:
+        """No other window would ask for a row that lies behind the days that were asked for, so it is held."""
+        if isinstance(row, BadRow) or row.fill.timestamp.date() <= self._last:
+            return row
+        return BadRow(
+            f"its time is {row.fill.timestamp:%Y-%m-%d}, and the days until {self._last} were asked for",
+            row.written,
+            name=name_of(row.fill.id),
+            account_id=row.account_id,
+            contract=row.contract,
+            shown=row.shown,
+        )
 
     async def _report(self, name: str, meaning: Meaning = report_refused) -> Iterator[str]:
         text = await self._client.report(self._auth, self._account, name, self._first, self._last, meaning=meaning)

@@ -14,6 +14,8 @@ _T = TypeVar("_T")
 _LONGEST_SHOWN = 80
 _MOST_DIGITS = 60  # before or after the point; "1E+999999999" fills the memory when it is written out
 _LARGEST_ID = 2**63
+# what lies outside is written for "no date", or a mistake, and nobody can count a day on from the last of all
+YEARS = range(2000, 2100)
 _DIGITS = re.compile(r"[0-9]{1,19}")  # as many as 2**63 has
 # without a decimal point nobody can tell a thousands separator from a decimal comma
 _NUMBER = re.compile(r"[+-]?([0-9]{1,3}(,[0-9]{3})+\.[0-9]+|[0-9]+\.?[0-9]*|\.[0-9]+)(E[+-]?[0-9]+)?", re.IGNORECASE)
@@ -77,10 +79,14 @@ def moment_in(row: Row, name: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
+            moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):  # with its offset it may lie before the first year or after the last
         raise RowError(f"{name} is no time") from None
-    raise RowError(f"{name} has no time zone")
+    if moment.tzinfo is None:
+        raise RowError(f"{name} has no time zone")
+    if moment.year not in YEARS:
+        raise RowError(f"{name} is the year {moment.year}, in which nothing can have happened")
+    return moment
 
 
 def day_in(row: Row, name: str) -> date:
@@ -88,9 +94,12 @@ def day_in(row: Row, name: str) -> date:
     parts = [whole_in(value, part) for part in ("year", "month", "day")] if isinstance(value, Mapping) else None
     text = "" if parts else text_in(row, name)
     try:
-        return date(*parts) if parts else date.fromisoformat(text)
+        day = date(*parts) if parts else date.fromisoformat(text)
     except (ValueError, OverflowError):
         raise RowError(f"{name} is no date") from None
+    if day.year not in YEARS:
+        raise RowError(f"{name} is the year {day.year}, in which nothing can have happened")
+    return day
 
 
 def if_told(read: Callable[[Row, str], _T], row: Row, name: str) -> _T | None:

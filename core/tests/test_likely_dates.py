@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from brokersync.answers import with_likely_dates
+from brokersync.answers import dated
 from brokersync.types import BrokerAccount
 
 
@@ -16,10 +16,10 @@ def opened(moment: datetime | None) -> BrokerAccount:
 
 @pytest.mark.parametrize("year", [1, 1899, 2200, 9999])
 def test_the_first_or_last_day_of_all_is_no_date(year: int) -> None:
-    (account,) = with_likely_dates([opened(datetime(year, 1, 1, tzinfo=UTC))])
+    (account,) = dated([opened(datetime(year, 1, 1, tzinfo=UTC))])
     assert account == opened(None)
 
 
 @pytest.mark.parametrize("moment", [None, datetime(1900, 1, 1, tzinfo=UTC), datetime(2026, 6, 10, tzinfo=UTC)])
 def test_any_other_date_stays(moment: datetime | None) -> None:
-    assert with_likely_dates([opened(moment)]) == (opened(moment),)
+    assert dated([opened(moment)]) == (opened(moment),)

@@ -62,7 +62,7 @@ def _belongs(booking: TradeBooking, manifest: Manifest) -> bool:
     )
 
 
-def with_likely_dates(accounts: Sequence[BrokerAccount]) -> tuple[BrokerAccount, ...]:
+def dated(accounts: Sequence[BrokerAccount]) -> tuple[BrokerAccount, ...]:
     """Brokers write the first or the last day of all for no date, and no day can be counted on from there."""
     return tuple(
         attrs.evolve(one, opened_at=None) if one.opened_at and one.opened_at.year not in _YEARS else one
@@ -70,7 +70,7 @@ def with_likely_dates(accounts: Sequence[BrokerAccount]) -> tuple[BrokerAccount,
     )
 
 
-def with_likely_dates_in(page: TradePage) -> TradePage:
+def dated_page(page: TradePage) -> TradePage:
     """The same of the accounts in a page."""
-    accounts = with_likely_dates(page.accounts)
+    accounts = dated(page.accounts)
     return page if accounts == tuple(page.accounts) else attrs.evolve(page, accounts=accounts)

@@ -12,10 +12,10 @@ from typing import Any, Self
 from brokersync.answers import (
     accounts_fault,
     challenge_fault,
+    dated,
+    dated_page,
     kind_of,
     page_fault,
-    with_likely_dates,
-    with_likely_dates_in,
 )
 from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
 from brokersync.counting_logins import CountsLogins, Uncounted
@@ -132,7 +132,7 @@ class ManagedProvider:
         fault = accounts_fault(answer, self.manifest) or kept_fault(answer, secrets_of(auth))
         if fault:
             raise self._broken("get_accounts", fault)
-        return with_likely_dates(answer)
+        return dated(answer)
 
     async def get_trades(self, auth: AuthResult, request: TradeRequest) -> AsyncGenerator[TradePage, None]:
         """See `BrokerProvider`. Raises `BrokerConfigError` for a source that the manifest does not declare."""
@@ -285,7 +285,7 @@ class ManagedProvider:
         fault = page_fault(page, self.manifest) or kept_fault(page, secrets)
         if fault:
             raise self._broken("get_trades", fault)
-        return self._known.shown_page(with_likely_dates_in(page))
+        return self._known.shown_page(dated_page(page))
 
 
 def _ends_the_call(error: BaseException, task: asyncio.Task[Any] | None) -> bool:

@@ -9,14 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from brokersync.answers import (
-    accounts_fault,
-    challenge_fault,
-    dated,
-    dated_page,
-    kind_of,
-    page_fault,
-)
+from brokersync.answers import accounts_fault, challenge_fault, dated, dated_page, kind_of, page_fault
 from brokersync.concealing import KnownSecrets, kept_fault, secrets_in, secrets_of
 from brokersync.counting_logins import CountsLogins, Uncounted
 from brokersync.errors import BrokerConfigError, BrokerError, BrokerPluginError, Fault

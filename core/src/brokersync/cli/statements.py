@@ -136,6 +136,10 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         f"{name}: {read} rows read, {verb} {report['added']}, modified {report['modified']}, "
         f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
     )
+    if known := answer["dispositions"].get("known"):
+        sys.stdout.write(f"  {known} known already: they are of trades that were told before, and change nothing\n")
+    if report["removed"]:
+        sys.stdout.write(f"  {report['removed']} trades {'would be ' if dry_run else ''}removed\n")
     if report["waiting"] > 0:
         sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
     if report["quarantined"] and not dry_run:

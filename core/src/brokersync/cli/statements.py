@@ -136,7 +136,20 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         f"{name}: {read} rows read, {verb} {report['added']}, modified {report['modified']}, "
         f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
     )
-    if known := answer["dispositions"].get("known"):
+    _show_other_counts(report, answer["dispositions"], dry_run)
+    for problem in report["problems"]:
+        sys.stdout.write(f"  {problem['message']} {problem.get('remedy', '')}\n")
+    for reason, count in sorted(report["skipped"].items()):
+        sys.stdout.write(f"  passed over: {count} {reason}\n")
+    for reason, count in sorted(report["unmapped"].items()):
+        sys.stdout.write(f"  new to us: {reason} ({count})\n")
+    if dry_run:
+        _show_rows(answer["rows"])
+
+
+def _show_other_counts(report: dict[str, Any], became: dict[str, int], dry_run: bool) -> None:
+    """What became of the rows that the first line does not count."""
+    if known := became.get("known"):
         sys.stdout.write(f"  {known} known already: they are of trades that were told before, and change nothing\n")
     if report["removed"]:
         sys.stdout.write(f"  {report['removed']} trades {'would be ' if dry_run else ''}removed\n")
@@ -148,14 +161,6 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         sys.stdout.write(
             f"  {outdated} told otherwise by what the broker made later and was read before: that stands\n"
         )
-    for problem in report["problems"]:
-        sys.stdout.write(f"  {problem['message']} {problem.get('remedy', '')}\n")
-    for reason, count in sorted(report["skipped"].items()):
-        sys.stdout.write(f"  passed over: {count} {reason}\n")
-    for reason, count in sorted(report["unmapped"].items()):
-        sys.stdout.write(f"  new to us: {reason} ({count})\n")
-    if dry_run:
-        _show_rows(answer["rows"])
 
 
 def _instead(row: dict[str, Any], name: str) -> str:

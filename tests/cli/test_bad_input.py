@@ -367,3 +367,8 @@ def test_a_row_that_a_better_source_has_told_is_counted_as_known(brokersync: Run
     answer = brokersync("import", "ibkr", other)
     assert "1 rows read, added 0, modified 0, unchanged 0, quarantined 0" in answer.out
     assert "  1 known already: they are of trades that were told before, and change nothing" in answer.out
+    again = brokersync("import", "ibkr", other, "--json").document["imports"][0]
+    assert again["dispositions"] == {"unchanged": 1}
+    fresh = brokersync("import", "ibkr", flex, "--json").document["imports"][0]
+    assert sum(fresh["dispositions"].values()) == fresh["report"]["fetched"] + fresh["report"]["quarantined"]
+    assert sum(fresh["report"]["dispositions"].values()) == fresh["report"]["rows"]

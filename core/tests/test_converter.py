@@ -155,6 +155,8 @@ def _calendars() -> st.SearchStrategy[manifest.Calendar]:
 
 
 def _manifests() -> st.SearchStrategy[manifest.Manifest]:
+    user = manifest.Field(name="user", label="User", help="Who logs in.")
+    sessions = st.none() | _built(limits.SessionLimit, named_by=st.just("user"))
     return _built(
         manifest.Manifest,
         labels=st.sampled_from([(), (manifest.Label(key="sold-as", display_name="Sold as"),)]),
@@ -163,7 +165,8 @@ def _manifests() -> st.SearchStrategy[manifest.Manifest]:
         pages=st.sampled_from([(), ("page",)]),
         environments=st.lists(_NAME, min_size=1, unique=True).map(tuple),
         sources=st.lists(_strategy(manifest.SourceSpec), min_size=1, max_size=2, unique_by=lambda s: s.name).map(tuple),
-        user_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(tuple),
+        user_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(lambda more: (user, *more)),
+        sessions=sessions,
         operator_fields=st.lists(_fields(), max_size=2, unique_by=lambda f: f.name).map(tuple),
     )
 
@@ -368,6 +371,20 @@ def test_numbers_in_json_are_exact() -> None:
         "b": 12345678901234567890,
         "c": Decimal("1e3"),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1E+99999999999999999999, "b": 0.5}', {"a": "1E+99999999999999999999", "b": Decimal("0.5")}),
+        (f"[{'9' * 5000}, 7]", ["9" * 5000, 7]),
+        (r'{"a\ud800": ["\uDC00b", "\ud83d\ude00"]}', {"a\ufffd": ["\ufffdb", "\U0001f600"]}),
+        (b'["a\xed\xa0\x80"]', ["a\ufffd"]),
+        (r'["\\ud800"]', [r"\ud800"]),
+    ],
+)
+def test_one_odd_value_does_not_take_its_answer_along(text: str | bytes, value: Any) -> None:
+    assert loads_exact(text) == value
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "{", ""])

@@ -81,6 +81,11 @@ def test_what_a_limited_source_had_forgotten_before_was_never_available() -> Non
     assert missing(LIMITED, now=3.5, opened=-30) == [span(-30, -10, UNAVAILABLE), span(-10, -7, LOST)]
 
 
+def test_what_another_source_tells_for_good_is_not_lost_where_it_is_told_early() -> None:
+    early = attrs.evolve(LIMITED, withdraws=True)
+    assert missing(early, span(0, 1, PROVISIONAL), now=14.5, opened=-30) == [span(-30, -10, UNAVAILABLE)]
+
+
 def test_nothing_is_lost_before_the_account_was_opened_nor_before_since() -> None:
     since = START + 2 * DAY + HOUR
     assert missing(SESSION, now=5, opened=3) == [span(3, 5, LOST)]

@@ -36,10 +36,13 @@ def test_a_connection_is_logged_in_again_and_syncs_on(
     assert (answer.code, answer.out.split(":")[0]) == (0, f"Logged in again {connected}"), answer
     assert f"Next: brokersync sync {connected}" in answer.err
     assert sandbox.login[secret] not in answer.out + answer.err
+    (kept,) = brokersync("status", "--json").document["connections"]
+    assert (kept["connection_id"], kept["logins"]) == (connected, 1)
+
+
+def test_it_is_told_as_json_too(brokersync: Run, sandbox: Sandbox, connected: str) -> None:
     document = brokersync("reconnect", connected, "--config", sandbox.config, "--json").document
     assert document["connection"]["connection_id"] == connected
-    (kept,) = brokersync("status", "--json").document["connections"]
-    assert (kept["connection_id"], kept["logins"]) == (connected, 2)
 
 
 def test_another_login_is_refused_and_the_connection_stays_as_it_was(

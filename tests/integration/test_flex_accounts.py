@@ -67,6 +67,20 @@ async def test_a_master_in_the_query_doubles_no_trade_of_its_sub_accounts(stage:
     assert await counts(stage) == dict(stage.sandbox.logins[0].trades)
 
 
+async def test_a_consolidated_query_is_not_read_from_its_beginning_at_each_sync(staged: Any, clock: Any) -> None:
+    async with staged("ibkr", days=1200, trades_per_day=0.004, think=timedelta(seconds=1)) as stage:
+        await set_up(stage.sandbox, master="consolidated")
+        connection = await connected(stage)
+        for _ in range(2):
+            await synced(stage.bs, connection, clock)
+            clock.time += timedelta(days=1)
+        report = (await synced(stage.bs, connection, clock)).report
+        days = [clock.time - span.requested.start for span in report.spans if span.source == "activity"]
+        assert days
+        assert max(days) < timedelta(days=20)
+        assert await counts(stage) == dict(stage.sandbox.logins[0].trades)
+
+
 async def test_a_query_that_is_told_to_show_aliases_goes_on_under_the_ids(stage: Any, clock: Any) -> None:
     await set_up(stage.sandbox, alias_beside=True)
     connection = await connected(stage)

@@ -123,6 +123,13 @@ async def test_its_day_is_that_on_which_it_is_booked(
             assert (await only_trade(bs)).status.value == status, until
 
 
+async def test_a_statement_without_its_trades_section_drops_nothing(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    file = statement().replace(b"<Trades></Trades>", b'<AccountInformation accountId="U7" currency="USD" />')
+    await bs.import_statement("ibkr", io.BytesIO(file), owner="me")
+    assert (await only_trade(bs)).status.value == "active"
+
+
 async def test_what_is_booked_a_day_late_is_dropped_and_comes_back_as_the_same_trade(
     bs: BrokerSync, clock: Any
 ) -> None:
@@ -186,3 +193,55 @@ async def test_a_cancel_of_a_trade_that_is_older_than_the_history_waits_and_is_r
         await told_by_activity(bs, _ORIGINAL)
         assert (await only_trade(bs)).status.value == "cancelled"
         assert [(one["active"], one["waiting"]) for one in await bs.counts("me")] == [(0, 0)]
+
+
+async def test_a_trade_whose_activity_row_is_in_quarantine_is_not_dropped(bs: BrokerSync, clock: Any) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, {**_ORIGINAL, "transactionType": "Unheard"}, until="20260310")
+    assert (await only_trade(bs)).status.value == "active"
+    assert [one.trade_id for one in await bs.unconfirmed("me")] == [(await only_trade(bs)).trade_id]
+    await told_by_activity(bs, _ORIGINAL, until="20260311")
+    assert (await only_trade(bs)).fees_state.value == "final"
+    assert (await bs.unconfirmed("me"), await bs.quarantined("me")) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        # known by its trade id alone, or a row of another trade
+        ({"ibExecID": ""}, "active"),
+        ({"ibExecID": "0000aa.0000bbb.01.01", "tradeID": "7001"}, "cancelled"),
+        ({"accountId": "U8"}, "cancelled"),
+    ],
+)
+async def test_a_row_in_quarantine_holds_back_the_trade_it_speaks_of_and_no_other(
+    bs: BrokerSync, clock: Any, changes: dict[str, str], status: str
+) -> None:
+    clock.time = datetime(2026, 3, 12, 12, tzinfo=UTC)
+    await told_by_activity(bs, {**_ORIGINAL, "transactionType": "Unheard", **changes}, until="20260310")
+    [trade] = [one async for one in bs.trades("me", TradeFilter(cancelled=True)) if one.account_id == "U7"]
+    assert trade.status.value == status
+
+
+@pytest.mark.parametrize("activity_first", [True, False])
+async def test_what_is_read_long_after_its_day_is_dropped_as_well(
+    tmp_path: Path, clock: Any, activity_first: bool
+) -> None:
+    clock.time = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    made = statement(_CONFIRMED, confirmations=True).replace(b'="20260307"', b'="20260302;170000"')
+    async with BrokerSync.open(tmp_path / "late.db", clock=clock) as bs:
+        if activity_first:
+            await told_by_activity(bs)
+        await bs.import_statement("ibkr", io.BytesIO(made), owner="me")
+        if not activity_first:
+            await told_by_activity(bs)
+        assert (await only_trade(bs)).status.value == "cancelled"
+
+
+async def test_a_saturday_s_trade_is_dropped_by_a_monday_that_is_read_long_after(tmp_path: Path, clock: Any) -> None:
+    clock.time = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    saturday = {**_CONFIRMED, "dateTime": "20260228;120000", "tradeDate": "20260228"}
+    async with BrokerSync.open(tmp_path / "late.db", clock=clock) as bs:
+        await bs.import_statement("ibkr", io.BytesIO(statement(saturday, confirmations=True)), owner="me")
+        await told_by_activity(bs, first="20260302")
+        assert (await only_trade(bs)).status.value == "cancelled"

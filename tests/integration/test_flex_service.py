@@ -262,3 +262,17 @@ async def test_a_sync_drops_the_confirmed_trade_that_activity_does_not_tell(
     assert {f"{trade.executed_at:%Y%m%d}": trade.status.value for trade in trades} == {old: "cancelled", new: "active"}
     found, expected = await counted(bs, sandbox)
     assert {name: number - (name == account) for name, number in found.items()} == expected
+
+
+async def test_a_login_that_was_away_for_months_drops_what_it_was_told_before(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    await until_done(bs, connection.connection_id, clock)
+    day = f"{clock.time:%Y%m%d}"
+    await bs.import_statement("ibkr", BytesIO(_BUSTED.format(account=min(login.trades), day=day).encode()), owner=OWNER)
+    clock.time += timedelta(days=100)
+    await until_done(bs, connection.connection_id, clock)
+    busted = [one async for one in bs.trades(OWNER, TradeFilter(symbol="BUST", cancelled=True))]
+    assert [one.status.value for one in busted] == ["cancelled"]

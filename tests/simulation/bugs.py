@@ -23,7 +23,7 @@ from brokersync.incidents import BrokerHealth, Probes
 from brokersync.login import OpenLogin
 from brokersync.manifest import Manifest
 from brokersync.records import Grant, Lease, PageCommit, PageOutcome, Span, SpanState
-from brokersync.renewal import Renewal
+from brokersync.renewal import Need, Renewal
 from brokersync.secret import Secret
 from brokersync.store import PageRules, feed, page, pruning, told
 from brokersync.store.feed import NewChange
@@ -337,7 +337,7 @@ def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]
                 return lease
             await self._clock.sleep(1)
 
-    async def renewed(self: TokenKeeper, stale: AuthResult) -> Grant:
+    async def renewed(self: TokenKeeper, stale: AuthResult, need: Need) -> Grant:
         async with self._logins() as login:
             parts = {"vault": self._vault, "login": login, "clock": self._clock, "settings": self._settings}
             return await Renewal(*self.__dict__["known"], **parts, logs_in=True)()

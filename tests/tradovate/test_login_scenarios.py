@@ -150,7 +150,7 @@ async def test_rotated_refresh_token_by_another_worker(stage: Stage) -> None:
 
 def _login(bs: BrokerSync) -> OpenLogin:
     shared = bs._shared
-    return shared.login(shared.registry.load("tradovate"), "live")
+    return shared.login(shared.registry.load("tradovate"), "live", owner="ann")
 
 
 async def test_api_hosts_with_hostile_values_rejected(stage: Stage) -> None:

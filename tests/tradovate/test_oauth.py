@@ -167,6 +167,44 @@ async def test_who_declines_or_answers_late_has_nothing_connected(stage: Stage) 
         assert await bs.connections("ann") == ()
 
 
+async def test_tokens_that_ended_on_their_way_here_are_renewed_by_the_refresh_token(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        grant, _ = await theirs._shared.vault.load(connection)
+        access, refresh = grant.auth.access_token, grant.auth.refresh_token
+        assert access is not None
+        assert refresh is not None
+        stage.clock.advance(minutes=85)
+
+        with pytest.raises(BrokerAuthError, match="Take over a token that is valid still"):
+            await ours.take_over("tradovate", owner="ann", tokens={"access_token": access})
+        mine = await ours.take_over("tradovate", owner="ann", tokens={"access_token": access, "refresh_token": refresh})
+
+        assert isinstance(await ours.run(mine.connection_id), Done)
+        assert mine.identity == connection.identity
+
+
+async def test_a_token_that_ended_on_its_way_here_is_replaced_by_a_login_with_the_api_key(stage: Stage) -> None:
+    login = stage.login(0)
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.connect(theirs, owner="another program")
+        grant, _ = await theirs._shared.vault.load(connection)
+        access = grant.auth.access_token
+        assert access is not None
+        stage.clock.advance(minutes=95)
+
+        mine = await ours.take_over(
+            "tradovate",
+            owner="ann",
+            tokens={"access_token": access},
+            fields=login.fields,
+            environment=login.environment,
+        )
+
+        assert isinstance(await ours.run(mine.connection_id), Done)
+        assert mine.identity == connection.identity
+
+
 async def test_tokens_of_another_program_are_taken_over_and_rotated_here(stage: Stage) -> None:
     async with stage.process() as theirs, stage.process() as ours:
         connection = await stage.consent(theirs, owner="another program")

@@ -125,4 +125,22 @@ async def test_a_worker_reads_every_session_around_a_change_of_the_clocks(tmp_pa
         for name, one in wanted.items():
             assert found[name].trade_date == date.fromisoformat(one["trade_date"])
         assert connection.connection_id
-    assert not [event for event in stage.events if isinstance(event, HistoryLost)]
+    lost = [event.window for event in stage.events if isinstance(event, HistoryLost)]
+    assert {(f"{one.start.astimezone(CHICAGO):%H:%M}", one.length) for one in lost} == {
+        ("16:30", timedelta(minutes=30))
+    }, "what comes after the last read, when nothing is traded, and which no report will give"
+
+
+async def test_a_session_that_no_report_will_give_is_told_as_lost(stage: Stage) -> None:
+    async with stage.process() as bs:
+        await stage.fault("permission_denied", operation="reports/requestreport", times=1000)
+        connection = await stage.connect(bs)
+        await bs.run(connection.connection_id)
+        left = stage.clock.now()
+        stage.clock.advance(days=2)
+        await bs.run(connection.connection_id)
+
+    lost = [event for event in stage.events if isinstance(event, HistoryLost)]
+    assert {(event.source, event.window.start) for event in lost} == {("session", left)}
+    assert {event.environment for event in lost} == {"live", "demo"}
+    assert all(event.repair.startswith("Download an export of these days from Tradovate") for event in lost)

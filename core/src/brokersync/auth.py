@@ -22,7 +22,7 @@ from brokersync.events import EventSink, TokenRefreshed
 from brokersync.login_sessions import LoginSessions
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
-from brokersync.renewal import Login, Renewal
+from brokersync.renewal import Login, Need, Renewal
 from brokersync.types import AuthResult
 from brokersync.underway import Underway
 from brokersync.vault import GrantVault
@@ -91,7 +91,7 @@ class TokenKeeper:
         if lives and self._waits_until is not None and now < self._waits_until:
             return grant.auth
         try:
-            return await self.renew(grant.auth)
+            return await self._renew(grant.auth, Need.SOON if lives else Need.NOW)
         except (BrokerRateLimitError, BrokerNotReadyError) as error:
             if not lives or self._vault.holds_newer(grant):
                 raise
@@ -105,7 +105,10 @@ class TokenKeeper:
         A renewal that has begun is seen through when its caller is cancelled, and closing waits for it: the broker may
         have replaced the refresh token already, and the new one exists nowhere else yet.
         """
-        self._held = await self._underway.see_through(self._name, lambda: self._newer_than(stale, by_login))
+        return await self._renew(stale, Need.LOGIN if by_login else Need.NOW)
+
+    async def _renew(self, stale: AuthResult, need: Need) -> AuthResult:
+        self._held = await self._underway.see_through(self._name, lambda: self._newer_than(stale, need))
         return self._held.auth
 
     def _expires_soon(self, grant: Grant) -> bool:
@@ -119,37 +122,37 @@ class TokenKeeper:
             margin = min(margin, (end - grant.made_at) / 2)
         return end - self._clock.now() < margin
 
-    async def _newer_than(self, stale: AuthResult, by_login: bool) -> Grant:
+    async def _newer_than(self, stale: AuthResult, need: Need) -> Grant:
         grant, _ = await self._vault.load(self._connection)
         if not _same_login(grant.auth, stale):
             return grant
         if self._sessions is None:
-            return await self._in_own_turn(grant, stale, by_login)
+            return await self._in_own_turn(grant, stale, need)
         # in this process other owners are at it, too
         holder = f"{self._holder}-{_short(self._name)}"
         held = await self._taken(_turn_of(self._connection), "", holder, stale)
         if isinstance(held, Grant):
             return held
         try:
-            return await self._in_own_turn(grant, stale, by_login)
+            return await self._in_own_turn(grant, stale, need)
         finally:
             with suppress(StoreError):
                 await self._vault.store.release_lease(held)
 
-    async def _in_own_turn(self, grant: Grant, stale: AuthResult, by_login: bool) -> Grant:
+    async def _in_own_turn(self, grant: Grant, stale: AuthResult, need: Need) -> Grant:
         held = await self._lease(grant, stale)
         if isinstance(held, Grant):
             return held
         try:
             await self._vault.catch_up(grant)
-            return await self._renewed(stale, by_login)
+            return await self._renewed(stale, need)
         finally:
             # with what is held here only, nobody else may send what it replaces; the lease ends by itself
             if not self._vault.holds_newer(grant):
                 with suppress(StoreError):
                     await self._vault.store.release_lease(held)
 
-    async def _renewed(self, stale: AuthResult, by_login: bool) -> Grant:
+    async def _renewed(self, stale: AuthResult, need: Need) -> Grant:
         # read again under the lease: another worker may have renewed it just before it was ours, or been refused
         known = await self._vault.store.connection(self._connection.connection_id)
         grant, fields = await self._vault.load(self._connection)
@@ -168,7 +171,7 @@ class TokenKeeper:
                 sessions=self._sessions,
             )
             try:
-                new = await (renewal.by_login() if by_login else renewal())
+                new = await renewal(need)
             except (BrokerTokenExpiredError, BrokerAuthError) as error:
                 if renewal.sent_in_vain and known is not None:
                     now, settings = self._clock.now(), self._settings

@@ -92,9 +92,9 @@ class Connections(Journal):
         if (known := await known_login(shared, loaded, owner, environment, plain)) is not None:
             if known.environment == environment:
                 return await connected_again(shared, known, connection, label_of(loaded.manifest, environment))
-            async with shared.login(loaded, environment, fields=plain) as login:
+            async with shared.login(loaded, environment, owner=owner, fields=plain) as login:
                 return await self._joined(known, connection, loaded, login)
-        async with shared.login(loaded, environment) as login:
+        async with shared.login(loaded, environment, owner=owner) as login:
             auth, accounts = await login.test(plain)
         connection = attrs.evolve(connection, identity=auth.identity)
         before = await self._of_the_login(connection)
@@ -138,7 +138,7 @@ class Connections(Journal):
         declared = {field.name for field in loaded.manifest.user_fields}
         stored = {name: value for name, value in (await self._kept_fields(connection)).items() if name in declared}
         plain = stored | plain_fields(fields)
-        async with shared.login(loaded, connection.environment) as login:
+        async with shared.login(loaded, connection.environment, owner=connection.owner) as login:
             auth, accounts = await login.test(plain)
         if auth.identity != connection.identity:
             raise another_login(connection, auth)
@@ -205,7 +205,7 @@ class Connections(Journal):
     ) -> Connection:
         shared = self._shared
         known = await connections_of(shared, unnamed, fingerprint=foreign.identity)
-        async with shared.login(loaded, unnamed.environment, fields=fields) as login:
+        async with shared.login(loaded, unnamed.environment, owner=unnamed.owner, fields=fields) as login:
             if known and not asks_user(known):
                 return await self._joined(known[0], unnamed, loaded, login)
             taking = TakeOver(shared, loaded, login, unnamed, spent=bool(known))
@@ -254,7 +254,9 @@ class Connections(Journal):
     ) -> None:
         """With tokens that are renewed first where they soon end; what can not be listed now, the first sync lists."""
         shared = self._shared
-        keeper = shared.keeper(connection, partial(shared.login, loaded, connection.environment))
+        keeper = shared.keeper(
+            connection, partial(shared.login, loaded, connection.environment, owner=connection.owner)
+        )
         try:
             await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
         except (BrokerRetryableError, BrokerAPIError):
@@ -279,7 +281,7 @@ class Connections(Journal):
         connection = await self.connection(connection_id, owner)
         loaded = shared.registry.load(connection.provider)
         grant, fields = await shared.vault.load(connection)
-        async with shared.login(loaded, connection.environment, fields=fields) as login:
+        async with shared.login(loaded, connection.environment, owner=connection.owner, fields=fields) as login:
             return await login.diagnose(grant.auth)
 
 

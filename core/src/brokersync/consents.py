@@ -146,7 +146,7 @@ class Consents(Connections):
         redirect_uri = redirect_uri or self._shared.settings.broker(loaded.manifest.key).redirect_uri
         if redirect_uri is not None:
             _check_redirect(redirect_uri)
-        async with self._shared.login(loaded, environment, fields=fields) as login:
+        async with self._shared.login(loaded, environment, owner=owner, fields=fields) as login:
             challenge = await login.begin(fields, redirect_uri)
         begun = _Begun(
             provider=loaded.manifest.key,
@@ -182,7 +182,7 @@ class Consents(Connections):
         loaded = self._shared.registry.load(begun.provider)
         if not await self._shared.store.drop_grant(grant):
             raise _unknown()
-        async with self._shared.login(loaded, begun.environment, fields=begun.fields) as login:
+        async with self._shared.login(loaded, begun.environment, owner=owner, fields=begun.fields) as login:
             try:
                 answer = await login.complete(begun.challenge, answers)
             except BrokerTokenExpiredError as error:

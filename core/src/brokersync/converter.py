@@ -220,8 +220,49 @@ def mistaken(where: str, found: Sequence[str]) -> BrokerConfigError:
 
 
 def loads_exact(text: str | bytes) -> Any:
-    """JSON with every number exact: whole numbers as `int`, others as `Decimal`; NaN and infinities are refused."""
-    return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    """JSON with every number exact: whole numbers as `int`, others as `Decimal`; NaN and infinities are refused.
+
+    A number beyond all bounds stays the text it was, and half of a surrogate pair becomes U+FFFD: one odd value must
+    not take along the answer it stands in, nor what keeps it.
+    """
+    try:
+        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, InvalidOperation):
+        value = json.loads(text, parse_float=_decimal, parse_int=_whole, parse_constant=_refuse_constant)
+    return _whole_text(value) if _may_hold_halves(text) else value
+
+
+def _decimal(text: str) -> Decimal | str:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
+
+
+def _whole(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:  # it has thousands of digits
+        return text
+
+
+def _may_hold_halves(text: str | bytes) -> bool:
+    """Whether it writes a surrogate, as an escape or in what `json` takes for UTF-8."""
+    if isinstance(text, bytes):
+        return b"\\ud" in text or b"\\uD" in text or b"\xed" in text
+    return "\\ud" in text or "\\uD" in text or not text.isascii()
+
+
+def _whole_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole_text(name): _whole_text(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole_text(one) for one in value]
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -50,7 +50,9 @@ class Custody(Connections):
             loaded = shared.registry.load(connection.provider)
             async with (
                 asyncio.timeout(_REVOKING_TAKES_AT_MOST.total_seconds()),
-                shared.login(loaded, connection.environment, connection_id=connection.connection_id) as login,
+                shared.login(
+                    loaded, connection.environment, owner=connection.owner, connection_id=connection.connection_id
+                ) as login,
             ):
                 return await login.revoke(grant.auth)
         except (BrokerError, TimeoutError):

@@ -7,11 +7,13 @@ from functools import partial
 
 import attrs
 
-from brokersync.errors import BrokerAuthError, BrokerError
+from brokersync.errors import BrokerAuthError, BrokerError, BrokerRetryableError, BrokerTokenExpiredError
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState
 from brokersync.registry import LoadedProvider
 from brokersync.shared import Shared
+
+_LOGGED_IN = (ConnectionState.ACTIVE, ConnectionState.PAUSED)
 
 
 async def known_login(
@@ -31,7 +33,7 @@ async def known_login(
     if here and manifest.sessions is None:
         return None
     for one in here or (same if manifest.one_login else ()):
-        if one.state is ConnectionState.ACTIVE and await _works(shared, loaded, one):
+        if one.state in _LOGGED_IN and await _works(shared, loaded, one):
             return one
     return None
 
@@ -68,11 +70,18 @@ async def _has(shared: Shared, connection: Connection, fields: Mapping[str, str]
 
 
 async def _works(shared: Shared, loaded: LoadedProvider, connection: Connection) -> bool:
-    logins = partial(shared.login, loaded, connection.environment)
+    logins = partial(shared.login, loaded, connection.environment, owner=connection.owner)
+    counts = loaded.manifest.sessions is not None
     try:
         grant, _ = await shared.vault.load(connection)
         async with logins() as login:
             await login.accounts(await shared.keeper(connection, logins, logs_in=False).current(grant.auth))
-    except BrokerError:
+    except (BrokerTokenExpiredError, BrokerAuthError):
+        if counts:
+            await shared.sessions_of(loaded.manifest, connection.owner).end(grant.session)
         return False  # a new login says what is wrong
+    except BrokerRetryableError:
+        return counts  # it may live, and another session would be one more
+    except BrokerError:
+        return False
     return True

@@ -66,8 +66,11 @@ class OpenLogin:
         self.made_at: datetime | None = None
         self.session: Lease | None = None
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        """A new login from the kept fields. Raises `BrokerAuthError` where none are kept and some are needed."""
+    async def log_in(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult:
+        """A new login from the kept fields, in place of a session that has died.
+
+        Raises `BrokerAuthError` where none are kept and some are needed.
+        """
         if not fields and any(field.required for field in self._loaded.manifest.login_fields):
             raise BrokerAuthError(
                 "The token has ended, and nothing is kept to log in again with: only its user can.",
@@ -75,11 +78,11 @@ class OpenLogin:
                 provider=self._loaded.manifest.key,
                 operation="authenticate",
             )
-        return await self._sent(fields)
+        return await self._sent(fields, instead_of)
 
-    async def _sent(self, fields: Mapping[str, str]) -> AuthResult:
+    async def _sent(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult:
         credentials = make_credentials(self._loaded, fields)
-        session = await self._sessions.open(fields)
+        session = await self._sessions.open(fields, instead_of)
         try:
             auth = await self._provider.authenticate(credentials)
         except BaseException as error:

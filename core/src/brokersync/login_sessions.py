@@ -12,6 +12,7 @@ from typing import Final
 from brokersync.errors import (
     BrokerAuthError,
     BrokerError,
+    BrokerNotReadyError,
     BrokerPluginError,
     BrokerRateLimitError,
     BrokerResponseError,
@@ -26,7 +27,7 @@ from brokersync.records import Lease
 from brokersync.store import Store
 
 _NOBODY: Final = ""
-_WAITS: Final = "waits"
+_WAITS: Final = "waits:"
 # whoever was put off comes soon after its time, where `sync-due` is run every so many minutes
 _COMES_WITHIN: Final = timedelta(minutes=30)
 _REQUEST_TIMEOUT: Final = 408
@@ -36,81 +37,82 @@ _UNAVAILABLE: Final = 503
 class LoginSessions:
     """The places that a broker has for the sessions of one login; each stands in the store as a lease of nobody's.
 
-    It outlives its owner there for as long as the session lives, under a name that does not show whose it is. A login
-    that finds all taken waits, and until it has come none of the sessions is renewed, so that one of them ends.
+    It outlives its owner there for as long as the session lives, under a name that does not show whose it is. An owner
+    who finds all taken leaves a note, and until they have come none of the others' sessions is renewed, so that one
+    ends, and nobody else takes what gets free.
     """
 
-    def __init__(self, manifest: Manifest, store: Store, clock: Clock) -> None:
+    def __init__(self, manifest: Manifest, store: Store, clock: Clock, owner: str) -> None:
         self._manifest, self._limit = manifest, manifest.sessions
         self._store, self._clock = store, clock
+        self._whose = f"{_WAITS}{sha256(owner.encode()).hexdigest()[:32]}"
 
-    async def open(self, fields: Mapping[str, str]) -> Lease | None:
-        """A place for one more; `None` where the broker does not count.
+    async def open(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> Lease | None:
+        """A place for one more; `None` where the broker does not count. That of a session that died early is its own.
 
         Raises `BrokerRateLimitError` until the first of those that may live still has ended.
         """
         if (limit := self._limit) is None or (login := self._login(fields)) is None:
             return None
+        if instead_of is not None and (kept := await self._extended(instead_of, limit)) is not None:
+            return kept
         taken = await self._take(login, limit)
-        waits = f"{login}|waits"
-        if isinstance(taken, Lease):
-            flag = await self._lease(waits, _WAITS, self._clock.now())
-            await self._store.release_lease(flag)
-            return taken
-        await self._lease(waits, _WAITS, taken + _COMES_WITHIN)
-        raise self._put_off(
-            f"{self._manifest.display_name} lets a login have {limit.most} sessions at once, and as many that were "
-            f"opened here may live until {taken:%H:%M} UTC. One more would close one of them.",
-            taken,
-        )
+        if isinstance(taken, datetime):
+            await self._lease(f"{login}|waits", self._whose, taken + _COMES_WITHIN)
+            raise self._all_taken(limit, taken)
+        try:
+            await self._let_others_in(login, limit)
+        except BaseException:
+            await self.end(taken)
+            raise
+        return taken
 
     async def going_on(
-        self, session: Lease | None, fields: Mapping[str, str], ends: datetime | None = None
+        self, session: Lease | None, fields: Mapping[str, str], ends: datetime | None = None, *, in_time: bool = False
     ) -> Lease | None:
         """The place of a session that is about to be renewed, kept though the answer may be lost; else one it gets now.
 
-        Raises `BrokerRateLimitError` where another login waits for one to end, as it will at `ends`.
+        Raises `BrokerRateLimitError` where another owner waits for one to end, as it will at `ends`, and the token is
+        good until then, since it is renewed `in_time`.
         """
         now = self._clock.now()
         if (limit := self._limit) is None or (login := self._login(fields)) is None or (ends or now) < now:
             return session
-        if session is not None and ends is not None and await self._awaited(login):
+        if in_time and session is not None and ends is not None and await self._awaited(login):
             raise self._put_off(
                 f"Another user of this {self._manifest.display_name} login waits for a session of it to end.", ends
             )
-        if session is not None and (kept := await self._store.extend_lease(session, now + limit.lasts)) is not None:
+        if session is not None and (kept := await self._extended(session, limit, ends)) is not None:
             return kept
         taken = await self._take(login, limit)
         return taken if isinstance(taken, Lease) else None
 
     async def keep(self, session: Lease | None, told: datetime | None) -> None:
         """It lives on, since it was made or renewed just now, until the broker's word for its end at least."""
-        if session is None or self._limit is None:
-            return
-        until = self._clock.now() + self._limit.lasts
-        with suppress(StoreError):  # the place is kept as long as without, and ends a little early
-            await self._store.extend_lease(session, until if told is None else max(until, told))
+        if session is not None and self._limit is not None:
+            with suppress(StoreError):  # the place is kept as long as without, and ends a little early
+                await self._extended(session, self._limit, told)
 
     async def end(self, session: Lease | None) -> None:
-        """The broker has not opened it."""
+        """The broker has not opened it, or takes it no more."""
         if session is not None:
             with suppress(StoreError):  # it ends by itself
                 await self._store.release_lease(session)
 
-    async def make_way(self, session: Lease | None, fields: Mapping[str, str]) -> None:
-        """The broker takes the session no more, and another is to be opened for it.
-
-        Raises `BrokerRateLimitError` where another login waits, which comes first. Who has had no place has waited too.
-        """
-        login = self._login(fields)
-        if session is None or login is None or await self._store.extend_lease(session, self._clock.now()) is None:
+    async def _let_others_in(self, login: str, limit: SessionLimit) -> None:
+        """Raises where another owner waits and this was the last place; whoever waited for it has come."""
+        until = await self._awaited(login)
+        if until is None:
+            await self._store.release_lease(await self._lease(f"{login}|waits", self._whose, self._clock.now()))
             return
-        await self._store.release_lease(session)
-        if (until := await self._awaited(login)) is not None:
-            raise self._put_off(
-                f"The session has ended, and another user of this {self._manifest.display_name} login comes first.",
-                until,
-            )
+        another = await self._take(login, limit)
+        if isinstance(another, datetime):
+            raise self._put_off(f"Another user of this {self._manifest.display_name} login comes first.", until)
+        await self._store.release_lease(another)
+
+    async def _extended(self, session: Lease, limit: SessionLimit, told: datetime | None = None) -> Lease | None:
+        until = self._clock.now() + limit.lasts
+        return await self._store.extend_lease(session, until if told is None else max(until, told))
 
     async def _take(self, login: str, limit: SessionLimit) -> Lease | datetime:
         """A place; or when the first of those that are taken is free."""
@@ -124,10 +126,11 @@ class LoginSessions:
         return min(ends)
 
     async def _awaited(self, login: str) -> datetime | None:
-        """Until when another login is awaited that has found all places taken."""
+        """Until when another owner is awaited who has found all places taken."""
         now = self._clock.now()
-        flag = await self._lease(f"{login}|waits", "", now)
-        return flag.expires_at if flag.holder == _WAITS and now < flag.expires_at else None
+        note = await self._lease(f"{login}|waits", "", now)
+        waits = note.holder.startswith(_WAITS) and note.holder != self._whose
+        return note.expires_at if waits and now < note.expires_at else None
 
     async def _lease(self, name: str, holder: str, until: datetime) -> Lease:
         now = self._clock.now()
@@ -140,14 +143,23 @@ class LoginSessions:
         whose = sha256(f"{self._manifest.key}\0{name}".encode()).hexdigest()
         return f"session|{whose[:32]}"
 
+    def _all_taken(self, limit: SessionLimit, until: datetime) -> BrokerRateLimitError:
+        return self._put_off(
+            f"{self._manifest.display_name} lets a login have {limit.most} sessions at once, and as many that were "
+            f"opened here may live until {until:%H:%M} UTC. One more would close one of them.",
+            until,
+        )
+
     def _put_off(self, message: str, until: datetime) -> BrokerRateLimitError:
-        return BrokerRateLimitError(
+        error = BrokerRateLimitError(
             message,
             remedy=f"Nothing was sent. Connect after {until:%H:%M} UTC; a sync is put off until then by itself.",
             retry_after=until - self._clock.now(),
             provider=self._manifest.key,
             operation="authenticate",
         )
+        error.ours = True
+        return error
 
 
 def may_be_open(error: BaseException) -> bool:
@@ -163,3 +175,10 @@ def may_be_open(error: BaseException) -> bool:
 
 def _may_have_come_through(status: int | None) -> bool:
     return status is None or status == _REQUEST_TIMEOUT or (status >= 500 and status != _UNAVAILABLE)
+
+
+def has_ended(error: BrokerError) -> bool:
+    """Whether a refused renewal proves that its session is over; a broker may answer so for being slow, too."""
+    return not isinstance(error, BrokerNotReadyError) and (
+        error.status is None or not _may_have_come_through(error.status)
+    )

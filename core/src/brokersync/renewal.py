@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 import attrs
@@ -21,7 +22,7 @@ from brokersync.errors import (
     BrokerTokenExpiredError,
     StoreError,
 )
-from brokersync.login_sessions import LoginSessions
+from brokersync.login_sessions import LoginSessions, has_ended
 from brokersync.provider import Clock
 from brokersync.records import Grant, Lease
 from brokersync.retry import Patience
@@ -38,6 +39,14 @@ STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
 
+class Need(Enum):
+    """Why a login is renewed: its token is of no use any more, or soon; or it has to be made anew, whatever that is."""
+
+    NOW = "now"
+    SOON = "soon"
+    LOGIN = "login"
+
+
 class Login(Protocol):
     """The two verbs that make tokens, as a renewal calls them, and the session that it has opened."""
 
@@ -46,7 +55,7 @@ class Login(Protocol):
 
     async def refresh_token(self, auth: AuthResult) -> AuthResult: ...
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult: ...
+    async def log_in(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult: ...
 
 
 class Renewal:
@@ -75,10 +84,14 @@ class Renewal:
         self.how: str | None = None
         self.sent_in_vain = False
 
-    async def __call__(self) -> Grant:
+    async def __call__(self, need: Need = Need.NOW) -> Grant:
         """The new grant, or that of another worker who was first. Raises the broker's errors."""
+        if need is Need.LOGIN:
+            return await self._by_login()
         if self._sessions is not None:
-            self._session = await self._sessions.going_on(self._session, self._fields, self._grant.auth.expires_at)
+            self._session = await self._sessions.going_on(
+                self._session, self._fields, self._grant.auth.expires_at, in_time=need is Need.SOON
+            )
         if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
             return await self._vault.reload(self._grant)
         try:
@@ -97,7 +110,7 @@ class Renewal:
             await self._sessions.keep(self._session, auth.expires_at)
         return await self._stored(_completed(auth, self._grant.auth), "refresh", self._session)
 
-    async def by_login(self) -> Grant:
+    async def _by_login(self) -> Grant:
         """The same by a login with the kept fields, though the tokens may live: it may have an end of its own."""
         if not self._logs_in:
             raise BrokerAuthError(
@@ -154,10 +167,9 @@ class Renewal:
             if self._doubt is None:
                 raise refusal
             raise _interrupted(refusal, self._doubt) from refusal
-        if self._sessions is not None and self._doubt is None:  # else it may live on under a token that nobody has
-            await self._sessions.make_way(self._session, self._fields)
+        died_early = await self._leave_place(refusal)
         try:
-            auth = await self._bounded(self._login.log_in(self._fields))
+            auth = await self._bounded(self._login.log_in(self._fields, died_early))
         except (BrokerTokenExpiredError, BrokerAuthError) as error:
             self.sent_in_vain = True
             winner = await self._winner()
@@ -167,6 +179,17 @@ class Renewal:
                 raise
             raise _interrupted(error, self._doubt) from error
         return await self._stored(auth, "login", self._login.session)
+
+    async def _leave_place(self, refusal: BrokerError) -> Lease | None:
+        """Give the place of the session back; or keep it for the next one, where it died before its time."""
+        # without a sure answer it may live on, and under a token that nobody has
+        if self._sessions is None or self._session is None or self._doubt is not None or not has_ended(refusal):
+            return None
+        ends = self._grant.auth.expires_at
+        if ends is not None and self._clock.now() < ends:
+            return self._session
+        await self._sessions.end(self._session)
+        return None
 
     async def _bounded(self, call: Awaitable[R]) -> R:
         """No call outlasts the lease, or another worker would make it, too."""

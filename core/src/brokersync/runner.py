@@ -185,7 +185,7 @@ class Run:
         return Deferred(until=until, reason=reason, report=self._report.build(self._shared.clock.now()))
 
     async def _read(self, lease: Lease) -> Done | Deferred:
-        shared, connection = _sparing(self._shared) if self._probes else self._shared, self._connection
+        shared, connection = self._shared.sparing() if self._probes else self._shared, self._connection
         loaded = shared.registry.load(connection.provider)
         self._settler.manifest = loaded.manifest
         grant, fields = await shared.vault.load(connection)
@@ -231,9 +231,9 @@ class Run:
 
     def _login(self, shared: Shared, loaded: LoadedProvider, fields: Mapping[str, str]) -> OpenLogin:
         one = self._connection
-        name, asked = one.connection_id, not self._options.only_due
+        name, side, asked = one.connection_id, one.environment, not self._options.only_due
         login = shared.login(
-            loaded, one.environment, events=self._sink, connection_id=name, fields=fields, pressing=asked
+            loaded, side, owner=one.owner, events=self._sink, connection_id=name, fields=fields, pressing=asked
         )
         self._settler.login = login
         return login
@@ -265,6 +265,9 @@ class Run:
         try:
             accounts = await provider.get_accounts(auth)
         except (BrokerRetryableError, BrokerAPIError, BrokerPluginError) as error:
+            known = await self._shared.store.accounts(self._connection.connection_id)
+            if not known and isinstance(error, BrokerRetryableError):
+                raise  # there is nothing that could be read all the same
             self._report.problem(error)
             return None
         await self._shared.store.put_accounts(self._connection, accounts)
@@ -286,12 +289,6 @@ class Run:
     def _record(self, outcome: str, reason: str) -> None:
         report = self._report.build(self._shared.clock.now())
         self._sink(SyncRecorded(**self._names, outcome=outcome, report=report, reason=reason))
-
-
-def _sparing(shared: Shared) -> Shared:
-    """For a run that only asks whether the broker is back: each request is tried once."""
-    once = attrs.evolve(shared.settings.retry, attempts=1)
-    return attrs.evolve(shared, settings=attrs.evolve(shared.settings, retry=once))
 
 
 def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:

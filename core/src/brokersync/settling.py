@@ -10,7 +10,15 @@ from typing import Any
 from brokersync.closing import maintenance_of
 from brokersync.converter import to_json
 from brokersync.doubts import FIRST_DOUBT, grown, meant, noted, refused, uncounted
-from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerRetryableError, Fault, StoreError
+from brokersync.errors import (
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerRateLimitError,
+    BrokerRetryableError,
+    Fault,
+    StoreError,
+)
 from brokersync.events import (
     ConnectionNeedsOperator,
     ConnectionNeedsUser,
@@ -171,6 +179,11 @@ class Settler:
 
     async def _postponed(self, error: BrokerError) -> Deferred:
         """Tried again after a wait that grows with each run that gets no answer."""
+        if isinstance(error, BrokerRateLimitError) and error.ours and error.retry_after is not None:
+            # what is counted here says when it is its turn, and is nobody's failure
+            until = self._shared.clock.now() + error.retry_after
+            await self._move(waiting(until, None))
+            return await self._later(until, error.message)
         asked = error.retry_after if isinstance(error, BrokerRetryableError) else None
         growing = grown(_FIRST_PAUSE, 2, self._connection.failures, _LONGEST_PAUSE)
         now = self._shared.clock.now()

@@ -124,6 +124,11 @@ class Shared:
         """When to try the login of a connection again whose user is asked for it from now on."""
         return next_probe(now=self.clock.now(), deadline=connection.deadline, margin=self.settings.perishable_margin)
 
+    def sparing(self) -> Shared:
+        """For a run that only asks whether the broker is back: each request is tried once."""
+        once = attrs.evolve(self.settings.retry, attempts=1)
+        return attrs.evolve(self, settings=attrs.evolve(self.settings, retry=once))
+
     @property
     def probes(self) -> Probes:
         """How a broker that is away is probed."""
@@ -134,6 +139,7 @@ class Shared:
         loaded: LoadedProvider,
         environment: str,
         *,
+        owner: str,
         events: EventSink | None = None,
         connection_id: str = "",
         fields: Mapping[str, str] = _NO_FIELDS,
@@ -153,7 +159,7 @@ class Shared:
             fields=fields,
             pressing=pressing,
         )
-        return OpenLogin(loaded, provider, self.clock, self._sessions_of(loaded.manifest))
+        return OpenLogin(loaded, provider, self.clock, self.sessions_of(loaded.manifest, owner))
 
     def keeper(
         self,
@@ -181,10 +187,11 @@ class Shared:
             settings=self.settings,
             worker=self.worker,
             renew_before=manifest.renew_before,
-            sessions=self._sessions_of(manifest) if counts and manifest.sessions is not None else None,
+            sessions=self.sessions_of(manifest, connection.owner) if counts and manifest.sessions is not None else None,
             logs_in=logs_in,
             held=held,
         )
 
-    def _sessions_of(self, manifest: Manifest) -> LoginSessions:
-        return LoginSessions(manifest, self.store, self.clock)
+    def sessions_of(self, manifest: Manifest, owner: str) -> LoginSessions:
+        """The places that the broker has for an owner's login, and for all others of it."""
+        return LoginSessions(manifest, self.store, self.clock, owner)

@@ -104,7 +104,7 @@ class TakeOver:
             return await self._login.adopt(auth)
         except BrokerTokenExpiredError as error:
             if self._spent or (auth.refresh_token is None and not fields):
-                raise as_auth_error(error) from error
+                raise _refused(error) from error
         self.renewed = True
         for _ in range(_ATTEMPTS):
             auth = await self._renewed(auth, fields)
@@ -114,7 +114,7 @@ class TakeOver:
                 return await self._login.adopt(auth)
             except BrokerTokenExpiredError as error:
                 dead = error
-        raise as_auth_error(dead)
+        raise _refused(dead)
 
     async def replaces(self, known: Connection, fields: Mapping[str, str], auth: AuthResult) -> bool:
         """Whether the tokens are better than those in the store, which a renewal here may have made since.
@@ -140,7 +140,7 @@ class TakeOver:
 
     async def _works(self, known: Connection, auth: AuthResult) -> bool:
         """Whether the broker takes what is stored, renewed where it has ended; credentials are not sent for this."""
-        logins = partial(self._shared.login, self._loaded, known.environment)
+        logins = partial(self._shared.login, self._loaded, known.environment, owner=known.owner)
         keeper = self._shared.keeper(known, logins, logs_in=False)
         try:
             auth = await keeper.current(auth)
@@ -167,13 +167,20 @@ class TakeOver:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[_Unnamed, None]:
-        async with self._shared.login(self._loaded, self._of.environment) as login:
+        async with self._shared.login(self._loaded, self._of.environment, owner=self._of.owner) as login:
             yield _Unnamed(login, self._unnamed)
             self.session = login.session or self.session
 
     def _unnamed(self, auth: AuthResult) -> AuthResult:
         self._identity = auth.identity
         return attrs.evolve(auth, identity=self._of.identity)
+
+
+def _refused(error: BrokerTokenExpiredError) -> BrokerAuthError:
+    """What dead tokens are that nothing can renew; the plugin may know what the user can do."""
+    refused = as_auth_error(error)
+    refused.remedy = error.remedy or refused.remedy
+    return refused
 
 
 class _Unnamed:
@@ -189,8 +196,8 @@ class _Unnamed:
     async def refresh_token(self, auth: AuthResult) -> AuthResult:
         return self._as_unnamed(await self._login.refresh_unnamed(auth))
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
-        return self._as_unnamed(await self._login.log_in(fields))
+    async def log_in(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult:
+        return self._as_unnamed(await self._login.log_in(fields, instead_of))
 
 
 async def connections_of(shared: Shared, login: Connection, *, fingerprint: str | None = None) -> list[Connection]:

@@ -23,10 +23,12 @@ _DAY = timedelta(days=1)
 _Spans = Mapping[tuple[str, str], Sequence[Span]]
 
 
-async def unconfirmed(shared: Shared, store: Store, owner: str, provider: str | None = None) -> tuple[BrokerTrade, ...]:
-    """The owner's live trades of the last sixty days, at one broker or at all, of which this is so."""
-    now = shared.clock.now()
-    only = TradeFilter(provider=provider, since=now - _LOOKS_BACK, until=now)
+async def unconfirmed(
+    shared: Shared, store: Store, owner: str, provider: str | None = None, window: TimeWindow | None = None
+) -> tuple[BrokerTrade, ...]:
+    """The owner's live trades of the window, else of the last sixty days, at one broker or at all, that are so."""
+    window = window or last_days(shared)
+    only = TradeFilter(provider=provider, since=window.start, until=window.end)
     looks = _Looks(shared, store, owner)
     found: list[BrokerTrade] = []
     after: tuple[str, str] | None = None
@@ -35,6 +37,12 @@ async def unconfirmed(shared: Shared, store: Store, owner: str, provider: str | 
         found += [trade for trade in page if await looks.unconfirmed(trade)]
         if after is None:
             return tuple(found)
+
+
+def last_days(shared: Shared) -> TimeWindow:
+    """The days that are looked through each time."""
+    now = shared.clock.now()
+    return TimeWindow(now - _LOOKS_BACK, now)
 
 
 class _Looks:

@@ -119,7 +119,12 @@ class GrantUpkeep:
         shared = self._shared
         loaded = shared.registry.load(connection.provider)
         logins = partial(
-            shared.login, loaded, connection.environment, connection_id=connection.connection_id, fields=fields
+            shared.login,
+            loaded,
+            connection.environment,
+            owner=connection.owner,
+            connection_id=connection.connection_id,
+            fields=fields,
         )
         return shared.keeper(connection, logins, logs_in=logs_in)
 

@@ -8,10 +8,12 @@ import attrs
 import pytest
 
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerDataUnavailableError,
     BrokerRateLimitError,
     BrokerUnavailableError,
     DataUnavailableReason,
+    Fault,
 )
 from brokersync.events import HistoryLost
 from brokersync.manifest import Retention, SourceScope, SourceSpec
@@ -94,6 +96,47 @@ async def test_what_another_source_will_still_give_is_lost_to_the_source_and_not
     assert told(bench) == []
     bench.clock.moment = NOW + 3 * DAY
     assert (await bench.run()).report.lost == ()
+    assert told(bench) == []
+
+
+def deny_reports(bench: Bench) -> None:
+    answer = bench.answer
+    denial = BrokerAPIError("no right to read reports", fault=Fault.USER)
+    bench.answer = lambda request: [denial] if request.source == "reports" else answer(request)
+
+
+@pytest.mark.parametrize("facts", [{}, {"retention": Retention.LIMITED, "look_back": 10 * DAY}], ids=["all", "10 days"])
+async def test_what_a_source_would_give_that_the_user_has_no_right_to_is_told_once(
+    bench: Bench, facts: dict[str, Any]
+) -> None:
+    with_reports(bench, **facts)
+    deny_reports(bench)
+    await lose_the_rest_of_a_session(bench)
+    assert told(bench) == [("A", TimeWindow(NOW, TODAY + DAY))]
+    for _ in range(14):
+        bench.clock.moment += DAY
+        await bench.run()
+    windows = [window for _, window in told(bench)]
+    assert TimeWindow(NOW, TODAY + DAY) in windows
+    assert not [one for one in combinations(windows, 2) if one[0].overlap(one[1])], "nothing is told twice"
+
+
+async def test_what_a_source_was_to_give_is_told_once_the_user_has_no_right_to_it(bench: Bench) -> None:
+    with_reports(bench)
+    await lose_the_rest_of_a_session(bench, sources=("fills",))
+    assert told(bench) == []
+    deny_reports(bench)
+    (lost,) = (await bench.run()).report.lost
+    assert (lost.window, told(bench)) == (TimeWindow(NOW, TODAY + DAY), [("A", TimeWindow(NOW, TODAY + DAY))])
+    await bench.run()
+    assert len(told(bench)) == 1
+
+
+async def test_a_source_that_only_fails_is_still_hoped_for(bench: Bench) -> None:
+    with_reports(bench)
+    answer = bench.answer
+    bench.answer = lambda request: [BrokerAPIError("nonsense")] if request.source == "reports" else answer(request)
+    await lose_the_rest_of_a_session(bench)
     assert told(bench) == []
 
 

@@ -79,6 +79,7 @@ class Broker:
         self.refreshes: list[Step] = []
         self.logins: list[Step] = []
         self.asked: list[str] = []
+        self.login_of: Callable[[], Awaitable[object]] | None = None
         self.reached = asyncio.Event()
         self.pause = asyncio.Event()
         self.pause.set()
@@ -88,9 +89,11 @@ class Broker:
         self.asked.append(f"refresh with {auth.refresh_token.reveal()}")
         return await self._answer(self.refreshes)
 
-    async def log_in(self, fields: Mapping[str, str]) -> AuthResult:
+    async def log_in(self, fields: Mapping[str, str], instead_of: Lease | None = None) -> AuthResult:
         assert fields == FIELDS
         self.asked.append("login")
+        if self.login_of is not None:
+            await self.login_of()
         return await self._answer(self.logins)
 
     async def _answer(self, steps: list[Step]) -> AuthResult:

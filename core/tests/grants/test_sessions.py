@@ -20,6 +20,7 @@ from brokersync.errors import (
     BrokerTimeoutError,
     BrokerTokenExpiredError,
     BrokerUnavailableError,
+    StoreError,
 )
 from brokersync.limits import SessionLimit
 from brokersync.login_sessions import LoginSessions, may_be_open
@@ -48,12 +49,12 @@ def manifest(sessions: SessionLimit | None = LIMIT) -> Manifest:
     )
 
 
-def sessions_of(desk: Desk) -> LoginSessions:
-    return LoginSessions(manifest(), desk.store, desk.clock)
+def sessions_of(desk: Desk, owner: str = "ann") -> LoginSessions:
+    return LoginSessions(manifest(), desk.store, desk.clock, owner)
 
 
-async def opened(desk: Desk, fields: Mapping[str, str] = FIELDS) -> Lease:
-    session = await sessions_of(desk).open(fields)
+async def opened(desk: Desk, fields: Mapping[str, str] = FIELDS, *, owner: str = "ann") -> Lease:
+    session = await sessions_of(desk, owner).open(fields)
     assert session is not None
     return session
 
@@ -107,7 +108,7 @@ async def test_what_is_kept_or_ended_too_late_touches_nobody_elses(desk: Desk) -
 
 
 async def test_where_the_broker_does_not_count_nothing_is_kept(desk: Desk) -> None:
-    uncounted = LoginSessions(manifest(None), desk.store, desk.clock)
+    uncounted = LoginSessions(manifest(None), desk.store, desk.clock, "ann")
     assert [await uncounted.open(FIELDS) for _ in range(3)] == [None] * 3
     assert await sessions_of(desk).open({}) is None, "a login at the broker's own page has no name before it"
 
@@ -161,6 +162,7 @@ async def test_a_renewed_login_keeps_its_place(desk: Desk) -> None:
 
 async def test_a_login_that_is_made_again_gives_its_place_back_first(desk: Desk) -> None:
     grant = await kept(desk, await opened(desk))
+    desk.clock.moment += 61 * MINUTE
     await opened(desk)
     desk.broker.refreshes, desk.broker.logins = [BrokerTokenExpiredError("Over.")], [FRESH]
 
@@ -221,31 +223,87 @@ def test_a_login_that_opened_a_session_and_is_refused_all_the_same_says_so() -> 
     assert may_be_open(error)
 
 
-async def test_nothing_is_renewed_while_another_login_waits_so_that_it_comes_in(desk: Desk) -> None:
+async def test_nothing_is_renewed_while_another_owner_waits_who_then_comes_in(desk: Desk) -> None:
     grant = await kept(desk, await opened(desk))
-    await opened(desk)
+    await opened(desk, owner="bob")
+    desk.clock.moment += 50 * MINUTE
     with pytest.raises(BrokerRateLimitError):
-        await opened(desk)
-    with pytest.raises(BrokerRateLimitError, match="waits for a session") as put_off:
-        await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
-    assert put_off.value.retry_after == 60 * MINUTE, "the token's end"
-    assert await desk.in_doubt() is None
+        await opened(desk, owner="eve")
+    keeper = desk.keeper(sessions=sessions_of(desk), renew_before=15 * MINUTE)
+    assert await keeper.current(grant.auth) == grant.auth, "its token lives until its end"
+    assert (desk.broker.asked, await desk.in_doubt()) == ([], None)
 
-    desk.clock.moment += 61 * MINUTE
-    desk.broker.refreshes = [BrokerTokenExpiredError("Over.")]
-    with pytest.raises(BrokerRateLimitError, match="comes first"):
-        await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
-    await opened(desk)
-    desk.clock.moment += 40 * MINUTE
-    desk.broker.refreshes, desk.broker.logins = [BrokerTokenExpiredError("Over.")], [FRESH]
-    assert await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth) == FRESH
+    desk.clock.moment += 11 * MINUTE
+    desk.broker.refreshes = [BrokerTokenExpiredError("Over.")] * 2
+    desk.broker.login_of = lambda: opened(desk)
+    for _ in range(2):  # however often it is tried
+        with pytest.raises(BrokerRateLimitError, match="comes first"):
+            await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
+    await opened(desk, owner="eve")
 
 
 async def test_who_waits_and_does_not_come_keeps_nobody_for_long(desk: Desk) -> None:
+    await opened(desk)
+    desk.clock.moment += 30 * MINUTE
+    await opened(desk, owner="bob")
+    with pytest.raises(BrokerRateLimitError):
+        await opened(desk, owner="eve")
+    desk.clock.moment += 61 * MINUTE
+    with pytest.raises(BrokerRateLimitError, match="comes first"):
+        await opened(desk)
+    desk.clock.moment += 29 * MINUTE
+    await opened(desk)
+
+
+async def test_ones_own_note_stops_nobody_but_others(desk: Desk) -> None:
     grant = await kept(desk, await opened(desk))
     await opened(desk)
+    with pytest.raises(BrokerRateLimitError, match="sessions at once"):
+        await opened(desk)
+    desk.clock.moment += 50 * MINUTE
+    desk.broker.refreshes = [FRESH]
+    keeper = desk.keeper(sessions=sessions_of(desk), renew_before=15 * MINUTE)
+    assert await keeper.current(grant.auth) == FRESH
+
+
+async def test_a_session_that_died_early_is_replaced_in_its_place_whoever_waits(desk: Desk) -> None:
+    session = await opened(desk)
+    await opened(desk, owner="bob")
+    with pytest.raises(BrokerRateLimitError):
+        await opened(desk, owner="eve")
+    assert await sessions_of(desk).open(FIELDS, instead_of=session) == session
+
+
+async def test_an_answer_that_may_come_of_a_slow_broker_frees_no_place(desk: Desk) -> None:
+    grant = await kept(desk, await opened(desk))
+    await opened(desk, owner="bob")
+    desk.broker.refreshes = [BrokerTokenExpiredError("Timed out.", status=408)]
+    desk.broker.login_of = lambda: opened(desk)
+    with pytest.raises(BrokerRateLimitError, match="sessions at once"):
+        await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth)
+
+
+async def test_a_place_is_never_made_shorter_than_the_broker_told(desk: Desk) -> None:
+    first, second = await opened(desk), await opened(desk, owner="bob")
+    day = NOW + 1440 * MINUTE
+    for one in (first, second):
+        await sessions_of(desk).keep(one, day)
+        await sessions_of(desk).going_on(one, FIELDS, day)
+    desk.clock.moment += 1439 * MINUTE
     with pytest.raises(BrokerRateLimitError):
         await opened(desk)
-    desk.clock.moment += 121 * MINUTE
-    desk.broker.refreshes, desk.broker.logins = [BrokerTokenExpiredError("Over.")], [FRESH]
-    assert await desk.keeper(sessions=sessions_of(desk)).renew(grant.auth) == FRESH
+
+
+async def test_a_store_that_fails_while_a_place_is_taken_keeps_none(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreError("Gone.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LoginSessions, "_awaited", fails)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                await sessions_of(desk).open(FIELDS)
+    await opened(desk)
+    await opened(desk)

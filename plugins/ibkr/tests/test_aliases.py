@@ -153,3 +153,43 @@ def test_the_user_s_word_for_a_file_counts_more_than_what_was_told_before(flex: 
 def test_the_managers_names_behind_an_id_make_no_other_account_of_it(flex: Any, shown: str) -> None:
     pages = flex.pages(aliased(flex, shown))
     assert (holders(pages), covered(pages)) == ([ID], {ID})
+
+
+@pytest.mark.parametrize("before", [(), ((OTHER, POT),)])
+def test_an_alias_in_a_master_s_statement_is_not_taken_for_the_master(flex: Any, before: Any) -> None:
+    body = flex.document(flex.statement([flex.trade(accountId=POT)], account="F4711000"))
+    if before:
+        assert holders(flex.pages(body, accounts=known(*before))) == [OTHER]
+        return
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(body)
+
+
+def test_an_alias_that_was_another_account_s_is_not_taken_for_the_statement_s_own(flex: Any) -> None:
+    body = flex.document(flex.statement([flex.trade(accountId=POT)], account=ID))
+    assert holders(flex.pages(body, accounts=known((ID, POT)))) == [ID]
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(body, accounts=known((OTHER, POT)))
+    hints = StatementHints(account_id=OTHER, accounts=known((OTHER, POT)))
+    assert holders(read_file(body, hints)) == [OTHER]
+
+
+def test_an_alias_in_a_master_s_row_without_an_id_is_not_kept_for_the_master_s(flex: Any) -> None:
+    rows = [flex.trade(accountId=None, acctAlias=POT)]
+    for account, state in (("F4711000", {}), (ID, {"alias": POT})):
+        [page] = flex.pages(flex.document(flex.statement(rows, account=account)))
+        assert [one.state for one in page.accounts] == [state]
+
+
+def test_a_row_of_a_master_s_statement_without_an_id_is_of_the_account_its_alias_is_known_for(flex: Any) -> None:
+    rows = [flex.trade(1, accountId=None, acctAlias=POT), flex.trade(2, accountId=None, acctAlias="")]
+    pages = flex.pages(flex.document(flex.statement(rows, account="F4711000")), accounts=known((OTHER, POT)))
+    assert holders(pages) == [OTHER, "F4711000"]
+    assert [one.state for page in pages for one in page.accounts if one.account_id == "F4711000"] == [{}]
+
+
+@pytest.mark.parametrize("alias", ["US1", "FX2", "UK401"])
+def test_a_short_name_that_looks_a_little_like_an_id_is_an_alias(flex: Any, alias: str) -> None:
+    assert holders(flex.pages(aliased(flex, alias), accounts=known((ID, alias)))) == [ID]
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(aliased(flex, alias))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync.plugin import BrokerConfigError
+from brokersync.plugin import BrokerConfigError, Fault
 from brokersync_ibkr.dates import FlexDates, new_york_midnight
 from brokersync_ibkr.dayorder import DayOrder, DayOrderEvidence
 
@@ -171,6 +171,7 @@ def test_a_documents_dates_tell_their_order(found: DayOrderEvidence, order: DayO
 def test_dates_that_can_be_read_in_two_ways_name_the_setting_to_change(found: DayOrderEvidence) -> None:
     with pytest.raises(BrokerConfigError) as caught:
         found.decide()
+    assert caught.value.fault is Fault.USER
     assert "Date Format to yyyyMMdd" in caught.value.remedy
 
 

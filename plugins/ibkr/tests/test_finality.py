@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -36,6 +36,27 @@ def test_a_statement_proves_for_good_only_what_had_been_over_for_the_finality_la
         for days, finality in ((final, Finality.FINAL), (provisional, Finality.PROVISIONAL))
         if days is not None
     ]
+
+
+@pytest.mark.parametrize(
+    ("made", "until"),
+    [
+        # Christmas of 2026 is a Friday: what is traded then is told on the Monday after it
+        ("20261225;070000", date(2026, 12, 24)),
+        ("20261226;070000", date(2026, 12, 24)),
+        ("20261228;070000", date(2026, 12, 24)),
+        ("20261229;070000", date(2026, 12, 28)),
+        # weekends are core's to wait for
+        ("20261221;070000", date(2026, 12, 20)),
+    ],
+)
+def test_a_holiday_is_told_for_good_with_the_next_open_day(flex: Any, made: str, until: date) -> None:
+    asked = Days(date(2026, 12, 14), date.fromisoformat(made[:8]) - timedelta(days=1))
+    last = max(day for day in (date(2026, 12, 18), date(2026, 12, 24), date(2026, 12, 28)) if day <= asked.last)
+    body = flex.document(flex.statement(first="20261214", last=f"{last:%Y%m%d}", made=made))
+    [(final, _), *rest] = covered(flex.pages(body, asked=asked))
+    assert final == Days(asked.first, until)
+    assert rest == ([(Days(until + timedelta(days=1), asked.last), Finality.PROVISIONAL)] if until < asked.last else [])
 
 
 @pytest.mark.parametrize("made", ["", "garbage"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 from brokersync.plugin import BrokerAccount, BrokerConfigError, RawRow, TradePage
+from brokersync_ibkr.querycheck import check_query, look_over
 from brokersync_ibkr.renormalise import renormalise
 
 MASTER, FIRST, SECOND = "F4711000", "U4711001", "U4711002"
@@ -48,6 +50,19 @@ def test_a_query_of_a_master_and_its_sub_accounts_gives_each_its_own_trades(flex
     assert holders(pages) == [FIRST, SECOND]
     assert covered(pages) == {MASTER, FIRST, SECOND}
     assert [one.kind for page in pages for one in page.accounts if one.account_id == MASTER] == ["Advisor Master"]
+
+
+@pytest.mark.parametrize("row_account", [FIRST, None])
+def test_a_consolidated_query_that_does_not_say_whose_its_fills_are_is_refused_when_connecting(
+    flex: Any, row_account: str | None
+) -> None:
+    survey = look_over(BytesIO(consolidated(flex, flex.trade(accountId=row_account))))
+    if row_account:
+        check_query(survey, "AF")
+        return
+    with pytest.raises(BrokerConfigError, match="do not tell whose they are") as caught:
+        check_query(survey, "AF")
+    assert "tick Account ID" in caught.value.remedy
 
 
 def test_a_trade_told_by_the_master_s_statement_and_by_its_account_s_own_is_one(flex: Any) -> None:
@@ -148,3 +163,30 @@ def test_a_quarantined_allocation_stays_so_when_kept_rows_are_read_again(flex: A
     [row] = [row for page in first for row in page.quarantined]
     again = list(renormalise("activity", [RawRow(raw=row.raw, account_id=row.account_id, environment="live")]))
     assert (holders(again), reasons(again)) == ([], [row.reason])
+
+
+def test_a_consolidated_statement_covers_who_was_in_one_of_the_same_query_before(flex: Any) -> None:
+    first = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)), query_id="20")
+    known = tuple(account for page in first for account in page.accounts)
+    assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known)) == {MASTER, FIRST, SECOND}
+    for query_id in ("21", None):
+        assert covered(flex.pages(consolidated(flex), query_id=query_id, accounts=known)) == {MASTER}
+
+
+def test_what_confirmations_or_a_statement_of_its_own_tell_puts_no_account_into_a_consolidated_query(flex: Any) -> None:
+    confirmed = flex.statement([flex.confirm(1, acctAlias="Pot")], account=MASTER, section="TradeConfirms")
+    own = flex.document(flex.statement([flex.trade()]))
+    for body, query_id in ((flex.document(confirmed, kind="TCF"), None), (own, "20")):
+        known = tuple(account for page in flex.pages(body, query_id=query_id) for account in page.accounts)
+        assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known)) == {MASTER}
+
+
+@pytest.mark.parametrize("kind", ["TCF", "AF"])
+def test_confirmations_under_a_master_cover_the_accounts_whose_rows_they_hold(flex: Any, kind: str) -> None:
+    """An Activity statement has to say that it is of several: its days would be read for good."""
+    rows = [flex.confirm(1), flex.confirm(2, accountId=SECOND)] if kind == "TCF" else [flex.trade(1)]
+    section = "TradeConfirms" if kind == "TCF" else "Trades"
+    pages = flex.pages(flex.document(flex.statement(rows, account=MASTER, section=section), kind=kind))
+    assert covered(pages) == ({MASTER, FIRST, SECOND} if kind == "TCF" else {MASTER})
+    finality = {span.finality.value for page in pages for span in page.covered}
+    assert finality == {"provisional" if kind == "TCF" else "final"}

@@ -9,7 +9,6 @@ import pytest
 
 from brokersync.plugin import (
     AuthResult,
-    BrokerAuthError,
     BrokerConfigError,
     BrokerError,
     BrokerResponseError,
@@ -55,12 +54,12 @@ async def test_a_demo_login_is_the_only_user_of_its_list() -> None:
     ("body", "status"),
     [("Access is denied", 401), ("Expired Access Token", 401), ("", 401), ({"errorText": "Access is denied"}, 200)],
 )
-async def test_a_wrong_token_is_told_without_showing_it(
+async def test_a_token_that_is_not_taken_is_one_to_renew_and_is_not_shown(
     world: World, caught: Callable[[BrokerError], str], body: Any, status: int
 ) -> None:
     world.broker.on("live", "auth/me", body, status=status)
 
-    with pytest.raises(BrokerAuthError) as error:
+    with pytest.raises(BrokerTokenExpiredError) as error:
         await adopt(world.context, foreign())
 
     assert TOKEN not in caught(error.value)

@@ -98,7 +98,7 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
         "timezone": 0,
         "params": [
             {"name": "startDate", "value": "3/3/2026"},
-            {"name": "endDate", "value": "4/1/2026"},
+            {"name": "endDate", "value": "4/5/2026"},
             {"name": "account", "value": "77001"},
         ],
     }
@@ -108,19 +108,59 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "last"),
+    ("end", "now", "last"),
     [
-        (datetime(2026, 3, 4, tzinfo=UTC), "3/3/2026"),
-        (datetime(2026, 3, 4, 0, 0, 1, tzinfo=UTC), "3/4/2026"),
-        (datetime(2027, 1, 1, tzinfo=UTC), "12/31/2026"),
+        (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/7/2026"),
+        (datetime(2026, 3, 4, 0, 0, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/8/2026"),
+        (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 5, 23, tzinfo=UTC), "3/5/2026"),
+        (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 3, 23, tzinfo=UTC), "3/3/2026"),
+        (datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "12/31/2026"),
     ],
 )
-async def test_the_last_day_is_the_last_one_that_the_window_touches(world: Any, end: datetime, last: str) -> None:
+async def test_the_days_after_a_window_are_asked_for_too_as_far_as_they_have_come(
+    world: Any, end: datetime, now: datetime, last: str
+) -> None:
     script(world, "\r\n")
+    world.clock.moment = now
 
     await read(world, window=TimeWindow(MARCH.start, end))
 
     assert world.broker.sent[-1].draft.json["params"][1]["value"] == last
+
+
+def over_the_end(exports: Any, **changes: str) -> tuple[str, str]:
+    """Two fills before and after the end of the window, each with all of its fees but that of `changes`."""
+    seconds = ({"Timestamp": "04/01/2026 15:00:00"}, {"Timestamp": "04/02/2026 15:00:00"} | changes)
+    times = ("2026-04-01 15:00:00.500Z", "2026-04-02 15:00:00.500Z")
+    fills = [
+        row(number, _timestamp=time, _tradeDate=time[:10], Timestamp=f"{time[5:7]}/{time[8:10]}/2026 15:00:00")
+        for number, time in zip((21, 22), times, strict=True)
+    ]
+    fees = [("Commission", "-1.58"), ("Exchange Fee", "-2.76")]
+    return text(*fills), exports.cash_history(*(exports.cash(*fee, **second) for second in seconds for fee in fees))
+
+
+async def test_the_fills_after_a_window_are_another_windows(world: Any, exports: Any) -> None:
+    data, cash = over_the_end(exports)
+    script(world, data, cash=cash)
+
+    first, last = await read(world)
+
+    assert [one.booking_id for one in first.bookings] == ["fill:21"]
+    assert (first.rows, dict(last.unmapped)) == (1, {})
+    assert first.bookings[0].trade is not None
+    assert first.bookings[0].trade.fees_state is FeesState.FINAL
+
+
+async def test_a_fee_after_a_window_may_be_of_a_fill_in_it(world: Any, exports: Any) -> None:
+    data, cash = over_the_end(exports, Timestamp="04/02/2026 15:00:01")
+    script(world, data, cash=cash)
+
+    first, last = await read(world)
+
+    assert first.bookings[0].trade is not None
+    assert first.bookings[0].trade.fees_state is FeesState.ESTIMATED
+    assert dict(last.unmapped) == {}, "the window after this one tells of it"
 
 
 async def test_an_account_is_asked_for_under_its_present_name(world: Any) -> None:

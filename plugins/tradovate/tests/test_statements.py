@@ -33,6 +33,7 @@ AGAIN = "import the file as it was downloaded"
 ORDERS = "orderId,Account,Order ID,B/S,Contract,avgPrice,filledQty,Fill Time,Status,Version ID,Timestamp,Quantity\r\n"
 PERFORMANCE = "symbol,_priceFormat,buyFillId,sellFillId,qty,buyPrice,sellPrice,pnl,boughtTimestamp,soldTimestamp\r\n"
 POSITIONS = "Position ID,Timestamp,Account,Contract,Pair ID,Buy Fill ID,Sell Fill ID,Paired Qty,P/L,Currency\r\n"
+BALANCES = "Account ID,Account Name,Trade Date,Total Amount,Total Realized PNL\r\n"
 CASH = "Account,Transaction ID,Timestamp,Date,Delta,Amount,Cash Change Type,Currency,Contract\r\n"
 
 
@@ -176,6 +177,7 @@ def test_a_time_that_may_be_two_is_held(exports: Any, shown: str, reason: str) -
         (PERFORMANCE, "export of Performance: one row for two fills"),
         (POSITIONS, "export of Position History: one row for two fills"),
         (CASH, "export of Cash History: the movements of cash"),
+        (BALANCES, "export of Account Balance History: one row for a day"),
         (PERFORMANCE.replace("buyFillId", "_buyFillId"), "export of Performance"),
         (ORDERS.lower().replace("version id", "_VERSION ID"), "export of Orders"),
     ],
@@ -408,3 +410,10 @@ def test_whatever_a_file_holds_it_is_read_or_refused_with_a_reason(exports: Any,
 
     assert all(page.rows == page.disposed and not page.covered for page in pages)
     assert all(one.reason for page in pages for one in page.quarantined)
+
+
+def test_a_price_without_end_says_nothing_of_the_ids_of_its_file(exports: Any) -> None:
+    [page] = read(exports.text(exports.fill(21, _price="1E+400"), exports.fill(22)))
+
+    assert [one.booking_id for one in page.bookings] == ["fill:22"]
+    assert [one.row_id for one in page.quarantined] == ["fill:21"]

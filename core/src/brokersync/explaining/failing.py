@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from brokersync.records import FailedWindow
-from brokersync.sync.halving import is_only_not_ready
+from brokersync.sync.halving import DENIED, is_only_not_ready
 
 _WORDS: Final[Mapping[str, str]] = {
     "BrokerAPIError": "the broker refused the request",
@@ -23,6 +23,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "BrokerTimeoutError": "the broker did not answer in time",
     "BrokerTokenExpiredError": "the broker refused the token",
     "BrokerUnavailableError": "the broker could not be reached, or failed",
+    DENIED: "this login has no right to it",
     "NeverReady": "the report that was ordered never got ready",
     "NotReadInTime": "its first days were gone before it was read to its end",
     "Refused": "the broker refused so much at once",

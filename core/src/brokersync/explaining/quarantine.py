@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from brokersync.misread import holds, of_account, words_of
 from brokersync.records import AccountKey
 
 _MOST = 20
@@ -27,7 +28,7 @@ def suspects(
     """
     found = []
     for row in _of(rows, key):
-        words = list(_words(row["raw"]))
+        words = list(words_of(row["raw"]))
         has_symbol = any(word.upper() == symbol.upper() for word in words)
         has_day = any(_names_day(word, day) for word in words)
         may_be = has_day or not any(map(_A_DAY.match, words)) or any(map(_MAY_BE_A_TIME.fullmatch, words))
@@ -38,42 +39,15 @@ def suspects(
 
 def suspects_of(rows: Iterable[Mapping[str, Any]], key: AccountKey, trade_id: str) -> tuple[Mapping[str, Any], ...]:
     """The rows of the account, those first, and `sure`, that hold this id, be it behind the kind of a name."""
-    ids = (trade_id, trade_id.partition(":")[2])
-    return _likeliest(
-        {**row, "sure": any(_is_id(word, one) for word in _words(row["raw"]) for one in ids), "may_be": True}
-        for row in _of(rows, key)
-    )
+    return _likeliest({**row, "sure": holds(row, trade_id), "may_be": True} for row in _of(rows, key))
 
 
 def _likeliest(rows: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     return tuple(sorted(rows, key=lambda row: (not row["sure"], not row["may_be"]))[:_MOST])
 
 
-def _is_id(word: str, name: str) -> bool:
-    """Also where a revision follows it."""
-    return bool(name) and (word == name or word.startswith(f"{name}."))
-
-
 def _of(rows: Iterable[Mapping[str, Any]], key: AccountKey | None) -> Iterable[Mapping[str, Any]]:
-    return (row for row in rows if key is None or _of_account(row, key))
-
-
-def _of_account(row: Mapping[str, Any], key: AccountKey) -> bool:
-    place = (row["environment"], row["account_id"])
-    return row["provider"] == key.provider and all(
-        told in (None, mine) for told, mine in zip(place, (key.environment, key.account_id), strict=True)
-    )
-
-
-def _words(value: Any) -> Iterable[str]:
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _words(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _words(item)
-    elif value is not None:
-        yield str(value).strip()
+    return (row for row in rows if key is None or of_account(row, key))
 
 
 def _names_day(word: str, day: date) -> bool:

@@ -216,7 +216,8 @@ class SyncEngine:
             outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
-            await self._failures.count(ask, error)
+            if await self._failures.count(ask, error):
+                await self._losses.denied(ask.source, ask.accounts)
             outcome = _Outcome.FAILED
         self._unanswered = 0
         self._failures.counts = True

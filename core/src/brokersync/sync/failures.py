@@ -7,18 +7,20 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.errors import BrokerError, BrokerRateLimitError, BrokerRetryableError
+from brokersync.errors import BrokerError, BrokerRateLimitError, BrokerRetryableError, Fault
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
 from brokersync.store import Store
 from brokersync.sync.halving import (
+    DENIED,
     ENOUGH,
     NOT_READY,
     failed,
     forgotten,
     halved,
     in_line,
+    is_denied,
     is_only_not_ready,
     met,
     put_off,
@@ -70,9 +72,14 @@ class FailureBook:
         pause = _FIRST_PAUSE * (1 << min(sum(one.failures for one in known), 12))
         return pause if pause < _LONGEST_PAUSE else None
 
-    async def count(self, ask: Ask, error: BrokerError) -> None:
-        """Hold a failure against its window, once in a sync."""
-        await self._count(ask, type(error).__name__)
+    async def count(self, ask: Ask, error: BrokerError) -> bool:
+        """Hold a failure against its window, once in a sync; whether it is the first for want of a right."""
+        was_denied = await self._is_denied(ask)
+        await self._count(ask, DENIED if error.fault is Fault.USER else type(error).__name__)
+        return not was_denied and await self._is_denied(ask)
+
+    async def _is_denied(self, ask: Ask) -> bool:
+        return any(map(is_denied, (await self.known(ask.source)).get(ask.account, ())))
 
     async def met(self, ask: Ask, error: BrokerError) -> None:
         """Have other accounts asked before this one by the next sync, and hold nothing against the window."""

@@ -18,6 +18,7 @@ from brokersync.types import TimeWindow
 
 ENOUGH: Final = 2
 NOT_READY: Final = BrokerNotReadyError.__name__
+DENIED: Final = "Denied"
 _SHORTEST = timedelta(hours=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -54,6 +55,11 @@ def _met_again(one: FailedWindow, reason: str, at: datetime) -> FailedWindow:
 def is_only_not_ready(one: FailedWindow) -> bool:
     """Whether nothing but the broker's "not yet" is known of the window."""
     return not one.failures and one.reason == NOT_READY
+
+
+def is_denied(one: FailedWindow) -> bool:
+    """Whether the user has no right to it, so that asking again is of no use until that is mended."""
+    return one.reason == DENIED
 
 
 def put_off(

@@ -12,6 +12,7 @@ from brokersync.records import Connection, LostSpan, OpenRequest, Span, SpanStat
 from brokersync.store import Known, Store
 from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
+from brokersync.sync.halving import is_denied
 from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import reach, request_name
 from brokersync.sync.report import ReportBuilder
@@ -66,7 +67,10 @@ class LossWriter:
             return
         for account, span in await self._writer.write_down(source, found):
             if span.state is SpanState.LOST:
-                await self._tell(source, account, span.window)
+                # what a source that is denied was to give was told when others lost it
+                told = await self._hoped_for(source, account) if await self._is_denied(source, account) else []
+                for part in subtract([span.window], told):
+                    await self._tell(source, account, part)
 
     async def refused(self, source: SourceSpec, closed: Sequence[tuple[BrokerAccount, Span]]) -> None:
         """The broker will not give these spans of the source.
@@ -75,7 +79,17 @@ class LossWriter:
         Beyond that nobody is told: where a broker's history begins is no loss.
         """
         for account, span in closed:
-            for part in union([*self._had(source, span), *await self._hoped_for(source, account, span.window)]):
+            hoped_for = [part for one in await self._hoped_for(source, account) if (part := one.overlap(span.window))]
+            for part in union([*self._had(source, span), *hoped_for]):
+                await self._tell(source, account, part)
+
+    async def denied(self, source: SourceSpec, accounts: Iterable[BrokerAccount]) -> None:
+        """The user has no right to the source, which was to give what others have lost: so that is lost for good.
+
+        Should the right be granted, it is read all the same.
+        """
+        for account in accounts:
+            for part in union(await self._hoped_for(source, account)):
                 await self._tell(source, account, part)
 
     def _had(self, source: SourceSpec, span: Span) -> list[TimeWindow]:
@@ -84,13 +98,13 @@ class LossWriter:
         start = max(reach(source, connected_at) or connected_at, span.window.start)
         return [TimeWindow(start, span.window.end)] if span.state is SpanState.LOST and start < span.window.end else []
 
-    async def _hoped_for(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> list[TimeWindow]:
-        """What of a window others have lost, of which nobody was told because this source might give it."""
+    async def _hoped_for(self, source: SourceSpec, account: BrokerAccount) -> list[TimeWindow]:
+        """What others have lost, of which nobody was told because this source might give it."""
         return [
-            part
+            span.window
             for _, spans in await self._others(source, account)
             for span in spans
-            if span.state is SpanState.LOST and (part := span.window.overlap(window)) is not None
+            if span.state is SpanState.LOST
         ]
 
     def _gone(
@@ -119,8 +133,15 @@ class LossWriter:
     async def _tell(self, source: SourceSpec, account: BrokerAccount, window: TimeWindow) -> None:
         now, others = self._clock.now(), await self._others(source, account)
         one = self._connection
+        denied = [other for other, _ in others if await self._is_denied(other, account)]
         lost = given_by_none(
-            window, account, others, self._is_read, now=now, since=one.since, connected_at=one.created_at
+            window,
+            account,
+            others,
+            lambda other: self._is_read(other) and other not in denied,
+            now=now,
+            since=one.since,
+            connected_at=one.created_at,
         )
         for part in subtract(lost, await self._still_to_be_lost(account, [other for other, _ in others])):
             facts = LostSpan(
@@ -162,6 +183,11 @@ class LossWriter:
             for _, span in self._gone(other, [account], await self._store.spans(one.owner, one.provider, other.name))
             if span.state is SpanState.LOST
         ]
+
+    async def _is_denied(self, source: SourceSpec, account: BrokerAccount) -> bool:
+        """Whether the user has no right to the source, or had none when it was last asked for this account."""
+        failing = await self._store.failing(self._connection.connection_id, source.name)
+        return any(map(is_denied, failing.get(request_name(source, (account,)), ())))
 
     def _is_read(self, source: SourceSpec) -> bool:
         return not source.files and (self._readable is None or source.name in self._readable)

@@ -31,9 +31,10 @@ def gone(
     """The spans of an account that the source can not give any more and that nothing is known of, oldest first.
 
     Nor is anything known for sure of what is provisional still, where that ends after a lag. What the source could give
-    when the connection was made is lost; what it could not even then was never available, and of a source that keeps a
-    session only nothing is said of it. History begins where the account was opened, but not before `since`. `begun`
-    are windows whose request is under way and may still bring them.
+    when the connection was made is lost; what it could not even then was never available, and of a source that
+    keeps a session only nothing is said of it. A source that withdraws loses nothing. History begins where the
+    account was opened, but not before `since`. `begun` are windows whose request is under way and may still bring
+    them.
     """
     horizon, first = reach(source, now), reach(source, connected_at)
     if source.files or horizon is None or first is None:
@@ -47,7 +48,8 @@ def gone(
     sure = [span.window for span in spans if span.state is not SpanState.PROVISIONAL or not _becomes_final(source)]
     return (
         *_unknown(begins, min(first, horizon), [*known, *under_way], SpanState.UNAVAILABLE),
-        *_unknown(max(begins, first), horizon, [*sure, *under_way], SpanState.LOST),
+        # what a source tells early only, another one tells for good
+        *(() if source.withdraws else _unknown(max(begins, first), horizon, [*sure, *under_way], SpanState.LOST)),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
 import attrs
 
 from brokersync.plugin import BrokerAccount, QuarantinedRow
-from brokersync_ibkr.accounts import ALIAS, account_of, environment_of, is_account_id
+from brokersync_ibkr.accounts import ALIAS, TOGETHER_IN, account_of, environment_of, is_account_id, is_master
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.payloads import FlexSyntaxError
 
@@ -47,15 +47,25 @@ class AccountBook:
         names, self._fresh = sorted(self._fresh), set()
         return tuple(self._accounts[name] for name in names)
 
-    def meet(self, account_id: str, alias: str | None = None) -> BrokerAccount:
-        """The account, with the alias that stands beside its id in a row."""
+    def meet(self, account_id: str, alias: str | None = None, *, beside_id: bool = True) -> BrokerAccount:
+        """The account, with the alias that a row tells: of a master's row without an id it may be another account's."""
+        alias = alias if beside_id or not is_master(account_id, None) else None
         known = self._accounts.get(account_id)
         if known is None:
             known = self._new(account_id)
         if alias is not None and known.state.get(ALIAS) != alias and not is_account_id(alias):
-            known = attrs.evolve(known, name=alias, state={ALIAS: alias})
+            known = attrs.evolve(known, name=alias, state={**known.state, ALIAS: alias})
             self._keep(known)
         return known
+
+    def together(self, query_id: str | None, met: Set[str], before: Iterable[BrokerAccount]) -> Set[str]:
+        """The accounts that a statement of several is of: those met in it, and in one of the same query `before`."""
+        if query_id is None:
+            return met
+        for known in [self.meet(account_id) for account_id in sorted(met)]:
+            if known.state.get(TOGETHER_IN) != query_id:
+                self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: query_id}))
+        return met | {one.account_id for one in before if one.state.get(TOGETHER_IN) == query_id}
 
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""

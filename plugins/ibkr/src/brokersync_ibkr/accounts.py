@@ -11,13 +11,15 @@ from brokersync_ibkr.dates import FlexDates, new_york_midnight
 from brokersync_ibkr.instruments import text_of
 
 # U live, DU and of late DUM paper; F and I are accounts of advisors and brokers, a letter behind is the old futures
-# segment
-_ACCOUNT_ID = re.compile(r"(?P<paper>D)?(?P<kind>[UFI])[A-Z]?\d+[A-Z]?")
+# segment; US1 and FX2 are names that people give
+_ACCOUNT_ID = re.compile(r"(?P<paper>D)?(?P<kind>[UFI])(?:[A-Z](?=\d{4}))?\d+[A-Z]?")
 # to clients of wealth managers IBKR shows the id with the short names of both managers behind it
 _MANAGED = re.compile(r"(?P<id>[^-]+)-[^-]+-[^-]+")
 _MASTERS: Final = ("F", "I")
 # where an account's facts keep its alias
 ALIAS: Final = "alias"
+# and the Activity query that put it into one statement with others, whose accounts stay those it was made with
+TOGETHER_IN: Final = "together_in"
 
 
 def is_account_id(text: str) -> bool:

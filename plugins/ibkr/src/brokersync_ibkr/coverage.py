@@ -54,6 +54,18 @@ def is_closed(day: date) -> bool:
     return day.weekday() >= _SATURDAY or (day.month, day.day) in ((1, 1), (12, 25))
 
 
+def told_until(day: date) -> date:
+    """The last day up to this one that is told for good: a holiday is told with the next open day.
+
+    Weekends count as told, for core knows that what is traded then is booked after them.
+    """
+    before, holiday = day, False
+    while is_closed(before):
+        holiday = holiday or before.weekday() < _SATURDAY
+        before -= _DAY
+    return before if holiday else day
+
+
 def joined(spans: Iterable[Days]) -> list[Days]:
     """The spans in order, with those that overlap, touch, or have only closed days between them made one."""
     result: list[Days] = []

@@ -7,7 +7,7 @@ from enum import Enum
 
 import attrs
 
-from brokersync.plugin import BrokerConfigError
+from brokersync.plugin import BrokerConfigError, Fault
 from brokersync_ibkr.guidance import DATE_FORMAT_REMEDY
 
 # a statement reaches over 366 days at most; a few more for edges that holidays move
@@ -94,6 +94,7 @@ class DayOrderEvidence:
             if possible
             else "The dates of this statement have the day first in some places and the month first in others.",
             remedy=DATE_FORMAT_REMEDY,
+            fault=Fault.USER,
         )
 
 

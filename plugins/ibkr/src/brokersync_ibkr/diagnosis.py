@@ -105,6 +105,15 @@ def shown_alias() -> BrokerError:
     )
 
 
+def no_account_ids() -> BrokerError:
+    """The error for a query that puts several accounts together and does not say which one an execution is of."""
+    return BrokerConfigError(
+        "The query puts several accounts into one statement, and its executions do not tell whose they are.",
+        remedy=columns_remedy("Trades", "Account ID"),
+        fault=Fault.USER,
+    )
+
+
 def wrong_query(expected: str, field: str) -> BrokerError:
     """The error for a query of the other type behind one of the user's two query ids."""
     return BrokerConfigError(

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from brokersync.plugin import BrokerAccount
 from brokersync_ibkr.accountbook import check_number
-from brokersync_ibkr.accounts import ALIAS, account_id_of, is_consolidated
+from brokersync_ibkr.accounts import ALIAS, account_id_of, is_consolidated, is_master
 from brokersync_ibkr.instruments import text_of
 
 Aliases: TypeAlias = Mapping[str, Set[str]]
@@ -25,15 +25,18 @@ def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
 class ToldNames:
     """Collects what a document calls its accounts.
 
-    `aliases` are those that it tells the id of, `ids` the accounts and `kinds` what they are. `needed` are the aliases
-    without whose ids a row or a period would be nobody's.
+    `aliases` are those that it tells the id of, and `likely` those that stand for the one account of a statement; `ids`
+    are the accounts and `kinds` what they are. `needed` are the aliases without whose ids a row or a period would be
+    nobody's, and `nameless` says that a fill of several accounts names none.
     """
 
     def __init__(self) -> None:
         self.aliases: dict[str, set[str]] = {}
+        self.likely: dict[str, set[str]] = {}
         self.ids: set[str] = set()
         self.kinds: dict[str, str | None] = {}
         self.needed: set[str] = set()
+        self.nameless = False
         self._head: str | None = None
         self._heads: set[str] = set()
         self._rows: set[str] = set()
@@ -44,7 +47,7 @@ class ToldNames:
     @property
     def several(self) -> bool:
         """Whether a statement is of several accounts together."""
-        return bool(self._of_several - self.aliases.keys())
+        return bool(self._of_several - self.aliases.keys() - self.likely.keys())
 
     def statement(self, head: str | None) -> None:
         self._heads, self._rows = set(), set()
@@ -56,7 +59,7 @@ class ToldNames:
         """What an AccountInformation element says."""
         told, kind = text_of(attributes, "accountId"), text_of(attributes, "accountType")
         self._note(told, self._heads)
-        self._pair(told, text_of(attributes, "acctAlias"))
+        _pair(self.aliases, told, text_of(attributes, "acctAlias"))
         if is_consolidated(kind):
             self._consolidated = True
         for name in map(account_id_of, self._heads):
@@ -67,22 +70,27 @@ class ToldNames:
         """What a fill says."""
         if told is None:
             self._head_needed = True
+            self.nameless = self.nameless or self._consolidated
         elif told not in self._rows:
             self._note(told, self._rows)
-        if alias is not None and (told or not self._consolidated):
-            self._pair(told or self._head, alias)
+        if alias is not None and (told or not (self._consolidated or self._is_of_master())):
+            _pair(self.aliases, told or self._head, alias)
 
     def statement_ends(self) -> None:
         heads, rows = ({name for name in names if account_id_of(name)} for names in (self._heads, self._rows))
         others = (self._heads | self._rows) - heads - rows
-        if len(heads) == len(others) == 1 and rows <= heads and not self._consolidated:
-            # a statement is of one account, so its other name for it is this one's
-            self._pair(*heads, *others)
+        if len(heads) == len(others) == 1 and rows <= heads and not self._consolidated and not self._is_of_master():
+            # a statement is of one account, so its other name for it is this one's; a master's may be of others, too
+            _pair(self.likely, *heads, *others)
         self.needed |= self._rows - rows
         if self._head_needed or not (heads or rows):
             self.needed |= self._heads - heads
         elif self._consolidated or not heads:
             self._of_several |= self._heads
+
+    def _is_of_master(self) -> bool:
+        ids = filter(None, map(account_id_of, self._heads))
+        return any(is_master(one, self.kinds.get(one)) for one in ids)
 
     def _note(self, told: str | None, names: set[str]) -> None:
         if told is None:
@@ -92,17 +100,12 @@ class ToldNames:
             self.ids.add(account_id)
             check_number(len(self.ids))
 
-    def _pair(self, told: str | None, alias: str | None) -> None:
-        account_id = account_id_of(told) if told else None
-        if account_id and alias and account_id_of(alias) is None:
-            self.aliases.setdefault(alias, set()).add(account_id)
-
 
 class AccountNames:
     """Says whose a name is: by the document's own word, by the user's for a single alias, or by what was told before.
 
     `told` is what the document says as a whole, looked up when an alias is first met. An alias that two accounts have
-    is nobody's.
+    is nobody's, and so is one that seems to be of another account than it was told of before.
     """
 
     def __init__(self, told: Callable[[], ToldNames], before: Aliases, by_user: str | None) -> None:
@@ -126,14 +129,23 @@ class AccountNames:
         told = self._told()
         if name in told.aliases:
             return _only(told.aliases[name])
-        strange = told.needed - told.aliases.keys()
+        strange = {one for one in told.needed - told.aliases.keys() if one not in told.likely or not self._guess(one)}
         if self._by_user is not None and len(strange) != 1:
-            strange = {one for one in strange if _only(self._before.get(one, ())) is None}
+            strange = {one for one in strange if self._guess(one) is None}
         if self._by_user is not None and strange == {name}:
             return self._by_user
-        return _only(self._before.get(name, ()))
+        return self._guess(name)
+
+    def _guess(self, name: str) -> str | None:
+        return _only({*self._told().likely.get(name, ()), *self._before.get(name, ())})
 
 
 def _only(ids: Iterable[str]) -> str | None:
     found = set(ids)
     return found.pop() if len(found) == 1 else None
+
+
+def _pair(names: dict[str, set[str]], told: str | None, alias: str | None) -> None:
+    account_id = account_id_of(told) if told else None
+    if account_id and alias and account_id_of(alias) is None:
+        names.setdefault(alias, set()).add(account_id)

@@ -51,13 +51,14 @@ class Reading:
     """What is known of a document before it is read.
 
     `environment` and `account_id` stand in where it does not tell them. `asked` are the days that were ordered,
-    `expected` the type of the query that was, `accounts` those that were asked for, and `known` all that were told of.
+    `expected` the query's type, `query_id` an Activity query's id, `accounts` those asked for, `known` all told of.
     """
 
     environment: str = "live"
     account_id: str | None = None
     asked: Days | None = None
     expected: str | None = None
+    query_id: str | None = None
     accounts: tuple[BrokerAccount, ...] = ()
     known: tuple[BrokerAccount, ...] = ()
 
@@ -95,7 +96,7 @@ class _PageBuilder:
         self._account: str | None = None
         self._told: str | None = None
         self._days: Days | None = None
-        self._together: set[str] | None = None
+        self._several, self._holders = False, set[str]()
         self._untold = 0
         self._columns: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ class _PageBuilder:
         self._facts.statements += 1
         self._told = text_of(attributes, "accountId")
         self._account = self._names.find(self._told) if self._told else None
-        self._together = set() if self._told and self._account is None else None
+        self._several, self._holders = bool(self._told) and self._account is None, set()
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         self._proof.made(made.at if made else None)
@@ -124,7 +125,7 @@ class _PageBuilder:
         self._days = Days(first, last) if readable and first and last else None
         if self._days is None:
             self._note_unknown("a statement without a readable period")
-        if self._together is None:
+        if not self._several:
             self._proof.stated(self._account or self._reading.account_id or "", self._days)
 
     def section(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -168,12 +169,13 @@ class _PageBuilder:
             self._skipped[f"{kind}: {of_the_account(row)}"] += 1
 
     def statement_ends(self) -> None:
-        if self._together is not None:
-            if self._account is None and not self._together:
-                raise shown_alias()
-            for account_id in self._together:
+        if self._several and self._account is None and not self._holders:
+            raise shown_alias()
+        # a confirmation does not say that it is of several
+        if self._several or self._facts.confirmation:
+            for account_id in self._accounts.together(self._reading.query_id, self._holders, self._reading.accounts):
                 self._proof.stated(account_id, self._days)
-        self._account = self._told = self._together = None
+        self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:
         """The pages that are full by now."""
@@ -189,7 +191,7 @@ class _PageBuilder:
         self._facts.check()
         yield from self.full_pages()
         accounts = (*self._reading.accounts, *self._accounts.all)
-        page = self._page(tuple(self._proof.covered(accounts, confirmation=self._facts.confirmation)))
+        page = self._page(tuple(self._proof.covered(accounts, provisional=not self._facts.tells_for_good)))
         yield attrs.evolve(page, rows=page.disposed + self._untold)
 
     def _page(self, covered: tuple[CoveredSpan, ...] = ()) -> TradePage:
@@ -210,11 +212,11 @@ class _PageBuilder:
         return page
 
     def _book(self, element: str, raw: dict[str, str]) -> None:
-        account_id = self._account_of(raw.get("accountId"))
+        account_id = self._account_of(raw.get("accountId"), text_of(raw, "acctAlias"))
         if account_id is None:
-            self._quarantined.append(of_nobody(raw, several=self._together is not None))
+            self._quarantined.append(of_nobody(raw, several=self._several))
             return
-        account = self._accounts.meet(account_id, raw.get("acctAlias"))
+        account = self._accounts.meet(account_id, raw.get("acctAlias"), beside_id="accountId" in raw)
         if self._is_told_elsewhere(raw, account):
             return
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
@@ -229,15 +231,16 @@ class _PageBuilder:
         else:
             self._bookings.append(booking)
 
-    def _account_of(self, told: str | None) -> str | None:
+    def _account_of(self, told: str | None, alias: str | None) -> str | None:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
-        if told is None and self._together is None:
-            return self._account or self._reading.account_id
+        if told is None and not self._several:
+            own = self._account or self._reading.account_id
+            return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
         found = self._names.find(told) if told else None
-        if found is None and (told or self._account is None):
+        if found is not None:
+            self._holders.add(found)
+        elif told or self._account is None:
             raise shown_alias()
-        if found is not None and self._together is not None:
-            self._together.add(found)
         return found
 
     def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
@@ -249,8 +252,8 @@ class _PageBuilder:
             self._skipped[TOLD_THERE] += 1
             return True
         if holder != own or is_allocation(raw):
-            kind = account.kind or (self._before[own].kind if own in self._before else None)
-            if mark := mark_of(elsewhere=holder != own, by_master=is_master(own, kind)):
+            by_master = is_master(own, account.kind or self._before.get(own, account).kind)
+            if mark := mark_of(elsewhere=holder != own, by_master=by_master):
                 raw[ALLOCATED] = mark
         return False
 
@@ -287,13 +290,11 @@ class _PageBuilder:
             return None
 
     def _describe(self, attributes: Mapping[str, str]) -> None:
-        if is_consolidated(text_of(attributes, "accountType")) and self._together is None:
-            self._together = set()
+        self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
-        if account_id is None:
-            return
         try:
-            self._accounts.describe(account_id, attributes, self._dates)
+            if account_id is not None:
+                self._accounts.describe(account_id, attributes, self._dates)
         except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, Finality
 from brokersync_ibkr.accounts import is_account_id
-from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved
+from brokersync_ibkr.coverage import FINALITY_LAG, Days, proved, told_until
 from brokersync_ibkr.dates import new_york_day
 
 _DAY = timedelta(days=1)
@@ -34,23 +34,23 @@ class Proof:
         if days is not None:
             self._stated.setdefault(account_id, []).append(days)
 
-    def covered(self, accounts: Iterable[BrokerAccount], *, confirmation: bool) -> Iterator[CoveredSpan]:
+    def covered(self, accounts: Iterable[BrokerAccount], *, provisional: bool) -> Iterator[CoveredSpan]:
         """The spans that are proved for these accounts."""
         known = {account.account_id: account.environment for account in accounts}
         for account_id, environment in sorted(known.items()):
             stated = self._stated.get(account_id) or self._stated.get(_whole(account_id), [])
             for days in proved(stated, self._asked):
-                for part, finality in self._by_finality(days, confirmation=confirmation):
+                for part, finality in self._by_finality(days, provisional=provisional):
                     yield CoveredSpan(
                         account_id=account_id, environment=environment, window=part.window, finality=finality
                     )
 
-    def _by_finality(self, days: Days, *, confirmation: bool) -> Iterator[tuple[Days, Finality]]:
-        """Confirmations are provisional, and so is what had not been over for long when the statement was made."""
+    def _by_finality(self, days: Days, *, provisional: bool) -> Iterator[tuple[Days, Finality]]:
+        """What had not been over for long when the statement was made is provisional in any case."""
         told = Days(date.min, new_york_day(self._made)).overlap(days) if self._made else days
         if told is None:
             return
-        final = None if confirmation else told.overlap(Days(date.min, self._last_final_day()))
+        final = None if provisional else told.overlap(Days(date.min, self._last_final_day()))
         if final is not None:
             yield final, Finality.FINAL
         if final != told:
@@ -58,7 +58,7 @@ class Proof:
 
     def _last_final_day(self) -> date:
         if self._made is not None and not self._undated:
-            return new_york_day(self._made - FINALITY_LAG) - _DAY
+            return told_until(new_york_day(self._made - FINALITY_LAG) - _DAY)
         # the service was asked just now, and core knows when; when a file was made nobody knows
         return date.min if self._asked is None else date.max
 

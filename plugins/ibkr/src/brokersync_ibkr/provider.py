@@ -116,5 +116,5 @@ def _findings_in(file: BinaryIO, kind: str, aliases: dict[str, Set[str]]) -> Seq
     """Adds the aliases that the statement tells the ids of."""
     survey = look_over(file)
     check_query(survey, kind, dict(aliases))
-    aliases.update(survey.names.aliases)
+    aliases.update({**survey.names.likely, **survey.names.aliases})
     return findings(survey, kind)

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerConfigError, BrokerError, Fault
 from brokersync_ibkr.accounts import is_master
-from brokersync_ibkr.diagnosis import damaged_answer, shown_alias, wrong_query
+from brokersync_ibkr.diagnosis import damaged_answer, no_account_ids, shown_alias, wrong_query
 from brokersync_ibkr.guidance import ALIAS_REMEDY, SEPARATE_REMEDY, SUB_ACCOUNTS_REMEDY, setting_remedy
 from brokersync_ibkr.naming import AccountNames, Aliases, ToldNames
 from brokersync_ibkr.payloads import FlexSyntaxError
@@ -113,6 +113,8 @@ def _faults(survey: Survey, kind: str, before: Aliases) -> Iterator[BrokerError]
             yield error
     if AccountNames(lambda: survey.names, before, None).unplaced():
         yield shown_alias()
+    if survey.names.nameless:
+        yield no_account_ids()
 
 
 def _advice(survey: Survey) -> Iterator[str]:
@@ -132,7 +134,7 @@ def _advice(survey: Survey) -> Iterator[str]:
 
 
 def _accounts_advice(names: ToldNames) -> Iterator[str]:
-    if names.needed and names.aliases:
+    if names.needed and (names.aliases or names.likely):
         yield f"The query shows an alias in place of the account's id, which is known from beside it. {ALIAS_REMEDY}"
     if names.several:
         yield (

@@ -41,6 +41,11 @@ class DocumentFacts:
         only_confirms = "TradeConfirms" in self.sections and "Trades" not in self.sections
         return only_confirms or (self.kind == CONFIRMATION_TYPE and "Trades" not in self.sections)
 
+    @property
+    def tells_for_good(self) -> bool:
+        """Whether days without a fill had none: not without the section, which IBKR gives though it is empty."""
+        return "Trades" in self.sections and not self.confirmation
+
     def check(self) -> None:
         """Raise a `BrokerError` if the document can not tell about trades at all."""
         if not self.statements:

@@ -164,6 +164,7 @@ class StatementRequest:
                 environment=self._context.environment,
                 asked=days,
                 expected=ACTIVITY_TYPE if self._request.source == ACTIVITY else CONFIRMATION_TYPE,
+                query_id=self._query_id if self._request.source == ACTIVITY else None,
                 accounts=self._request.accounts,
             ),
         )

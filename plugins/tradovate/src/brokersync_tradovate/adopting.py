@@ -6,9 +6,17 @@ from datetime import timedelta
 
 import attrs
 
-from brokersync.plugin import AuthResult, BrokerConfigError, BrokerTokenExpiredError, ProviderContext
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAuthError,
+    BrokerConfigError,
+    BrokerError,
+    BrokerTokenExpiredError,
+    ProviderContext,
+)
 from brokersync_tradovate.auth import identity_of
 from brokersync_tradovate.client import TradovateClient
+from brokersync_tradovate.refusals import Refusal, token_refused
 
 _RENEWED_AT_ONCE = timedelta(minutes=1)
 
@@ -31,10 +39,18 @@ async def adopt(context: ProviderContext, auth: AuthResult) -> AuthResult:
     # apps are registered on the live side only, so a refresh token is of a login that was made there
     home = "live" if auth.refresh_token is not None else context.environment
     auth = attrs.evolve(auth, state={"environment": home})
-    user = await TradovateClient(context).who(auth)
+    user = await TradovateClient(context).who(auth, _not_taken)
     return attrs.evolve(
         auth,
         identity=identity_of(user),
         expires_at=now + _RENEWED_AT_ONCE,
         state={"environment": home, "name": str(user.get("name") or "")},
     )
+
+
+def _not_taken(refusal: Refusal) -> BrokerError:
+    """A token may have ended on its way here; core knows whether there is anything to make a new one of."""
+    meant = token_refused(refusal)
+    if isinstance(meant, BrokerAuthError):
+        return BrokerTokenExpiredError(meant.message, remedy=meant.remedy, **refusal.facts)
+    return meant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ goodwillcredit inactivityfee manualadjustment marketdatasubscription newsession 
 seatleasepayment stoppaymentfee swaptrade tradepaired tradovatesubscription
 """
 _NO_FEE_OF_A_FILL = frozenset(_OTHERS.split())
+_CURRENCY = re.compile(r"[A-Za-z]{3,5}")
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +87,7 @@ def _charge(row: TableRow, account: str | None) -> Charge | None:
         raise RowError(f"the Cash Change Type {told['kind']!r} may be a fee of a fill")
     if account is not None and told["account"] != account:
         raise RowError("it is of another account")
-    if not (told["currency"] and told["contract"]):
+    if not (_CURRENCY.fullmatch(told["currency"]) and told["contract"]):
         raise RowError("a fee without its currency or contract")
     return Charge(
         fee=_FEES[kind],

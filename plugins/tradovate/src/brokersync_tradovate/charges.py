@@ -7,27 +7,30 @@ commissions of both reports agree there.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Sized
+from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
 from functools import reduce
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
 from brokersync_tradovate.cash_history import CashHistory, Charge
-from brokersync_tradovate.fills_report import ReportFill
+from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.payloads import FEE_CURRENCIES
 from brokersync_tradovate.rows import Row, exact_number
 
 CHARGES: Final = "cashHistory"
 
 _ORDER = tuple(FEE_CURRENCIES)
-# nothing is rounded; what is too large for that is no number, and so equal to nothing
-_EXACT = Context(prec=1000, traps=[])
+_EXACT = Context(prec=1000)  # nothing is rounded but what does not come out even
+_CENTS = Decimal("0.00")
+_A_DAY = timedelta(days=1)
 
-_Place: TypeAlias = tuple[str | None, datetime]
+_P = TypeVar("_P", bound=Hashable)
+_T = TypeVar("_T")
+_Place: TypeAlias = tuple[str, datetime]
 _Sums: TypeAlias = Mapping[tuple[str, str], Decimal]
 
 
@@ -62,33 +65,99 @@ def charges_of(raw: Row) -> FillCharges | None:
 
 
 def charges_by_fill(
-    fills: Sequence[ReportFill], history: CashHistory, settled: datetime
-) -> tuple[dict[int, FillCharges], int]:
-    """The charges of each fill that has any for sure, and how many fees have found no fill.
+    rows: Iterable[ReportFill | BadRow], history: CashHistory, until: date
+) -> tuple[dict[int, FillCharges], list[Charge]]:
+    """The charges of each fill that has any for sure, and the fees that have found no fill.
 
-    `fills` are all that the account had in the time of the report, or fees of one could be taken for another's. What
-    was traded before `settled` costs nothing more that is not booked yet. A fee that has found no fill may be any
-    fill's of its day, and then none of them is certain: of its day in UTC, so that windows of days make no difference.
+    `rows` are all that the account had in the time of the history, read or not, or fees of one could be taken for
+    another's. `until` is the first day of which something may still be booked.
     """
-    places: dict[_Place, list[ReportFill]] = defaultdict(list)
-    for fill in fills:
-        places[fill.contract, fill.shown or fill.fill.timestamp.replace(microsecond=0)].append(fill)
-    booked: dict[_Place, list[Charge]] = defaultdict(list)
-    for charge in history.charges:
-        booked[charge.contract, charge.second].append(charge)
-    shares: dict[int, _Sums] = {}
-    alone: dict[int, date] = {}
-    left: list[Charge] = []
-    for place, charges in booked.items():
-        found = _shares(places.get(place, ()), _sums(charges))
-        shares |= found
-        if not found:
-            left += charges
-        elif len(found) == 1 and place[1] < settled:
-            alone |= dict.fromkeys(found, place[1].date())
-    doubtful = {charge.second.date() for charge in left}
-    certain = {one for one, day in alone.items() if history.whole and day not in doubtful}
-    return {one: FillCharges(sums, one in certain) for one, sums in shares.items()}, len(left)
+    fills = _grouped((_place_of(row), row) for row in rows)
+    booked = _grouped(((charge.contract, charge.second), charge) for charge in history.charges)
+    shares = {place: _shares(fills.get(place, []), charges) for place, charges in booked.items()}
+    left = [place for place in booked if not shares[place]]
+    crowded = [place for place in booked if _are_more(booked[place], fills.get(place, ()))]
+    known = _Known(
+        until=until,
+        doubtful={second.date() for _, second in left + crowded},
+        # a row that does not tell its place may stand in any
+        whole=history.whole and None not in fills,
+    )
+    charges = {
+        fill.fill.id: FillCharges(sums, certain=len(found) == 1 and known.to_be_all(fill, sums))
+        for found in shares.values()
+        for fill, sums in found
+    }
+    return charges, [charge for place in left for charge in booked[place]]
+
+
+@attrs.frozen
+class _Known:
+    """What is known of all fees: up to when they are booked, and on which days one may be another fill's."""
+
+    until: date
+    doubtful: Collection[date]
+    whole: bool
+
+    def to_be_all(self, fill: ReportFill, sums: _Sums) -> bool:
+        """Whether these are all fees of a fill that is alone in its second.
+
+        Others may be booked until the day after its trade date; so what is nobody's on one of those days may be its
+        own. And a commission that stands alone tells nothing of what others take.
+        """
+        first = _second(fill).date()
+        last = max(first, fill.fill.trade_date or first) + _A_DAY
+        return (
+            self.whole
+            and any(fee != "commission" for fee, _ in sums)
+            and last < self.until
+            and not any(first <= day <= last for day in self.doubtful)
+        )
+
+
+def _grouped(placed: Iterable[tuple[_P, _T]]) -> dict[_P, list[_T]]:
+    found: defaultdict[_P, list[_T]] = defaultdict(list)
+    for place, one in placed:
+        found[place].append(one)
+    return found
+
+
+def _place_of(row: ReportFill | BadRow) -> _Place | None:
+    """Where the fees of a row are booked, if it tells that."""
+    second = row.shown if isinstance(row, BadRow) else _second(row)
+    return (row.contract, second) if row.contract and second else None
+
+
+def _second(fill: ReportFill) -> datetime:
+    return fill.shown or fill.fill.timestamp.replace(microsecond=0)
+
+
+def _shares(rows: Sequence[ReportFill | BadRow], charges: Iterable[Charge]) -> list[tuple[ReportFill, _Sums]]:
+    """What each of the fills in one second has of the fees in it: of each fee by its quantity.
+
+    Nothing where that is not sure: where a row can not be read, where a share does not come out even, or where one of
+    the commissions would not be what the Fills report says.
+    """
+    fills = [row for row in rows if isinstance(row, ReportFill) and row.fill.qty > 0]
+    if len(fills) < len(rows):
+        return []
+    quantity = reduce(_EXACT.add, (fill.fill.qty for fill in fills), Decimal(0))
+    sums = _sums(charges)
+    shares = [(fill, share) for fill in fills if (share := _share(fill, quantity, sums)) is not None]
+    return shares if len(shares) == len(fills) else []
+
+
+def _share(fill: ReportFill, quantity: Decimal, sums: _Sums) -> _Sums | None:
+    """What a fill has of fees for this quantity, if it comes out even and holds the commission of the Fills report."""
+    share = {name: _EXACT.divide(_EXACT.multiply(amount, fill.fill.qty), quantity) for name, amount in sums.items()}
+    commissions = [amount for (fee, _), amount in share.items() if fee == "commission"]
+    even = all(_comes_out_even(share[name], amount) for name, amount in sums.items())
+    return share if even and commissions == [fill.commission] else None
+
+
+def _comes_out_even(share: Decimal, amount: Decimal) -> bool:
+    """Whether a share of an amount takes no more digits than are told of the amount, cents at least."""
+    return share == share.quantize(_EXACT.add(amount, _CENTS), context=_EXACT)
 
 
 def _sums(charges: Iterable[Charge]) -> _Sums:
@@ -99,27 +168,6 @@ def _sums(charges: Iterable[Charge]) -> _Sums:
     return sums
 
 
-def _shares(fills: Sequence[ReportFill], sums: _Sums) -> dict[int, _Sums]:
-    """What each of the fills in one second has of the fees in it; nothing where that is not sure."""
-    quantity = sum((fill.fill.qty for fill in fills), Decimal(0))
-    commissions = [(fill.fill.qty, fill.commission) for fill in fills if fill.commission is not None]
-    booked = [amount for (fee, _), amount in sums.items() if fee == "commission"]
-    if len(commissions) < len(fills) or booked != [reduce(_EXACT.add, (one for _, one in commissions), Decimal(0))]:
-        return {}
-    if any(_EXACT.multiply(one, quantity) != _EXACT.multiply(booked[0], part) for part, one in commissions):
-        return {}
-    if not all(_divides(amount, fill.fill.qty, quantity) for fill in fills for amount in sums.values()):
-        return {}
-    return {
-        fill.fill.id: {
-            name: _EXACT.divide(_EXACT.multiply(amount, fill.fill.qty), quantity) for name, amount in sums.items()
-        }
-        for fill in fills
-    }
-
-
-def _divides(amount: Decimal, part: Decimal, whole: Decimal) -> bool:
-    """Whether the part of an amount comes out even in the digits in which the amount is told, cents at least."""
-    exponent = amount.as_tuple().exponent
-    step = Decimal(1).scaleb(min(exponent, -2)) if isinstance(exponent, int) else Decimal(0)
-    return part > 0 and _EXACT.remainder(_EXACT.multiply(amount, part), _EXACT.multiply(whole, step)) == 0
+def _are_more(charges: Iterable[Charge], fills: Sized) -> bool:
+    """Whether a fee was booked more often than once for each fill: one may be another fill's, or a correction."""
+    return max(Counter((charge.fee, charge.currency) for charge in charges).values()) > len(fills)

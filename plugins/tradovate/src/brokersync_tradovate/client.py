@@ -76,19 +76,19 @@ class TradovateClient:
         )
         return _login(operation, response)
 
-    async def who(self, auth: AuthResult) -> Row:
-        """The user whom a token belongs to. Raises `BrokerAuthError` for a token that is none.
+    async def who(self, auth: AuthResult, meaning: Meaning = token_refused) -> Row:
+        """The user whom a token belongs to.
 
         Only the live side answers `auth/me`; the list of users holds no other than the one who asks.
         """
         environment = home_of(auth, self._context)
         if environment != "live":
-            users = await self.list_all(auth, environment, "user", meaning=token_refused)
+            users = await self.list_all(auth, environment, "user", meaning=meaning)
             if len(users) != 1:
                 raise unexpected("user/list", "does not say which of its users is logged in")
             return users[0]
         operation = "auth/me"
-        response = await self._get(auth, environment, operation, {}, token_refused)
+        response = await self._get(auth, environment, operation, {}, meaning)
         body: Any = response.json()
         if not isinstance(body, dict):
             raise unexpected(operation, "is no object")

@@ -23,12 +23,14 @@ class Export(StrEnum):
     PERFORMANCE = "Performance"
     POSITION_HISTORY = "Position History"
     CASH_HISTORY = "Cash History"
+    BALANCES = "Account Balance History"
 
 
 _MARKS: Mapping[Export, Collection[str]] = {
     Export.PERFORMANCE: ("buyfillid", "sellfillid", "pnl"),
     Export.POSITION_HISTORY: ("position id", "pair id", "buy fill id"),
     Export.CASH_HISTORY: ("transaction id", "delta", "cash change type"),
+    Export.BALANCES: ("trade date", "total amount", "total realized pnl"),
     Export.ORDERS: ("orderid", "version id", "status"),
     Export.FILLS: ("fill id", "order id", "b/s"),
 }
@@ -38,6 +40,7 @@ _NOT_FILLS = {
     Export.PERFORMANCE: "one row for two fills that belong together, which may be parts of them, and no account",
     Export.POSITION_HISTORY: "one row for two fills that belong together, which may be parts of them",
     Export.CASH_HISTORY: "the movements of cash, which name no fill",
+    Export.BALANCES: "one row for a day, which names no fill",
 }
 
 

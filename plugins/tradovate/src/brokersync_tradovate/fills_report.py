@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,7 +36,9 @@ COLUMNS: Final[Columns] = {
     "commission": ("commission", "_commission"),
 }
 _NEEDED = ("id", "orderId", "contractId", "action", "qty", "price")
+_IDS = ("id", "orderId", "contractId", "accountId")
 _ACTIONS = {"0": "Buy", "1": "Sell"}
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -81,13 +84,17 @@ class ReportFill:
 class BadRow:
     """A row of the report that can not be read, and why.
 
-    `name` is what its booking would be called, and `account_id` whose it would be, as far as the row tells that.
+    `name` is what its booking would be called, and `account_id` whose it would be, as far as the row tells that; so
+    with `contract` and `shown`. `is_shortened` says that a spreadsheet has rounded its ids, such as to `5.4E+11`.
     """
 
     reason: str
     written: Row
     name: str | None = None
     account_id: str | None = None
+    contract: str | None = None
+    shown: datetime | None = None
+    is_shortened: bool = False
 
 
 class ZoneNeededError(TableError):
@@ -131,9 +138,16 @@ def _fill(row: TableRow, zone: ZoneInfo | None) -> ReportFill | BadRow:
     try:
         return ReportFill.of(row.told, row.written, zone)
     except RowError as error:
-        account_id = row.told["accountId"]
-        known = account_id if whole_number(account_id) is not None else None
-        return BadRow(str(error), row.written, named(row.told), known)
+        told = row.told
+        return BadRow(
+            str(error),
+            row.written,
+            name=named(told),
+            account_id=told["accountId"] if whole_number(told["accountId"]) is not None else None,
+            contract=told["contract"] or None,
+            shown=_shown(told["localTime"]),
+            is_shortened=any(_SHORTENED.fullmatch(told[name]) for name in _IDS),
+        )
 
 
 def _shown(text: str) -> datetime | None:

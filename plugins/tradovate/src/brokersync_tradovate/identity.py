@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokersync_tradovate.rows import Row, whole_number
+from brokersync_tradovate.rows import Row, RowError, whole_in
 
 
 def name_of(fill_id: int) -> str:
@@ -18,7 +18,7 @@ def named(row: Row) -> str | None:
 
 def id_in(row: Row, name: str) -> int | None:
     """An id in a row of which nothing is sure."""
-    value = row.get(name)
-    if isinstance(value, str):
-        return whole_number(value)
-    return value if type(value) is int else None
+    try:
+        return whole_in(row, name)
+    except RowError:
+        return None

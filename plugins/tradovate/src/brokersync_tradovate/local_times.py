@@ -16,10 +16,10 @@ def instant(text: str, zone: tzinfo) -> datetime:
     was meant would be a guess.
     """
     try:
-        shown = datetime.strptime(text, _SHOWN)  # noqa: DTZ007  the zone is put to it in the next lines
-    except ValueError:
+        shown = datetime.strptime(text, _SHOWN)  # noqa: DTZ007  the zone is put to it in the next line
+        first, second = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    except (ValueError, OverflowError):  # in UTC it may lie before the first year or after the last
         raise RowError("Timestamp is no time like 06/10/2026 16:00:05") from None
-    first, second = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first != second:
         how_often = "twice" if first < second else "never"
         raise RowError(f"clocks in {zone} showed the time of Timestamp {how_often} on that day")

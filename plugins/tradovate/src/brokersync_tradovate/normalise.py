@@ -16,24 +16,19 @@ import attrs
 from brokersync.plugin import (
     AssetClass,
     BrokerAccount,
-    BrokerTrade,
     Fee,
     FeeKind,
     FeesState,
     Instrument,
     QuarantinedRow,
-    Side,
-    TradeBooking,
 )
 from brokersync_tradovate.charges import FillCharges
-from brokersync_tradovate.identity import name_of
-from brokersync_tradovate.payloads import Account, ContractMaturity, Fill, FillFee, Product
-from brokersync_tradovate.rows import Row
+from brokersync_tradovate.payloads import Account, ContractMaturity, FillFee, Product
+from brokersync_tradovate.rows import Row, is_too_long
 
 PROVIDER = "tradovate"
 ENVIRONMENTS = ("live", "demo")
 
-_SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 _ASSET_CLASSES = {
     "Futures": AssetClass.FUTURE,
     "Options": AssetClass.FUTURE_OPTION,
@@ -137,56 +132,6 @@ def report_costs(commission: Decimal | None, product_currency: str | None, charg
     return Costs((fee,), FeesState.ESTIMATED if charges is None else FeesState.PENDING)
 
 
-def booking_of(
-    fill: Fill, row: Row, *, environment: str, account_id: str | None, instrument: Instrument, costs: Costs
-) -> TradeBooking | QuarantinedRow:
-    """The booking of one fill, or the row in quarantine where booking it would be a guess.
-
-    What `active: false` means is not documented, so such a fill is booked and tagged, not dropped.
-    """
-    row_id = name_of(fill.id)
-    reason = _why_not(fill, account_id)
-    if reason is not None or account_id is None:
-        return quarantined(row, reason or "", environment, account_id, row_id)
-    try:
-        return TradeBooking.of(_trade_of(fill, row, row_id, environment, account_id, instrument, costs))
-    except ValueError as error:
-        # a file may hold whatever it likes, such as an id without end
-        return quarantined(row, str(error), environment, account_id, row_id)
-
-
-def _trade_of(
-    fill: Fill, row: Row, row_id: str, environment: str, account_id: str, instrument: Instrument, costs: Costs
-) -> BrokerTrade:
-    return BrokerTrade(
-        provider=PROVIDER,
-        environment=environment,
-        account_id=account_id,
-        trade_id=row_id,
-        order_id=str(fill.order_id),
-        instrument=instrument,
-        side=_SIDES[fill.action],
-        quantity=fill.qty,
-        price=fill.price,
-        executed_at=fill.timestamp,
-        trade_date=fill.trade_date,
-        fees=costs.fees,
-        fees_state=costs.state,
-        tags=() if fill.active else ("inactive",),
-        raw=plain(row),
-    )
-
-
-def _why_not(fill: Fill, account_id: str | None) -> str | None:
-    if account_id is None:
-        return f"its account is unknown, because Tradovate does not tell of the order {fill.order_id}"
-    if fill.action not in _SIDES:
-        return f"the action {fill.action!r} is neither Buy nor Sell"
-    if fill.qty <= 0:
-        return "the quantity is not positive"
-    return None
-
-
 def quarantined(
     row: Row, reason: str, environment: str | None, account_id: str | None = None, row_id: str | None = None
 ) -> QuarantinedRow:
@@ -197,7 +142,7 @@ def quarantined(
 def plain(value: Any) -> Any:
     """The value with every number of a fraction as text, so that JSON keeps its digits."""
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return str(value) if is_too_long(value) else format(value, "f")
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list):

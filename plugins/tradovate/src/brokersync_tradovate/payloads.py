@@ -15,7 +15,7 @@ from typing import Protocol, Self, TypeVar
 import attrs
 
 from brokersync.plugin import Secret
-from brokersync_tradovate.rows import Row, RowError, day_in, moment_in, number_in, text_in, texts_in, whole_in
+from brokersync_tradovate.rows import Row, RowError, day_in, if_told, moment_in, number_in, text_in, texts_in, whole_in
 
 FEE_CURRENCIES: Mapping[str, str] = {
     "commission": "commissionCurrencyId",
@@ -93,8 +93,9 @@ class Account:
         return cls(
             id=whole_in(row, "id"),
             name=text_in(row, "name"),
-            timestamp=moment_in(row, "timestamp") if row.get("timestamp") else None,
-            account_type=text_in(row, "accountType") if row.get("accountType") else None,
+            # no trade depends on these: without them an account is read from as far back as there is anything
+            timestamp=if_told(moment_in, row, "timestamp"),
+            account_type=if_told(text_in, row, "accountType"),
             gone=row.get("active") is False or row.get("closed") is True or row.get("archived") is True,
         )
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime, time, timedelta
 from io import StringIO
+
+import attrs
 
 from brokersync.plugin import (
     AuthResult,
@@ -44,6 +45,8 @@ from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
+_BOOKED_WITHIN = timedelta(days=4)  # a trade date may close three days after the fill, as that before a holiday does
+_A_DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 
@@ -58,12 +61,11 @@ async def report_pages(
             yield TradePage(unmapped={f"Tradovate does not list the account {asked.name or asked.account_id} now": 1})
             continue
         reading = _Reading(context, client, auth, account, request.window)
-        async with aclosing(reading.pages()) as pages:
-            async for page in pages:
-                yield page
-        settled = request.window.start if reading.is_to_be_repeated else _settled(context.clock.now())
-        covered = tuple(_covered(account, request.window, settled))
-        yield TradePage(covered=covered, unmapped=dict(reading.unmapped))
+        told = await reading.told()
+        for start in range(0, len(told.rows), _PAGE_ROWS):
+            yield await reading.page(told.rows[start : start + _PAGE_ROWS], told.charges)
+        settled = request.window.start if told.is_to_be_repeated else _settled(context.clock.now())
+        yield TradePage(covered=tuple(_covered(account, request.window, settled)), unmapped=told.unmapped)
 
 
 async def _under_its_present_name(
@@ -101,8 +103,22 @@ def _settled(now: datetime) -> datetime:
     return datetime.combine((now - _FINAL_AFTER).date(), time(), UTC)
 
 
+@attrs.frozen(kw_only=True)
+class _Told:
+    """What the reports tell of one window of one account, and what was new to us in them."""
+
+    rows: Sequence[ReportFill | BadRow]
+    charges: Mapping[int, FillCharges]
+    unmapped: Mapping[str, int]
+    is_to_be_repeated: bool = False
+
+
 class _Reading:
-    """One window of one account."""
+    """One window of one account.
+
+    What a fill cost may be booked days later, and is its own for sure only if it is no later fill's. So both reports
+    are asked for some days more than the window has; the fills of those are another window's.
+    """
 
     def __init__(
         self,
@@ -112,52 +128,34 @@ class _Reading:
         account: BrokerAccount,
         window: TimeWindow,
     ) -> None:
-        self._context, self._client, self._auth = context, client, auth
-        self._account, self._window, self._now = account, window, context.clock.now()
-        self.unmapped: Counter[str] = Counter()
-        self.is_to_be_repeated = False
+        self._context, self._client, self._auth, self._account = context, client, auth, account
+        self._first, last = window.start.date(), (window.end - _INSTANT).date()
+        self._today = context.clock.now().date()
+        self._after = last + _A_DAY
+        self._last = max(last, min(last + _BOOKED_WITHIN, self._today))
 
-    async def pages(self) -> AsyncGenerator[TradePage, None]:
-        """The fills, none of them covering anything; what was new to us on the way is in `unmapped`."""
-        rows = await self._fills()
-        charges = await self._charges([row for row in rows if isinstance(row, ReportFill)])
-        for start in range(0, len(rows), _PAGE_ROWS):
-            yield await self._page(rows[start : start + _PAGE_ROWS], charges)
-
-    async def _fills(self) -> list[ReportFill | BadRow]:
-        try:
-            report = FillsReport(await self._report("Fills"))
-            rows = list(report.rows())
-        except TableError as error:
-            raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
-        self.unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
-        return rows
-
-    async def _charges(self, fills: Sequence[ReportFill]) -> Mapping[int, FillCharges]:
-        """What the Cash History says for sure; where it can not be read the fills are as good, their fees to come."""
+    async def told(self) -> _Told:
+        """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
+        unmapped: Counter[str] = Counter()
+        rows = await self._fills(unmapped)
+        own = [row for row in rows if isinstance(row, BadRow) or row.fill.timestamp.date() < self._after]
+        fills = [row for row in own if isinstance(row, ReportFill)]
         if not fills:
-            return {}
+            return _Told(rows=own, charges={}, unmapped=unmapped)
         try:
-            lines = await self._report("Cash History", _refused_beside)
-            history = read_cash_history(lines, self._account.name, self.unmapped)
+            charges = await self._charges(rows, unmapped)
         except (BrokerError, TableError) as error:
             if isinstance(error, BrokerError) and not _is_of_one_report(error):
                 raise
-            self.is_to_be_repeated = isinstance(error, BrokerRetryableError | BrokerResponseError)
-            self.unmapped[_unread(error, self.is_to_be_repeated)] += 1
-            return {row.fill.id: UNREAD for row in fills}
-        self.unmapped.update(_zone_doubts(fills))
-        charges, left = charges_by_fill(fills, history, settled=_settled(self._now))
-        if left:
-            self.unmapped["fees of the Cash History that are of no fill for sure"] += left
-        return charges
+            again = isinstance(error, BrokerRetryableError | BrokerResponseError)
+            unmapped[_unread(error, again)] += 1
+            unread = {row.fill.id: UNREAD for row in fills}
+            return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
+        unmapped.update(_zone_doubts(fills))
+        return _Told(rows=own, charges=charges, unmapped=unmapped)
 
-    async def _report(self, name: str, meaning: Meaning = report_refused) -> Iterator[str]:
-        first, last = self._window.start.date(), (self._window.end - _INSTANT).date()
-        text = await self._client.report(self._auth, self._account, name, first, last, meaning=meaning)
-        return StringIO(text, newline="")
-
-    async def _page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
+    async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
+        """These rows, none of them covering anything."""
         unmapped: Counter[str] = Counter()
         symbols = {row.fill.contract_id: row.contract for row in rows if isinstance(row, ReportFill)}
         references = ReferenceData(self._context, self._client, self._auth, self._account.environment, unmapped)
@@ -170,19 +168,41 @@ class _Reading:
             rows=len(rows),
         )
 
+    async def _fills(self, unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+        try:
+            report = FillsReport(await self._report("Fills"))
+            rows = list(report.rows())
+        except TableError as error:
+            raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
+        unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
+        return rows
+
+    async def _charges(self, rows: Sequence[ReportFill | BadRow], unmapped: Counter[str]) -> Mapping[int, FillCharges]:
+        """What the Cash History says for sure."""
+        lines = await self._report("Cash History", _refused_beside)
+        history = read_cash_history(lines, self._account.name, unmapped)
+        charges, left = charges_by_fill(rows, history, until=min(self._last + _A_DAY, self._today))
+        of_the_window = [charge for charge in left if charge.second.date() < self._after]
+        if of_the_window:
+            unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
+        return charges
+
+    async def _report(self, name: str, meaning: Meaning = report_refused) -> Iterator[str]:
+        text = await self._client.report(self._auth, self._account, name, self._first, self._last, meaning=meaning)
+        return StringIO(text, newline="")
+
     def _outcome(
-        self,
-        row: ReportFill | BadRow,
-        contracts: Mapping[int, Reference],
-        charges: Mapping[int, FillCharges],
+        self, row: ReportFill | BadRow, contracts: Mapping[int, Reference], charges: Mapping[int, FillCharges]
     ) -> TradeBooking | QuarantinedRow:
-        fill = row.fill if isinstance(row, ReportFill) else None
+        environment, account_id = self._account.environment, self._account.account_id
+        if isinstance(row, BadRow):
+            return report_outcome(row, None, environment=environment, account_id=account_id)
         return report_outcome(
             row,
-            contracts[fill.contract_id] if fill else None,
-            environment=self._account.environment,
-            account_id=self._account.account_id,
-            charges=charges.get(fill.id) if fill else None,
+            contracts[row.fill.contract_id],
+            environment=environment,
+            account_id=account_id,
+            charges=charges.get(row.fill.id),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -80,7 +80,7 @@ class _Known:
     environment: str
     account_ids: Mapping[int, str]
     fees: Mapping[int, FillFee]
-    fee_rows: Mapping[Any, Row]
+    fee_rows: Mapping[int, Row]
     contracts: Mapping[int, Reference]
     currencies: Mapping[int, str]
 
@@ -170,7 +170,7 @@ class _Session:
             environment=self._environment,
             account_ids=await self._account_ids(_ids(rows, "orderId"), orders),
             fees=fees,
-            fee_rows={row.get("id"): row for row in fee_rows},
+            fee_rows={one: row for row in fee_rows if (one := id_in(row, "id")) is not None},
             # also of the fills that can not be read
             contracts=await self._references.contracts(dict.fromkeys(_ids(rows, "contractId"))),
             currencies=await self._references.currencies(
@@ -210,7 +210,7 @@ def _first_seen(
     return tuple(account for account in listed if account.account_id in new)
 
 
-def _of(row: Row, name: str, known: Mapping[Any, _T]) -> _T | None:
+def _of(row: Row, name: str, known: Mapping[int, _T]) -> _T | None:
     """What is known under an id of a row of which nothing is sure."""
     told = id_in(row, name)
     return None if told is None else known.get(told)

@@ -7,12 +7,12 @@ the service tell is one; but a file says nothing of what it leaves out, and so i
 from __future__ import annotations
 
 import io
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from itertools import islice
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -36,7 +36,8 @@ from brokersync_tradovate.tables import TableError
 FILLS_FILE: Final = "fills_file"
 _HEAD_BYTES = 64 * 1024
 _PAGE_ROWS = 500
-_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
+
+_Line: TypeAlias = ReportFill | BadRow
 
 
 class TradovateStatementReader:
@@ -69,7 +70,7 @@ class TradovateStatementReader:
         if export is not Export.FILLS:
             raise not_importable(export)
         with _fills(file, hints) as report:
-            told = {one for row in report.rows() if (one := _told(row)) is not None}
+            told = _holders_told(_with_whole_ids(report.rows()))
         _check_end(file)
         check_holders(told, hints)
         return FILLS_FILE
@@ -79,8 +80,9 @@ class TradovateStatementReader:
         with _fills(file, hints) as report:
             rows = report.rows()
             needed = hints if report.in_local_times else attrs.evolve(hints, zone=None)
+            whose = cache(partial(holder, hints=needed))
             while batch := list(islice(rows, _PAGE_ROWS)):
-                yield _page(batch, needed, self._cached)
+                yield _page(batch, whose, needed, self._cached)
 
 
 @contextmanager
@@ -103,15 +105,23 @@ def _fills(file: BinaryIO, hints: StatementHints) -> Iterator[FillsReport]:
         lines.detach()  # the file is the caller's, and stays open
 
 
-def _told(row: ReportFill | BadRow) -> Told | None:
-    """What a row tells of its account, if that is asked about: not of one that is held and tells no number.
+def _with_whole_ids(rows: Iterable[_Line]) -> Iterator[_Line]:
+    """The rows of a file whose ids are as Tradovate wrote them; of any other each row would be held for ever."""
+    for row in rows:
+        if isinstance(row, BadRow) and row.is_shortened:
+            raise bad_export("Another program has saved the file again and shortened its ids")
+        yield row
 
-    Raises `BrokerResponseError` for a file whose ids are lost, where each of its rows would be held for ever.
-    """
+
+def _holders_told(rows: Iterable[_Line]) -> set[Told]:
+    """The accounts that the rows tell of."""
+    return {one for row in rows if (one := _told(row)) is not None}
+
+
+def _told(row: _Line) -> Told | None:
+    """What a row tells of its account, if that is asked about: not of one that is held and tells no number."""
     if isinstance(row, ReportFill):
         return Told(row.account_id, row.account)
-    if any(isinstance(cell, str) and _SHORTENED.fullmatch(cell.strip()) for cell in row.written.values()):
-        raise bad_export("Another program has saved the file again and shortened its ids")
     return Told(row.account_id, None) if row.account_id else None
 
 
@@ -122,28 +132,28 @@ def _check_end(file: BinaryIO) -> None:
         raise bad_export("The file is cut off: its last line has no end")
 
 
-def _page(rows: Sequence[ReportFill | BadRow], hints: StatementHints, cached: Cached) -> TradePage:
-    told = {one for row in rows if (one := _told(row)) is not None}
-    accounts = {one: holder(one, hints) for one in told}
-    contracts = _contracts(rows, accounts, cached)
-    outcomes = [_outcome(row, accounts, contracts, hints) for row in rows]
+def _page(
+    rows: Sequence[_Line], whose: Callable[[Told], BrokerAccount], hints: StatementHints, cached: Cached
+) -> TradePage:
+    owned = [(row, whose(told) if (told := _told(row)) else None) for row in rows]
+    contracts = _contracts(owned, cached)
+    outcomes = [_outcome(row, account, contracts, hints) for row, account in owned]
     return TradePage(
         bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
         quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
-        accounts=_new(accounts.values(), hints),
+        accounts=_new([account for _, account in owned if account], hints),
         rows=len(rows),
     )
 
 
 def _contracts(
-    rows: Iterable[ReportFill | BadRow], accounts: Mapping[Told, BrokerAccount], cached: Cached
-) -> dict[tuple[str, int], Reference]:
+    owned: Iterable[tuple[_Line, BrokerAccount | None]], cached: Cached
+) -> dict[tuple[str | None, int], Reference]:
     """What is known of each contract, by its side, too: an id means another contract there."""
     symbols: defaultdict[str, dict[int, str | None]] = defaultdict(dict)
-    for row in rows:
-        if isinstance(row, ReportFill):
-            environment = accounts[Told(row.account_id, row.account)].environment
-            symbols[environment][row.fill.contract_id] = row.contract
+    for row, account in owned:
+        if isinstance(row, ReportFill) and account:
+            symbols[account.environment][row.fill.contract_id] = row.contract
     return {
         (environment, contract_id): reference
         for environment, wanted in symbols.items()
@@ -161,14 +171,11 @@ def _new(accounts: Iterable[BrokerAccount], hints: StatementHints) -> tuple[Brok
 
 
 def _outcome(
-    row: ReportFill | BadRow,
-    accounts: Mapping[Told, BrokerAccount],
-    contracts: Mapping[tuple[str, int], Reference],
+    row: _Line,
+    account: BrokerAccount | None,
+    contracts: Mapping[tuple[str | None, int], Reference],
     hints: StatementHints,
 ) -> TradeBooking | QuarantinedRow:
-    told = _told(row)
-    account = accounts[told] if told else None
-    environment = account.environment if account else hints.environment
-    reference = contracts[environment or "", row.fill.contract_id] if isinstance(row, ReportFill) else None
-    account_id = account.account_id if account else hints.account_id
+    environment, account_id = (account or hints).environment, (account or hints).account_id
+    reference = contracts.get((environment, row.fill.contract_id)) if isinstance(row, ReportFill) else None
     return file_outcome(row, reference, zone=hints.zone, environment=environment, account_id=account_id)

@@ -26,7 +26,9 @@ made with named arguments, and check the types of their fields.
 
 # the reader's order; a name of the contract that stands nowhere is an error
 _PARTS: Final = {
-    "What a plugin gives": ("ProviderSpec", "BrokerProvider", "Consent", "StatementReader", "BrokerCredentials"),
+    "What a plugin gives": (
+        "ProviderSpec", "BrokerProvider", "Consent", "StatementReader", "ReadsCache", "BrokerCredentials",
+    ),
     "What a provider is given": (
         "ProviderContext", "Http", "RequestDraft", "HttpResponse", "Guard", "Clock", "Hosts", "Cache",
     ),

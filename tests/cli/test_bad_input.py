@@ -354,3 +354,21 @@ def test_a_file_that_does_not_tell_live_from_demo_is_asked_about_and_the_answer_
     assert brokersync("import", "tradovate", file, "--environment", "demo").code == 0
     assert brokersync("import", "tradovate", file).code == 0, "the account is known now"
     assert len(brokersync("trades", "--json").document["trades"]) == 1
+
+
+def test_a_row_that_a_better_source_has_told_is_counted_as_known(brokersync: Run, tmp_path: Path) -> None:
+    flex = tmp_path / "flex.xml"
+    flex.write_text(_GOOD)
+    assert "known already" not in brokersync("import", "ibkr", flex).out
+    other = tmp_path / "confirmations.xml"
+    told = _GOOD.replace("<Trades>", "<TradeConfirms>").replace("</Trades>", "</TradeConfirms>")
+    told = told.replace("<Trade ", "<TradeConfirm ").replace("tradePrice=", "price=")
+    other.write_text(told.replace("ibCommission=", "commission=").replace("ibCommissionCurrency", "commissionCurrency"))
+    answer = brokersync("import", "ibkr", other)
+    assert "1 rows read, added 0, modified 0, unchanged 0, quarantined 0" in answer.out
+    assert "  1 known already: they are of trades that were told before, and change nothing" in answer.out
+    again = brokersync("import", "ibkr", other, "--json").document["imports"][0]
+    assert again["dispositions"] == {"unchanged": 1}
+    fresh = brokersync("import", "ibkr", flex, "--json").document["imports"][0]
+    assert sum(fresh["dispositions"].values()) == fresh["report"]["fetched"] + fresh["report"]["quarantined"]
+    assert sum(fresh["report"]["dispositions"].values()) == fresh["report"]["rows"]

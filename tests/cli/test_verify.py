@@ -161,3 +161,15 @@ def test_a_report_names_what_was_let_off(data: Path) -> None:
 def test_the_files_that_are_tested_have_the_hash_that_is_approved(brokersync: Run, key: str) -> None:
     rows = {row["key"]: row for row in brokersync("providers", "list", "--json").document["providers"]}
     assert plugin_files_hash(f"brokersync-{key}", f"brokersync_{key}") == rows[key]["files"]
+
+
+def test_what_to_do_for_the_next_level_is_what_keeps_it_back(
+    brokersync: Run, data: Path, outcomes: list[Outcome]
+) -> None:
+    let(outcomes, "test_a_hundred_thousand_rows_fit_in_memory", "skipped", "not tried: no row is known")
+    answer = brokersync("verify", "ibkr")
+    assert "ibkr, brokersync-ibkr 0.1.0: silver" in answer.out
+    assert "For gold: give it what it lacks; what could not be tried says what the suite looked for." in answer.out
+    assert "mend" not in answer.out
+    let(outcomes, "test_windows_may_be_cut_anywhere", "failed", "it does not")
+    assert "For gold: mend what failed, and give it what it lacks" in brokersync("verify", "ibkr").out

@@ -31,6 +31,38 @@ def test_a_good_plugin_of_a_broker_that_nests_things_passes(tmp_path_factory: py
     assert run_suite(folder, {"TestNested": install(folder, 0, variant="nested")}, nodes, skips=True) == {}
 
 
+# checks that look at the row of a trade
+_OF_ROWS = (
+    "test_ids_keep_every_digit",
+    "test_numbers_keep_every_digit",
+    "test_equal_fills_stay_two",
+    "test_names_of_rows_hang_on_nothing_that_may_change",
+    "test_a_cost_is_positive_and_a_rebate_negative",
+    "test_a_row_at_the_edge_of_a_window_is_kept",
+    "test_an_odd_row_takes_no_other_along",
+    "test_an_unknown_word_is_never_guessed",
+    "test_a_hundred_thousand_rows_fit_in_memory",
+)
+
+
+def test_rows_are_recognised_where_names_leave_out_prefix_and_zeros(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("prefixed")
+    keys = {"TestPrefixed": install(folder, 0, variant="prefixed")}
+    assert run_suite(folder, keys, [f"TestPrefixed::{check}" for check in _OF_ROWS], skips=True) == {}
+
+
+def test_a_check_that_recognises_no_row_says_how_rows_are_known(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("unnamed")
+    checks = (*_OF_ROWS[:3], *_OF_ROWS[4:6], _OF_ROWS[-1])
+    keys = {"TestUnnamed": install(folder, 0, variant="unnamed")}
+    said = run_suite(folder, keys, [f"TestUnnamed::{check}" for check in checks], skips=True)
+    assert {check for _, check in said} == {*checks}
+    for message in said.values():
+        assert "not tried" in message
+        assert "a row is known as a trade's by a cell that is an id in its booking_id" in message
+        assert "docs/contract-suite.md" in message
+
+
 @pytest.mark.parametrize("variant", ["consent", "only_consent"])
 def test_a_good_plugin_with_a_login_at_a_page_passes(tmp_path_factory: pytest.TempPathFactory, variant: str) -> None:
     folder = tmp_path_factory.mktemp(variant)

@@ -142,6 +142,12 @@ def test_a_cost_is_positive_a_rebate_negative_and_what_is_not_told_is_pending(
 def test_a_kept_row_is_read_again_as_a_fresh_one(changed: dict[str, Any]) -> None:
     kept = RawRow(raw=ROW | changed, account_id="101", environment="live")
 
+{% if cookiecutter.history_kind == "session" %}
+    (page,) = renormalise("session", [kept])
+{% elif cookiecutter.history_kind == "files" %}
+    (page,) = renormalise("statement", [kept])
+{% else %}
     (page,) = renormalise("executions", [kept])
+{% endif %}
 
     assert [*page.bookings, *page.quarantined] == [outcome(**changed)]

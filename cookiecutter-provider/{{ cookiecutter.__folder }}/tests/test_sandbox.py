@@ -25,6 +25,7 @@ async def test_the_same_seed_and_clock_give_the_same_history(stage: Stage, clock
     assert books == await stage.ledger()
 
 
+# FILL IN: how the broker says when to come back (seconds here), and limits of single operations where it has some
 def test_more_calls_than_a_limit_are_refused_until_its_time_has_passed(clock: Clock) -> None:
     meter = Meter(SandboxSettings(now=clock.now))
     most, _ = min(LIMITS)

@@ -38,6 +38,7 @@ from brokersync.provider import (
     ProviderContext,
     ProviderSpec,
     RawRow,
+    ReadsCache,
     RequestDraft,
     StatementReader,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "ProviderSpec",
     "QuarantinedRow",
     "RawRow",
+    "ReadsCache",
     "RequestDraft",
     "Right",
     "SandboxLogin",

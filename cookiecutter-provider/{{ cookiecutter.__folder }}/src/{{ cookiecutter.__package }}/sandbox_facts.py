@@ -29,6 +29,7 @@ def _holds_for_each_call(limit: dict[str, Any]) -> bool:
 
 ENVIRONMENTS: tuple[str, ...] = tuple(_MANIFEST["environments"])
 # how many calls a login may make, and within which time; limits of another kind the sandbox does not keep
+# FILL IN: limits of single `operations`, where the broker has some: `Meter.count` in sandbox_wire.py counts calls
 LIMITS = [(one["amount"], _span(one["period"])) for one in _MANIFEST["limits"] if _holds_for_each_call(one)]
 {% if cookiecutter.history_kind == "windows" %}
 LONGEST_WINDOW = _span(_MANIFEST["sources"][0]["longest_window"])

@@ -25,7 +25,7 @@ class RefusedError(Exception):
         self._status, self._retry_after = status, retry_after
         self._facts = {"error": code, **facts}
 
-    # FILL IN: the form of an error, and how the broker says when to come back
+    # FILL IN: the form of an error, and how the broker says when to come back; of a date give a `Date` beside it, too
     def answer(self) -> web.Response:
         headers = {} if self._retry_after is None else {"Retry-After": str(self._retry_after)}
         return web.json_response(self._facts, status=self._status, headers=headers)

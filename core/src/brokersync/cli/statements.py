@@ -136,14 +136,7 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         f"{name}: {read} rows read, {verb} {report['added']}, modified {report['modified']}, "
         f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
     )
-    if report["waiting"] > 0:
-        sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
-    if report["quarantined"] and not dry_run:
-        sys.stdout.write("  `brokersync status --json` says of each quarantined row why it was not understood\n")
-    if outdated := report["dispositions"].get("outdated"):
-        sys.stdout.write(
-            f"  {outdated} told otherwise by what the broker made later and was read before: that stands\n"
-        )
+    _show_other_counts(report, answer["dispositions"], dry_run)
     for problem in report["problems"]:
         sys.stdout.write(f"  {problem['message']} {problem.get('remedy', '')}\n")
     for reason, count in sorted(report["skipped"].items()):
@@ -152,6 +145,22 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
         sys.stdout.write(f"  new to us: {reason} ({count})\n")
     if dry_run:
         _show_rows(answer["rows"])
+
+
+def _show_other_counts(report: dict[str, Any], became: dict[str, int], dry_run: bool) -> None:
+    """What became of the rows that the first line does not count."""
+    if known := became.get("known"):
+        sys.stdout.write(f"  {known} known already: they are of trades that were told before, and change nothing\n")
+    if report["removed"]:
+        sys.stdout.write(f"  {report['removed']} trades {'would be ' if dry_run else ''}removed\n")
+    if report["waiting"] > 0:
+        sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
+    if report["quarantined"] and not dry_run:
+        sys.stdout.write("  `brokersync status --json` says of each quarantined row why it was not understood\n")
+    if outdated := report["dispositions"].get("outdated"):
+        sys.stdout.write(
+            f"  {outdated} told otherwise by what the broker made later and was read before: that stands\n"
+        )
 
 
 def _instead(row: dict[str, Any], name: str) -> str:

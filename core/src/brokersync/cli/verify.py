@@ -109,9 +109,21 @@ def _tell(report: Report) -> None:
     for one in report.levels:
         _tell_level(one)
     if (following := _next(report.levels, found.level)) is not None:
-        say(f"\nFor {following.level.value}: mend what failed, and give it what it lacks.")
+        say(f"\nFor {following.level.value}: {_to_do(following)}")
     say(f"\nThe files that were tested have the hash {found.files}.")
     note(f"This took {duration_text(report.took)}. When a byte of the plugin changes, the level is void.")
+
+
+def _to_do(one: Judged) -> str:
+    steps = [
+        step
+        for step, needed in (
+            ("mend what failed", one.failed),
+            ("give it what it lacks; what could not be tried says what the suite looked for", one.lacks),
+        )
+        if needed
+    ]
+    return f"{', and '.join(steps)}."
 
 
 def _row(one: Judged) -> tuple[str, ...]:

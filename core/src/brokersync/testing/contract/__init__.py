@@ -39,6 +39,7 @@ _THE_AUTHORS = frozenset(
         "requests_file",
         "recordings",
         "statements",
+        "statements_end",
     }
 )
 _THE_PLUGINS = frozenset({"seed", "rows", "writes", "latest"})

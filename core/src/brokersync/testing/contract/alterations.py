@@ -22,12 +22,16 @@ from brokersync.testing.contract.changing import (
 )
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
+from brokersync.testing.contract.written import digits_in, number_of, parts_of, written_ids
 from brokersync.testing.fault_server import Sent
 from brokersync.testing.faults import Answered
 from brokersync.types import TradeBooking
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z _-]*")
-FORM_OF_TIME: Final = "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z or +00:00"
+FORM_OF_TIME: Final = (
+    "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z or +00:00; wall times, with a zone beside them or none, and"
+    " counts of seconds are not: test their two ends of a window, and the hour that comes twice, yourself"
+)
 _WITH_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
@@ -89,16 +93,42 @@ def number_places(reading: Reading, found: list[Body], what: str) -> list[tuple[
     return places
 
 
-def numbered(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str]]:
-    """Bookings that are named by a number of the broker's, with it."""
-    pairs = []
+@attrs.frozen
+class Numbered:
+    """A booking that is named by a number of the broker's: as its name has it, and as the cell of its row has it."""
+
+    booking: TradeBooking
+    number: str
+    cell: str
+
+    def named(self, new: str) -> dict[str, str]:
+        """Another number for the one in names."""
+        return {self.number: new}
+
+    def asked(self, new: str) -> dict[str, str]:
+        """Another number for the one in requests, which write it as the row does."""
+        return {digits_in(self.cell): new}
+
+    def shown(self, new: str) -> dict[str, str]:
+        """Another cell for the one in answers."""
+        return {self.cell: self.cell.replace(digits_in(self.cell), new)}
+
+
+def numbered(reading: Reading, found: list[Body]) -> list[Numbered]:
+    """Bookings that are named by a number of the broker's."""
+    places = []
     for booking in lone(reading):
         if booking.id_quality is not IdQuality.BROKER or booking.effect is not BookingEffect.NEW:
             continue
         numbers = [one for one in native_ids(booking) if one.isdigit() and one in booking.booking_id]
         if len(numbers) == 1 and main_rows(found, frozenset(numbers)):
-            pairs.append((booking, numbers[0]))
-    return pairs
+            places.append(Numbered(booking, numbers[0], numbers[0]))
+        elif len(written := written_ids(booking)) == 1 and main_rows(found, written):
+            (cell,) = written
+            names = [one for one in parts_of(booking.booking_id) if number_of(one) == number_of(cell)]
+            if len(names) == 1:
+                places.append(Numbered(booking, digits_in(names[0]), cell))
+    return places
 
 
 def same_row(reading: Reading, booking: TradeBooking) -> TradeBooking | None:
@@ -184,11 +214,11 @@ def with_new_ids(new: dict[str, str]) -> Callable[[Body], int]:
     return change
 
 
-def twice(ids: frozenset[str], old: str, new: str) -> Callable[[Body], int]:
+def twice(ids: frozenset[str], cells: dict[str, str]) -> Callable[[Body], int]:
     def change(body: Body) -> int:
         made = 0
         for table in body.tables:
-            twins = [_twin(row, old, new) for row in table.rows if belongs(row, ids)]
+            twins = [_twin(row, cells) for row in table.rows if belongs(row, ids)]
             table.rows += twins
             made += len(twins)
         return made
@@ -196,5 +226,8 @@ def twice(ids: frozenset[str], old: str, new: str) -> Callable[[Body], int]:
     return change
 
 
-def _twin(row: Row, old: str, new: str) -> dict[str, Any]:
-    return {name: like(value, new) if shown_number(value) == old else value for name, value in row.items()}
+def _twin(row: Row, cells: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: value if (new := cells.get(shown_number(value))) is None else like(value, new)
+        for name, value in row.items()
+    }

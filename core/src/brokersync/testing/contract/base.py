@@ -37,7 +37,8 @@ class ContractBase:
 
     `simulated` changes the settings of the sandbox, and `requests_file` keeps what is asked of it. `bypasses` are
     checks that fail for a known reason, for a while. `recordings` is a folder of what `brokersync record` wrote;
-    without one it is the folder `recordings` of the plugin's package.
+    without one it is the folder `recordings` of the plugin's package. `statements_end` says that the last line of a
+    statement shows that it is whole, such as a count of its rows.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -46,6 +47,7 @@ class ContractBase:
     simulated: ClassVar[Mapping[str, Any]] = {}
     bypasses: ClassVar[tuple[Bypass, ...]] = ()
 
+    statements_end: ClassVar[bool] = False
     requests_file: ClassVar[Path | None] = None
     recordings: ClassVar[Path | None] = None
 

@@ -15,6 +15,7 @@ from brokersync.testing.answers import Body, Row, Table, shown_number, take_apar
 from brokersync.testing.contract.expecting import BrokenContract, differences, expect, told
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
+from brokersync.testing.contract.written import written_ids
 from brokersync.testing.fault_server import Sent
 from brokersync.testing.faults import Answered
 from brokersync.types import AuthResult, TradeBooking, TradeRequest
@@ -77,8 +78,8 @@ async def answers_of(stage: Stage, auth: AuthResult, request: TradeRequest) -> t
 
 
 def native_ids(booking: TradeBooking) -> frozenset[str]:
-    """What of its names may be the broker's own ids."""
-    return _parts_of((booking.booking_id, *booking.aliases, *booking.refs))
+    """What of its names may be the broker's own ids, and how the broker writes the one in its name."""
+    return _parts_of((booking.booking_id, *booking.aliases, *booking.refs)) | written_ids(booking)
 
 
 @lru_cache(maxsize=10_000)

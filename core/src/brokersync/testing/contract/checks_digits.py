@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -29,6 +30,7 @@ from brokersync.testing.contract.changing import (
     samples,
 )
 from brokersync.testing.contract.expecting import expect, told
+from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 
 _EXACT: Final = "12345678901.000000001"
 _BIG: Final = (2**53, 2**53 + 1)
@@ -49,15 +51,17 @@ class DigitChecks(ContractBase):
                 if len(pair) < 2:
                     continue
                 tried = True
-                big = {old: str(new) for (_, old), new in zip(pair, _BIG, strict=True)}
-                stage.server.rewrite(with_old_ids(big))
-                again, _ = await changed(stage, auth, sample.request, with_new_ids(big))
+                new = [(one, str(number)) for one, number in zip(pair, _BIG, strict=True)]
+                big = _together(one.named(number) for one, number in new)
+                stage.server.rewrite(with_old_ids(_together(one.asked(number) for one, number in new)))
+                shown = _together(one.shown(number) for one, number in new)
+                again, _ = await changed(stage, auth, sample.request, with_new_ids(shown))
                 wanted = sorted(renamed(name, big) for name in before.ids)
                 expect(again.error is None, f"ids above 2**53 end {before} with {told(again.error)}")
                 strange = sorted({*wanted} ^ {*again.ids})[:4]
                 expect(again.ids == wanted, f"the ids {sorted(big.values())} did not keep their digits: {strange}")
             if not tried:
-                self.cannot_try("the names of rows hold no number of the broker's")
+                self.cannot_try(f"the names of rows hold no number of the broker's; {HOW_ROWS_ARE_KNOWN}")
 
     async def test_numbers_keep_every_digit(self) -> None:
         """Prices and quantities are as exact as they were written."""
@@ -79,7 +83,9 @@ class DigitChecks(ContractBase):
                         tried = True
                         expect(now == Decimal(_EXACT), f"the {what} {_EXACT} of {booking.booking_id} became {now}")
             if not tried:
-                self.cannot_try("the sandbox's rows hold no price or quantity as the trade has it")
+                self.cannot_try(
+                    f"the sandbox's rows hold no price or quantity as the trade has it; {HOW_ROWS_ARE_KNOWN}"
+                )
 
     async def test_equal_fills_stay_two(self) -> None:
         """Two fills that differ in nothing but their ids are two trades."""
@@ -88,11 +94,13 @@ class DigitChecks(ContractBase):
             tried = False
             for sample in samples(readings):
                 before, found = await answers_of(stage, auth, sample.request)
-                for booking, old in numbered(before, found)[:3]:
+                for one in numbered(before, found)[:3]:
+                    booking, old = one.booking, one.number
                     new = str(int(old) + 10 ** (len(old) + 1))
-                    stage.server.rewrite(with_old_ids({old: new}))
-                    again, _ = await changed(stage, auth, sample.request, twice(native_ids(booking), old, new))
-                    twin = renamed(booking.booking_id, {old: new})
+                    stage.server.rewrite(with_old_ids(one.asked(new)))
+                    change = twice(native_ids(booking), one.shown(new))
+                    again, _ = await changed(stage, auth, sample.request, change)
+                    twin = renamed(booking.booking_id, one.named(new))
                     if again.error is not None or (twin not in again.ids and again.disposed == before.disposed):
                         continue  # the broker's lists hold what belongs to a fill once
                     tried = True
@@ -102,7 +110,7 @@ class DigitChecks(ContractBase):
                     )
                     expect_same(again, before, "a second fill changes another", frozenset({twin}))
             if not tried:
-                self.cannot_try("the names of rows hold no number of the broker's")
+                self.cannot_try(f"the names of rows hold no number of the broker's; {HOW_ROWS_ARE_KNOWN}")
 
     async def test_names_of_rows_hang_on_nothing_that_may_change(self) -> None:
         """A row that the broker corrects in one field keeps its name, which is made of its ids alone."""
@@ -122,3 +130,7 @@ class DigitChecks(ContractBase):
                         f"{name} of {booking.booking_id} was corrected, and now the row is named {strange}: name it by"
                         " the broker's ids alone, and by a version or a leg where the broker's field is called so",
                     )
+
+
+def _together(parts: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {old: new for part in parts for old, new in part.items()}

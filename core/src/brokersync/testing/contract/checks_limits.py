@@ -18,6 +18,7 @@ from brokersync.testing.contract.growing import drained, large_answer, most_of_o
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.showing import all_of, expect_no_secret
 from brokersync.testing.contract.stage import ONCE, Stage
+from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 from brokersync.testing.faults import Fault, Occasion, status
 from brokersync.types import AuthResult
 
@@ -58,7 +59,7 @@ class LimitChecks(ContractBase):
                     f"{rows} rows of {before} were read, and {left} more objects are there: keep no rows",
                 )
             if not tried:
-                self.cannot_try("no answer of the sandbox can be made larger by the suite")
+                self.cannot_try(f"no list of the sandbox's answers has a row that is a trade's; {HOW_ROWS_ARE_KNOWN}")
 
     async def test_a_reading_that_is_cancelled_ends_within_two_seconds(self) -> None:
         """At each kind of request, with nothing left running behind it."""

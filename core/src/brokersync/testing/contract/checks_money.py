@@ -24,6 +24,7 @@ from brokersync.testing.contract.expecting import costs_of, expect
 from brokersync.testing.contract.nested import cells, put_inside
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
+from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 from brokersync.types import AuthResult, BrokerTrade, TradeBooking
 
 _BOOKINGS: Final = 5
@@ -69,7 +70,10 @@ class MoneyChecks(ContractBase):
                         _check_costs(booking, outcomes)
                         break
             if not tried:
-                self.cannot_try("no cost of a trade is found in the broker's rows, nor in objects and lists inside")
+                self.cannot_try(
+                    f"no cost of a trade is found in the broker's rows, nor in objects and lists inside;"
+                    f" {HOW_ROWS_ARE_KNOWN}"
+                )
 
     async def _with_costs_turned(
         self, stage: Stage, auth: AuthResult, before: Reading, found: list[Body], booking: TradeBooking

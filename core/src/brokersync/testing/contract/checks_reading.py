@@ -28,6 +28,7 @@ from brokersync.testing.contract.changing import (
 from brokersync.testing.contract.expecting import expect, told
 from brokersync.testing.contract.paging import MANY_PAGES
 from brokersync.testing.contract.reading import Reading, sources_of
+from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 from brokersync.types import TimeWindow, TradeBooking
 
 _MOST_CUTS: Final = 6
@@ -96,7 +97,10 @@ class ReadingChecks(ContractBase):
                         f"{booking.booking_id} at the start of the window, {start}, is lost: {told(again.error)}",
                     )
             if not tried:
-                self.cannot_try(f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME}")
+                self.cannot_try(
+                    f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME};"
+                    f" {HOW_ROWS_ARE_KNOWN}"
+                )
 
     async def test_coverage_claims_only_what_was_read(self) -> None:
         """Inside what was asked, and nothing of a reading that broke off whose rows did not come."""
@@ -204,9 +208,10 @@ def _times(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str,
     for booking in reading.bookings:
         if booking.trade is None:
             continue
+        ids = native_ids(booking)
         for body in found:
             for table, row in body.rows():
-                if belongs(row, native_ids(booking)):
+                if belongs(row, ids):
                     places += [
                         (booking, table.path, name, value)
                         for name, value in row.items()

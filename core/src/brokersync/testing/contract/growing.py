@@ -14,6 +14,7 @@ from brokersync.testing.answers import Row, Table, like, shown_number, take_apar
 from brokersync.testing.contract.changing import belongs
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
+from brokersync.testing.contract.written import written_ids
 from brokersync.testing.fault_server import Exchange, Sent
 from brokersync.testing.faults import Answered
 from brokersync.types import AuthResult, TradeBooking
@@ -90,7 +91,8 @@ def objects() -> int:
 def _own_ids(booking: TradeBooking) -> set[str]:
     """The broker's own name of a row, and not those that it shares with others."""
     parts = booking.booking_id.replace("|", ":").split(":")
-    return {part for part in (booking.booking_id, *parts) if len(part) > 2 and any(sign.isdigit() for sign in part)}
+    named = {part for part in (booking.booking_id, *parts) if len(part) > 2 and any(sign.isdigit() for sign in part)}
+    return named | written_ids(booking)
 
 
 def _patterns(table: Table, names: list[frozenset[str]]) -> list[tuple[Row, frozenset[str]]]:

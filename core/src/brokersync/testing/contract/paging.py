@@ -41,7 +41,7 @@ class Paging:
         return {
             booking.booking_id
             for booking in self.reading.bookings
-            if any(belongs(row, native_ids(booking)) for row in rows)
+            if (ids := native_ids(booking)) and any(belongs(row, ids) for row in rows)
         }
 
 

@@ -57,7 +57,7 @@ def test_status_counts_the_parts_that_fail_and_says_when_the_last_of_them_did(
     assert most > 1
     assert (
         f"{len(failing)} parts could not be read, one of them in {most} syncs, last on "
-        f"{last[:16].replace('T', ' ')} UTC: the broker refused the request"
+        f"{last[:16].replace('T', ' ')} UTC: this login has no right to it"
     ) in words(brokersync("status").out)
 
 
@@ -65,7 +65,7 @@ def test_status_counts_the_parts_that_fail_and_says_when_the_last_of_them_did(
 def test_coverage_tells_of_what_it_calls_not_read_that_it_was_refused(brokersync: Run) -> None:
     told = words(brokersync("coverage").out)
     assert "not read yet: " in told
-    assert "UTC: the broker refused the request; the next sync tries again" in told
+    assert "UTC: this login has no right to it; the next sync tries again" in told
 
 
 @pytest.mark.usefixtures("refused")

@@ -47,7 +47,7 @@ async def _once(bs: BrokerSync, connection: Connection) -> bool:
     """A sync's way to its pages, without what comes of them; whether to go on."""
     shared = bs._shared
     loaded = shared.registry.load(connection.provider)
-    keeper = shared.keeper(connection, partial(shared.login, loaded, connection.environment))
+    keeper = shared.keeper(connection, partial(shared.login, loaded, connection.environment, owner=connection.owner))
     grant, _ = await shared.vault.load(connection)
     async with open_provider(
         loaded,

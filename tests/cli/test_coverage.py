@@ -24,7 +24,8 @@ from brokersync.types import BrokerAccount, TimeWindow
 
 Run = Callable[..., Any]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+NOW = datetime.now(UTC)
+MIDNIGHT = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
 FINAL, PROVISIONAL, LOST = SpanState.FINAL, SpanState.PROVISIONAL, SpanState.LOST
 
 
@@ -37,7 +38,13 @@ def span(start: float, end: float, state: SpanState) -> Span:
 
 
 @pytest.fixture
-def know(tmp_path: Path) -> Callable[..., None]:
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day on which the tests began goes on, whatever the time is by now."""
+    monkeypatch.setattr("brokersync.clock.SystemClock.now", lambda _: NOW)
+
+
+@pytest.fixture
+def know(tmp_path: Path, stopped: None) -> Callable[..., None]:
     """Writes spans of an account into the store, as the pages of a sync do."""
 
     async def write(provider: str, source: str, spans: Sequence[Span], owner: str, account: str) -> None:
@@ -149,8 +156,10 @@ _STATEMENT = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count
 """
 
 
-def test_a_hole_between_two_statements_is_told_until_a_third_one_fills_it(brokersync: Run, tmp_path: Path) -> None:
-    new_york = datetime.now(ZoneInfo("America/New_York"))
+def test_a_hole_between_two_statements_is_told_until_a_third_one_fills_it(
+    brokersync: Run, tmp_path: Path, stopped: None
+) -> None:
+    new_york = NOW.astimezone(ZoneInfo("America/New_York"))
 
     def day(before: int) -> str:
         return str((new_york - before * DAY).date())
@@ -253,7 +262,7 @@ def test_after_a_sync_everything_is_known_and_today_is_provisional(
 def test_a_day_that_can_be_read_later_only_says_from_when_on(
     brokersync: Run, staged: Any, clock: Any, know: Any
 ) -> None:
-    clock.time = datetime.now(UTC)
+    clock.time = NOW
 
     async def connect() -> str:
         async with staged("ibkr", days=30) as stage:
@@ -263,7 +272,7 @@ def test_a_day_that_can_be_read_later_only_says_from_when_on(
 
     account = asyncio.run(connect())
     new_york = Calendar(zone="America/New_York")
-    settled = day_floor(datetime.now(UTC) - 6 * HOUR, new_york)
+    settled = day_floor(NOW - 6 * HOUR, new_york)
     day_before = day_floor(settled - HOUR, new_york)
     know("ibkr", "activity", Span(window=TimeWindow(day_before, settled), state=FINAL), account=account)
     from_when = next_day(settled, new_york) + 6 * HOUR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
@@ -68,7 +68,9 @@ def coverage(
 
 
 async def _coverage(wanted: Sequence[str], by_source: bool, common: Owned) -> int:
-    now = datetime.now(UTC)
+    from brokersync.clock import SystemClock
+
+    now = SystemClock().now()
     async with common.open() as bs:
         found = await _histories(bs, common.owner, wanted, now)
     if common.json:

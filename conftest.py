@@ -54,8 +54,12 @@ def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return tell
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is slow runs on Postgres in part; what is left out is told at the end."""
+    """What is slow runs on Postgres in part; what is left out is told at the end.
+
+    Slow suites run first: a worker of xdist is given whole files, and one of those at the end would leave it alone.
+    """
     sampled: dict[str, list[pytest.Item]] = {}
     long: list[pytest.Item] = []
     for item in items:
@@ -77,6 +81,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.stash[_SIZES][line] = line
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
+    slow = {item.path for item in items if _is_slow(item)}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    """Whether it tells at the end what it has done; `told` is a parameter of other tests."""
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    return any(name in getattr(item, "fixturenames", ()) and name not in given for name in ("sized", "told"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -111,8 +111,9 @@ FACTS = st.builds(
     Facts,
     account=st.integers(10**6, 10**9).map(lambda number: f"U{number}"),
     username=_NAMES,
+    # digits alone may stand in an id, which is then taken out as the password that it holds
     password=st.text(_LETTERS + "0123456789!&<\"'+/ ", min_size=10, max_size=20).filter(
-        lambda text: len(text.strip()) == len(text)
+        lambda text: len(text.strip()) == len(text) and not text.isdigit()
     ),
     token=st.text(_LETTERS + _LETTERS.upper() + "0123456789-_", min_size=24, max_size=60),
     person=st.builds("{} {}".format, _NAMES, _NAMES).map(str.title),

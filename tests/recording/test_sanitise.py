@@ -130,6 +130,17 @@ def test_a_body_that_is_no_json_xml_or_csv_is_left_out_and_named() -> None:
     assert found.dropped == ["the body of answer 1, GET /me, which is no JSON, XML or CSV"]
 
 
+def test_an_id_that_is_the_number_of_an_answer_leaves_each_answer_its_own_file() -> None:
+    rows = json.dumps([{"orderId": f"{number:03}"} for number in range(1, 80)])
+    of = attrs.evolve(session(_FACTS), exchanges=tuple(exchanged("GET", "/report", rows) for _ in range(40)))
+    for seed in range(5):
+        found = sanitised(of, seed)
+        assert [one.file for one in found.recording.exchanges] == [
+            f"{number:03}-report.json" for number in range(1, 41)
+        ]
+        assert found.leaks == []
+
+
 def test_an_address_of_the_broker_leads_to_whoever_replays_it_and_any_other_nowhere() -> None:
     links = [
         "https://api.acme.example/v2/trades/7000001",

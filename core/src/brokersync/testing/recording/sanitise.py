@@ -207,7 +207,7 @@ class Sanitiser:
             )
             body = ""
         body = self._redact(body) if self._secrets else body
-        name = f"{number:03}-{_slug(one.path)}.{_ending(body)}"
+        slug = self._substitutes.replaced(_slug(one.path), self._substitutes.knows)
         exchange = RecordedExchange(
             method=one.method,
             role=one.role,
@@ -218,7 +218,7 @@ class Sanitiser:
             body_type=one.body_type,
             status=one.status,
             answer_headers=self._answer_headers(one),
-            file=self._substitutes.replaced(name, self._substitutes.knows),
+            file=f"{number:03}-{slug}.{_ending(body)}",
         )
         return exchange, body
 

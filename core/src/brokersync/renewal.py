@@ -108,7 +108,7 @@ class Renewal:
             raise
         if self._sessions is not None:
             await self._sessions.keep(self._session, auth.expires_at)
-        return await self._stored(_completed(auth, self._grant.auth), "refresh", self._session)
+        return await self._stored(completed(auth, self._grant.auth), "refresh", self._session)
 
     async def _by_login(self) -> Grant:
         """The same by a login with the kept fields, though the tokens may live: it may have an end of its own."""
@@ -259,7 +259,7 @@ async def _patiently(storing: Callable[[], Awaitable[R]], clock: Clock) -> R:
     return await storing()
 
 
-def _completed(answer: AuthResult, held: AuthResult) -> AuthResult:
+def completed(answer: AuthResult, held: AuthResult) -> AuthResult:
     """What a renewal does not mention goes on to hold: brokers tell what is new, and not always all of it."""
     return attrs.evolve(
         answer,

@@ -14,12 +14,13 @@ from brokersync.errors import (
     BrokerTokenExpiredError,
 )
 from brokersync.records import ConnectionState
+from brokersync.renewal import completed
 from brokersync.secret import Secret
 from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.expecting import BrokenContract, expect, told
 from brokersync.testing.contract.reading import sources_of
 from brokersync.testing.contract.stage import HASTY, ONCE, Stage
-from brokersync.testing.contract.tokens import Without, kept, names_another, names_in_last_answer
+from brokersync.testing.contract.tokens import Without, names_another, names_in_last_answer
 from brokersync.types import AuthResult
 
 _OUTAGES: Final = ("status_500", "status_502", "status_503", "status_504", "reset", "silence")
@@ -72,7 +73,7 @@ class LoginChecks(ContractBase):
                     fresh.access_token != auth.access_token or fresh.secrets != auth.secrets,
                     f"the {turn} renewal gives the token that it was given",
                 )
-                auth = kept(auth, fresh)
+                auth = completed(fresh, auth)
                 await self._works(stage, auth, f"the token of the {turn} renewal")
 
     async def test_a_replaced_refresh_token_is_given_to_core(self) -> None:
@@ -101,7 +102,7 @@ class LoginChecks(ContractBase):
             fresh = await self._renewed(stage, auth)
             if fresh.refresh_token in (None, auth.refresh_token):
                 self.cannot_try("the broker keeps its refresh tokens")
-            auth = kept(auth, fresh)
+            auth = completed(fresh, auth)
             without = Without(names_in_last_answer(stage, fresh.refresh_token))
             stage.server.alter(without)
             again = await self._renewed(stage, auth)

@@ -12,17 +12,6 @@ from brokersync.testing.faults import Answered
 from brokersync.types import AuthResult
 
 
-def kept(auth: AuthResult, fresh: AuthResult) -> AuthResult:
-    """What core keeps of a renewal: what is left out stays."""
-    return attrs.evolve(
-        fresh,
-        refresh_token=fresh.refresh_token or auth.refresh_token,
-        secrets=fresh.secrets or auth.secrets,
-        state=fresh.state or auth.state,
-        hosts=fresh.hosts or auth.hosts,
-    )
-
-
 def names_another(body: bytes, auth: AuthResult, fresh: AuthResult) -> bool:
     """Whether a renewal's answer names a refresh token that nobody was given."""
     given = {one.reveal() for one in (fresh.access_token, auth.refresh_token, *fresh.secrets.values()) if one}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -81,16 +81,17 @@ class Contract:
 
     def doubt(self, own: Joined, fill: ReportFill) -> str | None:
         """What the other fills have against the fees of a settled one; else nothing."""
+        rates = own.rates
         first, last = second_of(fill).date() - COMPARED_WITHIN, booked_until(fill)
         settled = self._settled_between(first, last)
         # what is still to be booked for them may be missing there, and nothing else
-        is_more = any(not rates <= own.rates for day in self._open if first <= day <= last for rates in self._open[day])
-        if is_more or settled.keys() != {own.rates}:
+        is_more = any(not one <= rates for day in self._open if first <= day <= last for one in self._open[day])
+        if is_more or settled.keys() != {rates}:
             return DIFFERS
-        if settled[own.rates] == 1:
+        if settled[rates] == 1:
             return "no other fill of the contract shows the same fees"
         # were the fees of each booked in the second of the next one, they would show one rate, too
-        if _grow_steadily([one.quantity for one in self._between(first, last)]):
+        if _grow_steadily(one.quantity for one in self._between(first, last)):
             return "the quantities of the contract's fills grow steadily"
         return None
 
@@ -101,11 +102,13 @@ class Contract:
                 found.update(counted)
         return found
 
-    def _between(self, first: date, last: date) -> Sequence[Joined]:
-        return self._joined[bisect_left(self._days, first) : bisect_right(self._days, last)]
+    def _between(self, first: date, last: date) -> Iterator[Joined]:
+        """One by one, for a few are enough to tell."""
+        places = range(bisect_left(self._days, first), bisect_right(self._days, last))
+        return (self._joined[place] for place in places)
 
 
-def _grow_steadily(quantities: Sequence[Decimal]) -> bool:
+def _grow_steadily(quantities: Iterable[Decimal]) -> bool:
     """Whether each is the one before, so many times."""
     steps = (Fraction(after) / Fraction(before) for before, after in pairwise(quantities))
     first = next(steps, Fraction(1))

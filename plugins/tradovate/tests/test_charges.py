@@ -239,7 +239,7 @@ def test_fees_are_certain_once_the_day_is_settled(exports: Any) -> None:
 
     doubts = [charges_by_fill(both, told, date(2026, 3, day))[0][21].doubt for day in (10, 11)]
 
-    assert doubts == ["more may be booked until the end of 2026-03-10", None]
+    assert doubts == ["read when more could still be booked, until the end of 2026-03-10", None]
 
 
 def test_a_fee_that_was_given_back_is_negative(exports: Any) -> None:

@@ -139,7 +139,7 @@ class Certainty:
         if not own.rates:
             return "the commission stands alone"
         if last >= self.until:
-            return f"more may be booked until the end of {last}"
+            return f"read when more could still be booked, until the end of {last}"
         if any(first <= day <= last for day in self.doubtful):
             return "a fee was booked that is no fill's, or twice"
         return self.contracts[contract].doubt(own, fill)

@@ -83,7 +83,7 @@ async def test_fill_fee_missing_and_late(tmp_path: Path) -> None:
         report = await desk.sync(connection, "session")
 
         after = await desk.trades()
-        assert {after[name].fees_state for name in late} == {FeesState.FINAL}
+        assert {after[name].fees_state for name in late} == {FeesState.ESTIMATED}
         assert costs(after[name] for name in late) == {name: booked_costs(await desk.ledger())[name] for name in late}
         assert report.modified >= len(late) > 0
 

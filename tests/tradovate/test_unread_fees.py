@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from brokersync.types import FeesState
 
-from .desk import Desk, booked_costs, booked_executions, costs, executions, open_desk
+from .desk import Desk, booked_costs, booked_executions, costs, executions, file_of, open_desk, rows_of
 
 NOW = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Chicago
 _REPORT = "reports/requestreport"
@@ -58,3 +59,28 @@ async def test_fees_that_are_known_stay_when_it_is_refused_later(desk: Desk, ans
 
     assert {name: (one.fees, one.fees_state) for name, one in (await desk.trades()).items()} == before
     assert (report.modified, report.problems) == (0, ())
+
+
+async def test_a_commission_that_the_fills_report_takes_back_is_final_no_more(desk: Desk) -> None:
+    connection = await desk.connect()
+    await desk.sync(connection, "reports")
+    before = {name for name, one in (await desk.trades()).items() if one.fees_state is FeesState.FINAL}
+
+    desk.altered[_REPORT] = _with_dearer_fills
+    await desk.sync(connection, "reports", again_from=NOW - timedelta(days=30))
+
+    trades, booked = await desk.trades(), booked_costs(await desk.ledger())
+    assert before
+    assert {trades[name].fees_state for name in before} == {FeesState.PENDING}
+    for name in before:
+        ((kind, currency),) = costs([trades[name]])[name]
+        assert trades[name].fees[0].amount == booked[name][kind, currency] + 1
+
+
+def _with_dearer_fills(body: Any) -> Any:
+    """The Fills report with higher commissions, and no Cash History."""
+    if "_id" not in body["data"]:
+        return {"errorText": "Access is denied"}
+    rows = rows_of(body["data"])
+    dearer = [row | {"commission": str(Decimal(row["commission"]) + 1)} for row in rows]
+    return {"data": file_of(dearer, list(rows[0]))}

@@ -86,7 +86,8 @@ class FeeKind(StrEnum):
 
 
 class FeesState(StrEnum):
-    """How far the fees of an execution are known; what is pending takes back none that was known before."""
+    """How far the fees of an execution are known; what is pending takes back none that was known before,
+    as long as it tells no other."""
 
     PENDING = "pending"
     FINAL = "final"

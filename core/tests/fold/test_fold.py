@@ -254,6 +254,27 @@ def test_fees_that_the_better_source_does_not_know_for_good_are_taken_from_one_t
     assert only(("service", estimated), ("live", worse)).fees == (fee("0.3"),)
 
 
+@pytest.mark.parametrize("state", [FeesState.PENDING, FeesState.ESTIMATED])
+@pytest.mark.parametrize(
+    ("others", "stand"),
+    [
+        (("0.3", "0.2 EUR"), ("0.3", "0.2 EUR")),
+        (("0.2 EUR",), ("0.3",)),
+        (("0.4", "0.2 EUR"), ("0.3",)),
+        (("0.3",), ("0.3",)),
+    ],
+    ids=["all of them and more", "others alone", "one of them otherwise", "no more"],
+)
+def test_fees_that_nobody_knows_for_good_are_those_of_who_tells_all_of_the_better_sources_and_more(
+    state: FeesState, others: tuple[str, ...], stand: tuple[str, ...]
+) -> None:
+    part = _in_state(row("a", fees=(fee("0.3"),)), state)
+    more = _in_state(row("a", fees=tuple(fee(*one.split()) for one in others)), FeesState.ESTIMATED)
+    one = only(("service", part), ("live", more))
+    assert one.fees == tuple(fee(*one.split()) for one in stand)
+    assert one.fees_state is (FeesState.ESTIMATED if stand == others and len(others) > 1 else state)
+
+
 def test_fees_that_the_better_source_knows_to_be_none_stay_none() -> None:
     assert only(("service", row("a")), ("file", row("a", fees=(fee("0.5"),)))).fees == ()
 

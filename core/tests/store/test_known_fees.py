@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 
 from brokersync.records import PageCommit
@@ -58,6 +59,16 @@ async def test_fees_that_a_later_reading_knows_otherwise_are_taken(store: SqlSto
     await store.commit_page(charged(BOTH, FeesState.FINAL), RULES)
     await store.commit_page(charged((COMMISSION,), state), RULES)
     assert await stands(store) == ((COMMISSION,), state)
+
+
+@pytest.mark.parametrize("state", list(FeesState))
+async def test_fees_that_a_reading_contradicts_do_not_stay_though_it_waits_for_the_rest(
+    store: SqlStore, state: FeesState
+) -> None:
+    other = attrs.evolve(COMMISSION, amount=Decimal("0.75"))
+    await store.commit_page(charged(BOTH, state), RULES)
+    await store.commit_page(charged((other,), FeesState.PENDING), RULES)
+    assert await stands(store) == ((other,), FeesState.PENDING)
 
 
 async def test_fees_of_another_execution_than_was_told_are_not_kept(store: SqlStore) -> None:

@@ -38,16 +38,24 @@ def fills(exports: Any, *rows: Any) -> list[ReportFill]:
     return [one for one in found if isinstance(one, ReportFill)]
 
 
+def twin(exports: Any, *booked: tuple[str, str]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Another sale of as many on the same morning, and what was booked for it, as the rows of both reports."""
+    at = {"Timestamp": "03/09/2026 13:00:00"}
+    sale = exports.fill(20, _timestamp="2026-03-09 13:00:00.500Z", **at)
+    return [sale], [exports.cash(*one, **at) for one in booked]
+
+
 def amounts(charges: FillCharges) -> dict[str, str]:
     assert {currency for _, currency in charges.amounts} == {"USD"}
     return {fee: str(amount) for (fee, _), amount in charges.amounts.items()}
 
 
 def test_the_fees_in_the_second_of_a_fill_are_its_own_when_the_commissions_agree(exports: Any) -> None:
-    booked = [exports.cash(*one) for one in (COMMISSION, EXCHANGE, ("Clearing Fee", "-0.20"), ("Nfa Fee", "-0.04"))]
-    told, unmapped = history(exports, *booked)
+    booked = [COMMISSION, EXCHANGE, ("Clearing Fee", "-0.20"), ("Nfa Fee", "-0.04")]
+    sale, booked_for_it = twin(exports, *booked)
+    told, unmapped = history(exports, *booked_for_it, *(exports.cash(*one) for one in booked))
 
-    charges, left = charges_by_fill(fills(exports, exports.fill()), told, SETTLED)
+    charges, left = charges_by_fill(fills(exports, *sale, exports.fill()), told, SETTLED)
 
     expected = {"commission": "1.58", "exchangeFee": "2.76", "clearingFee": "0.20", "nfaFee": "0.04"}
     assert amounts(charges[21]) == expected
@@ -104,7 +112,8 @@ def test_the_fills_of_one_second_share_by_quantity_and_are_estimates(exports: An
     charges, left = charges_by_fill(fills(exports, *two), told, SETTLED)
 
     assert [amounts(charges[one])["exchangeFee"] for one in (21, 22)] == ["1.38", "2.76"]
-    assert ([charges[one].certain for one in (21, 22)], left) == ([False, False], [])
+    assert [charges[one].doubt for one in (21, 22)] == ["they are its share of the fees of one second"] * 2
+    assert left == []
 
 
 @pytest.mark.parametrize(
@@ -140,9 +149,10 @@ def test_a_fee_that_is_no_fills_may_be_any_of_which_it_may_be_booked_then(
     exports: Any, trade_date: str, day: str, certain: bool
 ) -> None:
     lost = exports.cash("Exchange Fee", "-1.00", Timestamp=f"{day} 21:00:00")
-    told, _ = history(exports, exports.cash(*COMMISSION), exports.cash(*EXCHANGE), lost)
+    sale, booked_for_it = twin(exports, COMMISSION, EXCHANGE)
+    told, _ = history(exports, *booked_for_it, exports.cash(*COMMISSION), exports.cash(*EXCHANGE), lost)
 
-    charges, left = charges_by_fill(fills(exports, exports.fill(_tradeDate=trade_date)), told, date(2026, 3, 20))
+    charges, left = charges_by_fill(fills(exports, *sale, exports.fill(_tradeDate=trade_date)), told, date(2026, 3, 20))
 
     assert (amounts(charges[21])["exchangeFee"], charges[21].certain, len(left)) == ("2.76", certain, 1)
 
@@ -160,7 +170,7 @@ def test_other_fees_that_are_booked_as_the_trade_date_closes_leave_its_fills_unc
 
     charges, _ = charges_by_fill(fills(exports, evening), told, date(2026, 3, 20))
 
-    assert not charges[21].certain
+    assert charges[21].doubt == "a fee was booked that is no fill's, or twice"
 
 
 def test_a_fee_that_is_booked_a_second_later_over_midnight_leaves_its_fill_uncertain(exports: Any) -> None:
@@ -174,15 +184,17 @@ def test_a_fee_that_is_booked_a_second_later_over_midnight_leaves_its_fill_uncer
 
     charges, _ = charges_by_fill(fills(exports, late), told, date(2026, 3, 20))
 
-    assert not charges[21].certain
+    assert charges[21].doubt == "a fee was booked that is no fill's, or twice"
 
 
 def test_a_commission_alone_is_not_known_to_be_all(exports: Any) -> None:
-    told, _ = history(exports, exports.cash(*COMMISSION))
+    sale, booked_for_it = twin(exports, COMMISSION)
+    told, _ = history(exports, *booked_for_it, exports.cash(*COMMISSION))
 
-    charges, left = charges_by_fill(fills(exports, exports.fill()), told, SETTLED)
+    charges, left = charges_by_fill(fills(exports, *sale, exports.fill()), told, SETTLED)
 
-    assert (amounts(charges[21]), charges[21].certain, left) == ({"commission": "1.58"}, False, [])
+    assert (amounts(charges[21]), left) == ({"commission": "1.58"}, [])
+    assert charges[21].doubt == "the commission stands alone"
 
 
 def test_a_fee_that_was_booked_twice_may_be_that_of_another_fill(exports: Any) -> None:
@@ -197,7 +209,8 @@ def test_a_fee_that_was_booked_twice_may_be_that_of_another_fill(exports: Any) -
 
     charges, left = charges_by_fill(two, told, SETTLED)
 
-    assert ([charges[one].certain for one in (21, 22)], left) == ([False, False], [])
+    assert [charges[one].doubt for one in (21, 22)] == ["a fee was booked that is no fill's, or twice"] * 2
+    assert left == []
 
 
 def test_a_fill_that_can_not_be_read_keeps_the_fees_of_its_second_from_others(exports: Any) -> None:
@@ -209,20 +222,24 @@ def test_a_fill_that_can_not_be_read_keeps_the_fees_of_its_second_from_others(ex
 
 @pytest.mark.parametrize("changes", [{"Timestamp": ""}, {"Contract": ""}])
 def test_a_row_that_may_stand_in_any_second_leaves_every_fill_uncertain(exports: Any, changes: dict[str, str]) -> None:
-    told, _ = history(exports, exports.cash(*COMMISSION), exports.cash(*EXCHANGE))
-    rows = read_rows(exports, exports.fill(21), exports.fill(22, _qty="x", **changes))
+    sale, booked_for_it = twin(exports, COMMISSION, EXCHANGE)
+    told, _ = history(exports, *booked_for_it, exports.cash(*COMMISSION), exports.cash(*EXCHANGE))
+    rows = read_rows(exports, *sale, exports.fill(21), exports.fill(22, _qty="x", **changes))
 
     charges, _ = charges_by_fill(rows, told, SETTLED)
 
-    assert (amounts(charges[21])["exchangeFee"], charges[21].certain) == ("2.76", False)
+    assert amounts(charges[21])["exchangeFee"] == "2.76"
+    assert charges[21].doubt == "a row of the reports is not understood"
 
 
 def test_fees_are_certain_once_the_day_is_settled(exports: Any) -> None:
-    told, _ = history(exports, exports.cash(*COMMISSION), exports.cash(*EXCHANGE))
+    sale, booked_for_it = twin(exports, COMMISSION, EXCHANGE)
+    told, _ = history(exports, *booked_for_it, exports.cash(*COMMISSION), exports.cash(*EXCHANGE))
+    both = fills(exports, *sale, exports.fill())
 
-    charges, _ = charges_by_fill(fills(exports, exports.fill()), told, date(2026, 3, 10))
+    doubts = [charges_by_fill(both, told, date(2026, 3, day))[0][21].doubt for day in (10, 11)]
 
-    assert not charges[21].certain
+    assert doubts == ["read when more could still be booked, until the end of 2026-03-10", None]
 
 
 def test_a_fee_that_was_given_back_is_negative(exports: Any) -> None:
@@ -268,7 +285,8 @@ def test_what_is_not_understood_is_counted_and_nothing_is_certain(
 
     assert (len(told.charges), told.whole) == (1, False)
     assert [reason in one for one in unmapped] == [True]
-    assert not charges_by_fill(fills(exports, exports.fill()), told, SETTLED)[0][21].certain
+    doubt = charges_by_fill(fills(exports, exports.fill()), told, SETTLED)[0][21].doubt
+    assert doubt == "a row of the reports is not understood"
 
 
 def test_another_report_is_not_taken_for_a_cash_history(exports: Any) -> None:
@@ -276,11 +294,19 @@ def test_another_report_is_not_taken_for_a_cash_history(exports: Any) -> None:
         read_cash_history(io.StringIO(exports.text(exports.fill())), "77001", Counter())
 
 
-def test_kept_charges_are_read_as_they_were(exports: Any) -> None:
-    charges = FillCharges({("commission", "USD"): Decimal("1.50"), ("nfaFee", "EUR"): Decimal("-0.02")}, certain=True)
+@pytest.mark.parametrize("doubt", [None, "", "more may be booked"])
+def test_kept_charges_are_read_as_they_were(doubt: str | None) -> None:
+    charges = FillCharges({("commission", "USD"): Decimal("1.50"), ("nfaFee", "EUR"): Decimal("-0.02")}, doubt)
 
     assert charges_of({"cashHistory": charges.kept()}) == charges
     assert charges_of({}) is None
+
+
+def test_charges_that_were_kept_without_a_doubt_in_words_are_as_certain_as_they_were() -> None:
+    kept = {"fees": [], "certain": False}
+
+    assert charges_of({"cashHistory": kept}) == FillCharges({}, "")
+    assert charges_of({"cashHistory": kept | {"certain": True}}) == FillCharges({})
 
 
 _cents = st.integers(0, 400).map(lambda cents: Decimal(cents).scaleb(-2))

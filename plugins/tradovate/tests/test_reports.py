@@ -97,7 +97,7 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
         "representationType": "csv",
         "timezone": 0,
         "params": [
-            {"name": "startDate", "value": "3/3/2026"},
+            {"name": "startDate", "value": "2/24/2026"},
             {"name": "endDate", "value": "4/5/2026"},
             {"name": "account", "value": "77001"},
         ],

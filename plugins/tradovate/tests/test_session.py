@@ -28,6 +28,7 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
+from brokersync_tradovate.payloads import FEE_CURRENCIES
 from brokersync_tradovate.renormalise import renormalise
 
 SESSION = TimeWindow(datetime(2026, 4, 14, 22, tzinfo=UTC), datetime(2026, 4, 15, 22, tzinfo=UTC))
@@ -120,7 +121,7 @@ async def test_a_fill_is_joined_with_its_account_fees_and_contract(world: Any) -
         Fee(kind=FeeKind.COMMISSION, amount=Decimal("0.78"), currency="USD"),
         Fee(kind=FeeKind.EXCHANGE, amount=Decimal("0.7"), currency="EUR"),
     )
-    assert (trade.fees_state, trade.tags, trade.event.value) == (FeesState.FINAL, (), "execution")
+    assert (trade.fees_state, trade.tags, trade.event.value) == (FeesState.ESTIMATED, (), "execution")
     assert (page.quarantined, dict(page.unmapped), page.accounts) == ((), {}, ())
 
 
@@ -165,12 +166,17 @@ async def test_each_fee_keeps_its_kind_sign_and_currency(world: Any, field: str,
         ([fee(22, commission=1, commissionCurrencyId=3)], [], FeesState.PENDING),
         ([fee(commission=None, commissionCurrencyId=3)], [], FeesState.PENDING),
         ([fee(commission=0.0, commissionCurrencyId=3)], ["0.0"], FeesState.ESTIMATED),
-        ([fee(nfaFee=0.0, nfaCurrencyId=3)], ["0.0"], FeesState.FINAL),
+        ([fee(nfaFee=0.0, nfaCurrencyId=3)], ["0.0"], FeesState.ESTIMATED),
+        (
+            [fee(**dict.fromkeys(FEE_CURRENCIES, 1), **dict.fromkeys(FEE_CURRENCIES.values(), 3))],
+            ["1"] * 7,
+            FeesState.ESTIMATED,
+        ),
         ([fee(commission=1.29)], ["1.29"], FeesState.ESTIMATED),
         ([fee(commission=1.29, commissionCurrencyId=99)], [], FeesState.PENDING),
     ],
 )
-async def test_fees_that_are_not_told_are_not_zero(
+async def test_fees_that_are_not_told_are_not_zero_and_no_list_says_that_it_told_all(
     world: Any, fees: list[Any], amounts: list[str], state: FeesState
 ) -> None:
     script(world, [fill()], [order()], fees)
@@ -518,6 +524,7 @@ async def test_a_malformed_order_or_fee_is_counted_and_costs_nothing_else(world:
         (fee(21, commission=1.1), None),
         (fee(21, commission=-1.1), "fillFee: commission is negative, which is taken for money back"),
         (fee(99, commission=1.1), "fillFee: no row has the id of a fill"),
+        (fee(21, nfaFee=1.1), "fillFee: no commission is told, where other fees are"),
     ],
 )
 async def test_fees_that_may_not_be_what_they_are_taken_for_are_told(world: Any, row: Any, said: str | None) -> None:

@@ -71,9 +71,13 @@ def _knowing(row: Told, before: TradeBooking | None) -> Told:
 
 
 def _adds(known: BrokerTrade, told: BrokerTrade) -> bool:
-    """Whether what was known are fees of the same execution, and not only a part where a part is told now, too."""
+    """Whether what was known are fees of the same execution, and not only a part where a part is told now, too.
+
+    Where a fee that is told now is none of them, they are contradicted, and nothing is known any more.
+    """
     same = (known.side, known.quantity, known.price) == (told.side, told.quantity, told.price)
-    return same and bool(known.fees) and not (told.fees and known.fees_state is FeesState.PENDING)
+    agrees = all(fee in known.fees for fee in told.fees)
+    return same and agrees and bool(known.fees) and not (told.fees and known.fees_state is FeesState.PENDING)
 
 
 def _has_fees_to_come(booking: TradeBooking) -> bool:

@@ -227,15 +227,23 @@ def _without_poorer(rows: list[KeptBooking]) -> list[KeptBooking]:
 def _with_known_fees(booking: TradeBooking, tellers: Sequence[KeptBooking]) -> TradeBooking:
     """The row with the fees of the best source that knows them for good, where its own are to come or an estimate.
 
-    Where none knows them for good, its own stand if it has any, else those of the best source that has.
+    Where none knows them for good, its own stand, or those of the best source that tells all of these and more.
     """
     trade = booking.trade
     if trade is None or trade.fees_state is FeesState.FINAL:
         return booking
     told = [row.booking.trade for row in tellers if row.booking.trade and row.booking.trade.fees]
-    fallback = trade if trade.fees or trade.fees_state is not FeesState.PENDING else next(iter(told), trade)
-    known = next((one for one in told if one.fees_state is FeesState.FINAL), fallback)
+    knowing = (one for one in told if one.fees_state is FeesState.FINAL)
+    known = next(knowing, None) or next((one for one in told if _tells_more(one, trade)), trade)
     return attrs.evolve(booking, trade=attrs.evolve(trade, fees=known.fees, fees_state=known.fees_state))
+
+
+def _tells_more(other: BrokerTrade, trade: BrokerTrade) -> bool:
+    """Whether another source's fees are all of these and some that are not told here; that there are none is told, too,
+    where nothing is to come."""
+    if not trade.fees:
+        return trade.fees_state is FeesState.PENDING
+    return len(other.fees) > len(trade.fees) and all(fee in other.fees for fee in trade.fees)
 
 
 def _in_order(steps: Sequence[KeptBooking], cancels: Sequence[KeptBooking]) -> list[KeptBooking]:

@@ -8,8 +8,8 @@ commissions of both reports agree there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Sized
-from datetime import date, datetime, timedelta
+from collections.abc import Hashable, Iterable, Sequence, Sized
+from datetime import date, datetime
 from decimal import Context, Decimal
 from functools import reduce
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 
 from brokersync_tradovate.cash_history import CashHistory, Charge
+from brokersync_tradovate.certainty import Certainty, Contract, Joined, Sums, second_of
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.payloads import FEE_CURRENCIES
 from brokersync_tradovate.rows import Row, exact_number
@@ -26,32 +27,33 @@ CHARGES: Final = "cashHistory"
 _ORDER = tuple(FEE_CURRENCIES)
 _EXACT = Context(prec=1000)  # nothing is rounded but what does not come out even
 _CENTS = Decimal("0.00")
-_A_DAY = timedelta(days=1)
 
 _P = TypeVar("_P", bound=Hashable)
 _T = TypeVar("_T")
 _Place: TypeAlias = tuple[str, datetime]
-_Sums: TypeAlias = Mapping[tuple[str, str], Decimal]
 
 
 @attrs.frozen
 class FillCharges:
     """What the Cash History says a fill cost: amounts by the fee's name in `fillFee` and the currency.
 
-    `certain` says that it is all of it and nobody else's; else the fill has got its share of the fees of several, or a
-    fee may still be missing.
+    `doubt` says why they may not be all of it, or somebody else's; `None` that they are all, and its own.
     """
 
-    amounts: _Sums
-    certain: bool
+    amounts: Sums
+    doubt: str | None = None
+
+    @property
+    def certain(self) -> bool:
+        return self.doubt is None
 
     def kept(self) -> dict[str, Any]:
         """As it is kept in a raw row."""
         fees = [{"fee": fee, "amount": format(amount, "f"), "currency": c} for (fee, c), amount in self.amounts.items()]
-        return {"fees": fees, "certain": self.certain}
+        return {"fees": fees, "certain": self.certain} | ({} if self.doubt is None else {"doubt": self.doubt})
 
 
-UNREAD: Final = FillCharges({}, certain=False)
+UNREAD: Final = FillCharges({}, "the Cash History could not be read")
 """Those of a fill for which the Cash History could not be read: what it would tell is still to come."""
 
 
@@ -61,7 +63,7 @@ def charges_of(raw: Row) -> FillCharges | None:
     if not kept:
         return None
     amounts = {(one["fee"], one["currency"]): exact_number(one["amount"]) for one in kept["fees"]}
-    return FillCharges(amounts, kept["certain"])
+    return FillCharges(amounts, None if kept["certain"] else kept.get("doubt", ""))
 
 
 def charges_by_fill(
@@ -77,42 +79,36 @@ def charges_by_fill(
     shares = {place: _shares(fills.get(place, []), charges) for place, charges in booked.items()}
     left = [place for place in booked if not shares[place]]
     crowded = [place for place in booked if _are_more(booked[place], fills.get(place, ()))]
-    known = _Known(
+    joined = {
+        place: Joined(own, _sums_of(own, booked.get(place), is_theirs=bool(shares.get(place))))
+        for place, found in fills.items()
+        if place and (own := _countable(found))
+    }
+    known = Certainty(
         until=until,
         doubtful={second.date() for _, second in left + crowded},
         # a row that does not tell its place may stand in any
         whole=history.whole and None not in fills,
+        contracts={
+            contract: Contract(found, until)
+            for contract, found in _grouped((contract, one) for (contract, _), one in joined.items()).items()
+        },
     )
+    doubts = {place: known.doubt(place[0], joined[place]) for place, found in shares.items() if found}
     charges = {
-        fill.fill.id: FillCharges(sums, certain=len(found) == 1 and known.to_be_all(fill, sums))
-        for found in shares.values()
-        for fill, sums in found
+        fill.fill.id: FillCharges(sums, doubts[place]) for place, found in shares.items() for fill, sums in found
     }
     return charges, [charge for place in left for charge in booked[place]]
 
 
-@attrs.frozen
-class _Known:
-    """What is known of all fees: up to when they are booked, and on which days one may be another fill's."""
+def _sums_of(fills: Iterable[ReportFill], charges: Iterable[Charge] | None, *, is_theirs: bool) -> Sums | None:
+    """What was booked for the fills of one second, if that is known.
 
-    until: date
-    doubtful: Collection[date]
-    whole: bool
-
-    def to_be_all(self, fill: ReportFill, sums: _Sums) -> bool:
-        """Whether these are all fees of a fill that is alone in its second.
-
-        Others may be booked until the day after its trade date; so what is nobody's on one of those days may be its
-        own. And a commission that stands alone tells nothing of what others take.
-        """
-        first = _second(fill).date()
-        last = max(first, fill.fill.trade_date or first) + _A_DAY
-        return (
-            self.whole
-            and any(fee != "commission" for fee, _ in sums)
-            and last < self.until
-            and not any(first <= day <= last for day in self.doubtful)
-        )
+    Where nothing was booked in it, though they cost a commission, that is told of them: it was booked elsewhere.
+    """
+    if charges is not None:
+        return _sums(charges) if is_theirs else None
+    return {} if any(fill.commission for fill in fills) else None
 
 
 def _grouped(placed: Iterable[tuple[_P, _T]]) -> dict[_P, list[_T]]:
@@ -124,21 +120,21 @@ def _grouped(placed: Iterable[tuple[_P, _T]]) -> dict[_P, list[_T]]:
 
 def _place_of(row: ReportFill | BadRow) -> _Place | None:
     """Where the fees of a row are booked, if it tells that."""
-    second = row.shown if isinstance(row, BadRow) else _second(row)
+    second = row.shown if isinstance(row, BadRow) else second_of(row)
     return (row.contract, second) if row.contract and second else None
 
 
-def _second(fill: ReportFill) -> datetime:
-    return fill.shown or fill.fill.timestamp.replace(microsecond=0)
+def _countable(rows: Iterable[ReportFill | BadRow]) -> list[ReportFill]:
+    return [row for row in rows if isinstance(row, ReportFill) and row.fill.qty > 0]
 
 
-def _shares(rows: Sequence[ReportFill | BadRow], charges: Iterable[Charge]) -> list[tuple[ReportFill, _Sums]]:
+def _shares(rows: Sequence[ReportFill | BadRow], charges: Iterable[Charge]) -> list[tuple[ReportFill, Sums]]:
     """What each of the fills in one second has of the fees in it: of each fee by its quantity.
 
     Nothing where that is not sure: where a row can not be read, where a share does not come out even, or where one of
     the commissions would not be what the Fills report says.
     """
-    fills = [row for row in rows if isinstance(row, ReportFill) and row.fill.qty > 0]
+    fills = _countable(rows)
     if len(fills) < len(rows):
         return []
     quantity = reduce(_EXACT.add, (fill.fill.qty for fill in fills), Decimal(0))
@@ -147,7 +143,7 @@ def _shares(rows: Sequence[ReportFill | BadRow], charges: Iterable[Charge]) -> l
     return shares if len(shares) == len(fills) else []
 
 
-def _share(fill: ReportFill, quantity: Decimal, sums: _Sums) -> _Sums | None:
+def _share(fill: ReportFill, quantity: Decimal, sums: Sums) -> Sums | None:
     """What a fill has of fees for this quantity, if it comes out even and holds the commission of the Fills report."""
     share = {name: _EXACT.divide(_EXACT.multiply(amount, fill.fill.qty), quantity) for name, amount in sums.items()}
     commissions = [amount for (fee, _), amount in share.items() if fee == "commission"]
@@ -160,7 +156,7 @@ def _comes_out_even(share: Decimal, amount: Decimal) -> bool:
     return share == share.quantize(_EXACT.add(amount, _CENTS), context=_EXACT)
 
 
-def _sums(charges: Iterable[Charge]) -> _Sums:
+def _sums(charges: Iterable[Charge]) -> Sums:
     sums: dict[tuple[str, str], Decimal] = {}
     for charge in sorted(charges, key=lambda one: (_ORDER.index(one.fee), one.currency)):
         name = (charge.fee, charge.currency)

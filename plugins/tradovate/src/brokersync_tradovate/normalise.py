@@ -98,20 +98,17 @@ def is_known_product_type(product: Product) -> bool:
 def session_costs(fee: FillFee | None, currencies: Mapping[int, str], product_currency: str | None) -> Costs:
     """What `fillFee` tells of a fill: nothing yet is pending, and an amount that is absent is not zero.
 
-    An amount without a currency is in the product's, which makes the costs estimated, as does a commission that stands
-    alone: what others take may come later. An amount whose currency is unknown is left out until it is known.
+    Any of its amounts may be absent, also one that comes later, so that no row says that it is whole: what it tells is
+    an estimate of the costs. An amount without a currency is in the product's; while the currency of one is unknown,
+    nothing is told.
     """
-    fees, state = [], FeesState.FINAL
+    fees = []
     for name, (amount, currency_id) in (fee.amounts if fee else {}).items():
         currency = product_currency if currency_id is None else currencies.get(currency_id)
         if currency is None:
             return Costs()
-        if currency_id is None:
-            state = FeesState.ESTIMATED
         fees.append(Fee(kind=_FEE_KINDS[name], amount=amount, currency=currency))
-    if [fee.kind for fee in fees] == [FeeKind.COMMISSION]:
-        state = FeesState.ESTIMATED
-    return Costs(tuple(fees), state) if fees else Costs()
+    return Costs(tuple(fees), FeesState.ESTIMATED) if fees else Costs()
 
 
 def report_costs(commission: Decimal | None, product_currency: str | None, charges: FillCharges | None = None) -> Costs:
@@ -160,13 +157,17 @@ def length_warnings(lengths: Mapping[str, int]) -> Counter[str]:
 
 
 def fee_doubts(fees: Mapping[int, FillFee], fills: Iterable[int]) -> Counter[str]:
-    """What would show that fees are not what they are taken for: of the fill with their id, and costs when positive."""
+    """What would show that fees are not what they are taken for: of the fill with their id, costs when positive, and
+    the commission among them."""
     doubts = Counter(
         f"fillFee: {name} is negative, which is taken for money back"
         for fee in fees.values()
         for name, (amount, _) in fee.amounts.items()
         if amount < 0
     )
+    uncommissioned = sum(1 for fee in fees.values() if fee.amounts and "commission" not in fee.amounts)
+    if uncommissioned:
+        doubts["fillFee: no commission is told, where other fees are"] += uncommissioned
     if fees and fees.keys().isdisjoint(fills):
         doubts["fillFee: no row has the id of a fill"] += 1
     return doubts

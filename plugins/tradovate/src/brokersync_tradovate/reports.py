@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 
 import attrs
@@ -34,6 +34,7 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.cash_history import read_cash_history
+from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, booked_until
 from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
@@ -46,7 +47,6 @@ from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
-_BOOKED_WITHIN = timedelta(days=4)  # a trade date may close three days after the fill, as that before a holiday does
 _A_DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -65,7 +65,7 @@ async def report_pages(
         told = await reading.told()
         for start in range(0, len(told.rows), _PAGE_ROWS):
             yield await reading.page(told.rows[start : start + _PAGE_ROWS], told.charges)
-        settled = request.window.start if told.is_to_be_repeated else _settled(context.clock.now())
+        settled = request.window.start if told.is_to_be_repeated else _settled(context.clock.now(), told.first_open)
         yield TradePage(covered=tuple(_covered(account, request.window, settled)), unmapped=told.unmapped)
 
 
@@ -99,26 +99,32 @@ def _covered(account: BrokerAccount, window: TimeWindow, settled: datetime) -> I
             )
 
 
-def _settled(now: datetime) -> datetime:
-    """Up to when all is booked: the UTC day that had begun 24 hours ago."""
-    return datetime.combine((now - _FINAL_AFTER).date(), time(), UTC)
+def _settled(now: datetime, first_open: date | None) -> datetime:
+    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it whose fills may get fees."""
+    day = (now - _FINAL_AFTER).date()
+    return datetime.combine(min(day, first_open or day), time(), UTC)
 
 
 @attrs.frozen(kw_only=True)
 class _Told:
-    """What the reports tell of one window of one account, and what was new to us in them."""
+    """What the reports tell of one window of one account, and what was new to us in them.
+
+    `first_open` is the first day with a fill of which fees may still be booked, if there is one.
+    """
 
     rows: Sequence[ReportFill | BadRow]
     charges: Mapping[int, FillCharges]
     unmapped: Mapping[str, int]
+    first_open: date | None = None
     is_to_be_repeated: bool = False
 
 
 class _Reading:
     """One window of one account.
 
-    What a fill cost may be booked days later, and is its own for sure only if it is no later fill's. So both reports
-    are asked for some days more than the window has; the fills of those are another window's.
+    What a fill cost may be booked days later, and is its own for sure only if it is no later fill's and others before
+    it cost the same. So both reports are asked for some days more than the window has, before and after it; the fills
+    of those are another window's.
     """
 
     def __init__(
@@ -130,21 +136,23 @@ class _Reading:
         window: TimeWindow,
     ) -> None:
         self._context, self._client, self._auth, self._account = context, client, auth, account
-        self._first, last = window.start.date(), (window.end - _INSTANT).date()
+        self._start, last = window.start.date(), (window.end - _INSTANT).date()
         self._today = context.clock.now().date()
         self._after = last + _A_DAY
-        self._last = max(last, min(last + _BOOKED_WITHIN, self._today))
+        self._first = _first_asked(self._start, account)
+        self._last = max(last, min(last + BOOKED_WITHIN, self._today))
+        self._until = min(self._last + _A_DAY, self._today)
 
     async def told(self) -> _Told:
         """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
         unmapped: Counter[str] = Counter()
         rows = [self._of_the_days(row) for row in await self._fills(unmapped)]
-        own = [row for row in rows if isinstance(row, BadRow) or row.fill.timestamp.date() < self._after]
+        own = [row for row in rows if self._is_own(row)]
         fills = [row for row in own if isinstance(row, ReportFill)]
         if not fills:
             return _Told(rows=own, charges={}, unmapped=unmapped)
         try:
-            charges = await self._charges(rows, unmapped)
+            charges = await self._charges(rows, fills, unmapped)
         except (BrokerError, TableError) as error:
             if isinstance(error, BrokerError) and not _is_of_one_report(error):
                 raise
@@ -153,7 +161,8 @@ class _Reading:
             unread = {row.fill.id: UNREAD for row in fills}
             return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
         unmapped.update(_zone_doubts(fills))
-        return _Told(rows=own, charges=charges, unmapped=unmapped)
+        days = (row.fill.timestamp.date() for row in fills if self._may_get_fees(row))
+        return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(days, default=None))
 
     async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
         """These rows, none of them covering anything."""
@@ -178,15 +187,31 @@ class _Reading:
         unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
         return rows
 
-    async def _charges(self, rows: Sequence[ReportFill | BadRow], unmapped: Counter[str]) -> Mapping[int, FillCharges]:
+    async def _charges(
+        self, rows: Sequence[ReportFill | BadRow], own: Sequence[ReportFill], unmapped: Counter[str]
+    ) -> Mapping[int, FillCharges]:
         """What the Cash History says for sure."""
         lines = await self._report("Cash History", _refused_beside)
         history = read_cash_history(lines, self._account.name, unmapped)
-        charges, left = charges_by_fill(rows, history, until=min(self._last + _A_DAY, self._today))
-        of_the_window = [charge for charge in left if charge.second.date() < self._after]
+        charges, left = charges_by_fill(rows, history, until=self._until)
+        of_the_window = [charge for charge in left if self._start <= charge.second.date() < self._after]
         if of_the_window:
             unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
+        differing = [row for row in own if (one := charges.get(row.fill.id)) and one.doubt == DIFFERS]
+        if differing:
+            unmapped["fills whose fees are not those of other fills of the contract"] += len(differing)
         return charges
+
+    def _is_own(self, row: ReportFill | BadRow) -> bool:
+        """Whether no other window tells of it, which is asked for on the days of its own."""
+        day = row.shown and row.shown.date() if isinstance(row, BadRow) else row.fill.timestamp.date()
+        if day is None or day < self._first:
+            return True
+        return self._start <= day and (isinstance(row, BadRow) or day < self._after)
+
+    def _may_get_fees(self, row: ReportFill) -> bool:
+        """Whether a fee of it may still be booked; a trade date that is far away is a mistake, and not waited for."""
+        return booked_until(row) >= self._until and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
 
     def _of_the_days(self, row: ReportFill | BadRow) -> ReportFill | BadRow:
         """No other window would ask for a row that lies behind the days that were asked for, so it is held."""
@@ -218,6 +243,12 @@ class _Reading:
             account_id=account_id,
             charges=charges.get(row.fill.id),
         )
+
+
+def _first_asked(start: date, account: BrokerAccount) -> date:
+    """A few days before a window, but none on which the account did not exist."""
+    opened = account.opened_at.date() if account.opened_at else None
+    return min(start, max(start - COMPARED_WITHIN, opened or start - COMPARED_WITHIN))
 
 
 def _zone_doubts(fills: Iterable[ReportFill]) -> Counter[str]:

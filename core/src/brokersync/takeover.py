@@ -129,7 +129,7 @@ class TakeOver:
             raise BrokerAuthError(
                 f"These tokens belong to two logins: the access token to {auth.identity}, and the refresh token to "
                 f"{told.identity}. Nothing was connected.",
-                remedy="Take each over by itself: the refresh token alone, which is good still, and the access token alone.",
+                remedy="Take each over by itself: the refresh token, which is good still, and the access token.",
                 provider=self._of.provider,
                 operation="take_over",
             )

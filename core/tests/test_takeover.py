@@ -253,7 +253,22 @@ async def test_a_token_that_soon_ends_is_renewed_and_stored_before_it_is_used_fu
     await desk.take_over(refresh="hidden-refresh-0", tokens={"expires_at": "2026-03-02T15:00:30Z"})
     who, stored, refresh, *then = desk.broker.asked
     assert (who, stored, refresh) == ("who with access-0", "stored", "refresh with refresh-0")
-    assert then == ["stored", "accounts with access-3"]
+    assert then == ["stored", "who with access-3", "stored", "accounts with access-3"]
+
+
+async def test_a_refresh_token_of_somebody_else_connects_nothing_and_is_good_by_itself_still(desk: Desk) -> None:
+    desk.broker.refreshes["hidden-refresh-0"] = "nils"
+    soon = {"expires_at": NOW + timedelta(seconds=30)}
+    for _ in range(2):
+        with pytest.raises(BrokerAuthError, match="access token to mira, and the refresh token to nils") as refused:
+            await desk.take_over(refresh="hidden-refresh-0", tokens=soon)
+        assert "hidden" not in str(refused.value)
+    assert await desk.bs.connections("me") == ()
+    assert desk.broker.asked.count("refresh with refresh-0") == 1
+
+    assert (await desk.take_over("hidden-dead", "hidden-refresh-0")).identity == "nils"
+    assert (await desk.take_over()).identity == "mira"
+    assert await desk.grants() == ["mira", "nils"]
 
 
 @pytest.mark.parametrize("names", [False, True], ids=["the broker is asked whose it is", "the renewal tells it"])

@@ -317,3 +317,13 @@ def test_the_parts_of_a_deferred_sync_tell_together_what_was_lost() -> None:
             to_json(SyncReport(owner="me", provider="x", connection_id="c", started_at=MIDNIGHT, lost=(lost,)))
         )
     assert [one["window"]["start"] for one in _sum(parts)["lost"]] == [text(ago(5)), text(ago(3))]
+
+
+def test_what_each_source_meets_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    said = {"message": "Two sessions are open already.", "remedy": "It is put off."}
+    problems = [said, {**said, "source": "session"}, {**said, "source": "reports"}, {**said, "source": "reports"}]
+    alone = {"message": "The report is none.", "remedy": "", "source": "reports"}
+    show_results([Result(connection_id="c-1", report={"problems": [*problems, alone]})], lambda provider, source: "UTC")
+    *_, first, second = [line for line in capfd.readouterr().out.splitlines() if line]
+    assert first == "c-1: session, reports: Two sessions are open already. It is put off."
+    assert second == "c-1: reports: The report is none."

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 
 from brokersync.cli.exits import Exit
 from brokersync.clock import SystemClock
-from brokersync.errors import LimitScope
+from brokersync.errors import BrokerRateLimitError, LimitScope
+from brokersync.login_sessions import LoginSessions
 from brokersync.ratelimit import LimitedCall, Refusal
 from brokersync.ratelimit.opening import open_redis
 from brokersync.ratelimit.redis_limiter import RedisLimiter
 from brokersync.registry import ProviderRegistry
+from brokersync.store import SqliteStore
 from brokersync.testing.redis_server import ScratchRedis
 
 Run = Callable[..., Any]
@@ -68,6 +71,47 @@ def test_the_limits_in_force_are_shown_with_where_their_numbers_come_from(broker
     assert "IBKR's Flex Web Service guide" in answer.out
     assert "Each process counts for itself" in answer.err
     assert {one["broker"] for one in brokersync("limits", "--json").document["brokers"]} >= {"ibkr", "tradovate"}
+
+
+async def sessions_in_use(place: Path) -> None:
+    """Two owners have the sessions of one login, a third waits for one; another login has one."""
+    store = SqliteStore(place)
+    await store.open()
+    manifest = ProviderRegistry.installed().manifest("tradovate")
+    for owner, login in (("ann", "mira"), ("bob", "mira"), ("eve", "mira"), ("joe", "nils")):
+        with suppress(BrokerRateLimitError):
+            await LoginSessions(manifest, store, SystemClock(), owner).open({"username": login})
+    await store.close()
+
+
+def test_the_sessions_in_use_and_who_waits_are_shown_without_whose_they_are(brokersync: Run, tmp_path: Path) -> None:
+    asyncio.run(sessions_in_use(tmp_path / "store.db"))
+    answer = brokersync("limits", "tradovate")
+    assert "A login has 2 sessions at most, of 1 h 30 min each: partner.tradovate.com" in answer.out
+    rows = [line.split()[1:5] for line in answer.out.splitlines() if re.search(r"^[0-9a-f]{8} .* of 2", line)]
+    assert rows == [["2", "of", "2", "1"], ["1", "of", "2", "0"]]
+    (told,) = brokersync("limits", "tradovate", "--json").document["brokers"]
+    assert told["sessions"]["limit"]["most"] == 2
+    assert [(one["taken"], one["waiting"]) for one in told["sessions"]["logins"]] == [(2, 1), (1, 0)]
+    for name in ("ann", "bob", "eve", "joe", "mira", "nils"):
+        assert name not in answer.out + str(told)
+
+
+def test_a_store_that_does_not_open_keeps_no_limit_from_being_shown(brokersync: Run, tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"no store" * 1000)
+    answer = brokersync("limits", "tradovate")
+    assert answer.code == Exit.DONE
+    assert "5000 in 1 h" in answer.out
+    assert "The sessions in use are not known:" in answer.err
+
+
+def test_without_a_store_the_sessions_of_a_login_are_told_all_the_same(brokersync: Run, tmp_path: Path) -> None:
+    answer = brokersync("limits", "tradovate")
+    assert "A login has 2 sessions at most" in answer.out
+    assert not (tmp_path / "store.db").exists()
+    (told,) = brokersync("limits", "tradovate", "--json").document["brokers"]
+    assert told["sessions"]["logins"] is None
+    assert "sessions" not in brokersync("limits", "ibkr", "--json").document["brokers"][0]
 
 
 def test_the_operators_limits_are_shown_in_place_of_the_plugins(brokersync: Run, config: Callable[[str], Path]) -> None:

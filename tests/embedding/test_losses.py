@@ -12,10 +12,11 @@ import pytest
 
 from brokersync import BrokerAuthError, BrokerSync
 from brokersync.config import RetrySettings
-from brokersync.events import Event, HistoryLost, SyncRecorded
+from brokersync.events import Event, HistoryLost, SyncFailed, SyncRecorded
 from brokersync.plugin import AuthResult, BrokerNotReadyError, BrokerTokenExpiredError, BrokerUnavailableError
-from brokersync.records import ConnectionState, Deferred, Done, Lease, SpanState
+from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SpanState
 from brokersync.sandboxes import SandboxSettings
+from brokersync.store import Known
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.testing import run_sandbox
 
@@ -162,6 +163,33 @@ async def test_what_a_paused_connection_loses_is_told_too(tmp_path: Path) -> Non
         await hours(desk, 24)
         assert told(desk) == [(NOW, MIDNIGHT)]
         assert len(desk.broker.asked) == 1
+
+
+async def test_what_goes_wrong_with_the_losses_of_one_connection_keeps_no_other_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = open_desk(tmp_path, retention="session")
+    async with desk.bs:
+        first, second, third = await desk.connect("ann", "bob", "eve")
+        await desk.bs.run_due()
+        for name in (first, second):
+            await desk.bs.pause(name)
+        known = desk.bs._store.known
+
+        async def broken(connection: Connection, source: str) -> Known:
+            if connection.connection_id == first:
+                raise ValueError("a bug")
+            return await known(connection, source)
+
+        monkeypatch.setattr(desk.bs._store, "known", broken)
+        desk.clock.advance(hours=24)
+        ends = await desk.bs.run_due()
+        assert {name: type(end) for name, end in ends.items()} == {first: ValueError, third: Done}
+        assert {event.connection_id for event in desk.heard(HistoryLost)} == {second, third}
+        assert [(event.connection_id, event.error) for event in desk.heard(SyncFailed)] == [(first, "ValueError")]
+        monkeypatch.undo()
+        await desk.bs.run_due()
+        assert {event.connection_id for event in desk.heard(HistoryLost)} == {first, second, third}
 
 
 async def test_a_connection_that_is_read_in_time_loses_nothing(tmp_path: Path) -> None:

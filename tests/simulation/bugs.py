@@ -227,7 +227,7 @@ def _a_resumed_reading_counts_as_a_new_one() -> AbstractContextManager[object]:
 
 @_bug
 def _lost_history_not_written_down() -> AbstractContextManager[object]:
-    async def note(self: LossWriter, source: object, known: object) -> None:
+    async def note(self: LossWriter, source: object, known: object, **how: object) -> None:
         pass
 
     return mock.patch.object(LossWriter, "note", note)

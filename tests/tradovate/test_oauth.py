@@ -217,6 +217,57 @@ async def test_tokens_of_another_program_are_taken_over_and_rotated_here(stage: 
         assert mine.identity == connection.identity
 
 
+async def test_a_refresh_token_that_is_none_has_the_user_log_in_and_keeps_nothing(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        access = (await theirs._shared.vault.load(connection))[0].auth.access_token
+        assert access is not None
+        stage.clock.advance(minutes=85)
+        dead = {"access_token": access, "refresh_token": "none-of-tradovates"}
+        for tokens in (dead, {"refresh_token": "none-of-tradovates"}):
+            with pytest.raises(BrokerAuthError, match="Log in again"):
+                await ours.take_over("tradovate", owner="ann", tokens=tokens)
+        assert await ours.connections("ann") == ()
+
+
+async def test_a_login_that_was_taken_over_with_a_refresh_token_that_is_none_asks_its_user_when_it_ends(
+    stage: Stage,
+) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        access = (await theirs._shared.vault.load(connection))[0].auth.access_token
+        assert access is not None
+        mine = await ours.take_over(
+            "tradovate", owner="ann", tokens={"access_token": access, "refresh_token": "none-of-tradovates"}
+        )
+        assert isinstance(await ours.run(mine.connection_id), Done)
+        stage.clock.advance(minutes=95)
+        with pytest.raises(BrokerAuthError, match="Log in again"):
+            await ours.run(mine.connection_id)
+        assert (await ours.connection(mine.connection_id)).state is ConnectionState.NEEDS_USER
+
+
+async def test_tokens_of_two_users_are_refused_and_each_can_be_taken_over_by_itself(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        users = [await stage.consent(theirs, login, owner=f"another program {login}") for login in (0, 1)]
+        first, second = [(await theirs._shared.vault.load(one))[0].auth for one in users]
+        assert first.access_token is not None
+        assert second.refresh_token is not None
+        mixed = {"access_token": first.access_token, "refresh_token": second.refresh_token}
+
+        for _ in range(2):
+            with pytest.raises(BrokerAuthError, match="belong to two logins") as refused:
+                await ours.take_over("tradovate", owner="ann", tokens=mixed)
+            assert first.access_token.reveal() not in str(refused.value)
+        assert await ours.connections("ann") == ()
+        for name, user in (("refresh_token", users[1]), ("access_token", users[0])):
+            mine = await ours.take_over("tradovate", owner="ann", tokens={name: mixed[name]})
+            assert mine.identity == user.identity
+            assert isinstance(await ours.run(mine.connection_id), Done)
+            theirs_are = {one.account_id for one in await theirs.accounts(user.connection_id)}
+            assert {one.account_id for one in await ours.accounts(mine.connection_id)} == theirs_are
+
+
 async def test_a_backend_does_it_as_the_guide_says(stage: Stage) -> None:
     (code,) = (one for one in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "consent" in one)
     names: dict[str, Any] = {"BrokerSync": BrokerSync, "BrokerAuthError": BrokerAuthError}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from brokersync import ConnectionState, Done
+from datetime import datetime, timedelta
+
+import pytest
+
+from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Done
+from brokersync.events import HistoryLost
 from brokersync.store import TradeFilter
 
 from .stage import Stage
@@ -30,3 +35,56 @@ async def test_an_app_without_the_right_to_reports_reads_its_sessions(stage: Sta
     ledger = await stage.ledger()
     wanted = {one["trade_id"] for account in stage.login(1).trades for one in ledger["accounts"][account]}
     assert found == wanted, "once the right is granted, nothing is missing"
+
+
+async def away_without_reports(stage: Stage, bs: BrokerSync) -> Connection:
+    """Denied since a day, and nobody has read anything since a session that is over."""
+    connection = await stage.connect(bs)
+    await bs.run(connection.connection_id)
+    stage.clock.advance(days=2)
+    await stage.fault("permission_denied", operation=REPORTS, times=10_000)
+    await bs.run(connection.connection_id)
+    stage.clock.advance(days=1)
+    stage.events.clear()
+    return connection
+
+
+def told(stage: Stage) -> set[tuple[str, datetime, datetime]]:
+    lost = [event for event in stage.events if isinstance(event, HistoryLost)]
+    found = {(event.account_id, event.window.start, event.window.end) for event in lost}
+    assert len(found) == len(lost), "each of them once"
+    return found
+
+
+async def test_what_is_read_since_a_right_was_granted_is_not_told_as_lost(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await away_without_reports(stage, bs)
+        await stage.calm()
+        for _ in range(3):
+            outcome = await bs.run(connection.connection_id)
+            assert isinstance(outcome, Done)
+            assert outcome.report.lost == ()
+            stage.clock.advance(minutes=30)
+    assert told(stage) == set()
+
+
+async def test_what_a_session_loses_is_told_by_the_run_that_is_denied_its_reports_still(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await away_without_reports(stage, bs)
+        read_last, ended = stage.clock.now() - timedelta(days=1), stage.clock.now().replace(hour=22) - timedelta(days=1)
+        for _ in range(3):
+            await bs.run(connection.connection_id)
+            stage.clock.advance(minutes=30)
+    accounts = stage.login(0).trades
+    assert told(stage) == {(account, read_last, ended) for account in accounts}
+
+
+async def test_what_a_session_loses_is_told_though_no_login_gets_as_far_as_the_reports(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await away_without_reports(stage, bs)
+        await stage.fault("user_closed", operation="auth/accesstokenrequest", times=10_000)
+        for _ in range(3):
+            with pytest.raises(BrokerAuthError):
+                await bs.run(connection.connection_id)
+            stage.clock.advance(minutes=30)
+    assert len(told(stage)) == len(stage.login(0).trades)

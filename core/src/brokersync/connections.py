@@ -218,6 +218,7 @@ class Connections(Journal):
                 working = await working_again(shared, living)
                 self._tell(before, await self._of_the_login(connection))
                 return await self._joined(working[0], connection, loaded, login)
+            auth = await taking.proved(auth, fields)
             connection = as_known(connection, label_of(loaded.manifest, connection.environment), before)
             made_at = shared.clock.now() if taking.renewed else None
             session = taking.session or await login.place_of(fields or kept)

@@ -74,7 +74,7 @@ class OpenLogin:
         if not fields and any(field.required for field in self._loaded.manifest.login_fields):
             raise BrokerAuthError(
                 "The token has ended, and nothing is kept to log in again with: only its user can.",
-                remedy="Log in again: the connection, its accounts and its history stay.",
+                remedy="Log in again: what is connected stays, with its accounts and its history.",
                 provider=self._loaded.manifest.key,
                 operation="authenticate",
             )

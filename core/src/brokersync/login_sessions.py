@@ -24,6 +24,7 @@ from brokersync.limits import SessionLimit
 from brokersync.manifest import Manifest
 from brokersync.provider import Clock
 from brokersync.records import Lease
+from brokersync.session_places import place_name, places_of, turn_name, waiter_name
 from brokersync.store import Store
 
 _NOBODY: Final = ""
@@ -58,13 +59,15 @@ class LoginSessions:
             return kept
         taken = await self._take(login, limit)
         if isinstance(taken, datetime):
-            await self._lease(f"{login}|waits", self._whose, taken + _COMES_WITHIN)
+            await self._lease(turn_name(login), self._whose, taken + _COMES_WITHIN)
+            await self._wait(login, taken + _COMES_WITHIN)
             raise self._all_taken(limit, taken)
         try:
             await self._let_others_in(login, limit)
         except BaseException:
             await self.end(taken)
             raise
+        await self._wait(login, self._clock.now())
         return taken
 
     async def going_on(
@@ -103,12 +106,18 @@ class LoginSessions:
         """Raises where another owner waits and this was the last place; whoever waited for it has come."""
         until = await self._awaited(login)
         if until is None:
-            await self._store.release_lease(await self._lease(f"{login}|waits", self._whose, self._clock.now()))
+            await self._store.release_lease(await self._lease(turn_name(login), self._whose, self._clock.now()))
             return
         another = await self._take(login, limit)
         if isinstance(another, datetime):
+            await self._wait(login, until)
             raise self._put_off(f"Another user of this {self._manifest.display_name} login comes first.", until)
         await self._store.release_lease(another)
+
+    async def _wait(self, login: str, until: datetime) -> None:
+        """Be counted among those who wait, until then; nothing but what people are shown depends on it."""
+        with suppress(StoreError):
+            await self._lease(waiter_name(login, self._whose.removeprefix(_WAITS)), self._whose, until)
 
     async def _extended(self, session: Lease, limit: SessionLimit, told: datetime | None = None) -> Lease | None:
         until = self._clock.now() + limit.lasts
@@ -119,7 +128,7 @@ class LoginSessions:
         holder, ends = secrets.token_hex(8), list[datetime]()
         until = self._clock.now() + limit.lasts
         for place in range(limit.most):
-            lease = await self._lease(f"{login}|{place}", holder, until)
+            lease = await self._lease(place_name(login, place), holder, until)
             if lease.holder == holder:
                 return lease
             ends.append(lease.expires_at)
@@ -128,7 +137,7 @@ class LoginSessions:
     async def _awaited(self, login: str) -> datetime | None:
         """Until when another owner is awaited who has found all places taken."""
         now = self._clock.now()
-        note = await self._lease(f"{login}|waits", "", now)
+        note = await self._lease(turn_name(login), "", now)
         waits = note.holder.startswith(_WAITS) and note.holder != self._whose
         return note.expires_at if waits and now < note.expires_at else None
 
@@ -138,10 +147,7 @@ class LoginSessions:
 
     def _login(self, fields: Mapping[str, str]) -> str | None:
         """The name of what stands in the store for the login; it does not show whose it is."""
-        if self._limit is None or not (name := fields.get(self._limit.named_by, "").strip().lower()):
-            return None
-        whose = sha256(f"{self._manifest.key}\0{name}".encode()).hexdigest()
-        return f"session|{whose[:32]}"
+        return places_of(self._manifest, fields)
 
     def _all_taken(self, limit: SessionLimit, until: datetime) -> BrokerRateLimitError:
         return self._put_off(

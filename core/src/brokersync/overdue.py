@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 
-from brokersync.errors import BrokerConfigError, LeaseLostError
+from brokersync.errors import BrokerConfigError, BrokerError, LeaseLostError, StoreError
 from brokersync.events import EventSink
 from brokersync.holding import held
 from brokersync.records import Connection, Lease
@@ -15,30 +17,46 @@ from brokersync.sync.report import ReportBuilder
 
 
 async def note_overdue(
-    shared: Shared,
-    connection: Connection,
-    events: EventSink,
-    *,
-    lease: Lease | None = None,
-    report: ReportBuilder | None = None,
+    shared: Shared, connection: Connection, events: EventSink, *, report: ReportBuilder | None = None
 ) -> None:
     """Write down what a connection has lost whose deadline has passed, and until when it loses no more.
 
     A run does the same as it begins to read; but a login that is refused, a pause, or a broker that is away may keep it
-    from that for weeks, and its user would not be told. Without a `lease` one is taken, or it is left to who has it.
+    from that for weeks, and its user would not be told. It is left to a worker that syncs the connection.
     """
     now = shared.clock.now()
-    if connection.deadline is None or now < connection.deadline:
+    if not _is_overdue(connection, now):
         return
     report = report or ReportBuilder(
         owner=connection.owner, provider=connection.provider, connection_id=connection.connection_id, started_at=now
     )
-    with suppress(BrokerConfigError):  # who comes to need the plugin says what is wrong with it
-        if lease is not None:
-            await _note(shared, connection, lease, events, report)
-        else:
-            with suppress(LeaseLostError):
-                await _note_alone(shared, connection, events, report)
+    # who comes to need the plugin says what is wrong with it
+    with suppress(BrokerConfigError, LeaseLostError):
+        await _note_alone(shared, connection, events, report)
+
+
+@asynccontextmanager
+async def noted_overdue(
+    shared: Shared, connection: Connection, events: EventSink, lease: Lease, report: ReportBuilder
+) -> AsyncGenerator[None]:
+    """The same around what reads the connection: before it, but for what that may give again, and where it fails."""
+    overdue = _is_overdue(connection, shared.clock.now())
+    if overdue:
+        with suppress(BrokerConfigError):
+            await _note(shared, connection, lease, events, report, before_reading=True)
+    try:
+        yield
+    except StoreError:
+        raise
+    except BrokerError:
+        if overdue:
+            with suppress(BrokerConfigError):
+                await _note(shared, connection, lease, events, report)
+        raise
+
+
+def _is_overdue(connection: Connection, now: datetime) -> bool:
+    return connection.deadline is not None and connection.deadline <= now
 
 
 async def _note_alone(shared: Shared, connection: Connection, events: EventSink, report: ReportBuilder) -> None:
@@ -47,7 +65,15 @@ async def _note_alone(shared: Shared, connection: Connection, events: EventSink,
             await _note(shared, connection, own.lease, events, report)
 
 
-async def _note(shared: Shared, connection: Connection, lease: Lease, events: EventSink, report: ReportBuilder) -> None:
+async def _note(
+    shared: Shared,
+    connection: Connection,
+    lease: Lease,
+    events: EventSink,
+    report: ReportBuilder,
+    *,
+    before_reading: bool = False,
+) -> None:
     manifest, now = shared.registry.manifest(connection.provider), shared.clock.now()
     readable = await shared.readable(connection)
     target = Target(
@@ -68,7 +94,10 @@ async def _note(shared: Shared, connection: Connection, lease: Lease, events: Ev
     )
     for source in manifest.sources:
         if not source.files and (readable is None or source.name in readable):
-            await losses.note(source, await shared.store.known(connection, source.name))
+            known = await shared.store.known(connection, source.name)
+            await losses.note(source, known, before_reading=before_reading)
+    if losses.left:
+        return
     deadline = await deadline_of(shared.store, connection, manifest, now=now, readable=readable)
     # what forgets by the minute is told of a few times a day
     following = None if deadline is None else max(deadline, now + shared.settings.sync_every)

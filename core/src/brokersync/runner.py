@@ -29,7 +29,7 @@ from brokersync.incidents import Incident, share, with_probe
 from brokersync.listening import all_of, harmless
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import SourceScope
-from brokersync.overdue import note_overdue
+from brokersync.overdue import note_overdue, noted_overdue
 from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SyncReport
 from brokersync.registry import LoadedProvider
 from brokersync.settling import Settler
@@ -129,8 +129,10 @@ class Run:
 
     async def _settled(self, own: Held) -> Done | Deferred:
         try:
-            async with own.working():
-                await self._note_overdue(own.lease)
+            async with (
+                own.working(),
+                noted_overdue(self._shared, self._connection, self._sink, own.lease, self._report),
+            ):
                 outcome = await self._read(own.lease)
                 outcome = await withdrawn(self._shared, self._connection, own.lease, self._report, outcome)
         except (LeaseLostError, ClosedError) as lost:
@@ -150,9 +152,9 @@ class Run:
             return await self._settler.stopped(go_on=self._goes_on)
         return await self._settler.finished(outcome)
 
-    async def _note_overdue(self, lease: Lease | None = None) -> None:
-        """What is past its deadline is lost, and told, whether this run comes to read or not."""
-        await note_overdue(self._shared, self._connection, self._sink, lease=lease, report=self._report)
+    async def _note_overdue(self) -> None:
+        """What is past its deadline is lost, and told, though this run does not come to read."""
+        await note_overdue(self._shared, self._connection, self._sink, report=self._report)
 
     async def _has_ended(self) -> bool:
         return await self._shared.store.connection(self._connection.connection_id) is None

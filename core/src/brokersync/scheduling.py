@@ -12,7 +12,7 @@ from brokersync.arguments import checked
 from brokersync.closing import closed_to
 from brokersync.connections import Connections
 from brokersync.errors import BrokerConfigError, ClosedError, StoreError
-from brokersync.events import EventSink, no_events
+from brokersync.events import EventSink, SyncFailed, no_events
 from brokersync.incidents import Incident, share
 from brokersync.listening import all_of, harmless
 from brokersync.manifest import Manifest
@@ -104,25 +104,34 @@ class Scheduling(Connections):
             for connection in ready:
                 if connection.connection_id not in self._shared.runs:
                     group.create_task(run(connection), name=f"sync of {connection.connection_id}")
-        await self._look_after(owner, events)
-        return ends
+        return {**await self._look_after(owner, events), **ends}
 
-    async def _look_after(self, owner: str | None, events: EventSink) -> None:
-        """What has to be done now and then beside the syncs."""
-        underway = self._shared.underway
+    async def _look_after(self, owner: str | None, events: EventSink) -> Mapping[str, Exception]:
+        """What has to be done now and then beside the syncs; the bugs that connections have met by it."""
+        underway, bugs = self._shared.underway, dict[str, Exception]()
         with suppress(StoreError):  # what the store says to the next call is soon enough
             await self.renew_grants(owner)
         with suppress(StoreError):
-            await underway.until_closed(self._note_overdue(owner, all_of(harmless(events), self._shared.events)))
+            await underway.until_closed(self._note_overdue(owner, all_of(harmless(events), self._shared.events), bugs))
         with suppress(StoreError):  # what is left is pruned the next time
             await underway.until_closed(self._prune_now_and_then())
+        return bugs
 
-    async def _note_overdue(self, owner: str | None, events: EventSink) -> None:
+    async def _note_overdue(self, owner: str | None, events: EventSink, bugs: dict[str, Exception]) -> None:
         """What no run could read in time is lost all the same, and its user is told."""
         shared = self._shared
         for one in await self._store.overdue_connections(owner, shared.clock.now()):
-            if one.connection_id not in shared.runs:
+            if one.connection_id in shared.runs:
+                continue
+            try:
                 await note_overdue(shared, one, events)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001  what is wrong with one connection keeps no other from being told
+                bugs[one.connection_id] = error
+                said = "What it has lost meanwhile could not be written down; that is tried again."
+                names = {"provider": one.provider, "connection_id": one.connection_id}
+                events(SyncFailed(**names, error=type(error).__name__, message=said))
 
     async def _prune_now_and_then(self) -> None:
         if await self._is_this_ones("prune", _PRUNED_EVERY):

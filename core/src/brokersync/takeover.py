@@ -116,6 +116,30 @@ class TakeOver:
                 dead = error
         raise _refused(dead)
 
+    async def proved(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
+        """The login by its refresh token, where that is to be used before all else: it may be another user's.
+
+        Raises `BrokerAuthError` where it is. What it was replaced by then stays under the made-up name of the refresh
+        token, so that this can be taken over by itself.
+        """
+        if self.renewed or self._spent or auth.refresh_token is None or not self._ends_soon(auth):
+            return auth
+        told = await self._login.adopt(await self._renewed(attrs.evolve(auth, identity=self._of.identity), fields))
+        if told.identity != auth.identity:
+            raise BrokerAuthError(
+                f"These tokens belong to two logins: the access token to {auth.identity}, and the refresh token to "
+                f"{told.identity}. Nothing was connected.",
+                remedy="Take each over by itself: the refresh token, which is good still, and the access token.",
+                provider=self._of.provider,
+                operation="take_over",
+            )
+        self.renewed = True
+        return told
+
+    def _ends_soon(self, auth: AuthResult) -> bool:
+        margin = max(self._shared.settings.grants.renew_before, self._loaded.manifest.renew_before)
+        return auth.expires_at is not None and auth.expires_at - self._shared.clock.now() < margin
+
     async def replaces(self, known: Connection, fields: Mapping[str, str], auth: AuthResult) -> bool:
         """Whether the tokens are better than those in the store, which a renewal here may have made since.
 

@@ -26,6 +26,7 @@ from brokersync.limits import SessionLimit
 from brokersync.login_sessions import LoginSessions, may_be_open
 from brokersync.manifest import AuthKind, Field, Manifest, SourceSpec
 from brokersync.records import Grant, Lease
+from brokersync.session_places import places_of, places_text, session_places
 from brokersync.underway import Underway
 
 from .desk import CONNECTION, FIELDS, FRESH, MINUTE, NOW, Desk, login
@@ -105,6 +106,57 @@ async def test_what_is_kept_or_ended_too_late_touches_nobody_elses(desk: Desk) -
     await sessions_of(desk).keep(late, None)
     with pytest.raises(BrokerRateLimitError):
         await opened(desk)
+
+
+async def places(desk: Desk, fields: Mapping[str, str] | None = None) -> list[tuple[int, int]]:
+    """How many sessions are in use of each login, and how many owners wait for one."""
+    login = places_of(manifest(), fields) if fields else None
+    found = await session_places(desk.store, manifest(), desk.clock.now(), login)
+    assert {one.most for one in found} <= {2}
+    return [(one.taken, one.waiting) for one in found]
+
+
+async def test_how_many_sessions_are_in_use_and_who_waits_is_counted_by_login(desk: Desk) -> None:
+    other = {**FIELDS, "username": "another"}
+    assert await places(desk) == []
+    first = await opened(desk)
+    await opened(desk, other, owner="bob")
+    assert await places(desk) == [(1, 0), (1, 0)]
+    desk.clock.moment += 10 * MINUTE
+    await opened(desk, owner="bob")
+    for owner in ("eve", "joe", "eve"):
+        with pytest.raises(BrokerRateLimitError):
+            await opened(desk, owner=owner)
+    assert await places(desk) == [(2, 2), (1, 0)]
+    assert (await places(desk, FIELDS), await places(desk, other)) == ([(2, 2)], [(1, 0)])
+    (full, _) = await session_places(desk.store, manifest(), desk.clock.now())
+    assert full.free_at == NOW + 90 * MINUTE
+    assert (
+        places_text(full)
+        == "2 of 2 sessions of its login in use, 2 waiting for one, and the first is free at 16:30 UTC"
+    )
+
+    await sessions_of(desk).end(first)
+    await opened(desk, owner="eve")
+    assert await places(desk, FIELDS) == [(2, 1)], "eve has come"
+    desk.clock.moment += 90 * MINUTE
+    assert await places(desk, FIELDS) == [(0, 1)], "joe is awaited for half an hour after his time"
+    desk.clock.moment += 30 * MINUTE
+    assert await places(desk) == []
+
+
+async def test_what_people_are_shown_of_sessions_does_not_say_whose_they_are(desk: Desk) -> None:
+    await opened(desk, owner="ann")
+    shown = repr(await session_places(desk.store, manifest(), desk.clock.now()))
+    assert "ann" not in shown
+    assert FIELDS["username"] not in shown.split("login=")[1].split(",")[0]
+
+
+async def test_a_broker_is_not_shown_the_sessions_of_another_one(desk: Desk) -> None:
+    await opened(desk)
+    assert await session_places(desk.store, attrs.evolve(manifest(), key="pape"), desk.clock.now()) == ()
+    assert await session_places(desk.store, attrs.evolve(manifest(), key="paper2"), desk.clock.now()) == ()
+    assert await session_places(desk.store, manifest(sessions=None), desk.clock.now()) == ()
 
 
 async def test_where_the_broker_does_not_count_nothing_is_kept(desk: Desk) -> None:

@@ -321,6 +321,27 @@ async def test_a_reader_that_keeps_the_log_from_being_emptied_is_named(tmp_path:
         await one.close()
 
 
+async def test_the_leases_under_a_name_are_those_of_nobody_that_are_held(store: SqlStore) -> None:
+    until = START + DAY
+    for name, owner in (
+        ("a|b|2", ""),
+        ("a|b|10", ""),
+        ("a|b|", ""),
+        ("a|b", ""),
+        ("a|bc|1", ""),
+        ("a|b|o", "ann"),
+        ("b", ""),
+    ):
+        await store.take_lease(name, owner=owner, holder="w", now=START, until=until)
+    await store.release_lease(await store.take_lease("a|b|free", owner="", holder="w", now=START, until=until))
+    await store.take_lease("a|b|over", owner="", holder="w", now=START, until=START + DAY / 2)
+    found = await store.leases_under("a|b|", START + DAY / 2)
+    assert [(one.name, one.holder, one.expires_at) for one in found] == [
+        (name, "w", until) for name in ("a|b|", "a|b|10", "a|b|2")
+    ]
+    assert await store.leases_under("a|b|", until) == ()
+
+
 def test_every_method_of_a_store_is_told_whose_rows_it_may_touch() -> None:
     """A new method that is told neither owner nor connection has to be looked at: whose rows can it read or change?"""
     by_the_operator = {
@@ -330,7 +351,7 @@ def test_every_method_of_a_store_is_told_whose_rows_it_may_touch() -> None:
     of_reports_whose_names_the_service_knows = {"past_reports"}
     nobodys = {
         "open", "close", "layout", "cache_get", "cache_put", "broker_health", "broker_healths",
-        "change_health", "incidents",
+        "change_health", "incidents", "leases_under",
     }  # fmt: skip
     names_an_owner = (
         "Connection",

@@ -311,6 +311,14 @@ async def test_the_user_is_asked_when_the_refresh_token_has_lived_as_long_as_it_
         )
 
 
+async def test_the_user_is_asked_at_once_where_nobody_knows_how_long_a_refresh_token_was_to_live(world: Any) -> None:
+    world.broker.on("oauth", EXCHANGE, REFUSED)
+    foreign = attrs.evolve(consented(world), access_token=None, expires_at=world.clock.now(), grant_expires_at=None)
+
+    with pytest.raises(BrokerTokenExpiredError, match="refresh token"):
+        await world.provider.refresh_token(foreign)
+
+
 async def test_a_penalised_refresh_goes_out_again_with_its_ticket(world: Any) -> None:
     world.broker.on("oauth", EXCHANGE, {"p-ticket": "ticket-1", "p-time": 2}, tokens())
 

@@ -187,6 +187,32 @@ async def test_an_account_is_listed_whatever_else_is_told_of_it(world: Any, fiel
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("timestamp", "someday", "timestamp is no time"),
+        ("timestamp", "2026-03-09T15:00:00", "timestamp has no time zone"),
+        ("timestamp", "1970-01-01T00:00:00Z", "timestamp is the year 1970, in which nothing can have happened"),
+        ("timestamp", None, None),
+        ("timestamp", "", None),
+        ("accountType", 7, "accountType is no text"),
+    ],
+)
+@pytest.mark.parametrize("fills", [[], [test_session.fill(21)]], ids=["no fill", "a fill"])
+async def test_what_is_odd_of_an_account_is_counted_by_each_reading_of_the_session(
+    world: Any, fills: Sequence[Any], field: str, value: Any, reason: str | None
+) -> None:
+    test_session.script(world, fills, [test_session.order()])
+    world.broker.on("live", "account/list", [{"id": 11, "name": "77001", field: value}, {"id": 12, "name": "77002"}])
+
+    page = await test_session.read_one(world)
+
+    assert {name: count for name, count in page.unmapped.items() if name.startswith("Account")} == (
+        {f"Account row: {reason}": 1} if reason else {}
+    )
+    assert len(page.covered) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "zone"), [("01/01/0001 00:00:00", "Asia/Tokyo"), ("12/31/9999 23:59:59", "America/Chicago")]
 )
 def test_a_time_that_is_none_in_utc_is_no_time(text: str, zone: str) -> None:

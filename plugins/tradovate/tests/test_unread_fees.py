@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +76,61 @@ async def test_fills_come_without_it_and_what_passes_is_asked_for_again(
     assert [span.finality for span in last.covered] == [finality]
     assert [span.window for span in last.covered] == [MARCH]
     assert any("reported fees are the commission alone" in one for one in last.unmapped)
+
+
+def asks(world: Any) -> int:
+    """How often the Cash History has been asked for since this was asked last."""
+    sent = [one.draft.json["name"] for one in world.broker.sent if one.path == REPORT]
+    world.broker.sent.clear()
+    return sent.count("Cash History")
+
+
+async def test_one_that_fails_for_ever_is_asked_for_a_few_times_a_day_and_holds_up_no_fill(
+    world: Any, exports: Any
+) -> None:
+    unread(world, exports, "", 502)
+    daily = []
+    for _ in range(3):
+        for _ in range(24 * 12):
+            first, last = await read(world)
+            assert len(first.bookings) == 1
+            assert last.covered[0].finality is Finality.PROVISIONAL
+            assert any("until it does" in one for one in last.unmapped)
+            world.clock.moment += timedelta(minutes=5)
+        daily.append(asks(world))
+    # in the first quarter of an hour of each round, as all its windows are
+    assert [count / 3 for count in daily] == [8, 5, 4]
+
+
+async def test_one_that_is_back_is_read_within_hours_and_its_next_failure_is_a_first_one(
+    world: Any, exports: Any
+) -> None:
+    unread(world, exports, "", 502)
+    for _ in range(48):
+        await read(world)
+        world.clock.moment += timedelta(minutes=30)
+    unread(world, exports, {"data": exports.cash_history(exports.cash("Commission", "-1.58"))})
+    began = world.clock.moment
+    while (await read(world))[0].bookings[0].trade.fees_state is FeesState.PENDING:
+        world.clock.moment += timedelta(minutes=30)
+    assert world.clock.moment - began <= timedelta(hours=5)
+
+    world.clock.moment += timedelta(days=2)
+    unread(world, exports, "", 502)
+    await read(world)
+    world.clock.moment += timedelta(minutes=30)
+    asks(world)
+    await read(world)
+    assert asks(world) == 1
+
+
+async def test_days_that_are_over_wait_apart_from_the_last_ones(world: Any, exports: Any) -> None:
+    unread(world, exports, "", 502)
+    world.clock.moment = datetime(2026, 4, 2, 23, 50, tzinfo=UTC)
+    for _ in range(3):
+        await read(world)
+        world.clock.moment += timedelta(minutes=20)
+    assert asks(world) == 2, "the last day of the window is settled at midnight"
 
 
 @pytest.mark.parametrize(

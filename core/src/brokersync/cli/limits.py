@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
 from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
+from brokersync.cli.session_rows import session_facts, show_sessions
 from brokersync.cli.shared_limits import not_answering
+from brokersync.errors import StoreError
 
 if TYPE_CHECKING:
     from brokersync.config import Settings
     from brokersync.limits import RateLimit
     from brokersync.ratelimit.usage import Usage, Used
     from brokersync.registry import ProviderRegistry
+    from brokersync.session_places import SessionPlaces
 
 _UNSHARED = "Each process counts for itself. Name a Redis as `fleet.redis` to share the limits and to see what is used."
 
@@ -38,11 +42,14 @@ async def _limits(key: str | None, common: Common) -> int:
     keys = [key] if key is not None else sorted(row.key for row in registry.listing() if row.key and not row.reason)
     brokers = [_Broker(one, registry, settings) for one in keys]
     usage = await _usage(brokers, settings)
+    places = await _places(brokers, common.place(settings))
     if common.json:
-        print_json({"shared": usage is not None, "brokers": [one.facts(usage) for one in brokers]})
+        facts = [one.facts(usage) | session_facts(one.manifest, places) for one in brokers]
+        print_json({"shared": usage is not None, "brokers": facts})
         return Exit.DONE
     for one in brokers:
         one.show(usage)
+        show_sessions(one.manifest, places)
     if not usage:
         note(_UNSHARED)
     return Exit.DONE
@@ -97,6 +104,31 @@ def _show_waits(usage: Usage) -> None:
         say(f"No calls of one {one.scope} for {duration_text(one.thaws_in)}: {one.reason}")
     for slowed in usage.slowed:
         say(f"One {slowed.scope} goes by {slowed.percent} % of its limits, since the broker refused more.")
+
+
+async def _places(brokers: Sequence[_Broker], place: str | Path) -> dict[str, tuple[SessionPlaces, ...]] | None:
+    """The sessions of each broker that counts them; `None` where there is no store that tells."""
+    from brokersync.clock import SystemClock
+    from brokersync.session_places import session_places
+    from brokersync.store.place import store_at
+
+    if _is_missing(place) or not any(one.manifest.sessions for one in brokers):
+        return None
+    try:
+        store, _ = store_at(place, make=False)
+        await store.open()
+        try:
+            now = SystemClock().now()
+            return {one.manifest.key: await session_places(store, one.manifest, now) for one in brokers}
+        finally:
+            await store.close()
+    except StoreError as error:
+        note(f"The sessions in use are not known: {error.message}")
+        return None
+
+
+def _is_missing(place: str | Path) -> bool:
+    return isinstance(place, Path) and not place.exists()
 
 
 async def _usage(brokers: Sequence[_Broker], settings: Settings) -> dict[str, Usage] | None:

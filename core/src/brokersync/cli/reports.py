@@ -69,10 +69,13 @@ def _show_losses(result: Result, zone_of: ZoneOf) -> None:
 
 
 def _show_problems(result: Result) -> None:
-    lines = [
-        f"{one.get('source', '')}: {one['message']} {one.get('remedy', '')}"
-        for one in result.report.get("problems", ())
-    ]
+    sources: dict[str, list[str]] = {}
+    for one in result.report.get("problems", ()):
+        # what keeps a login from being used is met by each source that is asked for, and said once
+        named = sources.setdefault(f"{one['message']} {one.get('remedy', '')}", [])
+        if one.get("source") and one["source"] not in named:
+            named.append(one["source"])
+    lines = [f"{', '.join(named)}: {text}" for text, named in sources.items()]
     if result.error is not None:
         lines.append(str(result.error))
     if result.deferred_until is not None:

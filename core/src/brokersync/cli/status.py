@@ -58,6 +58,7 @@ async def _connection(bs: BrokerSync, outlook: Outlook, jobs: Mapping[str, JobPl
         "last_report": last,
         "obstacles": facts["obstacles"],
         "sources": facts["sources"],
+        "sessions": facts["sessions"],
     }
 
 
@@ -154,6 +155,11 @@ def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf)
             say(f"  {name}: {obstacle}")
         if one["job"]:
             say(f"  {name}: {_place_text(one['job'])}")
+        if one["sessions"]:
+            from brokersync.converter import from_json
+            from brokersync.session_places import SessionPlaces, places_text
+
+            say(f"  {name}: {places_text(from_json(one['sessions'], SessionPlaces))}")
         if one["deadline"]:
             say(f"  {name}: {_deadline_text(datetime.fromisoformat(one['deadline']), one['state'])}")
     sys.stdout.write("\n")

@@ -11,6 +11,7 @@ from brokersync.errors import BrokerError
 from brokersync.explaining.failing import failed, worst
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
+from brokersync.session_places import SessionPlaces, places_of, session_places
 from brokersync.shared import Shared
 from brokersync.sync.halving import put_off_until
 from brokersync.sync.ledger import read_windows
@@ -37,11 +38,15 @@ class SourceOutlook:
 
 @attrs.frozen(kw_only=True)
 class Outlook:
-    """One connection: what it will read next, and `obstacles`, each a sentence why something will not run by itself."""
+    """One connection: what it will read next, and `obstacles`, each a sentence why something will not run by itself.
+
+    `sessions` are those of its login, where its broker counts them and some are in use or waited for.
+    """
 
     connection: Connection
     obstacles: tuple[str, ...] = ()
     sources: tuple[SourceOutlook, ...] = ()
+    sessions: SessionPlaces | None = None
 
 
 async def outlook(shared: Shared, connection: Connection) -> Outlook:
@@ -59,7 +64,20 @@ async def outlook(shared: Shared, connection: Connection) -> Outlook:
             obstacles.append(f"The login has no right to {source.name}, so it is not read.")
         else:
             sources += await _Source.outlooks(shared, connection, manifest, source)
-    return Outlook(connection=connection, obstacles=tuple(obstacles), sources=tuple(sources))
+    sessions = await _sessions(shared, connection, manifest)
+    return Outlook(connection=connection, obstacles=tuple(obstacles), sources=tuple(sources), sessions=sessions)
+
+
+async def _sessions(shared: Shared, connection: Connection, manifest: Manifest) -> SessionPlaces | None:
+    if manifest.sessions is None:
+        return None
+    try:
+        _, fields = await shared.vault.load(connection)
+    except BrokerError:
+        return None  # what is wrong with it is told by who needs it
+    login = places_of(manifest, fields)
+    found = await session_places(shared.store, manifest, shared.clock.now(), login) if login else ()
+    return found[0] if found else None
 
 
 def _of_state(connection: Connection) -> list[str]:

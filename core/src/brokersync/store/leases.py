@@ -11,7 +11,7 @@ from brokersync.errors import LeaseLostError
 from brokersync.records import Lease
 from brokersync.store.keys import keep_key
 from brokersync.store.rows import sortable
-from brokersync.store.sql import Put, Script, execute, fetch_one
+from brokersync.store.sql import Fetch, Put, Script, execute, fetch_one
 
 _COLUMNS = ("name", "owner", "holder", "fence", "expires_at")
 
@@ -47,6 +47,20 @@ def release_lease(lease: Lease) -> Script[None]:
     yield from execute(
         "UPDATE leases SET holder = '' WHERE name = ? AND holder = ? AND fence = ?",
         *(lease.name, lease.holder, lease.fence),
+    )
+
+
+def leases_under(prefix: str, now: datetime) -> Script[tuple[Lease, ...]]:
+    # names sort by their characters in both databases
+    behind = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    rows = yield Fetch(
+        "SELECT name, owner, holder, fence, expires_at FROM leases"
+        " WHERE name >= ? AND name < ? AND owner = '' AND holder <> '' AND expires_at > ? ORDER BY name",
+        (prefix, behind, sortable(now)),
+    )
+    return tuple(
+        Lease(name=name, owner=owner, holder=holder, fence=int(fence), expires_at=from_json(ends, datetime))
+        for name, owner, holder, fence, ends in rows
     )
 
 

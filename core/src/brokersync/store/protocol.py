@@ -212,6 +212,9 @@ class Store(Protocol):
 
     async def release_lease(self, lease: Lease) -> None: ...
 
+    async def leases_under(self, prefix: str, now: datetime) -> tuple[Lease, ...]:
+        """Those of no owner that somebody holds then and whose names begin so, by name."""
+
     async def begin_in_era(self, owner: str, provider: str, mark: str, now: datetime, *, known: bool = False) -> Era:
         """The era that the owner's history at a broker is in, which `forget` ends, and `disconnect` that erases.
 

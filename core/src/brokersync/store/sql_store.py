@@ -209,6 +209,9 @@ class SqlStore(ABC):
     async def release_lease(self, lease: Lease) -> None:
         await self._write(lambda: leases.release_lease(lease))
 
+    async def leases_under(self, prefix: str, now: datetime) -> tuple[Lease, ...]:
+        return await self._read(lambda: leases.leases_under(prefix, now))
+
     async def begin_in_era(self, owner: str, provider: str, mark: str, now: datetime, *, known: bool = False) -> Era:
         return await self._write(lambda: eras.begin_in_era(owner, provider, mark, now, known=known))
 

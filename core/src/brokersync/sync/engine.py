@@ -151,6 +151,7 @@ class SyncEngine:
         await self._turns.forget_an_old_round()
         for source in perishable_first(self._sources()):
             await self._run_source(source)
+        await self._losses.note_what_was_left()
         report = self._report.build(self._clock.now())
         if self._later is None:
             await self._store.end_round(self._connection.connection_id)
@@ -172,7 +173,7 @@ class SyncEngine:
             self._store, self._connection, source, known, now=self._clock.now(), lease=self._options.lease
         )
         begun, known = await self._begun.of(source, known)
-        await self._losses.note(source, known)
+        await self._losses.note(source, known, before_reading=True)
         async with aclosing(self._turns.of(source, begun)) as turns:
             async for asks in turns:
                 if not await self._work_off(asks, waiting):

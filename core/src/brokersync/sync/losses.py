@@ -14,7 +14,7 @@ from brokersync.sync.commit import PageWriter
 from brokersync.sync.deadline import last_safe_moment
 from brokersync.sync.halving import is_denied
 from brokersync.sync.ledger import subtract, union
-from brokersync.sync.plan import reach, request_name
+from brokersync.sync.plan import may_give, reach, request_name
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.retention import given_by_none, gone, repair
 from brokersync.types import BrokerAccount, TimeWindow
@@ -59,10 +59,26 @@ class LossWriter:
         self._connection, self._manifest = connection, manifest
         self._store, self._clock, self._writer = store, clock, writer
         self._events, self._report, self._readable = events, report, readable
+        self.left: list[SourceSpec] = []
 
-    async def note(self, source: SourceSpec, known: Known) -> None:
-        """Write the spans of the source that are gone by now; what is lost for good is told."""
-        found = self._gone(source, known.accounts, known.spans, known.requests)
+    async def note(self, source: SourceSpec, known: Known, *, before_reading: bool = False) -> None:
+        """Write the spans of the source that are gone by now; what is lost for good is told.
+
+        `before_reading` what a source that was denied would give is `left`, since it may be granted by now.
+        """
+        gone = found = self._gone(source, known.accounts, known.spans, known.requests)
+        if before_reading:
+            found = [one for one in gone if not await self._is_hoped_for(source, *one)]
+        if len(found) < len(gone):
+            self.left.append(source)
+        await self._write(source, found)
+
+    async def note_what_was_left(self) -> None:
+        """Write it, now that the sources that were denied have been asked again."""
+        for source in self.left:
+            await self.note(source, await self._store.known(self._connection, source.name))
+
+    async def _write(self, source: SourceSpec, found: Sequence[tuple[BrokerAccount, Span]]) -> None:
         if not found:
             return
         for account, span in await self._writer.write_down(source, found):
@@ -97,6 +113,16 @@ class LossWriter:
         connected_at = self._connection.created_at
         start = max(reach(source, connected_at) or connected_at, span.window.start)
         return [TimeWindow(start, span.window.end)] if span.state is SpanState.LOST and start < span.window.end else []
+
+    async def _is_hoped_for(self, source: SourceSpec, account: BrokerAccount, span: Span) -> bool:
+        """Whether a source that was denied may yet give some of what this one has lost."""
+        one, now = self._connection, self._clock.now()
+        for other, spans in await self._others(source, account) if span.state is SpanState.LOST else ():
+            if not self._is_read(other) or not await self._is_denied(other, account):
+                continue
+            if may_give(other, account, spans, span.window, now=now, since=one.since, connected_at=one.created_at):
+                return True
+        return False
 
     async def _hoped_for(self, source: SourceSpec, account: BrokerAccount) -> list[TimeWindow]:
         """What others have lost, of which nobody was told because this source might give it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from brokersync.plugin import (
@@ -23,18 +24,25 @@ _NOT_THIS_SIDE = (401, 403, 404)
 
 
 async def list_accounts(
-    client: TradovateClient, auth: AuthResult, environment: str, meaning: Meaning = request_refused
+    client: TradovateClient,
+    auth: AuthResult,
+    environment: str,
+    meaning: Meaning = request_refused,
+    unmapped: Counter[str] | None = None,
 ) -> Sequence[BrokerAccount]:
-    """The accounts on one side, closed ones too: their history can still be read."""
+    """The accounts on one side, closed ones too: their history can still be read. What of them is odd is counted."""
     rows = await client.list_all(auth, environment, "account", meaning=meaning)
     user = user_of(auth)
     if not rows and user is not None:
         # one team saw an empty list for tokens of OAuth until the user was named
         rows = await client.list_all(auth, environment, "account", meaning=meaning, params={"userId": user})
     try:
-        return [account_of(Account.of(row), environment) for row in rows]
+        accounts = [Account.of(row) for row in rows]
     except RowError as error:
         raise unexpected("account/list", f"has an account without what is needed: {error}") from None
+    if unmapped is not None:
+        unmapped.update(f"Account row: {reason}" for one in accounts for reason in one.odd)
+    return [account_of(one, environment) for one in accounts]
 
 
 async def list_all_accounts(client: TradovateClient, auth: AuthResult, home: str) -> Sequence[BrokerAccount]:

@@ -80,22 +80,28 @@ class Login:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """`userId` is left out on purpose: it names the owner, and the accounts of a prop firm all belong to the firm."""
+    """`userId` is left out on purpose: it names the owner, and the accounts of a prop firm all belong to the firm.
+
+    No trade depends on `timestamp` and `account_type`: without them an account is read from as far back as there is
+    anything. Why one of them is not understood is `odd`.
+    """
 
     id: int
     name: str
     timestamp: datetime | None
     account_type: str | None
     gone: bool
+    odd: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, row: Row) -> Self:
+        odd: list[str] = []
         return cls(
             id=whole_in(row, "id"),
             name=text_in(row, "name"),
-            # no trade depends on these: without them an account is read from as far back as there is anything
-            timestamp=if_told(moment_in, row, "timestamp"),
-            account_type=if_told(text_in, row, "accountType"),
+            timestamp=if_told(moment_in, row, "timestamp", odd),
+            account_type=if_told(text_in, row, "accountType", odd),
+            odd=tuple(odd),
             gone=row.get("active") is False or row.get("closed") is True or row.get("archived") is True,
         )
 

@@ -37,13 +37,13 @@ async def _in_spite_of(
     """Tradovate refuses a good refresh token now and then, and takes it later.
 
     Until then the session is prolonged while it lives. The user is asked only when the refresh token has lived as long
-    as it was promised to.
+    as it was promised to. Of one that another program has made nothing was promised, and it may be none at all.
     """
     try:
         return await _session_prolonged(context, client, auth)
     except BrokerTokenExpiredError:
         now = context.clock.now()
-        if auth.grant_expires_at is not None and auth.grant_expires_at <= now:
+        if auth.grant_expires_at is None or auth.grant_expires_at <= now:
             raise refusal from None
         raise BrokerNotReadyError(
             "Tradovate does not renew this login now, though it is to last longer; it is asked again.",

@@ -33,6 +33,7 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_tradovate.accounts import list_accounts
+from brokersync_tradovate.cash_asks import CashHistoryAsks
 from brokersync_tradovate.cash_history import read_cash_history
 from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, booked_until
 from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
@@ -142,6 +143,7 @@ class _Reading:
         self._first = _first_asked(self._start, account)
         self._last = max(last, min(last + BOOKED_WITHIN, self._today))
         self._until = min(self._last + _A_DAY, self._today)
+        self._asks = CashHistoryAsks(context, account, settled=window.end <= _settled(context.clock.now(), None))
 
     async def told(self) -> _Told:
         """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
@@ -157,6 +159,8 @@ class _Reading:
             if isinstance(error, BrokerError) and not _is_of_one_report(error):
                 raise
             again = isinstance(error, BrokerRetryableError | BrokerResponseError)
+            if again:
+                await self._asks.failed()
             unmapped[_unread(error, again)] += 1
             unread = {row.fill.id: UNREAD for row in fills}
             return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
@@ -191,6 +195,7 @@ class _Reading:
         self, rows: Sequence[ReportFill | BadRow], own: Sequence[ReportFill], unmapped: Counter[str]
     ) -> Mapping[int, FillCharges]:
         """What the Cash History says for sure."""
+        await self._asks.check()
         lines = await self._report("Cash History", _refused_beside)
         history = read_cash_history(lines, self._account.name, unmapped)
         charges, left = charges_by_fill(rows, history, until=self._until)

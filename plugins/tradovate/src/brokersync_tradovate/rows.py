@@ -102,11 +102,14 @@ def day_in(row: Row, name: str) -> date:
     return day
 
 
-def if_told(read: Callable[[Row, str], _T], row: Row, name: str) -> _T | None:
-    """What a field tells, or `None` where it is not there or not understood."""
+def if_told(read: Callable[[Row, str], _T], row: Row, name: str, odd: list[str]) -> _T | None:
+    """What a field tells, or `None` where it is not there or not understood, which is then `odd`."""
+    if row.get(name) in (None, ""):
+        return None
     try:
         return read(row, name)
-    except RowError:
+    except RowError as error:
+        odd.append(str(error))
         return None
 
 

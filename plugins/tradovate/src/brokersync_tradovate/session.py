@@ -123,10 +123,10 @@ class _Session:
         rows = await self._list("fill")
         span = _read(window, asked_at, self._clock.now())
         # read after the fills: what is still listed then was so when they were
-        listed = await list_accounts(self._client, self._auth, self._environment)
+        listed = await list_accounts(self._client, self._auth, self._environment, unmapped=self._unmapped)
         covered = _covered(known, listed, span)
         if not rows:
-            return TradePage(covered=covered)
+            return TradePage(covered=covered, unmapped=dict(self._unmapped))
         outcomes = await self._outcomes(rows)
         bookings = tuple(one for one in outcomes if isinstance(one, TradeBooking))
         return TradePage(

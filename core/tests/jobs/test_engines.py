@@ -226,7 +226,7 @@ async def test_engines_that_run_share_what_another_submits_and_run_each_job_once
     running = [asyncio.create_task(engine.run(handler, concurrency=2)) for engine in engines]
     submitting = await bench.engine()
     await submitting.submit(*[await bench.job(name, owner=f"owner {name[0]}") for name in names])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await submitting.counts() != JobCounts():  # noqa: ASYNC110  no event tells of it
             await asyncio.sleep(0.005)
     for task in running:

@@ -293,8 +293,9 @@ class _PageBuilder:
         self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
+        shown = {**attributes, "accountId": told or self._told or ""}
         try:
             if account_id is not None:
-                self._accounts.describe(account_id, attributes, self._dates)
+                self._accounts.describe(account_id, shown, self._dates)
         except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")

@@ -12,7 +12,7 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accountbook import AccountBook, of_nobody
-from brokersync_ibkr.accounts import is_consolidated, is_master
+from brokersync_ibkr.accounts import is_consolidated
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
@@ -81,14 +81,13 @@ class _PageBuilder:
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
         self._names = AccountNames(ahead.names, known_aliases(known), reading.account_id)
-        self._before = {account.account_id: account for account in known}
         self._facts = DocumentFacts()
         self._unmapped: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._normaliser = Normaliser(self._dates, self._note_unknown)
         self._bookings: list[TradeBooking] = []
         self._quarantined: list[QuarantinedRow] = []
-        self._accounts = AccountBook(reading.environment)
+        self._accounts = AccountBook(reading.environment, known, lambda: ahead.names().kinds)
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
@@ -217,7 +216,7 @@ class _PageBuilder:
             self._quarantined.append(of_nobody(raw, several=self._several))
             return
         account = self._accounts.meet(account_id, raw.get("acctAlias"), beside_id="accountId" in raw)
-        if self._is_told_elsewhere(raw, account):
+        if self._is_told_elsewhere(raw, account_id):
             return
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
         if not place.confirmation:
@@ -235,7 +234,7 @@ class _PageBuilder:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
         if told is None and not self._several:
             own = self._account or self._reading.account_id
-            return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
+            return (self._names.find(alias) if alias and own and self._accounts.is_master(own) else None) or own
         found = self._names.find(told) if told else None
         if found is not None:
             self._holders.add(found)
@@ -243,18 +242,17 @@ class _PageBuilder:
             raise shown_alias()
         return found
 
-    def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
+    def _is_told_elsewhere(self, raw: dict[str, str], own: str) -> bool:
         """Whether another account's own statement tells the execution; one of which that is not sure is marked."""
-        own = account.account_id
         told = text_of(raw, "allocatedTo")
         holder = self._names.find(told) if told else own
-        if holder != own and (holder in self._before or holder in self._ahead.names().ids):
+        if holder != own and (self._accounts.knew(holder) or holder in self._ahead.names().ids):
             self._skipped[TOLD_THERE] += 1
             return True
-        if holder != own or is_allocation(raw):
-            by_master = is_master(own, account.kind or self._before.get(own, account).kind)
-            if mark := mark_of(elsewhere=holder != own, by_master=by_master):
-                raw[ALLOCATED] = mark
+        elsewhere = holder != own
+        by_master = (elsewhere or is_allocation(raw)) and self._accounts.is_master(own)
+        if mark := mark_of(elsewhere=elsewhere, by_master=by_master):
+            raw[ALLOCATED] = mark
         return False
 
     def _learn(self, names: list[str]) -> None:

@@ -14,6 +14,7 @@ from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeB
 from brokersync_ibkr.accountbook import AccountBook, of_nobody
 from brokersync_ibkr.accounts import is_consolidated
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
+from brokersync_ibkr.aside import Aside
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
 from brokersync_ibkr.costs import RowPlace, of_the_account
@@ -69,15 +70,16 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
     """
     start = file.tell()
-    builder = _PageBuilder(reading, LookAhead(file, start), CommissionDetails(file, start))
-    for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
-        yield from builder.full_pages()
-    yield from builder.last_pages()
+    with Aside() as aside:
+        builder = _PageBuilder(reading, LookAhead(file, start), CommissionDetails(file, start, aside), aside)
+        for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
+            yield from builder.full_pages()
+        yield from builder.last_pages()
 
 
 class _PageBuilder:
-    def __init__(self, reading: Reading, ahead: LookAhead, details: CommissionDetails) -> None:
-        self._reading, self._ahead, self._details = reading, ahead, details
+    def __init__(self, reading: Reading, ahead: LookAhead, details: CommissionDetails, aside: Aside) -> None:
+        self._reading, self._ahead, self._details, self._confirmed = reading, ahead, details, Confirmed(aside)
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
         self._names = AccountNames(ahead.names, known_aliases(known), reading.account_id)
@@ -91,7 +93,6 @@ class _PageBuilder:
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
-        self._confirmed = Confirmed()
         self._account: str | None = None
         self._told: str | None = None
         self._days: Days | None = None
@@ -244,8 +245,7 @@ class _PageBuilder:
 
     def _is_told_elsewhere(self, raw: dict[str, str], own: str) -> bool:
         """Whether another account's own statement tells the execution; one of which that is not sure is marked."""
-        told = text_of(raw, "allocatedTo")
-        holder = self._names.find(told) if told else own
+        holder = self._names.find(told) if (told := text_of(raw, "allocatedTo")) else own
         if holder != own and (self._accounts.knew(holder) or holder in self._ahead.names().ids):
             self._skipped[TOLD_THERE] += 1
             return True

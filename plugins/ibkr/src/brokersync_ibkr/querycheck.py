@@ -24,7 +24,7 @@ from brokersync_ibkr.vocabulary import (
 
 # what each trade should tell, under the names of Client Portal; by any one of these attributes
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Conid": ("conid", "symbol"),
+    "Conid": ("conid",),
     "Asset Class": ("assetCategory",),
     "Multiplier": ("multiplier",),
     "Currency": ("currency",),

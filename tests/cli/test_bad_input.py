@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -354,6 +355,24 @@ def test_a_file_that_does_not_tell_live_from_demo_is_asked_about_and_the_answer_
     assert brokersync("import", "tradovate", file, "--environment", "demo").code == 0
     assert brokersync("import", "tradovate", file).code == 0, "the account is known now"
     assert len(brokersync("trades", "--json").document["trades"]) == 1
+
+
+def test_of_two_aliases_the_unknown_one_is_asked_for_and_named_by_the_option_that_is_said(
+    brokersync: Run, tmp_path: Path
+) -> None:
+    known, both = tmp_path / "known.xml", tmp_path / "both.xml"
+    known.write_text(_GOOD.replace("<Trade ", '<Trade acctAlias="Rainy days" '))
+    [before, statement, after] = re.split(r"(<FlexStatement .*</FlexStatement>)", _GOOD, flags=re.DOTALL)
+    aliased = [statement.replace("U9000001", name) for name in ("Rainy days", "College")]
+    both.write_text("".join([before, aliased[0], aliased[1].replace('ID="', 'ID="7'), after]))
+    assert brokersync("import", "ibkr", known).code == 0
+    asked = brokersync("import", "ibkr", both)
+    assert asked.code == 3
+    assert "Which account is this statement for? Its id, such as U1234567 (--account)" in asked.err
+    assert brokersync("import", "ibkr", both, "--account", "College").code == 3, "it is no id"
+    assert brokersync("import", "ibkr", both, "--account", "U9000002").code == 0
+    trades = brokersync("trades", "--json").document["trades"]
+    assert sorted(trade["account_id"] for trade in trades) == ["U9000001", "U9000002"]
 
 
 def test_a_row_that_a_better_source_has_told_is_counted_as_known(brokersync: Run, tmp_path: Path) -> None:

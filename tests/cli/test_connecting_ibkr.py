@@ -130,6 +130,19 @@ def test_what_is_better_changed_at_a_query_is_said_with_where_to_click(
     assert QUERIES in said
 
 
+def test_advice_that_can_not_be_had_is_said_and_does_not_undo_the_login(
+    connect: Run, sandbox: Sandbox, set_up: SetUp
+) -> None:
+    set_up("activity")
+    # the first two are for the accounts and the Activity query, the third for the confirmations
+    wish = {"fault": "html", "operation": "GetStatement", "after": 2}
+    urllib.request.urlopen(f"{sandbox.facts['base_url']}/_sandbox/faults", json.dumps(wish).encode()).close()
+    answer = connect()
+    assert answer.code == 0, answer
+    assert "Connected ibkr-" in answer.out
+    assert "could not be looked at" in " ".join(answer.err.split())
+
+
 def test_a_wrong_query_id_names_its_field(connect: Run, brokersync: Run, sandbox: Sandbox) -> None:
     answer = connect(confirmations_query_id="999")
     assert answer.code == 3

@@ -241,6 +241,9 @@ class BrokerInputNeededError(BrokerError):
         super().__init__(message, **facts)
         self.fields = dict(fields)
 
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"fields": self.fields}
+
 
 class StoreError(BrokerError):
     """The store can not be opened, read or written."""

@@ -63,7 +63,7 @@ def _mistake(field: Field, value: str | None) -> str:
     if field.format == "date" and not _is_date(value):
         return "must be a date like 2026-01-31"
     if field.pattern and not re.search(field.pattern, value):
-        return f"does not look right; {field.help}"
+        return f"does not look right; {field.help.rstrip('.')}"
     return ""
 
 

@@ -161,8 +161,19 @@ class OpenLogin:
         return self.session or await self._sessions.going_on(None, fields)
 
     async def diagnose(self, auth: AuthResult) -> Sequence[str]:
-        """What the user should change at the broker, by the plugin's own look at the login."""
-        return await self._provider.diagnose(auth)
+        """What the user should change at the broker, by the plugin's own look at the login.
+
+        What is not ready is waited for as in `test`: a report that is ordered may take a while to be made.
+        """
+        deadline = self._clock.now() + _TESTING_TAKES_AT_MOST
+        while True:
+            try:
+                return await self._provider.diagnose(auth)
+            except (BrokerNotReadyError, BrokerRateLimitError) as error:
+                wait = error.retry_after or _FIRST_LOOK
+                if self._clock.now() + wait > deadline:
+                    raise
+                await self._clock.sleep(wait.total_seconds())
 
     async def revoke(self, auth: AuthResult) -> bool:
         """Have the broker end this login; `False` where the plugin knows no way."""

@@ -193,3 +193,22 @@ def test_a_short_name_that_looks_a_little_like_an_id_is_an_alias(flex: Any, alia
     assert holders(flex.pages(aliased(flex, alias), accounts=known((ID, alias)))) == [ID]
     with pytest.raises(BrokerConfigError, match="alias"):
         flex.pages(aliased(flex, alias))
+
+
+@pytest.mark.parametrize("shown", [POT, ""])
+def test_a_statement_that_shows_the_alias_does_not_take_it_back_by_an_empty_column(flex: Any, shown: str) -> None:
+    told = flex.account(accountId=shown, acctAlias="")
+    body = flex.document(flex.statement([flex.trade(accountId=POT)], account=POT, extra=told))
+    [page] = flex.pages(body, accounts=known((ID, POT)))
+    assert [(one.account_id, dict(one.state)) for one in page.accounts] == [(ID, {})]
+
+
+@pytest.mark.parametrize("word", [POT, "IRA", "U4711001-WMX-MMY", " U4711001", "u4711001"])
+def test_a_user_s_word_that_is_no_account_s_id_is_asked_for_again(flex: Any, word: str) -> None:
+    with pytest.raises(BrokerInputNeededError, match="no account's id") as caught:
+        FlexStatementReader().source(BytesIO(aliased(flex, POT)), StatementHints(account_id=word))
+    assert list(caught.value.fields) == ["account_id"]
+
+
+def test_an_id_of_a_shape_that_is_new_may_be_named(flex: Any) -> None:
+    assert holders(read_file(aliased(flex, "ZU4711001"), StatementHints(account_id="ZU4711001"))) == ["ZU4711001"]

@@ -154,6 +154,9 @@ def evidence(*dates: str, period: tuple[str, str, str] = ("", "", "")) -> DayOrd
         # both readings are the same days
         (evidence("05/05/2024", period=("05/05/2024", "05/05/2024", "06/06/2024")), DayOrder.MONTH_FIRST),
         (evidence("20240506"), DayOrder.MONTH_FIRST),
+        # what is no date in either order says nothing of the others
+        (evidence("14/03/2024", "N/A", "45/45/2024", "9" * 20 + "/1/2024", "1/2", "//"), DayOrder.DAY_FIRST),
+        (evidence("N/A", period=("20240311", "20240315", "N/A")), DayOrder.MONTH_FIRST),
     ],
 )  # fmt: skip
 def test_a_documents_dates_tell_their_order(found: DayOrderEvidence, order: DayOrder) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from brokersync.plugin import BrokerError, BrokerResponseError, Fault, StatementHints
 from brokersync_ibkr import accountbook, documents
+from brokersync_ibkr.pages import Reading, read_pages
 from brokersync_ibkr.statements import FlexStatementReader
 
 SECRET = "MARK77"
@@ -145,6 +146,16 @@ HUGE = {
         Endless(HEAD + b"<Trades>", lambda n: ROW.replace(b"U1", b"U%d" % n), b"</Trades>" + TAIL, LARGE),
         "accounts",
     ),
+    "aliases": (
+        Endless(HEAD + b"<Trades>", lambda n: ROW.replace(b"U1", b"Pot %d" % n), b"</Trades>" + TAIL, LARGE),
+        "accounts",
+    ),
+    "aliases of an account": (
+        Endless(
+            HEAD + b"<Trades>", lambda n: ROW.replace(b"U1", b"U1' acctAlias='P%d" % n), b"</Trades>" + TAIL, LARGE
+        ),
+        "accounts",
+    ),
     "statements": (
         Endless(HEAD + b"</FlexStatement>", lambda _: b"<FlexStatement/>", b"", LARGE),
         "statements",
@@ -169,3 +180,22 @@ def test_more_of_anything_than_a_statement_has_is_refused_in_little_memory(
     assert words in error.message
     assert error.remedy
     assert peak < MOST_KEPT
+
+
+CHARGES = b"totalCommission='-1' brokerExecutionCharge='-0.5' thirdPartyExecutionCharge='-0.5'"
+
+
+def test_details_of_commissions_are_looked_up_in_little_memory_however_many_there_are() -> None:
+    numbers = range(6_000)
+    rows = b"".join(b"<Trade accountId='U1' tradeID='%d' transactionID='%d'/>" % (n, n) for n in numbers)
+    details = b"".join(b"<UnbundledCommissionDetail tradeID='%d' %b/>" % (n, CHARGES) for n in numbers)
+    section = b"<UnbundledCommissionDetails>%b</UnbundledCommissionDetails>" % details
+    file = BytesIO(HEAD + b"<Trades>%b</Trades>" % rows + section + TAIL)
+    tracemalloc.start()
+    try:
+        rows_read = sum(page.rows or 0 for page in read_pages(file, Reading()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows_read == len(numbers)
+    assert peak < 2_500_000

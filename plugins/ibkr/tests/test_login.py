@@ -371,7 +371,7 @@ async def test_all_that_keeps_a_query_from_telling_trades_is_said_at_once(
         "tick Trade ID and Transaction ID",
         "set Date Format to yyyyMMdd",
         "Account Alias",
-        "tick Multiplier",
+        "tick Multiplier as well",
     ):
         assert words in caught.value.remedy
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokersync.plugin import BrokerAccount, BrokerConfigError, RawRow, TradePage
-from brokersync_ibkr.querycheck import check_query, look_over
+from brokersync_ibkr.querycheck import check_query, findings, look_over
 from brokersync_ibkr.renormalise import renormalise
 
 MASTER, FIRST, SECOND = "F4711000", "U4711001", "U4711002"
@@ -149,6 +149,32 @@ def test_an_allocation_booked_at_a_master_is_quarantined_and_its_share_is_the_su
     assert "a master account allocated it" in reason
     [row] = [row for page in pages for row in page.quarantined]
     assert (row.account_id, row.row_id) == (account, "tx:900101")
+
+
+def test_a_master_is_known_for_one_by_what_stands_behind_its_trades(flex: Any) -> None:
+    master = "U4711000"
+    statement = flex.statement([flex.trade(accountId=master, notes="Al")], account=master)
+    told = information(flex, master, "Broker Master")
+    pages = flex.pages(flex.document(statement.replace("</Trades>", f"</Trades>{told}")))
+    assert holders(pages) == []
+    assert "a master account allocated it" in reasons(pages)[0]
+
+
+def test_a_broker_s_master_takes_no_alias_of_its_sub_accounts_for_its_own(flex: Any) -> None:
+    """Its id is like any other account's, so only what IBKR calls it tells."""
+    master, told = "U4711000", information(flex, "U4711000", "Broker Master")
+    statement = flex.statement([flex.trade(1, accountId=None, acctAlias="Pot")], account=master, extra=told)
+    other = flex.statement([flex.trade(2)], extra=flex.account(accountId=FIRST, acctAlias="Pot"))
+    pages = flex.pages(flex.document(statement, other))
+    assert holders(pages) == [FIRST, FIRST]
+    [page] = flex.pages(flex.document(statement))
+    assert [dict(one.state) for one in page.accounts] == [{}]
+
+
+@pytest.mark.parametrize("rows", [(), ({"accountId": None},)])
+def test_a_consolidated_query_is_not_told_to_select_the_sub_accounts_that_it_holds(flex: Any, rows: Any) -> None:
+    survey = look_over(BytesIO(consolidated(flex, *(flex.trade(**row) for row in rows))))
+    assert not [one for one in findings(survey, "AF") if "none of its sub-accounts" in one]
 
 
 def test_a_master_that_was_told_of_before_is_known_for_one(flex: Any) -> None:

@@ -435,3 +435,9 @@ def test_a_cash_row_that_changes_the_cost_of_trades_is_counted_and_changes_none_
     [plain] = flex.pages(flex.document(flex.statement([flex.trade()])))
     assert page.bookings == plain.bookings
     assert page.unmapped == plain.unmapped
+
+
+def test_a_query_that_names_instruments_by_symbol_alone_is_told_of_conid(flex: Any) -> None:
+    [page] = flex.pages(flex.document(flex.statement([flex.trade(conid=None)])))
+    assert len(page.bookings) == 1
+    assert page.unmapped == {"the query has no column Conid": 1}

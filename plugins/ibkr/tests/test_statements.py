@@ -174,3 +174,14 @@ def test_reading_a_damaged_file_without_the_check_still_ends_in_an_error(flex: A
     pages = FlexStatementReader().read_statement(BytesIO(flex.document(flex.statement())[:-9]), NO_HINTS)
     with pytest.raises(BrokerResponseError, match="cut off"):
         list(pages)
+
+
+@pytest.mark.parametrize(("odd", "booked"), [("N/A", 2), ("45/45/2024", 1), ("9" * 20 + "/1/2024", 1)])
+@pytest.mark.parametrize("dates", ["20240313", "03/13/2024"])
+def test_an_odd_date_refuses_its_own_row_and_not_the_file(flex: Any, odd: str, booked: int, dates: str) -> None:
+    told = {"dateTime": f"{dates};101500", "tradeDate": dates, "reportDate": dates}
+    body = flex.document(flex.statement([flex.trade(1, **told), flex.trade(2, **told, expiry=odd)]))
+    assert source(body) == "activity_file"
+    pages = list(FlexStatementReader().read_statement(BytesIO(body), NO_HINTS))
+    assert sum(len(page.bookings) for page in pages) == booked
+    assert [row.reason for page in pages for row in page.quarantined] == ["the expiry is no date"] * (2 - booked)

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from brokersync.cli.common import Owned, finish, note, parse_day, print_json
 from brokersync.cli.consent import Page
 from brokersync.cli.exits import Exit, UsageError
-from brokersync.errors import BrokerConfigError, BrokerRetryableError, Fault
+from brokersync.errors import BrokerConfigError, BrokerError, Fault, StoreError
 
 if TYPE_CHECKING:
     from brokersync.events import Event
@@ -166,8 +166,10 @@ async def _advice(bs: BrokerSync, connection: Connection) -> list[str]:
     """The login works and is kept, so advice that can not be had now keeps nobody from going on."""
     try:
         return list(await bs.diagnose(connection.connection_id, connection.owner))
-    except BrokerRetryableError:
-        return []
+    except StoreError:
+        raise
+    except BrokerError as error:
+        return [f"Whether anything is set up wrong at the broker could not be looked at. {error}"]
 
 
 def _steps(manifest: Manifest) -> list[str]:

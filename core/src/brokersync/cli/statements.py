@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from brokersync.types import QuarantinedRow, StatementHints, TradeBooking
 
 _SHOWN_ROWS = 50
+# which option answers what a plugin asks of a file
+_OPTIONS = {"account_id": "--account", "environment": "--environment", "zone": "--zone"}
 
 
 def import_(
@@ -127,7 +129,8 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
     name = answer["file"]
     if "error" in answer:
         error = answer["error"]
-        note(f"{name}: {error['message']} {error.get('remedy', '')}")
+        asked = [f"{text} ({_OPTIONS[what]})" for what, text in error.get("fields", {}).items() if what in _OPTIONS]
+        note(" ".join([f"{name}: {error['message']}", *asked, error.get("remedy", "")]))
         return
     report = answer["report"]
     verb = "would add" if dry_run else "added"

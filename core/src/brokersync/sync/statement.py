@@ -149,7 +149,9 @@ def _check_account(reader: StatementReader, file: BinaryIO, hints: StatementHint
     while (page := _next_page(pages, manifest)) is not None:
         told |= {*(one.account_id for one in page.bookings), *(one.account_id for one in page.covered)}
     file.seek(0)
-    if others := sorted(one for one in told if one not in (None, hints.account_id)):
+    others = sorted(one for one in told if one is not None)
+    # of several accounts the user may name the one that the file shows under another name
+    if others and hints.account_id not in others:
         raise BrokerConfigError(
             f"The file is of the account {', '.join(others)}, and {hints.account_id} was named for it.",
             remedy="Leave the account out: it is only for files that do not tell it.",

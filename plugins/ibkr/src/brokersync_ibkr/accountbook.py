@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final
 
 import attrs
@@ -31,10 +31,17 @@ def of_nobody(raw: Mapping[str, str], *, several: bool) -> QuarantinedRow:
 
 
 class AccountBook:
-    """Keeps each account once; `environment` is that of ids which tell none."""
+    """Keeps each account once.
 
-    def __init__(self, environment: str) -> None:
-        self._environment = environment
+    `environment` is that of ids which tell none, `before` are the accounts that were told of before, and `kinds_ahead`
+    says what the whole document calls each.
+    """
+
+    def __init__(
+        self, environment: str, before: Iterable[BrokerAccount], kinds_ahead: Callable[[], Mapping[str, str | None]]
+    ) -> None:
+        self._environment, self._kinds_ahead = environment, kinds_ahead
+        self._before = {account.account_id: account for account in before}
         self._accounts: dict[str, BrokerAccount] = {}
         self._fresh: set[str] = set()
 
@@ -47,9 +54,19 @@ class AccountBook:
         names, self._fresh = sorted(self._fresh), set()
         return tuple(self._accounts[name] for name in names)
 
+    def knew(self, account_id: str | None) -> bool:
+        """Whether the account was told of before this document."""
+        return account_id in self._before
+
+    def is_master(self, account_id: str) -> bool:
+        """By what was told of its kind so far, or before, or else stands further on in the document."""
+        told = [book[account_id].kind for book in (self._accounts, self._before) if account_id in book]
+        return is_master(account_id, next(filter(None, told), None) or self._kinds_ahead().get(account_id))
+
     def meet(self, account_id: str, alias: str | None = None, *, beside_id: bool = True) -> BrokerAccount:
         """The account, with the alias that a row tells: of a master's row without an id it may be another account's."""
-        alias = alias if beside_id or not is_master(account_id, None) else None
+        if alias is not None and not beside_id and self.is_master(account_id):
+            alias = None
         known = self._accounts.get(account_id)
         if known is None:
             known = self._new(account_id)

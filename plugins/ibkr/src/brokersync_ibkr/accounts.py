@@ -16,6 +16,8 @@ _ACCOUNT_ID = re.compile(r"(?P<paper>D)?(?P<kind>[UFI])(?:[A-Z](?=\d{4}))?\d+[A-
 # to clients of wealth managers IBKR shows the id with the short names of both managers behind it
 _MANAGED = re.compile(r"(?P<id>[^-]+)-[^-]+-[^-]+")
 _MASTERS: Final = ("F", "I")
+# and what a user may give as an id, should IBKR have one of another shape
+_LIKE_AN_ID = re.compile(r"[A-Z]{1,4}\d{4,}[A-Z]?")
 # where an account's facts keep its alias
 ALIAS: Final = "alias"
 # and the Activity query that put it into one statement with others, whose accounts stay those it was made with
@@ -25,6 +27,11 @@ TOGETHER_IN: Final = "together_in"
 def is_account_id(text: str) -> bool:
     """Whether this looks like an account's id and not like the alias that a query can show in its place."""
     return _ACCOUNT_ID.fullmatch(text) is not None
+
+
+def may_be_account_id(text: str) -> bool:
+    """Whether a user who gives this as an account's id may be right; an alias that they gave it themselves is none."""
+    return is_account_id(text) or _LIKE_AN_ID.fullmatch(text) is not None
 
 
 def account_id_of(text: str) -> str | None:
@@ -57,7 +64,9 @@ def environment_of(account_id: str, otherwise: str) -> str:
 def account_of(account_id: str, environment: str, facts: Mapping[str, str], dates: FlexDates) -> BrokerAccount:
     """The account that an AccountInformation element tells of. Raises `ValueError` for an unreadable opening date."""
     opened, currency = text_of(facts, "dateOpened"), text_of(facts, "currency")
-    alias = text_of(facts, "acctAlias")
+    alias, shown = text_of(facts, "acctAlias"), text_of(facts, "accountId")
+    # what shows the alias in place of the id does not say that it was given up
+    given_up = "acctAlias" in facts and (shown is None or account_id_of(shown) is not None)
     return BrokerAccount(
         account_id=account_id,
         environment=environment,
@@ -67,5 +76,5 @@ def account_of(account_id: str, environment: str, facts: Mapping[str, str], date
         opened_at=new_york_midnight(dates.day(opened)) if opened else None,
         closed=text_of(facts, "dateClosed") is not None,
         # one that was given up is told as well, since the account it is given to next would be taken for this one
-        state={ALIAS: alias or ""} if "acctAlias" in facts else {},
+        state={ALIAS: alias or ""} if alias or given_up else {},
     )

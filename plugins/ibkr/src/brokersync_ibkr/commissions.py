@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import BinaryIO, Final
 
 from brokersync.plugin import FeeKind
+from brokersync_ibkr.aside import Aside
 from brokersync_ibkr.documents import CHUNK, read_document
+from brokersync_ibkr.identity import plain
 from brokersync_ibkr.instruments import number_of
 from brokersync_ibkr.numbers import NULLS, number
 
@@ -58,28 +61,28 @@ class CommissionDetails:
     They stand behind the trades that they belong to, so the document is read for them once more where it has any.
     """
 
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self._file, self._start = file, start
-        self._found: dict[tuple[str, str, Decimal], tuple[str, ...]] | None = None
+    def __init__(self, file: BinaryIO, start: int, aside: Aside) -> None:
+        self._file, self._start, self._aside = file, start, aside
+        self._has_any: bool | None = None
 
     def add(self, raw: dict[str, str], account: str | None) -> None:
         """Write into a row what the details say of its commission."""
-        if self._found is None:
-            self._found = self._read()
-        if not self._found:
+        if self._has_any is None:
+            self._has_any = self._read()
+        if not self._has_any:
             return
         key = _key(raw.get("accountId") or account, raw.get("tradeID"), raw.get("ibCommission"))
-        for name, text in zip(_DETAILS, self._found.get(key, ()) if key else (), strict=False):
-            raw[_KEPT + name] = text
+        if key and (told := self._aside.get(key)):
+            raw.update(zip([_KEPT + name for name in _DETAILS], json.loads(told), strict=True))
 
-    def _read(self) -> dict[tuple[str, str, Decimal], tuple[str, ...]]:
+    def _read(self) -> bool:
         here = self._file.tell()
         self._file.seek(self._start)
         try:
             if not _mentions(self._file, _ELEMENT):
-                return {}
+                return False
             self._file.seek(self._start)
-            details = _Details()
+            details = _Details(self._aside)
             for _ in read_document(self._file, details, sections=frozenset({_SECTION})):
                 pass
             return details.found
@@ -88,10 +91,11 @@ class CommissionDetails:
 
 
 class _Details:
-    """Keeps the details of commissions that others have a part in."""
+    """Puts aside the details of commissions that others have a part in; `found` says that there are some."""
 
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, str, Decimal], tuple[str, ...]] = {}
+    def __init__(self, aside: Aside) -> None:
+        self._aside = aside
+        self.found = False
         self._account: str | None = None
 
     def document(self, attributes: Mapping[str, str]) -> None:
@@ -108,19 +112,20 @@ class _Details:
         key = _key(told.get("accountId") or self._account, told.get("tradeID"), told.get("totalCommission"))
         texts = tuple(told.get(name, "") for name in _DETAILS)
         if element == _ELEMENT and key and any(text not in NULLS and text != "0" for text in texts[: len(_PARTS)]):
-            self.found[key] = texts
+            self._aside.put(key, json.dumps(texts))
+            self.found = True
 
     def statement_ends(self) -> None:
         self._account = None
 
 
-def _key(account: str | None, trade: str | None, total: str | None) -> tuple[str, str, Decimal] | None:
+def _key(account: str | None, trade: str | None, total: str | None) -> str | None:
     """A cancelled and rebooked trade has one id for its rows, and another commission in each."""
     try:
         amount = number(total)
     except ValueError:
         return None
-    return (account or "", trade, amount) if trade and amount else None
+    return f"detail {account or ''} {trade} {plain(amount)}" if trade and amount else None
 
 
 def _mentions(file: BinaryIO, word: str) -> bool:

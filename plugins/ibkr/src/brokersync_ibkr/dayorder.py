@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from enum import Enum
 
@@ -12,6 +13,7 @@ from brokersync_ibkr.guidance import DATE_FORMAT_REMEDY
 
 # a statement reaches over 366 days at most; a few more for edges that holidays move
 _LONGEST_PERIOD = timedelta(days=370)
+_SLASH_DATE = re.compile(r"\d{1,2}/\d{1,2}/(?:\d{4}|\d\d)", re.ASCII)
 
 
 class DayOrder(Enum):
@@ -37,14 +39,16 @@ class _Reading:
 
     def read(self, text: str) -> date | None:
         try:
-            return slash_day(text, self.order)
+            return slash_day(text, self.order) if _SLASH_DATE.fullmatch(text) else None
         except ValueError:
-            self.possible = False
             return None
 
 
 class DayOrderEvidence:
-    """Collects what a document's dates say about their order; dates without slashes are passed over."""
+    """Collects what a document's dates say about their order.
+
+    Dates without slashes are passed over, and so is text that is no date in either order: it spoils its own row only.
+    """
 
     def __init__(self) -> None:
         self._readings = (_Reading(DayOrder.MONTH_FIRST), _Reading(DayOrder.DAY_FIRST))
@@ -70,6 +74,10 @@ class DayOrderEvidence:
         if "/" not in text:
             return
         days = [reading.read(_date_part(text)) for reading in self._readings]
+        if days == [None, None]:
+            return
+        for reading, day in zip(self._readings, days, strict=True):
+            reading.possible = reading.possible and day is not None
         self._differs = self._differs or days[0] != days[1]
 
     def booked(self, text: str) -> None:

@@ -87,6 +87,7 @@ class ToldNames:
             self.needed |= self._heads - heads
         elif self._consolidated or not heads:
             self._of_several |= self._heads
+        check_number(len(self.needed))
 
     def _is_of_master(self) -> bool:
         ids = filter(None, map(account_id_of, self._heads))
@@ -96,6 +97,7 @@ class ToldNames:
         if told is None:
             return
         names.add(told)
+        check_number(len(names))
         if (account_id := account_id_of(told)) is not None:
             self.ids.add(account_id)
             check_number(len(self.ids))
@@ -149,3 +151,4 @@ def _pair(names: dict[str, set[str]], told: str | None, alias: str | None) -> No
     account_id = account_id_of(told) if told else None
     if account_id and alias and account_id_of(alias) is None:
         names.setdefault(alias, set()).add(account_id)
+        check_number(len(names))

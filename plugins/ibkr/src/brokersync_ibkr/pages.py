@@ -12,8 +12,9 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accountbook import AccountBook, of_nobody
-from brokersync_ibkr.accounts import is_consolidated, is_master
+from brokersync_ibkr.accounts import is_consolidated
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
+from brokersync_ibkr.aside import Aside
 from brokersync_ibkr.commissions import CommissionDetails
 from brokersync_ibkr.confirmed import Confirmed
 from brokersync_ibkr.costs import RowPlace, of_the_account
@@ -69,30 +70,29 @@ def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
     The file must be seekable. Raises `FlexSyntaxError`, or a `BrokerError` for a document that can not tell trades.
     """
     start = file.tell()
-    builder = _PageBuilder(reading, LookAhead(file, start), CommissionDetails(file, start))
-    for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
-        yield from builder.full_pages()
-    yield from builder.last_pages()
+    with Aside() as aside:
+        builder = _PageBuilder(reading, LookAhead(file, start), CommissionDetails(file, start, aside), aside)
+        for _ in read_document(file, builder, sections=TRADE_SECTIONS | {CASH_SECTION}):
+            yield from builder.full_pages()
+        yield from builder.last_pages()
 
 
 class _PageBuilder:
-    def __init__(self, reading: Reading, ahead: LookAhead, details: CommissionDetails) -> None:
-        self._reading, self._ahead, self._details = reading, ahead, details
+    def __init__(self, reading: Reading, ahead: LookAhead, details: CommissionDetails, aside: Aside) -> None:
+        self._reading, self._ahead, self._details, self._confirmed = reading, ahead, details, Confirmed(aside)
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
         self._names = AccountNames(ahead.names, known_aliases(known), reading.account_id)
-        self._before = {account.account_id: account for account in known}
         self._facts = DocumentFacts()
         self._unmapped: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._normaliser = Normaliser(self._dates, self._note_unknown)
         self._bookings: list[TradeBooking] = []
         self._quarantined: list[QuarantinedRow] = []
-        self._accounts = AccountBook(reading.environment)
+        self._accounts = AccountBook(reading.environment, known, lambda: ahead.names().kinds)
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
-        self._confirmed = Confirmed()
         self._account: str | None = None
         self._told: str | None = None
         self._days: Days | None = None
@@ -217,7 +217,7 @@ class _PageBuilder:
             self._quarantined.append(of_nobody(raw, several=self._several))
             return
         account = self._accounts.meet(account_id, raw.get("acctAlias"), beside_id="accountId" in raw)
-        if self._is_told_elsewhere(raw, account):
+        if self._is_told_elsewhere(raw, account_id):
             return
         place = RowPlace(account_id, account.environment, element == CONFIRM, self._has_commission_currency)
         if not place.confirmation:
@@ -235,7 +235,7 @@ class _PageBuilder:
         """Whose row it is that says so; `None` where neither it nor its statement tells."""
         if told is None and not self._several:
             own = self._account or self._reading.account_id
-            return (self._names.find(alias) if alias and own and is_master(own, None) else None) or own
+            return (self._names.find(alias) if alias and own and self._accounts.is_master(own) else None) or own
         found = self._names.find(told) if told else None
         if found is not None:
             self._holders.add(found)
@@ -243,18 +243,16 @@ class _PageBuilder:
             raise shown_alias()
         return found
 
-    def _is_told_elsewhere(self, raw: dict[str, str], account: BrokerAccount) -> bool:
+    def _is_told_elsewhere(self, raw: dict[str, str], own: str) -> bool:
         """Whether another account's own statement tells the execution; one of which that is not sure is marked."""
-        own = account.account_id
-        told = text_of(raw, "allocatedTo")
-        holder = self._names.find(told) if told else own
-        if holder != own and (holder in self._before or holder in self._ahead.names().ids):
+        holder = self._names.find(told) if (told := text_of(raw, "allocatedTo")) else own
+        if holder != own and (self._accounts.knew(holder) or holder in self._ahead.names().ids):
             self._skipped[TOLD_THERE] += 1
             return True
-        if holder != own or is_allocation(raw):
-            by_master = is_master(own, account.kind or self._before.get(own, account).kind)
-            if mark := mark_of(elsewhere=holder != own, by_master=by_master):
-                raw[ALLOCATED] = mark
+        elsewhere = holder != own
+        by_master = (elsewhere or is_allocation(raw)) and self._accounts.is_master(own)
+        if mark := mark_of(elsewhere=elsewhere, by_master=by_master):
+            raw[ALLOCATED] = mark
         return False
 
     def _learn(self, names: list[str]) -> None:
@@ -293,8 +291,9 @@ class _PageBuilder:
         self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
+        shown = {**attributes, "accountId": told or self._told or ""}
         try:
             if account_id is not None:
-                self._accounts.describe(account_id, attributes, self._dates)
+                self._accounts.describe(account_id, shown, self._dates)
         except (ValueError, OverflowError):
             self._note_unknown("an account's dateOpened that is no date")

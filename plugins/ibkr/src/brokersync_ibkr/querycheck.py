@@ -24,7 +24,7 @@ from brokersync_ibkr.vocabulary import (
 
 # what each trade should tell, under the names of Client Portal; by any one of these attributes
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Conid": ("conid", "symbol"),
+    "Conid": ("conid",),
     "Asset Class": ("assetCategory",),
     "Multiplier": ("multiplier",),
     "Currency": ("currency",),
@@ -142,7 +142,7 @@ def _accounts_advice(names: ToldNames) -> Iterator[str]:
             f" that is left out, and its days stay open. {SEPARATE_REMEDY}"
         )
     masters = [name for name, kind in names.kinds.items() if is_master(name, kind)]
-    if masters and names.ids <= set(masters):
+    if masters and names.ids <= set(masters) and not (names.several or names.nameless):
         yield (
             "The query holds a master account and none of its sub-accounts: what the master trades for them is told by"
             f" their statements alone. {SUB_ACCOUNTS_REMEDY}"
@@ -151,6 +151,8 @@ def _accounts_advice(names: ToldNames) -> Iterator[str]:
 
 def _columns_advice(facts: DocumentFacts) -> Iterator[str]:
     missing = missing_columns(facts.columns, confirmation=facts.confirmation) if facts.fills else []
+    # for want of an id the query is refused, which says so by itself
+    missing = [column for column in missing if column not in facts.missing_ids]
     if missing:
         section = "Trade Confirmations" if facts.confirmation else "Trades"
         remedy = setting_remedy(f"the section {section}", f"{', '.join(missing)} as well, or simply all columns")

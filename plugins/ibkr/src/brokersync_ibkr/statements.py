@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from brokersync.plugin import BrokerInputNeededError, StatementHints, TradePage
+from brokersync_ibkr.accounts import may_be_account_id
 from brokersync_ibkr.diagnosis import bad_file, damaged_file, shown_alias
 from brokersync_ibkr.documents import CHUNK
 from brokersync_ibkr.guidance import ALIAS_REMEDY
@@ -16,6 +17,7 @@ from brokersync_ibkr.survey import Survey
 
 ACTIVITY_FILE: Final = "activity_file"
 CONFIRMATIONS_FILE: Final = "confirmations_file"
+_QUESTION: Final = "Which account is this statement for? Its id, such as U1234567"
 # the other two can not be read, but this plugin knows what to do about them
 _RECOGNISED = frozenset({BodyKind.STATEMENT, BodyKind.SERVICE, BodyKind.CSV})
 
@@ -45,11 +47,12 @@ class FlexStatementReader:
             raise damaged_file(error) from None
         survey.facts.check()
         survey.day_order()
+        _check_named(hints)
         _check_alias(survey, hints)
         if survey.fills_without_account and not hints.account_id:
             raise BrokerInputNeededError(
                 "The statement does not tell which account it is for.",
-                fields={"account_id": "Which account is this statement for?"},
+                fields={"account_id": _QUESTION},
                 remedy="Name the account, or tick Account ID in the query's section Trades.",
             )
         return CONFIRMATIONS_FILE if survey.facts.confirmation else ACTIVITY_FILE
@@ -67,6 +70,16 @@ class FlexStatementReader:
             raise damaged_file(error) from None
 
 
+def _check_named(hints: StatementHints) -> None:
+    """An alias that the user names is no id: the account's other statements would tell each trade once more."""
+    if hints.account_id and not may_be_account_id(hints.account_id):
+        raise BrokerInputNeededError(
+            "What was named as the account is no account's id at IBKR.",
+            fields={"account_id": _QUESTION},
+            remedy="Give the id, which Client Portal shows beside the account's alias.",
+        )
+
+
 def _check_alias(survey: Survey, hints: StatementHints) -> None:
     """One alias may be named by the user; of several nobody knows which is which."""
     names = AccountNames(lambda: survey.names, known_aliases(hints.accounts), hints.account_id)
@@ -76,6 +89,6 @@ def _check_alias(survey: Survey, hints: StatementHints) -> None:
     if unplaced:
         raise BrokerInputNeededError(
             "The statement shows an alias in place of the account's id.",
-            fields={"account_id": "Which account is this statement for? Its id, such as U1234567"},
+            fields={"account_id": _QUESTION},
             remedy=f"Name the account. {ALIAS_REMEDY}",
         )

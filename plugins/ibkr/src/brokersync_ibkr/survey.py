@@ -57,11 +57,15 @@ class DocumentFacts:
             raise no_trades_section()
         self.check_columns()
 
-    def check_columns(self) -> None:
-        """Raise `BrokerConfigError` if the fills lack an id by which any other statement knows them, too."""
+    @property
+    def missing_ids(self) -> list[str]:
+        """The columns by which any other statement knows the fills, too, and that these lack."""
         needed = CONFIRMATION_IDS if self.confirmation else ACTIVITY_IDS
-        missing = [told for told, names in needed.items() if not self.columns.intersection(names)]
-        if self.fills and missing:
+        return [told for told, names in needed.items() if not self.columns.intersection(names)]
+
+    def check_columns(self) -> None:
+        """Raise `BrokerConfigError` if there are fills, and ids that they lack."""
+        if self.fills and (missing := self.missing_ids):
             raise no_ids(missing, confirmation=self.confirmation)
 
 

@@ -17,12 +17,16 @@ _HARDLY_LATE = 0.001
 
 @attrs.define(eq=False)
 class Call:
-    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
+    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival.
+
+    All up to number `last` go before it, though they come later.
+    """
 
     wanted: LimitedCall
     gives_up_at: float
     meters: dict[Meter, Counted]
     number: int
+    last: int
     at: float
     foreseen: float
     scope: LimitScope
@@ -32,9 +36,19 @@ class Call:
     refusal: BrokerRateLimitError | None = None
     went_at: float | None = None
 
-    def rank(self) -> tuple[bool, int]:
+    def rank(self) -> tuple[bool, int, bool, int]:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
-        return not self.wanted.continues, self.number
+        return not self.wanted.continues, self.last, self.last > self.number, self.number
+
+    def unplan(self) -> None:
+        """It has its place no longer."""
+        for meter, cost in self.meters.items():
+            meter.unplan(self.at, cost.weight)
+
+    def revoke(self) -> None:
+        """It is granted no longer."""
+        for meter, cost in self.meters.items():
+            meter.revoke(cost.weight)
 
     def go(self, now: float, *, planned: bool) -> None:
         """Count it from now on."""

@@ -55,6 +55,17 @@ def test_a_worker_whose_redis_is_away_does_not_say_that_it_has_started(
     assert "started" not in answer.err
 
 
+@pytest.mark.parametrize(("places", "kept"), [(2, "1 is kept"), (4, "3 are kept")])
+def test_a_reserve_that_the_option_leaves_no_room_for_is_told(
+    brokersync: Run, empty_store: Path, tmp_path: Path, places: int, kept: str
+) -> None:
+    config = tmp_path / "reserve.toml"
+    config.write_text('fleet.redis = "redis://127.0.0.1:1/0"\nqueue = {engine = "docket", reserve = 4}\n')
+    answer = brokersync("worker", "--config", config, "--concurrency", places)
+    assert f"queue.reserve is 4, and --concurrency {places}" in answer.err
+    assert kept in answer.err
+
+
 def test_an_error_is_the_one_document_of_json(brokersync: Run, empty_store: Path) -> None:
     answer = brokersync("worker", "--health", "nonsense", "--json")
     assert answer.document["error"]["error"] == "UsageError"

@@ -54,7 +54,8 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
         within = None if stop_within is None else timedelta(seconds=stop_within)
         made = bs.worker(concurrency=concurrency, stop_within=within)
         where = await stack.enter_async_context(_listening(made, at)) if at is not None else None
-        said = f"The worker has started: {made.concurrency} syncs at a time{f', health at {where}' if where else ''}."
+        syncs = "one sync" if made.concurrency == 1 else f"{made.concurrency} syncs"
+        said = f"The worker has started: {syncs} at a time{f', health at {where}' if where else ''}."
         _tell_of_reserve(common.settings().queue, made.concurrency)
         await _until_stopped(made, lambda: note(said))
     if common.json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_INSTEAD: Final = dict.fromkeys((*range(32), *range(127, 160)), "�")
-_INSTEAD |= {ord("\t"): "\t", ord("\n"): "\n", ord("\r"): ""}
+_STEERS: Final = {*range(32), *range(127, 160)} - {ord("\t"), ord("\n"), ord("\r")}
+_INSTEAD: Final = dict.fromkeys(_STEERS, "\N{REPLACEMENT CHARACTER}") | {ord("\r"): ""}
 
 
 def visible(text: str) -> str:

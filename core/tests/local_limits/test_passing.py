@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokersync.errors import BrokerRateLimitError
+from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 
 from .toy import Caller, bucket, most_in_any_window, window
@@ -73,7 +73,7 @@ async def test_who_lets_others_pass_for_too_long_is_refused_and_lets_the_rest_of
 
 
 async def test_one_that_its_own_limit_holds_up_is_not_waited_for() -> None:
-    toy = Caller(window(1, 1), window(1, 100, scope="credential"))
+    toy = Caller(window(1, 1), window(1, 100, LimitScope.CREDENTIAL))
     await toy.call("first", credential="a")
     tasks = [toy.spawn("held up", credential="a"), toy.spawn("b", credential="b")]
     await asyncio.sleep(0)
@@ -81,6 +81,19 @@ async def test_one_that_its_own_limit_holds_up_is_not_waited_for() -> None:
     tasks += [toy.spawn("next page", waiter="long", credential="d")]
     await asyncio.gather(*tasks)
     assert toy.went == [("first", 0), ("page", 1), ("b", 2), ("next page", 3), ("held up", 100)]
+
+
+async def test_nobody_passes_those_that_wait_for_a_limit_of_their_own() -> None:
+    toy = Caller(window(2, 1), window(1, 10, LimitScope.CREDENTIAL))
+    await toy.call("first", credential="a")
+    held_up = [toy.spawn("held up", credential="a") for _ in range(3)]
+    await asyncio.sleep(0)
+    await toy.call("page", waiter="long", continues=True, credential="b")
+    tasks = [toy.spawn("next page", waiter="long", credential="c"), toy.spawn("d", credential="d")]
+    await asyncio.sleep(0)
+    tasks.append(toy.spawn("e", credential="e"))
+    await asyncio.gather(*tasks, *held_up)
+    assert [name for name, _ in toy.went[:5]] == ["first", "page", "next page", "d", "e"]
 
 
 @given(

@@ -60,7 +60,8 @@ class Lane:
         if self._paces.change(wanted.weight, now):
             self._go_by_pace(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
-        number, last = self._ranks.arrive(wanted, len(self._waiting))
+        passed = sum(one.is_passed_by(wanted) for one in self._waiting.values()) if wanted.continues else 0
+        number, last = self._ranks.arrive(wanted, passed)
         own = self._promises.take(wanted, meters, now) if self._promises else None
         own = now if wanted.continues else None if last > number else own
         at, scope = foresee(self._freezes, meters, wanted.scopes, now, own)

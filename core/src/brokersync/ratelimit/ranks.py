@@ -21,16 +21,16 @@ class Ranks:
         self._until: dict[str, int] = {}
         self._sweep_at = _FEWEST_TO_SWEEP
 
-    def arrive(self, call: LimitedCall, waiting: int) -> tuple[int, int]:
-        """The number of a call, and that of the last that is to go before it, while so many others wait."""
+    def arrive(self, call: LimitedCall, passed: int) -> tuple[int, int]:
+        """The number of a call that goes before so many others, and that of the last that is to go before it."""
         self._arrived += 1
         number = self._arrived
         if not (call.waiter and (call.continues or self._until)):
             return number, number
         last = max(number, self._until.get(call.waiter, 0))
         if call.continues:
-            if waiting:
-                self._until[call.waiter] = last + waiting + 1
+            if passed:
+                self._until[call.waiter] = last + passed + 1
                 self._sweep()
             return number, number
         return number, last

@@ -40,6 +40,11 @@ class Call:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
         return not self.wanted.continues, self.last, self.last > self.number, self.number
 
+    def is_passed_by(self, other: LimitedCall) -> bool:
+        """Whether one that does not wait for its turn takes what this one waits for."""
+        key = self.wanted.scopes.get(self.scope, "")
+        return not (self.wanted.continues or self.granted) and other.scopes.get(self.scope, "") == key
+
     def unplan(self) -> None:
         """It has its place no longer."""
         for meter, cost in self.meters.items():

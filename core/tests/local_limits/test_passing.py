@@ -96,6 +96,21 @@ async def test_nobody_passes_those_that_wait_for_a_limit_of_their_own() -> None:
     assert [name for name, _ in toy.went[:5]] == ["first", "page", "next page", "d", "e"]
 
 
+async def test_what_somebody_waits_for_lets_no_routine_pass_where_it_has_a_reserve() -> None:
+    toy = Caller(window(2, 1, reserve=1))
+    await toy.call("first")
+    await toy.call("asked", pressing=True)
+    tasks = [toy.spawn(name) for name in "abc"]
+    await asyncio.sleep(0)
+    await toy.call("page", waiter="long", continues=True, pressing=True)
+    await toy.call("asked", pressing=True)
+    tasks.append(toy.spawn("next page", waiter="long", pressing=True))
+    await asyncio.sleep(0)
+    tasks += [toy.spawn(name) for name in "de"]
+    await asyncio.gather(*tasks)
+    assert ("next page", 3) in toy.went, "as one that has passed nobody"
+
+
 @given(
     st.booleans(),
     st.integers(1, 4),

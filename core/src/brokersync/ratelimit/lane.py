@@ -213,7 +213,7 @@ class Lane:
         """Who takes the place of a due call that lets others pass first, if one of them could go now."""
         if call.last == call.number:
             return None
-        before = [one for one in self._waiting.values() if one.at > now and one.rank() < call.rank()]
+        before = [one for one in self._waiting.values() if one.at > now and one.goes_before(call)]
         for other in sorted(before, key=lambda one: one.at):
             if foresee_alone(self._freezes, other.meters, other.wanted.scopes, now)[0] <= now:
                 call.unplan()

@@ -40,6 +40,11 @@ class Call:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
         return not self.wanted.continues, self.last, self.last > self.number, self.number
 
+    def goes_before(self, other: Call) -> bool:
+        """Whether it may pass one that lets others pass; what leaves a reserve alone passes none that may take it."""
+        spares = any(cost.spared > other.meters.get(meter, cost).spared for meter, cost in self.meters.items())
+        return not spares and self.rank() < other.rank()
+
     def is_passed_by(self, other: LimitedCall) -> bool:
         """Whether one that does not wait for its turn takes what this one waits for."""
         key = self.wanted.scopes.get(self.scope, "")

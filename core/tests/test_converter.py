@@ -171,6 +171,9 @@ def _manifests() -> st.SearchStrategy[manifest.Manifest]:
     )
 
 
+# fewer are kept than there are
+_PLACES: dict[str, Any] = {"concurrency": st.integers(5, 99), "reserve": st.none() | st.integers(0, 4)}
+
 _SPECIAL: dict[Any, Any] = {
     contract.TimeWindow: _windows,
     contract.TradeBooking: _bookings,
@@ -186,14 +189,14 @@ _SPECIAL: dict[Any, Any] = {
         share=st.integers(1, 100),
         redis=st.sampled_from([None, "redis://host:1/2", "unix:///run"]),
     ),
-    config.QueueSettings: lambda: _built(config.QueueSettings, name=_NAME),
+    config.QueueSettings: lambda: _built(config.QueueSettings, name=_NAME, **_PLACES),
     config.Settings: lambda: _built(
         config.Settings,
         sync_every=_DURATION.filter(bool),
         perishable_margin=_DURATION.filter(bool),
         first_probe=st.just(timedelta(microseconds=1)),
         # longer than any wait that is drawn, as it has to be
-        queue=_built(config.QueueSettings, name=_NAME, stuck_after=st.just(timedelta(days=3651))),
+        queue=_built(config.QueueSettings, name=_NAME, stuck_after=st.just(timedelta(days=3651)), **_PLACES),
         # not every engine of the queue goes without
         fleet=_built(config.FleetSettings, share=st.integers(1, 100), redis=st.just("redis://host")),
         # a text of blanks alone is none

@@ -18,6 +18,8 @@ from brokersync.errors import BrokerConfigError
         ("retry.attempts = 0", "attempts must be at least 1"),
         ('http.connect = "0s"', "connect must be longer than nothing"),
         ("queue.reserve = -1", "reserve must not be below 0"),
+        ("queue.reserve = 16", "queue.reserve: reserve, which is 16, must be below concurrency, which is 16"),
+        ("queue.reserve = 2\nqueue.concurrency = 2", "must be below concurrency, which is 2"),
         ('queue.hold = "0s"', "hold must be longer than nothing"),
         (
             'first_probe = "1h"',
@@ -87,6 +89,7 @@ MISTAKES = [
     {"queue.engine": '"docket"'},
     {"queue.name": '"a b"'},
     {"queue.concurrency": "0"},
+    {"queue.reserve": "16"},
     {"queue.stuck_after": '"5s"'},
     {"queue.hold": '"0s"'},
     {"fleet.share": "0"},
@@ -114,6 +117,10 @@ def test_of_two_mistakes_in_limits_queue_or_fleet_neither_hides_the_other(first:
 
 def test_a_reserve_and_a_weight_that_are_both_too_large_are_told_together() -> None:
     assert told({"limit.reserve": "10", "limit.weights": "{list = 50}"}) == 2
+
+
+def test_without_a_reserve_one_place_at_least_is_left_to_the_rest() -> None:
+    assert [parse_settings(f"queue.concurrency = {n}").queue.reserved(n) for n in (1, 2, 3, 16)] == [0, 1, 2, 2]
 
 
 def test_the_longest_duration_is_a_century() -> None:

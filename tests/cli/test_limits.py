@@ -132,6 +132,19 @@ def test_weights_reserves_and_how_many_may_be_under_way_are_shown(
     assert "4 at once egress, concurrency flex/send, flex/get seen in March" in rows
 
 
+def test_what_a_source_says_does_not_steer_the_terminal(brokersync: Run, config: Callable[[str], Path]) -> None:
+    answer = brokersync("limits", "ibkr", "--config", config(f'{OWN}source = "seen \\u001b[2J\\u0007 in\\r\\nMarch"\n'))
+    assert answer.code == Exit.DONE
+    assert not {"\x1b", "\x07", "\r"} & {*answer.out}
+    assert "seen \N{REPLACEMENT CHARACTER}[2J" in answer.out
+
+
+def test_an_error_does_not_steer_the_terminal(brokersync: Run) -> None:
+    answer = brokersync("limits", "\x1b[2Jibkr")
+    assert answer.code != Exit.DONE
+    assert "\x1b" not in answer.err
+
+
 def test_a_fleet_sees_what_is_used_and_what_is_frozen(
     brokersync: Run, config: Callable[[str], Path], redis_url: str
 ) -> None:

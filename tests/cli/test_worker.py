@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+
+from brokersync.errors import BrokerConfigError
+from brokersync.queue.health import serving_health
+from brokersync.queue.worker import Worker
 
 Run = Callable[..., Any]
 
@@ -55,6 +60,38 @@ def test_a_worker_whose_redis_is_away_does_not_say_that_it_has_started(
     assert "started" not in answer.err
 
 
+@pytest.mark.parametrize(("places", "kept"), [(2, "1 is kept"), (4, "3 are kept")])
+def test_a_reserve_that_the_option_leaves_no_room_for_is_told(
+    brokersync: Run, empty_store: Path, tmp_path: Path, places: int, kept: str
+) -> None:
+    config = tmp_path / "reserve.toml"
+    config.write_text('fleet.redis = "redis://127.0.0.1:1/0"\nqueue = {engine = "docket", reserve = 4}\n')
+    answer = brokersync("worker", "--config", config, "--concurrency", places)
+    assert f"queue.reserve is 4, and --concurrency {places}" in answer.err
+    assert kept in answer.err
+
+
 def test_an_error_is_the_one_document_of_json(brokersync: Run, empty_store: Path) -> None:
     answer = brokersync("worker", "--health", "nonsense", "--json")
     assert answer.document["error"]["error"] == "UsageError"
+
+
+async def test_nonsense_at_the_health_port_is_refused_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_health(cast("Worker", None), "127.0.0.1", 0) as where:
+        port = int(where.rpartition(":")[2])
+        for nonsense in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET /" + b"a" * 100_000 + b" HTTP/9.9\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(nonsense)
+            assert b" 400 " in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+    assert caplog.text == ""
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+async def test_an_address_of_ipv6_is_shown_as_a_browser_takes_it() -> None:
+    try:
+        async with serving_health(cast("Worker", None), "::1", 0) as where:
+            assert where.startswith("http://[::1]:")
+    except BrokerConfigError:
+        pytest.skip("this machine listens at no address of IPv6")

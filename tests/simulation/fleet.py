@@ -209,7 +209,9 @@ class Fleet:
                     await limiter.acquire(call, longest=longest, on_wait=lambda *_: None)
                 except BrokerRateLimitError as error:
                     wait = error.retry_after or timedelta(0)
-                    raise Defer(clock.now() + wait, promised=True, lane=self.redis is None) from None
+                    for_all = error.scope is not None
+                    lane = for_all and self.redis is None
+                    raise Defer(clock.now() + wait, promised=for_all, lane=lane) from None
                 await asyncio.sleep(TAKES)
             self._left[number] -= 1
 

@@ -49,10 +49,10 @@ def p95(told: Callable[[str], None], redis: Redis | None) -> Callable[[int, int]
     return of
 
 
-@pytest.mark.parametrize(("a_page", "most"), [(1, 15), (10, 30)])
+@pytest.mark.parametrize("a_page", [1, 10])
 def test_many_owners_wait_no_longer_beside_a_history_of_ten_years_than_beside_a_short_one(
-    p95: Callable[[int, int], float], a_page: int, most: float
+    p95: Callable[[int, int], float], a_page: int
 ) -> None:
     short, long = p95(500, a_page), p95(5000, a_page)
     assert long <= short + 1
-    assert long < most
+    assert long < 8

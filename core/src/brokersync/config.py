@@ -27,6 +27,7 @@ SAFE_VARIABLE = "BROKERSYNC_SAFE"
 WEBHOOK_SECRET_VARIABLE = "BROKERSYNC_WEBHOOK_SECRET"  # noqa: S105  the name of a variable, not a secret
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_RESERVE = 2
 
 
 _Also: TypeAlias = Callable[[Mapping[str, Any]], Iterable[str]]
@@ -139,10 +140,24 @@ def _is_a_key(_: object, field: attrs.Attribute[Any], value: str) -> None:
         raise ValueError(f"{field.name} consists of letters, digits, dots, hyphens and underscores, not {value!r}")
 
 
+def _leaves_a_place(instance: Any, field: attrs.Attribute[Any], value: int | None) -> None:
+    if value is None:
+        return
+    _not_negative(instance, field, value)
+    # there is none while a configuration is read in which it is wrong itself
+    places = getattr(instance, "concurrency", value + 1)
+    if value >= places:
+        raise ValueError(
+            f"{field.name}, which is {value}, must be below concurrency, which is {places}: what is merely due needs a"
+            " place, too"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class QueueSettings:
     """How jobs are kept and run. A worker runs `concurrency` at a time, of them `reserve` for who waits for a sync.
 
+    Without a `reserve` it is two, or what leaves one place to the rest.
     One that was not heard of for `hold` has lost its jobs, and a job that shows no sign for `stuck_after` is ended and
     left to another worker. A worker that is to stop waits `stop_within` for its jobs. What is due is looked for every
     `plan_every`, and begun within `spread`, unless it was never synced or would be lost; jobs of other processes are
@@ -153,13 +168,17 @@ class QueueSettings:
     engine: QueueEngine = QueueEngine.EMBEDDED
     name: str = attrs.field(default="brokersync-queue", validator=_is_a_key)
     concurrency: int = attrs.field(default=16, validator=_at_least_one)
-    reserve: int = attrs.field(default=2, validator=_not_negative)
+    reserve: int | None = attrs.field(default=None, validator=_leaves_a_place)
     hold: timedelta = attrs.field(default=timedelta(seconds=60), validator=_above_zero)
     stuck_after: timedelta = attrs.field(default=timedelta(minutes=15), validator=_above_zero)
     stop_within: timedelta = attrs.field(default=timedelta(seconds=30), validator=_not_before_now)
     plan_every: timedelta = attrs.field(default=timedelta(seconds=15), validator=_above_zero)
     spread: timedelta = attrs.field(default=timedelta(minutes=10), validator=_not_before_now)
     look_every: timedelta = attrs.field(default=timedelta(seconds=1), validator=_above_zero)
+
+    def reserved(self, places: int) -> int:
+        """How many of so many places a worker keeps for what somebody waits for; it leaves one to the rest."""
+        return min(_RESERVE if self.reserve is None else self.reserve, places - 1)
 
 
 @attrs.frozen(kw_only=True)

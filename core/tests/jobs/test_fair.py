@@ -46,7 +46,7 @@ def is_urgent(job: Job) -> bool:
 
 
 def loaded(jobs: list[Job], places: int, reserve: int = 0) -> Fair:
-    fair = Fair(places, reserve)
+    fair = Fair(places, min(reserve, places - 1))
     fair.load(jobs, is_urgent)
     return fair
 

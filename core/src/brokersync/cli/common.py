@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 from cyclopts import Parameter
 
 from brokersync.cli.exits import UsageError, exit_of
+from brokersync.cli.visible import visible
 from brokersync.errors import BrokerConfigError, BrokerError
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def say(text: str) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
+    text = visible(text)
     if stream.isatty():
         width = shutil.get_terminal_size().columns
         text = "\n".join(_filled(line, width) for line in text.splitlines())

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from brokersync.cli.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,7 +56,7 @@ def show_table(
         )
     for row in rows:
         # what a broker or a user wrote is text, never markup
-        table.add_row(*(Text(row[number]) for number in shown))
+        table.add_row(*(Text(visible(row[number])) for number in shown))
     out.print(table)
     if left_out := [name for number, name in enumerate(columns) if number not in shown]:
         sys.stdout.write(f"({' and '.join(left_out)}: on a terminal of {_WIDE} columns)\n")
@@ -63,7 +65,7 @@ def show_table(
 def paragraph(text: str) -> None:
     """A text on standard output, broken between words where a terminal ends."""
     width = console().width
-    sys.stdout.write(textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False) + "\n")
+    sys.stdout.write(textwrap.fill(visible(text), width, subsequent_indent="  ", break_on_hyphens=False) + "\n")
 
 
 def duration_text(value: timedelta) -> str:

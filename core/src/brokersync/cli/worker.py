@@ -17,6 +17,7 @@ from brokersync.cli.common import Common, finish, note, print_json
 from brokersync.cli.exits import Exit, UsageError
 
 if TYPE_CHECKING:
+    from brokersync.config import QueueSettings
     from brokersync.events import EventSink
     from brokersync.queue.worker import Worker
 
@@ -53,12 +54,24 @@ async def _worker(concurrency: int | None, health: str | None, stop_within: int 
         within = None if stop_within is None else timedelta(seconds=stop_within)
         made = bs.worker(concurrency=concurrency, stop_within=within)
         where = await stack.enter_async_context(_listening(made, at)) if at is not None else None
-        said = f"The worker has started: {made.concurrency} syncs at a time{f', health at {where}' if where else ''}."
+        syncs = "one sync" if made.concurrency == 1 else f"{made.concurrency} syncs"
+        said = f"The worker has started: {syncs} at a time{f', health at {where}' if where else ''}."
+        _tell_of_reserve(common.settings().queue, made.concurrency)
         await _until_stopped(made, lambda: note(said))
     if common.json:
         print_json({"syncs": made.outcomes})
     note("The worker has stopped.")
     return Exit.DONE
+
+
+def _tell_of_reserve(queue: QueueSettings, places: int) -> None:
+    """The file has places enough for its reserve, but the option may be smaller."""
+    kept = queue.reserved(places)
+    if queue.reserve is not None and kept < queue.reserve:
+        note(
+            f"queue.reserve is {queue.reserve}, and --concurrency {places}: one place is left to what is merely due, so"
+            f" {kept} {'is' if kept == 1 else 'are'} kept for syncs that somebody waits for."
+        )
 
 
 def _telemetry() -> EventSink | None:

@@ -19,14 +19,14 @@ _TIMES_WHAT_IS_LEFT: Final = 3
 class Fair:
     """Gives each free place to a job: fair across brokers and across owners.
 
-    Of all places, `reserve` are for jobs that somebody waits for. The others go to what would be lost first, and else
-    to the broker with the fewest jobs under way, and there to who was promised an instant, or to the owner who has
-    waited longest for a turn; an owner's own jobs that are waited for come before the owner's others. Each job that is
-    given counts as under way until `ended`.
+    Of all places `reserve`, which are fewer, are for jobs that somebody waits for. The others go to what would be lost
+    first, and else to the broker with the fewest jobs under way, and there to who was promised an instant, or to the
+    owner who has waited longest for a turn; an owner's own jobs that are waited for come before the owner's others.
+    Each job that is given counts as under way until `ended`.
     """
 
     def __init__(self, places: int, reserve: int) -> None:
-        self._places, self._reserve = places, min(reserve, places - 1)
+        self._places, self._reserve = places, reserve
         self._running: dict[str, tuple[str, bool]] = {}
         self._per_lane: Counter[str] = Counter()
         self._turns = _Turns()

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from brokersync.errors import BrokerConfigError
 from brokersync.queue.worker import Worker
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+def _is_of_us(record: logging.LogRecord) -> bool:
+    """What a stranger sends that is no HTTP is answered with 400, and would fill the log with what it sent."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_LOGGER.addFilter(_is_of_us)
 
 
 @asynccontextmanager
@@ -27,15 +40,16 @@ async def serving_health(worker: Worker, host: str, port: int) -> AsyncIterator[
 
     application = web.Application()
     application.add_routes([web.get("/healthz", alive), web.get("/readyz", ready)])
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, logger=_LOGGER)
     await runner.setup()
     try:
+        named = f"[{host}]" if ":" in host else host
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise BrokerConfigError(
-                f"{host}:{port} can not be listened at: {error.strerror}.", remedy="Name another with --health."
+                f"{named}:{port} can not be listened at: {error.strerror}.", remedy="Name another with --health."
             ) from None
-        yield f"http://{host}:{runner.addresses[0][1]}"
+        yield f"http://{named}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

@@ -48,7 +48,7 @@ class Shift:
     ) -> None:
         self._table, self._clock, self._handler, self._holder = table, clock, handler, holder
         self._queue, self._margin, self._bell = settings.queue, settings.perishable_margin, bell
-        self._fair = Fair(places, self._queue.reserve)
+        self._fair = Fair(places, self._queue.reserved(places))
         self._promises = Promises(self._fair, settings.long_wait)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._elsewhere: dict[str, datetime] = {}

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from itertools import count
 from typing import final
 
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.limits import RateLimit
 from brokersync.provider import Clock
 from brokersync.ratelimit.applying import USED_UP, Counted, LimitedCall
+from brokersync.ratelimit.foreseeing import foresee, foresee_alone
 from brokersync.ratelimit.freezes import Freezes
 from brokersync.ratelimit.meter import Meter
 from brokersync.ratelimit.meters import meter_of
 from brokersync.ratelimit.pace import Paces
 from brokersync.ratelimit.promises import Promises
+from brokersync.ratelimit.ranks import Ranks
 from brokersync.ratelimit.refusal import Penalty, Refusal, suspect
 from brokersync.ratelimit.waiting import Call
 
@@ -45,7 +47,7 @@ class Lane:
         self._sweep_at = _FEWEST_TO_SWEEP
         self._waiting: dict[int, Call] = {}
         self._order: list[tuple[float, int]] = []
-        self._numbers = count()
+        self._ranks = Ranks()
         self._stale = False
 
     def arrive(self, wanted: LimitedCall, counted: Sequence[Counted], longest: float) -> Call:
@@ -58,12 +60,14 @@ class Lane:
         if self._paces.change(wanted.weight, now):
             self._go_by_pace(now)
         meters = {self._meter(one.limit, one.key): one for one in counted}
+        passed = sum(one.is_passed_by(wanted) for one in self._waiting.values()) if wanted.continues else 0
+        number, last = self._ranks.arrive(wanted, passed)
         own = self._promises.take(wanted, meters, now) if self._promises else None
-        own = now if wanted.continues else own
-        at, scope = self._foresee(meters, wanted.scopes, now, own)
-        call = Call(wanted, now + longest, meters, next(self._numbers), at, at - now, scope)
+        own = now if wanted.continues else None if last > number else own
+        at, scope = foresee(self._freezes, meters, wanted.scopes, now, own)
+        call = Call(wanted, now + longest, meters, number, last, at, at - now, scope)
         if at <= now:
-            call.go(now, planned=False)
+            self._go(call, now, planned=False)
             return call
         if call.foreseen > longest:
             raise self._refuse(call, now)
@@ -90,19 +94,17 @@ class Lane:
         """The call goes now: only here is it counted, at the instant at which its caller runs again."""
         now = self._clock.monotonic()
         del self._waiting[call.number]
-        for meter, cost in call.meters.items():
-            meter.revoke(cost.weight)
-        call.go(now, planned=True)
+        call.revoke()
+        self._go(call, now, planned=True)
 
     def leave(self, call: Call) -> None:
         """Give back the place of a call that will not go; those behind it move up."""
         if self._waiting.pop(call.number, None) is None:
             return
-        for meter, cost in call.meters.items():
-            if call.granted:
-                meter.revoke(cost.weight)
-            else:
-                meter.unplan(call.at, cost.weight)
+        if call.granted:
+            call.revoke()
+        else:
+            call.unplan()
         if self._waiting and not self._stale:
             self._stale = True  # many may leave at once: those behind are planned anew only once
             asyncio.get_running_loop().call_soon(self._plan_anew)
@@ -177,38 +179,6 @@ class Lane:
             meter = self._meters[limit, key] = meter_of(limit, amount, self._clock, self._jitter)
         return meter
 
-    def _foresee(
-        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float, own: float | None = None
-    ) -> tuple[float, LimitScope]:
-        """The first instant that all meters and freezes allow, and the scope that says so.
-
-        Who was promised an instant goes then before all who only wait.
-        """
-        at, scope = self._freezes.restart(scopes, meters.values(), now, own)
-        agreed = 0
-        while agreed < len(meters):
-            for meter, cost in meters.items():
-                allowed = meter.earliest(at, now, cost.weight, cost.spared)
-                agreed += 1
-                if allowed > at:
-                    at, scope, agreed = allowed, cost.limit.scope, 1
-        if own is not None and at > now and self._freezes.thaw(scopes, now)[0] <= max(own, now):
-            allowed, by = self._allowed(meters, scopes, now)
-            if max(own, allowed) < at:
-                return max(own, allowed), by
-        return at, scope
-
-    def _allowed(
-        self, meters: Mapping[Meter, Counted], scopes: Mapping[LimitScope, str], now: float
-    ) -> tuple[float, LimitScope]:
-        """When a call may go by all that went before, whoever else waits."""
-        at, scope = self._freezes.thaw(scopes, now)
-        for meter, (limit, _, weight, spared) in meters.items():
-            ready = meter.ready(now, weight, spared)
-            if ready > at:
-                at, scope = ready, limit.scope
-        return at, scope
-
     def _queue(self, call: Call, now: float) -> None:
         for meter, (_, _, weight, spared) in call.meters.items():
             meter.plan(call.at, weight, spared, meter.earliest(now, now, weight, spared))
@@ -227,15 +197,37 @@ class Lane:
     def _let_go(self) -> None:
         """Grant what is due in its order, and wake who sleeps next."""
         now = self._clock.monotonic()
-        due = []
+        due = {}  # whoever came back to an instant that it had before is found there twice
         while (call := self._first()) is not None and call.at <= now:
             heapq.heappop(self._order)
-            due.append(call)
+            if call.number not in due:
+                one = self._instead(call, now) or call
+                due[one.number] = one
         held: Counter[tuple[Meter, bool]] = Counter()
-        for call in sorted(due, key=Call.rank):
+        for call in sorted(due.values(), key=Call.rank):
             self._admit(call, now, held)
         if (call := self._first()) is not None and call.asleep_until != call.at:
             call.wake()
+
+    def _instead(self, call: Call, now: float) -> Call | None:
+        """Who takes the place of a due call that lets others pass first, if one of them could go now."""
+        if call.last == call.number:
+            return None
+        before = [one for one in self._waiting.values() if one.at > now and one.goes_before(call)]
+        for other in sorted(before, key=lambda one: one.at):
+            if foresee_alone(self._freezes, other.meters, other.wanted.scopes, now)[0] <= now:
+                call.unplan()
+                other.unplan()
+                call.at, other.at = other.at, call.at
+                self._queue_or_refuse(call, now)
+                for meter, (_, _, weight, spared) in other.meters.items():
+                    meter.plan(other.at, weight, spared, -math.inf)
+                return other
+        return None
+
+    def _go(self, call: Call, now: float, *, planned: bool) -> None:
+        call.go(now, planned=planned)
+        self._ranks.went(call.wanted)
 
     def _admit(self, call: Call, now: float, held: Counter[tuple[Meter, bool]]) -> None:
         """Grant a due call, unless somebody before it woke late.
@@ -243,8 +235,8 @@ class Lane:
         `held` is what must go before it, apart from that what leaves something alone.
         """
         at, scope = self._freezes.thaw(call.wanted.scopes, now)
+        call.unplan()
         for meter, (limit, _, weight, spared) in call.meters.items():
-            meter.unplan(call.at, weight)
             before = held[meter, False] + (held[meter, True] if spared else 0)
             ready = meter.ready(now, weight + before, spared)
             if ready > at:
@@ -275,19 +267,21 @@ class Lane:
         self._order.clear()
         self._freezes.begin_anew()
         for call in calls:
-            for meter, cost in call.meters.items():
-                meter.unplan(call.at, cost.weight)
+            call.unplan()
+            for meter in call.meters:
                 meter.reopen()
         for call in calls:
             own = now if call.wanted.continues else None
-            call.at, call.scope = self._foresee(call.meters, call.wanted.scopes, now, own)
+            call.at, call.scope = foresee(self._freezes, call.meters, call.wanted.scopes, now, own)
             self._queue_or_refuse(call, now)
         self._let_go()
 
     def _refuse(self, call: Call, now: float) -> BrokerRateLimitError:
-        self._promises.give(call.wanted, call.meters, call.at, now)
+        alone = self._ranks.yields(call.last)  # others go sooner, and it has no right to any instant
+        if not alone:
+            self._promises.give(call.wanted, call.meters, call.at, now)
         reasons = self._freezes.reasons(call.wanted.scopes, now)
-        return call.wanted.too_long(timedelta(seconds=call.at - now), reasons, call.scope)
+        return call.wanted.too_long(timedelta(seconds=call.at - now), reasons, None if alone else call.scope)
 
     def _sweep(self, now: float) -> None:
         if len(self._meters) + len(self._freezes) < self._sweep_at:

@@ -17,12 +17,16 @@ _HARDLY_LATE = 0.001
 
 @attrs.define(eq=False)
 class Call:
-    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival."""
+    """A call that waits; `at` is when it may go, as far as is known now, and `foreseen` the wait told on arrival.
+
+    All up to number `last` go before it, though they come later.
+    """
 
     wanted: LimitedCall
     gives_up_at: float
     meters: dict[Meter, Counted]
     number: int
+    last: int
     at: float
     foreseen: float
     scope: LimitScope
@@ -32,9 +36,29 @@ class Call:
     refusal: BrokerRateLimitError | None = None
     went_at: float | None = None
 
-    def rank(self) -> tuple[bool, int]:
+    def rank(self) -> tuple[bool, int, bool, int]:
         """What orders those that are due: first what goes on with what was begun, then who came first."""
-        return not self.wanted.continues, self.number
+        return not self.wanted.continues, self.last, self.last > self.number, self.number
+
+    def goes_before(self, other: Call) -> bool:
+        """Whether it may pass one that lets others pass; what leaves a reserve alone passes none that may take it."""
+        spares = any(cost.spared > other.meters.get(meter, cost).spared for meter, cost in self.meters.items())
+        return not spares and self.rank() < other.rank()
+
+    def is_passed_by(self, other: LimitedCall) -> bool:
+        """Whether one that does not wait for its turn takes what this one waits for."""
+        key = self.wanted.scopes.get(self.scope, "")
+        return not (self.wanted.continues or self.granted) and other.scopes.get(self.scope, "") == key
+
+    def unplan(self) -> None:
+        """It has its place no longer."""
+        for meter, cost in self.meters.items():
+            meter.unplan(self.at, cost.weight)
+
+    def revoke(self) -> None:
+        """It is granted no longer."""
+        for meter, cost in self.meters.items():
+            meter.revoke(cost.weight)
 
     def go(self, now: float, *, planned: bool) -> None:
         """Count it from now on."""

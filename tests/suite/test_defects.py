@@ -31,6 +31,11 @@ def test_a_good_plugin_of_a_broker_that_nests_things_passes(tmp_path_factory: py
     assert run_suite(folder, {"TestNested": install(folder, 0, variant="nested")}, nodes, skips=True) == {}
 
 
+def test_a_good_plugin_of_a_broker_that_replaces_rows_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("corrected")
+    assert run_suite(folder, {"TestCorrected": install(folder, 0, variant="corrected")}) == {}
+
+
 # checks that look at the row of a trade
 _OF_ROWS = (
     "test_ids_keep_every_digit",

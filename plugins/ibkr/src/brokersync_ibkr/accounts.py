@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from brokersync.plugin import BrokerAccount
@@ -57,6 +58,7 @@ def environment_of(account_id: str, otherwise: str) -> str:
 def account_of(account_id: str, environment: str, facts: Mapping[str, str], dates: FlexDates) -> BrokerAccount:
     """The account that an AccountInformation element tells of. Raises `ValueError` for an unreadable opening date."""
     opened, currency = text_of(facts, "dateOpened"), text_of(facts, "currency")
+    closed = text_of(facts, "dateClosed")
     alias = text_of(facts, "acctAlias")
     return BrokerAccount(
         account_id=account_id,
@@ -65,7 +67,16 @@ def account_of(account_id: str, environment: str, facts: Mapping[str, str], date
         currency=currency.upper() if currency else None,
         kind=text_of(facts, "accountType"),
         opened_at=new_york_midnight(dates.day(opened)) if opened else None,
-        closed=text_of(facts, "dateClosed") is not None,
+        closed=closed is not None,
+        closed_at=_closed_at(closed, dates),
         # one that was given up is told as well, since the account it is given to next would be taken for this one
         state={ALIAS: alias or ""} if "acctAlias" in facts else {},
     )
+
+
+def _closed_at(told: str | None, dates: FlexDates) -> datetime | None:
+    """The day it was closed, where it can be read; that it was closed is known in any case."""
+    try:
+        return new_york_midnight(dates.day(told)) if told else None
+    except ValueError:
+        return None

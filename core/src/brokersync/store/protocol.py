@@ -54,7 +54,10 @@ class PageRules:
 
 @attrs.frozen(kw_only=True)
 class TradeFilter:
-    """Which trades to read; an unset field does not narrow. `since` and `until` bound `executed_at`, half-open."""
+    """Which trades to read; an unset field does not narrow. `since` and `until` bound `executed_at`, half-open.
+
+    Those that the broker has cancelled are left out unless `cancelled` asks for them.
+    """
 
     provider: str | None = None
     account_id: str | None = None

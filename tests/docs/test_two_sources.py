@@ -23,7 +23,7 @@ from brokersync.plugin import ProviderSpec, TimeWindow, hookimpl
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "two-sources.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(SOURCES,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+(SOURCES,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
 SESSION, STATEMENT = (json.loads(rows) for rows in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
 FRIDAY, AFTER = (told.strip() for told in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL))
 MADE: dict[str, Any] = {}

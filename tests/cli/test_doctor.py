@@ -182,7 +182,22 @@ def test_a_broken_manifest_a_changed_file_and_a_missing_package_are_told(doctor:
     by_key = {one["provider"]: one for one in told}
     assert "provider.toml is not TOML" in by_key["bad"]["message"]
     assert "'changed_plugin/more.py' is in no RECORD" in by_key["changed"]["message"]
-    assert by_key["changed"]["severity"] == "warning"
+    assert by_key["changed"]["severity"] == "fault"
+    assert code == Exit.CONFIG
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "more.py"])
+def test_a_plugin_that_is_not_as_it_was_installed_fails_the_check_where_it_is_trusted(
+    doctor: Run, site: Site, name: str
+) -> None:
+    folder = site.plugin("changed-plugin", "changed")
+    assert doctor("", "plugins")[1] == Exit.DONE
+    with (folder / name).open("a") as file:
+        file.write("# put there later")
+    told, code = doctor("", "plugins")
+    (one,) = [one for one in told if one["provider"] == "changed"]
+    assert "changed-plugin is not as it was installed: " in one["message"]
+    assert "pip install --force-reinstall changed-plugin" in one["remedy"]
     assert code == Exit.CONFIG
 
 
@@ -294,7 +309,8 @@ def stored(brokersync: Run, empty_store: Path) -> Any:
         await vault.add(connection, auth, SECRETS, made_at=NOW)
         state = ConnectionState.NEEDS_OPERATOR
         await store.change_connection(connection.connection_id, state=state, reason=f"It said {SECRETS['token']}")
-        await store.put_accounts(connection, [BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")])
+        account = BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")
+        await store.put_accounts(connection, [account], NOW)
         vault.close()
         await store.close()
 

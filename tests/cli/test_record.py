@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,57 @@ def test_a_field_that_the_plugin_goes_by_has_to_be_declared(
     assert "does not read the recording as it read the broker" in answer.err
     assert "`harmless` under [recording]" in answer.err
     assert not (tmp_path / "first").exists()
+
+
+@pytest.fixture
+def connected(brokersync: Run, sandbox: Sandbox, tmp_path: Path) -> tuple[str, Path]:
+    """A connection to the sandbox's first login, and the store that it is in."""
+    fields, store = tmp_path / "of-connection.json", tmp_path / "store.db"
+    fields.write_text(json.dumps(sandbox.login))
+    answer = brokersync(
+        "connect", sandbox.key, "--fields-from", fields, "--environment", sandbox.environment,
+        "--config", sandbox.config, "--store", store, "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    return str(answer.document["connection"]["connection_id"]), store
+
+
+def test_a_stored_connection_is_recorded_by_a_login_of_its_own(
+    brokersync: Run, sandbox: Sandbox, tmp_path: Path, connected: tuple[str, Path]
+) -> None:
+    name, store = connected
+    before = grants_in(store)
+    folder = tmp_path / "first"
+    common = ("--config", sandbox.config, "--store", store)
+    answer = brokersync("record", sandbox.key, "--connection", name, "--to", folder, "--json", *common)
+    assert answer.code == 0, answer
+    assert sum(reading["rows"] for reading in answer.document["readings"]) > 10
+    texts = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
+    for secret in secrets_of(sandbox):
+        assert not any(shows(text, secret) for text in (*texts, answer.out, answer.err))
+    assert grants_in(store) == before, "its tokens are as they were"
+    assert brokersync("sync", name, *common).code == 0
+
+
+@pytest.mark.parametrize("words", [("--owner", "another"), ("--connection", "nobody's")])
+def test_what_is_no_connection_of_the_owner_is_not_recorded(
+    brokersync: Run, sandbox: Sandbox, tmp_path: Path, connected: tuple[str, Path], words: tuple[str, ...]
+) -> None:
+    name, store = connected
+    said = ("--connection", name, *words) if "--owner" in words else words
+    folder = tmp_path / "first"
+    answer = brokersync("record", sandbox.key, *said, "--to", folder, "--config", sandbox.config, "--store", store)
+    assert answer.code == 3, answer
+    assert "There is no connection" in answer.err
+    assert not folder.exists()
+
+
+def test_a_connection_and_fields_beside_it_are_wrong_usage(record: Run, tmp_path: Path) -> None:
+    answer = record("--connection", "some", "--to", tmp_path / "first")
+    assert answer.code == 2, answer
+    assert "--connection says already how to log in" in answer.err
+
+
+def grants_in(store: Path) -> list[Any]:
+    with closing(sqlite3.connect(store)) as database:
+        return database.execute("SELECT * FROM grants").fetchall()

@@ -96,6 +96,9 @@ async def test_a_journal_that_applies_changes_as_shown_keeps_no_cancelled_trade(
                 since = change.position
             assert [change.kind.value for change in changes] == kinds
             assert sorted(kept) == expected
+        assert [one.trade_id async for one in bs.trades("alice")] == ["0-0"]
+        shown = [(one.trade_id, one.status.value) for one in await guide["with_cancelled"](bs, "alice")]
+        assert sorted(shown) == [("0-0", "active"), ("0-1", "cancelled")]
 
 
 def test_a_job_is_queued_again_for_when_the_broker_is_ready(guide: dict[str, Any]) -> None:

@@ -31,6 +31,21 @@ def test_a_good_plugin_of_a_broker_that_nests_things_passes(tmp_path_factory: py
     assert run_suite(folder, {"TestNested": install(folder, 0, variant="nested")}, nodes, skips=True) == {}
 
 
+def test_a_good_plugin_of_a_broker_that_replaces_rows_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("corrected")
+    assert run_suite(folder, {"TestCorrected": install(folder, 0, variant="corrected")}) == {}
+
+
+def test_a_good_plugin_of_a_broker_whose_fills_are_xml_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Costs in elements inside of each row: in an attribute, and as a text."""
+    folder = tmp_path_factory.mktemp("xml")
+    nodes = [
+        "TestXml::test_a_cost_is_positive_and_a_rebate_negative",
+        "TestXml::test_every_trade_is_as_the_books_have_it",
+    ]
+    assert run_suite(folder, {"TestXml": install(folder, 0, variant="xml")}, nodes, skips=True) == {}
+
+
 # checks that look at the row of a trade
 _OF_ROWS = (
     "test_ids_keep_every_digit",

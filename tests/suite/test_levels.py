@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
@@ -145,7 +146,7 @@ def changed(check: str, outcome: str, why: str = "") -> list[Outcome]:
     return [attrs.evolve(one, outcome=outcome, why=why) if one.check == check else one for one in PASSED]
 
 
-def level(outcomes: list[Outcome], **facts: object) -> Level:
+def level(outcomes: list[Outcome], **facts: Any) -> Level:
     return reached(judged(outcomes, attrs.evolve(MANIFEST, **facts)))
 
 
@@ -184,7 +185,7 @@ def test_what_gives_a_level_its_meaning_has_to_be_tried() -> None:
 
 
 def test_a_limit_without_a_source_is_not_silver() -> None:
-    limits = (attrs.evolve(MANIFEST.limits[0], source=None),)
+    limits = (attrs.evolve(MANIFEST.limits[0], source=""),)
     assert level(PASSED, limits=limits) is Level.BRONZE
     assert level(PASSED, limits=()) is Level.BRONZE
 

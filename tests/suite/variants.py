@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import attrs
 
-TOY = Path(__file__).parent / "toy"
+TOY = Path(__file__).parent / "plugin" / "toybroker"
 _DEFECTS = Path(__file__).parent / "defects.toml"
 # what the mistakes use beside what the toy imports
 _ALSO = {

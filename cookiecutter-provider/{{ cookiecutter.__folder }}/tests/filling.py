@@ -8,12 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 
 _PROJECT = Path(__file__).resolve().parents[1]
-_READ = ("README.md", "src/**/*.py", "src/**/*.toml", "tests/stage.py", "tests/test_sandbox.py", "tests/test_rights.py")
+_READ = ("README.md", "src/**/*.py", "src/**/*.toml", "tests/*.py")
 _OF_LOGINS = ("signing.py", "tokens.py", "consent.py", "diagnosis.py")
 _STEPS = {
     "What is known without running code": ("provider.toml",),
-    "What the broker answers, out of its documentation": ("sandbox.py", "sandbox_*.py", "stage.py", "test_*.py"),
-    "How it is asked, and how a user logs in": ("client.py", "refusals.py", "*auth.py", *_OF_LOGINS),
+    "What the broker answers, out of its documentation": ("sandbox.py", "sandbox_*.py", "stage.py", "test_sandbox.py"),
+    "How it is asked, and how a user logs in": ("client.py", "refusals.py", "*auth.py", *_OF_LOGINS, "test_rights.py"),
     "What a row means": ("payloads.py", "normalise.py", "*.py"),
     "What users are told": ("README.md",),
 }

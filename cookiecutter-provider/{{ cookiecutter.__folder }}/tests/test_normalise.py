@@ -26,6 +26,7 @@ from {{ cookiecutter.__package }}.renormalise import renormalise
 from .stage import ROW
 
 
+# FILL IN: the tables below, in the words and fields of the broker's rows; they import what `normalise.py` has by name
 def outcome(**changed: Any) -> TradeBooking | QuarantinedRow:
     return outcome_of(ROW | changed, "101", "live")
 

@@ -10,7 +10,7 @@ from {{ cookiecutter.__package }}.diagnosis import NEEDED, TOO_MUCH, advice
 from .stage import Stage
 
 
-# FILL IN: a broker that tells of no rights, or of none that is too much, has no use for some of these four
+# FILL IN: a broker that tells of no rights, or of none too much, needs not all of these four, nor what they import
 @pytest.mark.parametrize("lacking", NEEDED)
 def test_a_right_that_is_missing_is_named(lacking: str) -> None:
     (told,) = advice(frozenset(NEEDED) - {lacking})

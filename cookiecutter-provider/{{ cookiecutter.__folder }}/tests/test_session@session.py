@@ -26,6 +26,7 @@ from {{ cookiecutter.__package }}.sandbox import OVERCOME
 from .logins import KEY, log_in
 from .stage import Clock, Stage
 
+# FILL IN: when a session begins and ends; where the list is of one account or has pages, the tests that say otherwise
 # the session around the time at which the tests' clock begins: 17:00 to 17:00 in New York
 BEGINS, ENDS = datetime(2026, 3, 3, 22, tzinfo=UTC), datetime(2026, 3, 4, 22, tzinfo=UTC)
 

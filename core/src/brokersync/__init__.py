@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from brokersync.registry import ProviderRegistry
     from brokersync.secret import Secret
     from brokersync.service import BrokerSync
+    from brokersync.store import TradeFilter
     from brokersync.types import BrokerAccount, BrokerTrade, Fee, Instrument, TimeWindow
 
 _HOME = {
@@ -65,6 +66,7 @@ _HOME = {
     "StoreError": "errors",
     "SyncReport": "records",
     "TimeWindow": "types",
+    "TradeFilter": "store",
     "get_broker_provider": "factory",
     "load_settings": "config",
 }
@@ -102,6 +104,7 @@ __all__ = [
     "StoreError",
     "SyncReport",
     "TimeWindow",
+    "TradeFilter",
     "get_broker_provider",
     "load_settings",
 ]

@@ -25,7 +25,12 @@ class TradeStatus(StrEnum):
 
 
 class TradeEvent(StrEnum):
-    """Strict: why the execution happened."""
+    """Strict: why the execution happened.
+
+    `transfer` is a position that moved in or out without being traded, where the broker books it among its executions
+    with side, quantity and price: without it a later sale would close what was never opened. One that the broker tells
+    in a list of its own, or without a price, is no trade: count it in `skipped`.
+    """
 
     EXECUTION = "execution"
     EXPIRATION = "expiration"
@@ -110,6 +115,11 @@ class IdQuality(StrEnum):
 
 
 class BookingEffect(StrEnum):
+    """What a row does to its execution.
+
+    A `replace` is the whole trade anew. An `amend` tells more of it: what it leaves unsaid stays as it was told.
+    """
+
     NEW = "new"
     REPLACE = "replace"
     CANCEL = "cancel"

@@ -8,7 +8,10 @@ import attrs
 
 
 class Severity(StrEnum):
-    """`fault`: something does not work. `warning`: it will not, or is not safe. `note`: good to know."""
+    """`fault`: something does not work, or is not what was installed. `warning`: it will not, or is not safe.
+
+    `note`: good to know.
+    """
 
     FAULT = "fault"
     WARNING = "warning"

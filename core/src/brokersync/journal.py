@@ -52,7 +52,10 @@ class Journal:
 
     @checked
     async def trades(self, owner: str, only: TradeFilter | None = None) -> AsyncIterator[BrokerTrade]:
-        """The owner's trades in the order of execution; cancelled ones only where the filter asks for them."""
+        """The owner's trades in the order of execution, without those that the broker has cancelled.
+
+        `TradeFilter(cancelled=True)` has them too, each with the `status` cancelled; `trade` and the feed always do.
+        """
         after: tuple[str, str] | None = None
         while True:
             page, after = await self._store.trades(owner, only or TradeFilter(), after=after)

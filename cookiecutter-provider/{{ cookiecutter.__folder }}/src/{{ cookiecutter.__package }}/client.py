@@ -48,7 +48,8 @@ from {{ cookiecutter.__package }}.signing import Signer
 {% endif %}
 {% if cookiecutter.auth_kind == "api_key" %}
 
-# FILL IN: the header that the key is sent in; where that is `Authorization: Bearer`, core sends it without `prepare`
+# FILL IN: the header that the key is sent in; `Authorization: Bearer` core sends without `prepare`, and for `Basic` see
+# docs/adding-a-broker.md, HTTP Basic
 KEY_HEADER = "X-Api-Key"
 {% endif %}
 {% if cookiecutter.history_kind == "cursor" %}

@@ -76,6 +76,7 @@ class OAuth:
         form = self._as_app({"token": token.reveal()})
         await self._client.exchange("revoke", "/oauth/revoke", form, refresh_refused)
 
+    # where the broker wants them as `Authorization: Basic`: docs/adding-a-broker.md, HTTP Basic
     def _as_app(self, form: dict[str, str]) -> dict[str, str]:
         return {**form, "client_id": self._client_id, "client_secret": self._client_secret.reveal()}
 

@@ -23,7 +23,9 @@ from brokersync.errors import BrokerConfigError, BrokerError
 if TYPE_CHECKING:
     from brokersync.config import Settings
     from brokersync.events import EventSink
+    from brokersync.sealing import KeyProvider
     from brokersync.service import BrokerSync
+    from brokersync.store import Store
 
 R = TypeVar("R")
 
@@ -76,15 +78,19 @@ class Common:
 
         Says once when a key file was made.
         """
-        from brokersync.masterkeys import KeyFile
         from brokersync.service import BrokerSync
-        from brokersync.store.place import is_shared, store_at
 
         settings = self.settings()
+        store, keys = self.store_and_keys(settings, make=make)
+        return BrokerSync.open(store, settings=settings, events=self._events(hears), keys=keys)
+
+    def store_and_keys(self, settings: Settings, *, make: bool = False) -> tuple[Store, KeyProvider]:
+        """The store, which is still to be opened, and what opens the logins in it."""
+        from brokersync.masterkeys import KeyFile
+        from brokersync.store.place import is_shared, store_at
+
         store, key_file = store_at(self.place(settings), make=make)
-        events = self._events(hears)
-        keys = KeyFile(key_file, _tell_of_key, shared=is_shared(key_file))
-        return BrokerSync.open(store, settings=settings, events=events, keys=keys)
+        return store, KeyFile(key_file, _tell_of_key, shared=is_shared(key_file))
 
     def _events(self, hears: EventSink | None) -> EventSink:
         from brokersync.listening import all_of

@@ -9,9 +9,10 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 from cyclopts import Parameter
 
-from brokersync.cli.common import Common, finish, note, print_json, say, show_error
+from brokersync.cli.common import Owned, finish, note, print_json, say, show_error
 from brokersync.cli.connect import gather
 from brokersync.cli.consent import Page
 from brokersync.cli.exits import Exit, UsageError
@@ -45,40 +46,52 @@ def record(
     ] = None,
     environment: Annotated[str | None, Parameter(help="Which side of the broker to log in to.")] = None,
     days: Annotated[int, Parameter(help="How many days to read of each source, at most.")] = 20,
+    connection: Annotated[
+        str | None, Parameter(help="A stored connection whose kept fields are used for a login of its own.")
+    ] = None,
     page: Page = Page(),
-    common: Common = Common(),
+    common: Owned = Owned(),
 ) -> int:
     """Record a session with a broker as fixtures for its plugin's tests, with nothing private in them.
 
     Logs in with real credentials, or at the broker's own page, lists the accounts and reads some days of each source.
     Ids and private texts are replaced by others of the same shape, the same everywhere; amounts are multiplied by one
     secret number; secrets are taken out; times, quantities and what `[recording]` in the plugin's provider.toml calls
-    harmless stay.
+    harmless stay. With --connection the tokens of the connection are neither sent nor renewed.
 
     Nothing is written unless the plugin reads the recording as it read the broker, and nothing in it looks private any
     more. Look at it all the same before you publish it: times stay, and who knows the market can tell the prices.
     """
     if not 1 <= days <= _LONGEST_DAYS:
         return show_error(UsageError(f"--days {days} is out of reach.", remedy=f"Give 1 to {_LONGEST_DAYS}."), common)
-    return finish(_record(key, to, field, fields_from, environment, timedelta(days=days), page, common), common)
+    if connection is not None and (page.oauth or field or fields_from or environment):
+        message = "--connection says already how to log in, and where."
+        return show_error(
+            UsageError(message, remedy="Leave out --oauth, --field, --fields-from and --environment."), common
+        )
+    login = _Login(field, fields_from, environment, connection, page)
+    return finish(_record(key, to, login, timedelta(days=days), common), common)
 
 
-async def _record(
-    key: str,
-    to: Path | None,
-    pairs: tuple[str, ...],
-    fields_from: Path | None,
-    environment: str | None,
-    span: timedelta,
-    page: Page,
-    common: Common,
-) -> int:
+@attrs.frozen
+class _Login:
+    """How to log in, as it was said."""
+
+    pairs: tuple[str, ...]
+    fields_from: Path | None
+    environment: str | None
+    connection: str | None
+    page: Page
+
+
+async def _record(key: str, to: Path | None, login: _Login, span: timedelta, common: Owned) -> int:
     from brokersync.clock import SystemClock
     from brokersync.registry import ProviderRegistry
     from brokersync.testing.verifying.run import check_tools
 
     check_tools()
     from brokersync.testing.recording.consenting import AtThePage
+    from brokersync.testing.recording.kept import kept_login
     from brokersync.testing.recording.recorder import make_recording, take_session
     from brokersync.testing.recording.recording import write
 
@@ -92,23 +105,20 @@ async def _record(
         raise BrokerConfigError(
             f"{manifest.display_name} is read from files only.", remedy="Give statements in the plugin's own suite."
         )
-    at_page = page.used_for(manifest)
-    fields = gather(manifest.consent_fields if at_page else manifest.login_fields, pairs, fields_from)
-    take = partial(
-        take_session,
-        loaded,
-        environment=environment or manifest.environments[0],
-        settings=settings,
-        fields=fields,
-        clock=clock,
-        span=span,
-        tell=note,
-    )
-    if at_page:
-        async with page.asking(settings, manifest.key) as (uri, ask):
-            taken = await take(page=AtThePage(uri, ask))
+    take = partial(take_session, loaded, settings=settings, clock=clock, span=span, tell=note)
+    environment = login.environment or manifest.environments[0]
+    if login.connection is not None:
+        store, keys = common.store_and_keys(settings)
+        who = {"connection_id": login.connection, "owner": common.owner}
+        async with kept_login(store, keys, manifest, clock, **who) as kept:
+            taken = await take(environment=kept.environment, fields=kept.fields)
+    elif login.page.used_for(manifest):
+        fields = gather(manifest.consent_fields, login.pairs, login.fields_from)
+        async with login.page.asking(settings, manifest.key) as (uri, ask):
+            taken = await take(environment=environment, fields=fields, page=AtThePage(uri, ask))
     else:
-        taken = await take()
+        fields = gather(manifest.login_fields, login.pairs, login.fields_from)
+        taken = await take(environment=environment, fields=fields)
     note("Making it anonymous, and reading it again ...")
     made = await make_recording(taken, loaded, SystemRandom())
     _refuse_leaks(made)

@@ -78,7 +78,8 @@ def _of_installed(one: Candidate, manifest: Manifest) -> Iterator[Finding]:
     elif record is not None and (faults := record.faults(one.package)):
         message = f"{one.distribution} is not as it was installed: {'; '.join(faults)}."
         remedy = f"Find out why, then install it anew: pip install --force-reinstall {one.distribution}"
-        yield _of(one.key, Severity.WARNING, message, remedy)
+        # to trust what was installed is not to trust what was put there since
+        yield _of(one.key, Severity.FAULT, message, remedy)
 
 
 def own_checks(registry: ProviderRegistry, settings: Settings, brokers: Sequence[str]) -> Iterator[Finding]:

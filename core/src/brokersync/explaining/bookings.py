@@ -105,7 +105,7 @@ def _better(
 
 _OF_RULE: Mapping[Rule, str] = {
     Rule.REPLACED: "replaced by {other}",
-    Rule.AMENDED: "completed by {other}, which tells the whole trade",
+    Rule.AMENDED: "completed by {other}, which tells more of the trade",
     Rule.CANCELLED: "cancelled by {other}",
     Rule.WAITS: "a cancel that waits for the row that it cancels",
 }

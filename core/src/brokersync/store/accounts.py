@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import attrs
 
@@ -47,21 +48,21 @@ def own_accounts(owner: str) -> Script[None]:
 
 
 def put_accounts(
-    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
+    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount], at: datetime
 ) -> Script[None]:
-    """Keep what the broker says of its accounts, and which connection sees them."""
+    """Keep what the broker says of its accounts `at` this time, and which connection sees them."""
     if connection_id is not None:
         row = yield from fetch_one("SELECT 1 FROM connections WHERE connection_id = ? {for_update}", connection_id)
         if row is None:
             return  # it has ended, and must leave nothing behind
     told = {(account.environment, account.account_id): account for account in accounts}
     numbers = yield from numbers_of(owner, provider, told)
-    yield from describe(numbers, told)
+    yield from describe(numbers, told, at)
     if connection_id is not None:
         yield from link(connection_id, numbers.values())
 
 
-def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount]) -> Script[None]:
+def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount], at: datetime) -> Script[None]:
     """Keep what the broker says of accounts that have their numbers."""
     if not told:
         return
@@ -70,7 +71,7 @@ def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount]) 
     changed = []
     for name, account in told.items():
         before = known[numbers[name]]
-        data = compact(account if before is None else _merged(from_json(json.loads(before), BrokerAccount), account))
+        data = compact(_merged(None if before is None else from_json(json.loads(before), BrokerAccount), account, at))
         if data != before:
             changed.append((data, numbers[name]))
     yield Many("UPDATE accounts SET data = ? WHERE account = ?", changed)
@@ -84,10 +85,20 @@ def link(connection_id: str, numbers: Iterable[int]) -> Script[None]:
     yield Put("connection_accounts", columns, [(connection_id, number) for number in new], key=columns)
 
 
-def _merged(known: BrokerAccount, new: BrokerAccount) -> BrokerAccount:
+def _merged(known: BrokerAccount | None, new: BrokerAccount, at: datetime) -> BrokerAccount:
     """What one source leaves out does not take back what another one told."""
+    if known is None:
+        return attrs.evolve(new, closed_at=_closed_at(None, new, at))
     told = {name: value for name, value in attrs.asdict(new, recurse=False).items() if value is not None}
-    return attrs.evolve(known, **(told | {"state": {**known.state, **new.state}}))
+    told |= {"state": {**known.state, **new.state}, "closed_at": _closed_at(known, new, at)}
+    return attrs.evolve(known, **told)
+
+
+def _closed_at(known: BrokerAccount | None, new: BrokerAccount, at: datetime) -> datetime | None:
+    if not new.closed:
+        return None
+    heard = known.closed_at if known is not None and known.closed else None
+    return new.closed_at or heard or at
 
 
 def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:

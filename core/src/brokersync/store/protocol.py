@@ -54,7 +54,10 @@ class PageRules:
 
 @attrs.frozen(kw_only=True)
 class TradeFilter:
-    """Which trades to read; an unset field does not narrow. `since` and `until` bound `executed_at`, half-open."""
+    """Which trades to read; an unset field does not narrow. `since` and `until` bound `executed_at`, half-open.
+
+    Those that the broker has cancelled are left out unless `cancelled` asks for them.
+    """
 
     provider: str | None = None
     account_id: str | None = None
@@ -245,7 +248,7 @@ class Store(Protocol):
     async def prune(self, now: datetime, keep: KeepSettings) -> Pruned:
         """Delete what is older than it is to be kept, in short transactions."""
 
-    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None: ...
+    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount], at: datetime) -> None: ...
 
     async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]: ...
 

@@ -9,6 +9,7 @@ import attrs
 
 from brokersync.dispositions import Folded, Rule, Ruling
 from brokersync.records import KeptBooking
+from brokersync.sync.amending import whole
 from brokersync.sync.cancels import aims, row_names
 from brokersync.sync.fees import fees_of
 from brokersync.sync.links import linked
@@ -134,6 +135,7 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: Rulings) -
     withdrawn = standing(withdrawals, steps)
     cancelled = len(chain) - 1 in void or bool(withdrawn)
     trade_id = _content(key.booking).trade_id
+    stands = whole([row.booking for row in steps])
     rule_withdrawals(rulings, trade_id, steps, withdrawals, withdrawn)
     rule_steps(rulings, trade_id, steps, chain, void)
     for aim in aimed:
@@ -141,16 +143,18 @@ def _fold_group(group: Sequence[KeptBooking], revision: int, rulings: Rulings) -
     for row, better in told:
         rule_row(rulings, row, Rule.TOLD_BETTER, trade_id, better)
     trade = attrs.evolve(
-        _content(steps[-1].booking),
+        _content(stands),
         trade_id=trade_id,
         revision=revision,
         status=TradeStatus.CANCELLED if cancelled else TradeStatus.ACTIVE,
         fees=()
         if withdrawn
-        else fees_of([row.booking for row in steps], [row.booking for row in counted], cancelled=cancelled),
+        else fees_of(
+            [*(row.booking for row in steps[:-1]), stands], [row.booking for row in counted], cancelled=cancelled
+        ),
         sources=tuple(sorted({row.source for row in group})),
     )
-    return trade, steps[-1].booking.loose_refs
+    return trade, stands.loose_refs
 
 
 def _content(booking: TradeBooking) -> BrokerTrade:

@@ -28,13 +28,14 @@ _SURELY_CSV: Final = 3
 class Table:
     """The rows of one list in a body; `path` says where it stands, the same in every answer of a kind.
 
-    `holds_others` says that there are rows inside of its rows.
+    `holds_others` says that there are rows inside of its rows. `element_of` gives the element that a row of XML is.
     """
 
     path: str
     rows: list[Row]
     _put_back: Callable[[list[Row]], None]
     holds_others: bool = False
+    element_of: Callable[[Row], ElementTree.Element | None] = lambda _: None
 
     def names(self) -> list[str]:
         """The names of all columns, in the order in which rows have them."""
@@ -196,4 +197,10 @@ def _element_table(parent: ElementTree.Element, tag: str, path: str) -> Table:
             element.attrib.update({name: str(value) for name, value in row.items()})
             parent.insert(first + number, element)
 
-    return Table(path, [child.attrib for child in mine], put_back, holds_others=any(len(child) for child in mine))
+    return Table(
+        path,
+        [child.attrib for child in mine],
+        put_back,
+        holds_others=any(len(child) for child in mine),
+        element_of=lambda row: inside.get(id(row)),
+    )

@@ -29,6 +29,7 @@ from brokersync_tradovate.rows import Row, is_too_long
 PROVIDER = "tradovate"
 ENVIRONMENTS = ("live", "demo")
 
+_PLAIN = frozenset({str, int, bool, type(None)})
 _ASSET_CLASSES = {
     "Futures": AssetClass.FUTURE,
     "Options": AssetClass.FUTURE_OPTION,
@@ -138,6 +139,8 @@ def quarantined(
 
 def plain(value: Any) -> Any:
     """The value with every number of a fraction as text, so that JSON keeps its digits."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Decimal):
         return str(value) if is_too_long(value) else format(value, "f")
     if isinstance(value, Mapping):

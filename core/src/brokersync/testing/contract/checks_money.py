@@ -71,7 +71,7 @@ class MoneyChecks(ContractBase):
                         break
             if not tried:
                 self.cannot_try(
-                    f"no cost of a trade is found in the broker's rows, nor in objects and lists inside;"
+                    f"no cost of a trade is found in the broker's rows, nor in objects, lists and elements inside;"
                     f" {HOW_ROWS_ARE_KNOWN}"
                 )
 
@@ -84,7 +84,10 @@ class MoneyChecks(ContractBase):
         for amount in _costs(booking):
             fits = partial(cell_is, number=amount)
             places = {
-                (table.path, place) for table, row in rows for place, holder in cells(row) if fits(holder[place[-1]])
+                (table.path, place)
+                for table, row in rows
+                for place, holder in cells(table, row)
+                if fits(holder[place[-1]])
             }
             for path, place in sorted(places):
                 change = put_inside(path, place, ids, fits, _negated)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from brokersync.enums import BookingEffect, FeesState, IdQuality
+from brokersync.enums import BookingEffect, FeesMode, FeesState, IdQuality
 from brokersync.provider import RawRow
 from brokersync.redaction import shows
 from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
@@ -19,6 +19,7 @@ from brokersync.testing.contract.values import as_json, walked
 from brokersync.types import BrokerTrade, TradeBooking
 
 _FIRST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+_ALSO_REPLACED: Final = ("order_id", "group_id", "leg", "trade_date")
 _AHEAD: Final = timedelta(seconds=60)
 
 
@@ -91,6 +92,24 @@ class RowChecks(ContractBase):
         linked = [one for one in later if any(names[name] > 1 for name in {*one.names, *one.loose_refs})]
         expect(linked, "no correction shares a name with what it corrects")
 
+    async def test_a_replacement_tells_the_whole_trade(self) -> None:
+        """Costs, order, group and trade date that a row told stand in the one that replaces it, too."""
+        self.needs("corrections" in self.manifest.capabilities, "capability 'corrections'")
+        async with self.stage() as stage:
+            _, readings = await self.readings(stage)
+        for reading in readings:
+            replacing = [one for one in reading.bookings if one.effect is BookingEffect.REPLACE]
+            wanted = {name for one in replacing for name in one.names}
+            others = [one for one in reading.bookings if wanted.intersection(one.names)]
+            for booking in replacing:
+                for other in others:
+                    expect(
+                        not (lost := left_out(booking, other)),
+                        f"the replace {booking.booking_id} leaves out {', '.join(lost)}, which {other.booking_id} told:"
+                        " a replacement is the whole trade, so what it does not tell is gone; where the broker tells"
+                        " only what changed its effect is amend, which keeps the rest (docs/how-to/corrections.md)",
+                    )
+
     async def test_legs_of_one_order_are_one_group(self) -> None:
         """They share `group_id`, and each has a number of its own."""
         self.needs("multi_leg" in self.manifest.capabilities, "capability 'multi_leg'")
@@ -139,6 +158,19 @@ class RowChecks(ContractBase):
                 elif booking.id_quality is IdQuality.BROKER:
                     differ = differences(content(kept), content(booking))
                     expect(not differ, f"renormalise makes another booking of {booking.booking_id}: {differ}")
+
+
+def left_out(booking: TradeBooking, other: TradeBooking) -> list[str]:
+    """What a replacement leaves unsaid of a row of the same execution that came before it."""
+    new, old = booking.trade, other.trade
+    before = other.effect is BookingEffect.NEW or (
+        other.effect is BookingEffect.REPLACE and other.order < booking.order
+    )
+    if new is None or old is None or not before or not set(booking.names).intersection(other.names):
+        return []
+    lost = [name for name in _ALSO_REPLACED if getattr(old, name) is not None and getattr(new, name) is None]
+    keeps_costs = new.fees or booking.fees_mode is FeesMode.PART or new.fees_state is FeesState.PENDING
+    return lost if keeps_costs or not old.fees else [*lost, "fees"]
 
 
 def _compared(trade: BrokerTrade, row: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -1,23 +1,41 @@
-"""The cells of a row and of what lies inside of it: brokers write costs as an object or a list of their own."""
+"""The cells of a row and of what lies inside of it: brokers write costs as objects, lists or elements of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
+from xml.etree import ElementTree
 
-from brokersync.testing.answers import Body, Row
+from brokersync.testing.answers import Body, Row, Table
 from brokersync.testing.contract.changing import Change, belongs
 
-# the names on the way to a cell, the same for each item of a list
+# the names on the way to a cell, the same for each item of a list and for each element of one name
 Place: TypeAlias = tuple[str, ...]
+# what holds a cell: its value by the last name of the place, and another one put there
+Cell: TypeAlias = tuple[Place, Any]
 
 
-def cells(row: Row) -> Iterator[tuple[Place, Row]]:
-    """Each cell, with what holds it."""
+class _Text:
+    """The text of an element, held as a row holds a cell."""
+
+    def __init__(self, element: ElementTree.Element) -> None:
+        self._element = element
+
+    def __getitem__(self, name: str) -> str:
+        return self._element.text or ""
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._element.text = value
+
+
+def cells(table: Table, row: Row) -> Iterator[Cell]:
+    """Each cell of a row and of what lies inside of it, with what holds it."""
     yield from _cells(row, ())
+    if (element := table.element_of(row)) is not None:
+        yield from _below(element, ())
 
 
-def _cells(value: Any, place: Place) -> Iterator[tuple[Place, Row]]:
+def _cells(value: Any, place: Place) -> Iterator[Cell]:
     if isinstance(value, list):
         for one in value:
             yield from _cells(one, (*place, "[]"))
@@ -29,14 +47,28 @@ def _cells(value: Any, place: Place) -> Iterator[tuple[Place, Row]]:
             yield (*place, name), value
 
 
+def _below(element: ElementTree.Element, place: Place) -> Iterator[Cell]:
+    for child in element:
+        inside = (*place, child.tag)
+        yield from _cells(child.attrib, inside)
+        if not len(child) and (child.text or "").strip():
+            yield (*inside, "text()"), _Text(child)
+        yield from _below(child, inside)
+
+
 def put_inside(
     path: str, place: Place, ids: frozenset[str], fits: Callable[[Any], bool], value: Callable[[Any], Any]
 ) -> Change:
     """A change of the cells at one place of the rows of one booking, where they fit."""
 
     def change(body: Body) -> int:
-        rows = [row for table, row in body.rows() if table.path == path and belongs(row, ids)]
-        holders = [holder for row in rows for where, holder in cells(row) if where == place and fits(holder[place[-1]])]
+        rows = [(table, row) for table, row in body.rows() if table.path == path and belongs(row, ids)]
+        holders = [
+            holder
+            for table, row in rows
+            for where, holder in cells(table, row)
+            if where == place and fits(holder[place[-1]])
+        ]
         for holder in holders:
             holder[place[-1]] = value(holder[place[-1]])
         return len(holders)

@@ -17,6 +17,7 @@ _SILVER: Final = frozenset(
     test_a_refresh_token_that_is_left_out_stays test_a_renewal_that_is_refused_ends_in_a_new_login
     test_one_refused_token_is_no_end_of_the_login test_a_token_that_has_ended_is_replaced
     test_an_account_that_fails_loses_no_other test_corrections_lead_to_what_they_correct
+    test_a_replacement_tells_the_whole_trade
     test_a_fault_is_told_as_what_it_is test_it_neither_sleeps_nor_tries_again test_declared_limits_are_never_exceeded
     test_a_reading_that_is_cancelled_ends_within_two_seconds test_a_lasting_failure_is_logged_once
     test_an_odd_row_takes_no_other_along test_the_code_of_a_consent_is_sent_once

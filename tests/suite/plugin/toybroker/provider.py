@@ -7,9 +7,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from toybroker.client import ToyClient, ToyCredentials, rows_in
-from toybroker.normalise import outcome_of, unknown_kind
-
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
@@ -21,6 +18,8 @@ from brokersync.plugin import (
     TradePage,
     TradeRequest,
 )
+from toybroker.client import ToyClient, ToyCredentials, rows_in
+from toybroker.normalise import outcome_of, unknown_kind
 
 
 class ToyProvider:

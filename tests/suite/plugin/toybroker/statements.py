@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from toybroker.normalise import outcome_of
-
 from brokersync.plugin import (
     BrokerResponseError,
     QuarantinedRow,
@@ -15,6 +13,7 @@ from brokersync.plugin import (
     TradePage,
     loads_exact,
 )
+from toybroker.normalise import outcome_of
 
 
 class ToyStatements:

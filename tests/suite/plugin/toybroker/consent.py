@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from toybroker.client import ToyClient
-
 from brokersync.plugin import (
     AuthResult,
     BrokerAPIError,
@@ -18,6 +16,7 @@ from brokersync.plugin import (
     ProviderContext,
     Secret,
 )
+from toybroker.client import ToyClient
 
 
 class ToyConsent:

@@ -149,3 +149,27 @@ async def test_a_denied_cash_history_keeps_no_day_open(world: Any, exports: Any)
 
     assert last.covered[0].finality is Finality.FINAL
     assert last.covered[0].window.end == datetime(2026, 3, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "state", "final_until"),
+    [
+        ("2026-04-02T12:00", FeesState.ESTIMATED, "2026-03-29"),
+        ("2026-04-03T00:00", FeesState.FINAL, "2026-04-02"),
+    ],
+)
+async def test_a_day_is_read_again_while_the_only_fill_that_may_confirm_its_fees_has_some_to_come(
+    world: Any, exports: Any, now: str, state: FeesState, final_until: str
+) -> None:
+    """Of a Sunday's evening, whose own fees are all booked, and two evenings later."""
+    fills = told(world, exports, "2026-03-29 22:30:00", "2026-03-31 22:30:00", trade_date="2026-04-01")
+    fills[0]["_tradeDate"] = "2026-03-30"
+    cash = [exports.cash(*fee, Timestamp=one["Timestamp"]) for one in fills for fee in FEES]
+    script(world, text(*fills), cash=exports.cash_history(*cash))
+    world.clock.moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    first, last = await read(world)
+
+    assert states(first)["fill:21"] is state
+    final = [span for span in last.covered if span.finality is Finality.FINAL]
+    assert [span.window.end.date().isoformat() for span in final] == [final_until]

@@ -35,7 +35,7 @@ from brokersync.plugin import (
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.cash_asks import CashHistoryAsks
 from brokersync_tradovate.cash_history import read_cash_history
-from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, booked_until
+from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, WAITS, booked_until
 from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
@@ -101,7 +101,7 @@ def _covered(account: BrokerAccount, window: TimeWindow, settled: datetime) -> I
 
 
 def _settled(now: datetime, first_open: date | None) -> datetime:
-    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it whose fills may get fees."""
+    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it that is open."""
     day = (now - _FINAL_AFTER).date()
     return datetime.combine(min(day, first_open or day), time(), UTC)
 
@@ -110,7 +110,7 @@ def _settled(now: datetime, first_open: date | None) -> datetime:
 class _Told:
     """What the reports tell of one window of one account, and what was new to us in them.
 
-    `first_open` is the first day with a fill of which fees may still be booked, if there is one.
+    `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one.
     """
 
     rows: Sequence[ReportFill | BadRow]
@@ -165,7 +165,7 @@ class _Reading:
             unread = {row.fill.id: UNREAD for row in fills}
             return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
         unmapped.update(_zone_doubts(fills))
-        days = (row.fill.timestamp.date() for row in fills if self._may_get_fees(row))
+        days = (row.fill.timestamp.date() for row in fills if self._is_open(row, charges.get(row.fill.id)))
         return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(days, default=None))
 
     async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
@@ -214,9 +214,11 @@ class _Reading:
             return True
         return self._start <= day and (isinstance(row, BadRow) or day < self._after)
 
-    def _may_get_fees(self, row: ReportFill) -> bool:
-        """Whether a fee of it may still be booked; a trade date that is far away is a mistake, and not waited for."""
-        return booked_until(row) >= self._until and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
+    def _is_open(self, row: ReportFill, charges: FillCharges | None) -> bool:
+        """Whether a fee of it may still be booked, or of another fill that may confirm its own; a trade date that is
+        far away is a mistake, and not waited for."""
+        waits = booked_until(row) >= self._until or (charges is not None and charges.doubt == WAITS)
+        return waits and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
 
     def _of_the_days(self, row: ReportFill | BadRow) -> ReportFill | BadRow:
         """No other window would ask for a row that lies behind the days that were asked for, so it is held."""

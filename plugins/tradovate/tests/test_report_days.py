@@ -116,16 +116,19 @@ async def test_no_day_is_asked_for_on_which_the_account_was_not_open(
         ("2026-04-01T00:00", "2026-03-30", "2026-03-31"),
         ("2026-04-02T00:00", "2026-04-01", "2026-03-29"),
         ("2026-04-03T00:00", "2026-04-01", "2026-04-02"),
-        ("2026-04-02T23:59", "", "2026-03-29"),
-        ("2026-04-03T00:00", "", "2026-04-02"),
-        ("2026-04-02T23:59", "2099-01-01", "2026-03-29"),
-        ("2026-04-03T00:00", "2099-01-01", "2026-04-02"),
+        ("2026-04-03T23:59", "2026-04-02", "2026-03-29"),
+        ("2026-04-04T00:00", "2026-04-02", "2026-04-02"),
+        ("2026-04-03T23:59", "", "2026-03-29"),
+        ("2026-04-04T00:00", "", "2026-04-02"),
+        ("2026-04-03T23:59", "2099-01-01", "2026-03-29"),
+        ("2026-04-04T00:00", "2099-01-01", "2026-04-02"),
     ],
 )
 async def test_a_day_is_read_again_while_fees_of_its_fills_may_be_booked(
     world: Any, exports: Any, now: str, trade_date: str, final_until: str
 ) -> None:
-    """Of an evening fill, which has the next day's trade date or a later one."""
+    """Of an evening fill, which has the next day's trade date or a later one, four days on at most: Thursday's before a
+    holiday on Friday has Monday's."""
     told(world, exports, "2026-03-29 22:30:00", trade_date=trade_date)
     world.clock.moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
 

@@ -19,8 +19,8 @@ import attrs
 
 from brokersync_tradovate.fills_report import ReportFill
 
-BOOKED_WITHIN: Final = timedelta(days=4)
-"""After a fill; a trade date may close three days after it, as that before a holiday does."""
+BOOKED_WITHIN: Final = timedelta(days=5)
+"""After a fill; a trade date may close four days after it, as that of a Thursday evening before a holiday does."""
 COMPARED_WITHIN: Final = timedelta(days=7)
 """How far before a fill others are compared with it."""
 DIFFERS: Final = "other fills of the contract had other fees"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from brokersync.plugin import FeesState, Finality, TradePage
+from brokersync_tradovate import reports
 
 from .test_reports import REPORT, read, row, script, text
 
@@ -176,3 +179,23 @@ async def test_a_day_is_read_again_while_the_only_fill_that_may_confirm_its_fees
     assert states(first)["fill:21"] is state
     final = [span for span in last.covered if span.finality is Finality.FINAL]
     assert [span.window.end.date().isoformat() for span in final] == [final_until]
+
+
+@pytest.mark.parametrize("work", ["FillsReport", "charges_by_fill"])
+async def test_reading_and_joining_thousands_of_rows_holds_up_nothing_else(
+    world: Any, exports: Any, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Of a worker that stands still for longer than its lease, another takes it to be dead."""
+    goes_on, done, loop = threading.Event(), getattr(reports, work), asyncio.get_running_loop()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(goes_on.set)
+        assert goes_on.wait(5), "the loop stands still"
+        return done(*args, **options)
+
+    monkeypatch.setattr(reports, work, slow)
+    told(world, exports, "2026-03-04 15:00:00", "2026-03-05 15:00:00")
+
+    first, _ = await read(world)
+
+    assert set(states(first).values()) == {FeesState.FINAL}

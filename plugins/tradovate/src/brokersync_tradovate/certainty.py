@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -57,7 +58,7 @@ class Joined:
     def quantity(self) -> Decimal:
         return sum((fill.fill.qty for fill in self.fills), Decimal(0))
 
-    @property
+    @cached_property
     def rates(self) -> _Rates:
         """What each contract cost; but the commission, which the Fills report confirms for each fill."""
         quantity = Fraction(self.quantity)

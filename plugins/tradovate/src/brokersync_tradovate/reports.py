@@ -5,6 +5,7 @@ The Fills report tells the executions, and the Cash History what they cost besid
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -183,13 +184,11 @@ class _Reading:
         )
 
     async def _fills(self, unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+        lines = await self._report("Fills")
         try:
-            report = FillsReport(await self._report("Fills"))
-            rows = list(report.rows())
+            return await asyncio.to_thread(_read_fills, lines, unmapped)
         except TableError as error:
             raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
-        unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
-        return rows
 
     async def _charges(
         self, rows: Sequence[ReportFill | BadRow], own: Sequence[ReportFill], unmapped: Counter[str]
@@ -197,8 +196,8 @@ class _Reading:
         """What the Cash History says for sure."""
         await self._asks.check()
         lines = await self._report("Cash History", _refused_beside)
-        history = read_cash_history(lines, self._account.name, unmapped)
-        charges, left = charges_by_fill(rows, history, until=self._until)
+        history = await asyncio.to_thread(read_cash_history, lines, self._account.name, unmapped)
+        charges, left = await asyncio.to_thread(charges_by_fill, rows, history, self._until)
         of_the_window = [charge for charge in left if self._start <= charge.second.date() < self._after]
         if of_the_window:
             unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
@@ -250,6 +249,13 @@ class _Reading:
             account_id=account_id,
             charges=charges.get(row.fill.id),
         )
+
+
+def _read_fills(lines: Iterator[str], unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+    report = FillsReport(lines)
+    rows = list(report.rows())
+    unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
+    return rows
 
 
 def _first_asked(start: date, account: BrokerAccount) -> date:

@@ -157,8 +157,8 @@ def test_a_fill_whose_fees_are_still_to_come_may_lack_some_and_have_no_others(
 def test_a_fill_without_a_trade_date_may_get_fees_for_as_long_as_any(books: Books) -> None:
     books.sell(MORNING - timedelta(hours=1))
     number = books.sell(MORNING, trade_date="")
-    assert books.doubt(number, date(2026, 3, 13)) == "read when more could still be booked, until the end of 2026-03-13"
-    assert books.doubt(number, date(2026, 3, 14)) is None
+    assert books.doubt(number, date(2026, 3, 14)) == "read when more could still be booked, until the end of 2026-03-14"
+    assert books.doubt(number, date(2026, 3, 15)) is None
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from brokersync.plugin import FeesState, Finality, TradePage
+from brokersync_tradovate import reports
 
 from .test_reports import REPORT, read, row, script, text
 
@@ -116,16 +119,19 @@ async def test_no_day_is_asked_for_on_which_the_account_was_not_open(
         ("2026-04-01T00:00", "2026-03-30", "2026-03-31"),
         ("2026-04-02T00:00", "2026-04-01", "2026-03-29"),
         ("2026-04-03T00:00", "2026-04-01", "2026-04-02"),
-        ("2026-04-02T23:59", "", "2026-03-29"),
-        ("2026-04-03T00:00", "", "2026-04-02"),
-        ("2026-04-02T23:59", "2099-01-01", "2026-03-29"),
-        ("2026-04-03T00:00", "2099-01-01", "2026-04-02"),
+        ("2026-04-03T23:59", "2026-04-02", "2026-03-29"),
+        ("2026-04-04T00:00", "2026-04-02", "2026-04-02"),
+        ("2026-04-03T23:59", "", "2026-03-29"),
+        ("2026-04-04T00:00", "", "2026-04-02"),
+        ("2026-04-03T23:59", "2099-01-01", "2026-03-29"),
+        ("2026-04-04T00:00", "2099-01-01", "2026-04-02"),
     ],
 )
 async def test_a_day_is_read_again_while_fees_of_its_fills_may_be_booked(
     world: Any, exports: Any, now: str, trade_date: str, final_until: str
 ) -> None:
-    """Of an evening fill, which has the next day's trade date or a later one."""
+    """Of an evening fill, which has the next day's trade date or a later one, four days on at most: Thursday's before a
+    holiday on Friday has Monday's."""
     told(world, exports, "2026-03-29 22:30:00", trade_date=trade_date)
     world.clock.moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
@@ -149,3 +155,47 @@ async def test_a_denied_cash_history_keeps_no_day_open(world: Any, exports: Any)
 
     assert last.covered[0].finality is Finality.FINAL
     assert last.covered[0].window.end == datetime(2026, 3, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "state", "final_until"),
+    [
+        ("2026-04-02T12:00", FeesState.ESTIMATED, "2026-03-29"),
+        ("2026-04-03T00:00", FeesState.FINAL, "2026-04-02"),
+    ],
+)
+async def test_a_day_is_read_again_while_the_only_fill_that_may_confirm_its_fees_has_some_to_come(
+    world: Any, exports: Any, now: str, state: FeesState, final_until: str
+) -> None:
+    """Of a Sunday's evening, whose own fees are all booked, and two evenings later."""
+    fills = told(world, exports, "2026-03-29 22:30:00", "2026-03-31 22:30:00", trade_date="2026-04-01")
+    fills[0]["_tradeDate"] = "2026-03-30"
+    cash = [exports.cash(*fee, Timestamp=one["Timestamp"]) for one in fills for fee in FEES]
+    script(world, text(*fills), cash=exports.cash_history(*cash))
+    world.clock.moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    first, last = await read(world)
+
+    assert states(first)["fill:21"] is state
+    final = [span for span in last.covered if span.finality is Finality.FINAL]
+    assert [span.window.end.date().isoformat() for span in final] == [final_until]
+
+
+@pytest.mark.parametrize("work", ["FillsReport", "charges_by_fill"])
+async def test_reading_and_joining_thousands_of_rows_holds_up_nothing_else(
+    world: Any, exports: Any, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Of a worker that stands still for longer than its lease, another takes it to be dead."""
+    goes_on, done, loop = threading.Event(), getattr(reports, work), asyncio.get_running_loop()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(goes_on.set)
+        assert goes_on.wait(5), "the loop stands still"
+        return done(*args, **options)
+
+    monkeypatch.setattr(reports, work, slow)
+    told(world, exports, "2026-03-04 15:00:00", "2026-03-05 15:00:00")
+
+    first, _ = await read(world)
+
+    assert set(states(first).values()) == {FeesState.FINAL}

@@ -98,7 +98,7 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
         "timezone": 0,
         "params": [
             {"name": "startDate", "value": "2/24/2026"},
-            {"name": "endDate", "value": "4/5/2026"},
+            {"name": "endDate", "value": "4/6/2026"},
             {"name": "account", "value": "77001"},
         ],
     }
@@ -110,8 +110,8 @@ async def test_a_report_is_asked_for_as_the_broker_takes_it(world: Any) -> None:
 @pytest.mark.parametrize(
     ("end", "now", "last"),
     [
-        (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/7/2026"),
-        (datetime(2026, 3, 4, 0, 0, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/8/2026"),
+        (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/8/2026"),
+        (datetime(2026, 3, 4, 0, 0, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "3/9/2026"),
         (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 5, 23, tzinfo=UTC), "3/5/2026"),
         (datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 3, 23, tzinfo=UTC), "3/3/2026"),
         (datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 4, 15, tzinfo=UTC), "12/31/2026"),

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -19,11 +20,13 @@ import attrs
 
 from brokersync_tradovate.fills_report import ReportFill
 
-BOOKED_WITHIN: Final = timedelta(days=4)
-"""After a fill; a trade date may close three days after it, as that before a holiday does."""
+BOOKED_WITHIN: Final = timedelta(days=5)
+"""After a fill; a trade date may close four days after it, as that of a Thursday evening before a holiday does."""
 COMPARED_WITHIN: Final = timedelta(days=7)
 """How far before a fill others are compared with it."""
 DIFFERS: Final = "other fills of the contract had other fees"
+WAITS: Final = "no other fill of the contract shows the same fees so far"
+"""Fees of another are still to come, which may confirm them."""
 
 _A_DAY = timedelta(days=1)
 
@@ -55,7 +58,7 @@ class Joined:
     def quantity(self) -> Decimal:
         return sum((fill.fill.qty for fill in self.fills), Decimal(0))
 
-    @property
+    @cached_property
     def rates(self) -> _Rates:
         """What each contract cost; but the commission, which the Fills report confirms for each fill."""
         quantity = Fraction(self.quantity)
@@ -71,6 +74,7 @@ class Contract:
         self._days = [second_of(one.fills[0]).date() for one in self._joined]
         self._settled: defaultdict[date, Counter[_Rates]] = defaultdict(Counter)
         self._open: defaultdict[date, set[_Rates]] = defaultdict(set)
+        self._found: dict[tuple[date, date], tuple[Counter[_Rates], set[_Rates]]] = {}  # asked for by each fill
         for day, one in zip(self._days, self._joined, strict=True):
             if one.sums is None:
                 continue
@@ -82,25 +86,28 @@ class Contract:
     def doubt(self, own: Joined, fill: ReportFill) -> str | None:
         """What the other fills have against the fees of a settled one; else nothing."""
         rates = own.rates
-        first, last = second_of(fill).date() - COMPARED_WITHIN, booked_until(fill)
-        settled = self._settled_between(first, last)
+        days = second_of(fill).date() - COMPARED_WITHIN, booked_until(fill)
+        settled, to_come = self._rates_between(*days)
         # what is still to be booked for them may be missing there, and nothing else
-        is_more = any(not one <= rates for day in self._open if first <= day <= last for one in self._open[day])
-        if is_more or settled.keys() != {rates}:
+        if settled.keys() != {rates} or any(not one <= rates for one in to_come):
             return DIFFERS
         if settled[rates] == 1:
-            return "no other fill of the contract shows the same fees"
+            return WAITS if to_come else "no other fill of the contract shows the same fees"
         # were the fees of each booked in the second of the next one, they would show one rate, too
-        if _grow_steadily(one.quantity for one in self._between(first, last)):
+        if _grow_steadily(one.quantity for one in self._between(*days)):
             return "the quantities of the contract's fills grow steadily"
         return None
 
-    def _settled_between(self, first: date, last: date) -> Counter[_Rates]:
-        found: Counter[_Rates] = Counter()
-        for day, counted in self._settled.items():
-            if first <= day <= last:
-                found.update(counted)
-        return found
+    def _rates_between(self, first: date, last: date) -> tuple[Counter[_Rates], set[_Rates]]:
+        """How often which were paid on these days, and those to which some may be added."""
+        if (first, last) not in self._found:
+            settled: Counter[_Rates] = Counter()
+            for day, counted in self._settled.items():
+                if first <= day <= last:
+                    settled.update(counted)
+            to_come = {one for day, rates in self._open.items() if first <= day <= last for one in rates}
+            self._found[first, last] = (settled, to_come)
+        return self._found[first, last]
 
     def _between(self, first: date, last: date) -> Iterator[Joined]:
         """One by one, for a few are enough to tell."""

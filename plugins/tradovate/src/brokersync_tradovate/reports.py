@@ -5,6 +5,7 @@ The Fills report tells the executions, and the Cash History what they cost besid
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -35,7 +36,7 @@ from brokersync.plugin import (
 from brokersync_tradovate.accounts import list_accounts
 from brokersync_tradovate.cash_asks import CashHistoryAsks
 from brokersync_tradovate.cash_history import read_cash_history
-from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, booked_until
+from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, WAITS, booked_until
 from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
@@ -101,7 +102,7 @@ def _covered(account: BrokerAccount, window: TimeWindow, settled: datetime) -> I
 
 
 def _settled(now: datetime, first_open: date | None) -> datetime:
-    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it whose fills may get fees."""
+    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it that is open."""
     day = (now - _FINAL_AFTER).date()
     return datetime.combine(min(day, first_open or day), time(), UTC)
 
@@ -110,7 +111,7 @@ def _settled(now: datetime, first_open: date | None) -> datetime:
 class _Told:
     """What the reports tell of one window of one account, and what was new to us in them.
 
-    `first_open` is the first day with a fill of which fees may still be booked, if there is one.
+    `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one.
     """
 
     rows: Sequence[ReportFill | BadRow]
@@ -165,7 +166,7 @@ class _Reading:
             unread = {row.fill.id: UNREAD for row in fills}
             return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
         unmapped.update(_zone_doubts(fills))
-        days = (row.fill.timestamp.date() for row in fills if self._may_get_fees(row))
+        days = (row.fill.timestamp.date() for row in fills if self._is_open(row, charges.get(row.fill.id)))
         return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(days, default=None))
 
     async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
@@ -183,13 +184,11 @@ class _Reading:
         )
 
     async def _fills(self, unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+        lines = await self._report("Fills")
         try:
-            report = FillsReport(await self._report("Fills"))
-            rows = list(report.rows())
+            return await asyncio.to_thread(_read_fills, lines, unmapped)
         except TableError as error:
             raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
-        unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
-        return rows
 
     async def _charges(
         self, rows: Sequence[ReportFill | BadRow], own: Sequence[ReportFill], unmapped: Counter[str]
@@ -197,8 +196,8 @@ class _Reading:
         """What the Cash History says for sure."""
         await self._asks.check()
         lines = await self._report("Cash History", _refused_beside)
-        history = read_cash_history(lines, self._account.name, unmapped)
-        charges, left = charges_by_fill(rows, history, until=self._until)
+        history = await asyncio.to_thread(read_cash_history, lines, self._account.name, unmapped)
+        charges, left = await asyncio.to_thread(charges_by_fill, rows, history, self._until)
         of_the_window = [charge for charge in left if self._start <= charge.second.date() < self._after]
         if of_the_window:
             unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
@@ -214,9 +213,11 @@ class _Reading:
             return True
         return self._start <= day and (isinstance(row, BadRow) or day < self._after)
 
-    def _may_get_fees(self, row: ReportFill) -> bool:
-        """Whether a fee of it may still be booked; a trade date that is far away is a mistake, and not waited for."""
-        return booked_until(row) >= self._until and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
+    def _is_open(self, row: ReportFill, charges: FillCharges | None) -> bool:
+        """Whether a fee of it may still be booked, or of another fill that may confirm its own; a trade date that is
+        far away is a mistake, and not waited for."""
+        waits = booked_until(row) >= self._until or (charges is not None and charges.doubt == WAITS)
+        return waits and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
 
     def _of_the_days(self, row: ReportFill | BadRow) -> ReportFill | BadRow:
         """No other window would ask for a row that lies behind the days that were asked for, so it is held."""
@@ -248,6 +249,13 @@ class _Reading:
             account_id=account_id,
             charges=charges.get(row.fill.id),
         )
+
+
+def _read_fills(lines: Iterator[str], unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+    report = FillsReport(lines)
+    rows = list(report.rows())
+    unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
+    return rows
 
 
 def _first_asked(start: date, account: BrokerAccount) -> date:

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -304,6 +305,13 @@ class Stores:
             await store.close()
         if self._schemas is not None:
             await self._schemas.give_back(self._names)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another process writes to is called busy at once, and not after 30 seconds."""
+    for module in ("sqlite_run", "sqlite_schema"):
+        monkeypatch.setattr(f"brokersync.store.{module}.PATIENCE", timedelta(milliseconds=50))
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ async def test_a_postgres_that_stays_away_is_a_clear_error_and_the_sync_goes_on_
 
 @pytest.mark.parametrize("trouble", ["full", "locked", "read-only"])
 async def test_a_file_that_can_not_be_written_is_a_clear_error_and_the_sync_goes_on_afterwards(
-    tmp_path: Path, trouble: str
+    tmp_path: Path, trouble: str, impatient: None
 ) -> None:
     stand = Stand("tradovate", tmp_path)
     async with stand.serving():
@@ -138,7 +138,6 @@ _WORD = {"full": "full", "locked": "busy", "read-only": "readonly"}
 
 async def _make(bs: BrokerSync, other: sqlite3.Connection, trouble: str) -> None:
     if trouble == "locked":
-        await _pragma(bs, "busy_timeout = 1")
         other.execute("BEGIN IMMEDIATE")
     elif trouble == "full":
         await _pragma(bs, "max_page_count = 1")  # which SQLite takes for: as many as there are

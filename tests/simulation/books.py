@@ -159,7 +159,8 @@ def standing(seen: Iterable[Seen], *, parts: bool) -> Facts | None:
             returned += fee
             continue
         content, cancelled = one, cancelled and one.row.kind == "fee"
-        fees = fees + fee if parts else fee
+        if one.with_fee or one.row.kind != "fee":
+            fees = fees + fee if parts else fee
     if content is None:
         return None
     row = content.row

@@ -85,6 +85,14 @@ def test_costs_that_nobody_has_told_yet_end_with_the_amendment() -> None:
     assert only(first, later()).fees_state is FeesState.FINAL
 
 
+@pytest.mark.parametrize("mode", FeesMode)
+def test_costs_that_an_amendment_awaits_are_not_for_good(mode: FeesMode) -> None:
+    first = row("a", key="x", fees=(fee("1"),), mode=mode, order=(1,))
+    awaiting = told(row("b", AMEND, key="x", mode=mode, order=(2,)), fees_state=FeesState.PENDING)
+    one = only(first, awaiting)
+    assert (one.fees, one.fees_state) == ((fee("1"),), FeesState.PENDING)
+
+
 def test_parts_are_summed_up_once() -> None:
     parts = [
         row(name, effect, key="x", fees=fees, mode=FeesMode.PART, order=(number,))

@@ -107,8 +107,7 @@ async def test_where_the_transaction_is_lost_nothing_is_written_twice(
     assert await names(store) == ["a", "b"]
 
 
-async def test_a_store_that_is_busy_keeps_all_waiting_once(store: SqliteStore, tmp_path: Path) -> None:
-    await store._do(lambda db: db.execute("PRAGMA busy_timeout = 1"))
+async def test_a_store_that_is_busy_keeps_all_waiting_once(store: SqliteStore, tmp_path: Path, impatient: None) -> None:
     other = SqliteStore(tmp_path / "store.db")
     await other.open()
     await other._do(lambda db: db.execute("BEGIN IMMEDIATE"))

@@ -107,9 +107,8 @@ async def test_a_path_that_can_not_be_written_is_refused(tmp_path: Path) -> None
     assert "can not be used" in (await refusal(tmp_path / "file" / "store.db")).message
 
 
-async def test_a_store_that_another_process_holds_is_busy(tmp_path: Path) -> None:
+async def test_a_store_that_another_process_holds_is_busy(tmp_path: Path, impatient: None) -> None:
     store = await opened(tmp_path / "store.db")
-    await store._do(lambda db: db.execute("PRAGMA busy_timeout = 1"))
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="busy") as caught:

@@ -12,6 +12,7 @@ from brokersync.types import (
     BookingEffect,
     BrokerTrade,
     FeesMode,
+    FeesState,
     Instrument,
     PositionEffect,
     TimePrecision,
@@ -60,13 +61,17 @@ def _amended(steps: Sequence[TradeBooking], last: TradeBooking) -> TradeBooking:
 
 
 def _with_fees(trade: BrokerTrade, mode: FeesMode, known: BrokerTrade, before: Sequence[TradeBooking]) -> BrokerTrade:
-    """The trade of an amendment, with the costs that stood where it tells none: that there are none is one of 0."""
+    """The trade of an amendment, with the costs that stood where it tells none: that there are none is one of 0.
+
+    They are for good as far as they were, unless it says that there are others to come.
+    """
     stood = fees_of(before, [], cancelled=False)
     if trade.fees or not stood:
         return trade
     # parts are summed up over all rows of the execution
     fees = () if mode is FeesMode.PART else stood
-    return attrs.evolve(trade, fees=fees, fees_state=known.fees_state)
+    state = known.fees_state if trade.fees_state is FeesState.FINAL else trade.fees_state
+    return attrs.evolve(trade, fees=fees, fees_state=state)
 
 
 def _filled(value: _Value, known: _Value, names: Sequence[str]) -> _Value:

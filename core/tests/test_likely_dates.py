@@ -18,8 +18,6 @@ def opened(moment: datetime | None) -> BrokerAccount:
 def test_the_first_or_last_day_of_all_is_no_date(year: int) -> None:
     (account,) = dated([opened(datetime(year, 1, 1, tzinfo=UTC))])
     assert account == opened(None)
-    (closed,) = dated([BrokerAccount(account_id="1", environment="live", closed_at=datetime(year, 1, 1, tzinfo=UTC))])
-    assert closed.closed_at is None
 
 
 @pytest.mark.parametrize("moment", [None, datetime(1900, 1, 1, tzinfo=UTC), datetime(2026, 6, 10, tzinfo=UTC)])

@@ -309,8 +309,7 @@ def stored(brokersync: Run, empty_store: Path) -> Any:
         await vault.add(connection, auth, SECRETS, made_at=NOW)
         state = ConnectionState.NEEDS_OPERATOR
         await store.change_connection(connection.connection_id, state=state, reason=f"It said {SECRETS['token']}")
-        account = BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")
-        await store.put_accounts(connection, [account], NOW)
+        await store.put_accounts(connection, [BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")])
         vault.close()
         await store.close()
 

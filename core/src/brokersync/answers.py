@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -64,15 +64,10 @@ def _belongs(booking: TradeBooking, manifest: Manifest) -> bool:
 
 def dated(accounts: Sequence[BrokerAccount]) -> tuple[BrokerAccount, ...]:
     """Brokers write the first or the last day of all for no date, and no day can be counted on from there."""
-    return tuple(map(_dated, accounts))
-
-
-def _dated(account: BrokerAccount) -> BrokerAccount:
-    moments = {"opened_at": account.opened_at, "closed_at": account.closed_at}
-    none: dict[str, Any] = dict.fromkeys(
-        name for name, moment in moments.items() if moment and moment.year not in _YEARS
+    return tuple(
+        attrs.evolve(one, opened_at=None) if one.opened_at and one.opened_at.year not in _YEARS else one
+        for one in accounts
     )
-    return attrs.evolve(account, **none) if none else account
 
 
 def dated_page(page: TradePage) -> TradePage:

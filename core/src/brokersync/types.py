@@ -126,10 +126,7 @@ class AuthResult:
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
 class BrokerAccount:
-    """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own.
-
-    A `closed` one is read up to 30 days behind `closed_at`, which is when core first heard so, unless the broker tells.
-    """
+    """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own."""
 
     account_id: str = attrs.field(validator=_id)
     environment: str = attrs.field(validator=_id)
@@ -138,7 +135,6 @@ class BrokerAccount:
     kind: str | None = None
     opened_at: datetime | None = attrs.field(default=None, validator=_utc)
     closed: bool = False
-    closed_at: datetime | None = attrs.field(default=None, validator=_utc)
     state: Mapping[str, str] = _EMPTY
 
 
@@ -259,9 +255,13 @@ class TradeBooking:
     def of(cls, trade: BrokerTrade, **facts: Any) -> Self:
         """The ordinary case: a row that books `trade` under the trade's own id."""
         values: dict[str, Any] = {
-            "booking_id": trade.trade_id, "environment": trade.environment, "account_id": trade.account_id,
-            "refs": (trade.trade_id,), "id_quality": trade.id_quality, "trade": trade,
-        }  # fmt: skip
+            "booking_id": trade.trade_id,
+            "environment": trade.environment,
+            "account_id": trade.account_id,
+            "refs": (trade.trade_id,),
+            "id_quality": trade.id_quality,
+            "trade": trade,
+        }
         return cls(**(values | facts))
 
     @property

@@ -124,7 +124,7 @@ async def test_all_accounts_of_an_owner_at_a_broker_are_known_with_what_was_told
     told = BrokerAccount(account_id="A", environment="live", name="Old", state={"alias": "Old", "id": "7"})
     plain = BrokerAccount(account_id="B", environment="demo")
     await store.add_connection(connection(), grant())
-    await store.put_accounts(connection(), [told], START)
+    await store.put_accounts(connection(), [told])
     # a file tells of accounts that no connection sees
     page = PageCommit(owner="o", provider="paper", source="files", at=START, accounts=(plain,))
     await store.commit_page(page, RULES)
@@ -138,43 +138,12 @@ async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(s
     first = BrokerAccount(account_id="A", environment="live", name="Old", opened_at=START)
     for one in (connection(), connection("d", identity="j")):
         await store.add_connection(one, grant(identity=one.identity))
-    await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")], START)
-    await store.put_accounts(connection(), [attrs.evolve(first, name="New")], START)
-    await store.put_accounts(connection("d"), [attrs.evolve(first, account_id="C")], START)
+    await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")])
+    await store.put_accounts(connection(), [attrs.evolve(first, name="New")])
+    await store.put_accounts(connection("d"), [attrs.evolve(first, account_id="C")])
     told = await store.accounts("c")
     assert [(one.environment, one.account_id) for one in told] == [("demo", "B"), ("live", "A")]
     assert told[1] == attrs.evolve(first, name="New")
-
-
-async def test_an_account_is_closed_when_its_broker_says_else_since_it_was_first_heard_of(store: SqlStore) -> None:
-    open_one = BrokerAccount(account_id="A", environment="live")
-    closed = attrs.evolve(open_one, closed=True)
-    await store.add_connection(connection(), grant())
-
-    async def told(account: BrokerAccount, day: int) -> datetime | None:
-        await store.put_accounts(connection(), [account], START + day * DAY)
-        (one,) = await store.accounts("c")
-        assert one.closed is account.closed
-        return one.closed_at
-
-    assert await told(open_one, 0) is None
-    assert await told(closed, 1) == START + DAY
-    assert await told(closed, 9) == START + DAY
-    assert await told(attrs.evolve(closed, closed_at=START), 10) == START
-    assert await told(closed, 11) == START
-    assert await told(open_one, 12) is None
-    assert await told(closed, 13) == START + 13 * DAY
-
-
-async def test_an_account_that_was_closed_before_it_was_seen_is_closed_since_then(store: SqlStore) -> None:
-    await store.add_connection(connection(), grant())
-    seen = BrokerAccount(account_id="A", environment="live", closed=True)
-    told = attrs.evolve(seen, account_id="B")
-    await store.put_accounts(connection(), [seen], START)
-    page = PageCommit(owner="o", provider="paper", source="files", at=START + DAY, accounts=(seen, told))
-    await store.commit_page(page, RULES)
-    known = {one.account_id: one.closed_at for one in await store.known_accounts("o", "paper")}
-    assert known == {"A": START, "B": START + DAY}
 
 
 async def test_requests_are_kept_per_connection_source_and_account(store: SqlStore) -> None:

@@ -254,7 +254,6 @@ def test_an_alias_beside_the_id_names_the_account_and_a_closing_date_closes_it(f
     [page] = flex.pages(flex.document(flex.statement(extra=flex.account(**facts))))
     [account] = page.accounts
     assert (account.name, account.closed, account.opened_at, account.currency) == ("Rainy days", True, None, None)
-    assert account.closed_at == datetime(2024, 3, 1, 5, tzinfo=UTC)
 
 
 def test_an_account_is_told_with_its_first_page_and_again_only_with_news(flex: Any) -> None:

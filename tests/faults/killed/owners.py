@@ -49,7 +49,7 @@ async def fill(store: Any, key: Path, owner: str) -> None:
     of = connection(owner)
     auth = AuthResult(identity=of.identity, access_token=Secret(f"t-{owner}"))
     await GrantVault(store, Sealer(KeyFile(key))).add(of, auth, {"user": owner}, made_at=None)
-    await store.put_accounts(of, [BrokerAccount(account_id=f"a-{owner}", environment="live")], _START)
+    await store.put_accounts(of, [BrokerAccount(account_id=f"a-{owner}", environment="live")])
     now = datetime.now(UTC)
     await store.take_lease(f"sync|{of.connection_id}", owner=owner, holder="w", now=now, until=now + _DAY)
     await store.commit_page(_page(of, "old", _START, next_request=_request(of), bookmark=f"m-{owner}"), _RULES)

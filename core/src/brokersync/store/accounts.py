@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 import attrs
 
@@ -48,21 +47,21 @@ def own_accounts(owner: str) -> Script[None]:
 
 
 def put_accounts(
-    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount], at: datetime
+    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
 ) -> Script[None]:
-    """Keep what the broker says of its accounts `at` this time, and which connection sees them."""
+    """Keep what the broker says of its accounts, and which connection sees them."""
     if connection_id is not None:
         row = yield from fetch_one("SELECT 1 FROM connections WHERE connection_id = ? {for_update}", connection_id)
         if row is None:
             return  # it has ended, and must leave nothing behind
     told = {(account.environment, account.account_id): account for account in accounts}
     numbers = yield from numbers_of(owner, provider, told)
-    yield from describe(numbers, told, at)
+    yield from describe(numbers, told)
     if connection_id is not None:
         yield from link(connection_id, numbers.values())
 
 
-def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount], at: datetime) -> Script[None]:
+def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount]) -> Script[None]:
     """Keep what the broker says of accounts that have their numbers."""
     if not told:
         return
@@ -71,7 +70,7 @@ def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount], 
     changed = []
     for name, account in told.items():
         before = known[numbers[name]]
-        data = compact(_merged(None if before is None else from_json(json.loads(before), BrokerAccount), account, at))
+        data = compact(account if before is None else _merged(from_json(json.loads(before), BrokerAccount), account))
         if data != before:
             changed.append((data, numbers[name]))
     yield Many("UPDATE accounts SET data = ? WHERE account = ?", changed)
@@ -85,20 +84,10 @@ def link(connection_id: str, numbers: Iterable[int]) -> Script[None]:
     yield Put("connection_accounts", columns, [(connection_id, number) for number in new], key=columns)
 
 
-def _merged(known: BrokerAccount | None, new: BrokerAccount, at: datetime) -> BrokerAccount:
+def _merged(known: BrokerAccount, new: BrokerAccount) -> BrokerAccount:
     """What one source leaves out does not take back what another one told."""
-    if known is None:
-        return attrs.evolve(new, closed_at=_closed_at(None, new, at))
     told = {name: value for name, value in attrs.asdict(new, recurse=False).items() if value is not None}
-    told |= {"state": {**known.state, **new.state}, "closed_at": _closed_at(known, new, at)}
-    return attrs.evolve(known, **told)
-
-
-def _closed_at(known: BrokerAccount | None, new: BrokerAccount, at: datetime) -> datetime | None:
-    if not new.closed:
-        return None
-    heard = known.closed_at if known is not None and known.closed else None
-    return new.closed_at or heard or at
+    return attrs.evolve(known, **(told | {"state": {**known.state, **new.state}}))
 
 
 def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:

@@ -58,7 +58,7 @@ def _account_numbers(page: PageCommit) -> Script[dict[Names, int]]:
     booked = {(booking.environment, booking.account_id) for booking in page.bookings}
     covered = {(key.environment, key.account_id) for key, _ in page.spans}
     numbers = yield from numbers_of(page.owner, page.provider, {*told, *booked, *covered})
-    yield from describe(numbers, told, page.at)
+    yield from describe(numbers, told)
     if page.connection_id is not None and numbers:
         yield from link(page.connection_id, numbers.values())
     return numbers

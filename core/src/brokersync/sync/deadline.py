@@ -10,7 +10,6 @@ from brokersync.incidents import share
 from brokersync.maintenance import MaintenanceWindow, closed_from, closed_until
 from brokersync.manifest import CalendarUnit, Manifest, Retention, SourceScope, SourceSpec
 from brokersync.records import Connection, Span
-from brokersync.sync.closed import read_until
 from brokersync.sync.days import next_day
 from brokersync.sync.plan import still_open
 from brokersync.types import BrokerAccount
@@ -59,8 +58,7 @@ def last_safe_moment(
 def _moments(
     source: SourceSpec, accounts: Sequence[BrokerAccount], spans: SpansOfSource, now: datetime, since: datetime | None
 ) -> Iterator[datetime]:
-    read = [one for one in accounts if (read_until(source, one) or now) >= now]
-    if source.retention is Retention.SESSION and (read or source.scope is SourceScope.LOGIN):
+    if source.retention is Retention.SESSION and (accounts or source.scope is SourceScope.LOGIN):
         yield next_day(now, source.calendar)
     # another source tells for good what a source that withdraws tells early, so nothing perishes with it
     if source.retention is not Retention.LIMITED or source.look_back is None or source.withdraws:

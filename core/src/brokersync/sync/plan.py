@@ -10,7 +10,6 @@ import attrs
 
 from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import FailedWindow, Span, SpanState
-from brokersync.sync.closed import read_until
 from brokersync.sync.days import ceiling, day_floor, floor, next_day
 from brokersync.sync.halving import halved, last_at
 from brokersync.sync.ledger import subtract, union
@@ -128,8 +127,7 @@ def may_give(
 ) -> list[TimeWindow]:
     """What of a window a source will give when it is asked, now or later; what it has given is not among it."""
     begins = _Bounds(source, now, since, connected_at, None).start(account, spans)
-    ends = read_until(source, account) or _EVER
-    within = window.overlap(TimeWindow(begins, ends)) if begins < ends else None
+    within = window.overlap(TimeWindow(begins, _EVER))
     closed = (span.window for span in spans if span.state is not SpanState.PROVISIONAL)
     return [] if within is None else subtract([within], closed)
 
@@ -198,11 +196,10 @@ class _Bounds:
     again_from: datetime | None
 
     def gaps(self, account: BrokerAccount | None, spans: Sequence[Span]) -> list[TimeWindow]:
-        start, ends = self.start(account, spans), self._end()
-        end = min(ends, read_until(self.source, account) or ends)
+        start, end = self.start(account, spans), self._end()
         if start >= end:
             return []
-        settled = ends - self.source.reread
+        settled = end - self.source.reread
         if self.again_from is not None:
             settled = min(settled, self._floor(self.again_from))
         closed = [self._closed(span.window, settled) for span in spans if span.state is not SpanState.PROVISIONAL]

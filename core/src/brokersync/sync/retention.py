@@ -8,7 +8,6 @@ from typing import Final
 
 from brokersync.manifest import CalendarUnit, Manifest, Retention, SourceSpec
 from brokersync.records import Span, SpanState
-from brokersync.sync.closed import read_until
 from brokersync.sync.days import floor
 from brokersync.sync.ledger import read_windows, subtract
 from brokersync.sync.plan import may_give, reach
@@ -44,8 +43,6 @@ def gone(
     begins = floor(max(moments), source.calendar) if moments else first
     if source.retention is Retention.SESSION:
         begins = max(begins, first)
-    # nothing happens in an account that is closed, which nobody reads any more
-    horizon = min(horizon, read_until(source, account) or horizon)
     under_way = list(begun)
     known = [span.window for span in spans]
     sure = [span.window for span in spans if span.state is not SpanState.PROVISIONAL or not _becomes_final(source)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 
 from brokersync.plugin import BrokerAccount
@@ -68,7 +67,6 @@ def account_of(account_id: str, environment: str, facts: Mapping[str, str], date
     alias, shown = text_of(facts, "acctAlias"), text_of(facts, "accountId")
     # what shows the alias in place of the id does not say that it was given up
     given_up = "acctAlias" in facts and (shown is None or account_id_of(shown) is not None)
-    closed = text_of(facts, "dateClosed")
     return BrokerAccount(
         account_id=account_id,
         environment=environment,
@@ -76,16 +74,7 @@ def account_of(account_id: str, environment: str, facts: Mapping[str, str], date
         currency=currency.upper() if currency else None,
         kind=text_of(facts, "accountType"),
         opened_at=new_york_midnight(dates.day(opened)) if opened else None,
-        closed=closed is not None,
-        closed_at=_closed_at(closed, dates),
+        closed=text_of(facts, "dateClosed") is not None,
         # one that was given up is told as well, since the account it is given to next would be taken for this one
         state={ALIAS: alias or ""} if alias or given_up else {},
     )
-
-
-def _closed_at(told: str | None, dates: FlexDates) -> datetime | None:
-    """The day it was closed, where it can be read; that it was closed is known in any case."""
-    try:
-        return new_york_midnight(dates.day(told)) if told else None
-    except ValueError:
-        return None

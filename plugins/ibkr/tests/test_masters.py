@@ -199,6 +199,15 @@ def test_a_consolidated_statement_covers_who_was_in_one_of_the_same_query_before
         assert covered(flex.pages(consolidated(flex), query_id=query_id, accounts=known)) == {MASTER}
 
 
+def test_an_account_that_another_query_tells_alone_is_no_longer_covered_by_the_consolidated_one(flex: Any) -> None:
+    first = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)), query_id="20")
+    known = {account.account_id: account for page in first for account in page.accounts}
+    for query_id, others in (("20", {MASTER, FIRST, SECOND}), ("21", {MASTER, SECOND})):
+        own = flex.pages(flex.document(flex.statement([flex.trade(3)])), query_id=query_id, accounts=known.values())
+        known |= {account.account_id: account for page in own for account in page.accounts if account.state}
+        assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known.values())) == others
+
+
 def test_what_confirmations_or_a_statement_of_its_own_tell_puts_no_account_into_a_consolidated_query(flex: Any) -> None:
     confirmed = flex.statement([flex.confirm(1, acctAlias="Pot")], account=MASTER, section="TradeConfirms")
     own = flex.document(flex.statement([flex.trade()]))

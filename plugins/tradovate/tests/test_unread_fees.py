@@ -60,6 +60,8 @@ async def read(world: Any) -> tuple[TradePage, TradePage]:
         ({"errorText": "Unknown report"}, 200, Finality.FINAL),
         ({"errorText": "Something new"}, 200, Finality.FINAL),
         ({"data": "Konto,Betrag\r\n"}, 200, Finality.FINAL),
+        ({"data": "Acc\0ount"}, 200, Finality.PROVISIONAL),
+        ({"data": 'Account,"Transaction ID'}, 200, Finality.PROVISIONAL),
     ],
 )
 async def test_fills_come_without_it_and_what_passes_is_asked_for_again(

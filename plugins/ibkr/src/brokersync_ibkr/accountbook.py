@@ -84,6 +84,13 @@ class AccountBook:
                 self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: query_id}))
         return met | {one.account_id for one in before if one.state.get(TOGETHER_IN) == query_id}
 
+    def apart(self, query_id: str | None, account_id: str) -> None:
+        """A statement is of this account alone: one of several, of another query, no longer speaks for it."""
+        before = self._before.get(account_id)
+        if query_id is not None and before and before.state.get(TOGETHER_IN) not in (None, "", query_id):
+            known = self.meet(account_id)
+            self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: ""}))
+
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""
         account = account_of(account_id, self.meet(account_id).environment, facts, dates)

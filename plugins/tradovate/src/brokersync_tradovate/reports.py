@@ -45,7 +45,7 @@ from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
 from brokersync_tradovate.refusals import Meaning, Refusal, report_refused, request_refused
-from brokersync_tradovate.tables import TableError
+from brokersync_tradovate.tables import DamagedTableError, TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
@@ -159,7 +159,7 @@ class _Reading:
         except (BrokerError, TableError) as error:
             if isinstance(error, BrokerError) and not _is_of_one_report(error):
                 raise
-            again = isinstance(error, BrokerRetryableError | BrokerResponseError)
+            again = isinstance(error, BrokerRetryableError | BrokerResponseError | DamagedTableError)
             if again:
                 await self._asks.failed()
             unmapped[_unread(error, again)] += 1

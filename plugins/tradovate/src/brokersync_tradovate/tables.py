@@ -19,6 +19,10 @@ class TableError(ValueError):
     """A text that can not be read as a table; the message goes on after "The file" and shows nothing of it."""
 
 
+class DamagedTableError(TableError):
+    """One that is no table at all, as no program writes it: it may be whole when it is asked for again."""
+
+
 @attrs.frozen
 class TableRow:
     """One row: what it tells by our names, an empty text where it tells nothing, and all of it as it was written.
@@ -95,12 +99,12 @@ def _cells(lines: Iterable[str]) -> Iterator[list[str]]:
             if any(cell.strip() for cell in cells):
                 yield cells
     except csv.Error as error:
-        raise TableError(f"is no proper CSV: {error}") from None
+        raise DamagedTableError(f"is no proper CSV: {error}") from None
 
 
 def _clean(lines: Iterable[str]) -> Iterator[str]:
     """The lines without the byte order mark that some programs put before the first."""
     for place, line in enumerate(lines):
         if "\0" in line:
-            raise TableError("holds a NUL character, so it is damaged")
+            raise DamagedTableError("holds a NUL character, so it is damaged")
         yield line.removeprefix(_MARK) if place == 0 else line

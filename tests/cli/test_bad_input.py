@@ -113,6 +113,21 @@ def test_a_dry_run_says_what_each_row_would_do_and_keeps_nothing(brokersync: Run
     assert _contents(filled) == before
 
 
+def test_what_a_statement_says_does_not_steer_the_terminal(brokersync: Run, tmp_path: Path) -> None:
+    named = tmp_path / "\x1b[2Jgood.xml"
+    named.write_text(_GOOD.replace('assetCategory="STK"', 'assetCategory="S\x9b2JTK"'))
+    shown = brokersync("import", "ibkr", named)
+    assert "\N{REPLACEMENT CHARACTER}[2Jgood.xml: 1 rows read" in shown.out
+    assert "S\N{REPLACEMENT CHARACTER}2JTK" in shown.out
+    assert not {"\x1b", "\x9b"} & {*shown.out, *shown.err}
+
+
+def test_a_question_and_its_answer_do_not_steer_the_terminal(brokersync: Run, filled: Path) -> None:
+    shown = brokersync("explain", "--account", "U9000001", "--day", "2026-01-06", "--symbol", "AC\x1b[2JME")
+    assert "AC\N{REPLACEMENT CHARACTER}[2JME" in shown.out
+    assert "\x1b" not in shown.out
+
+
 def test_an_older_file_is_said_to_be_told_otherwise_later(brokersync: Run, filled: Path, tmp_path: Path) -> None:
     before = _contents(filled)["changes"]
     older = tmp_path / "older.xml"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from cyclopts import Parameter
 
-from brokersync.cli.common import Owned, finish, note, parse_day, print_json
+from brokersync.cli.common import Owned, finish, note, parse_day, print_json, say
 from brokersync.cli.consent import Page
 from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerError, Fault, StoreError
@@ -92,11 +92,9 @@ async def _connect(
 
         print_json({"connection": to_json(connection), "accounts": to_json(accounts), "advice": advice})
         return Exit.DONE
-    sys.stdout.write(f"Connected {connection.connection_id}: {connection.label}\n")
+    say(f"Connected {connection.connection_id}: {connection.label}")
     for account in accounts:
-        sys.stdout.write(
-            f"  account {account.account_id} {account.environment} {account.currency or ''}".rstrip() + "\n"
-        )
+        say(f"  account {account.account_id} {account.environment} {account.currency or ''}".rstrip())
     for sentence in advice:
         note(f"Please note: {sentence}")
     note(f"Next: brokersync sync {connection.connection_id}")
@@ -157,7 +155,7 @@ async def _reconnect(
 
         print_json({"connection": to_json(connection)})
         return Exit.DONE
-    sys.stdout.write(f"Logged in again {connection.connection_id}: {connection.label}\n")
+    say(f"Logged in again {connection.connection_id}: {connection.label}")
     note(f"Next: brokersync sync {connection.connection_id}")
     return Exit.DONE
 

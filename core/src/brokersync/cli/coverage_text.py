@@ -8,11 +8,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rich.text import Text
-
 from brokersync.cli.bars import bar, bar_width, cells, legend
 from brokersync.cli.coverage import AccountHistory, telling
-from brokersync.cli.tables import console
+from brokersync.cli.tables import console, plain
 from brokersync.explaining import failed_parts
 from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
@@ -38,7 +36,7 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
     shown: set[str] = set()
     for one in accounts:
         known = _without_tail(one.stretches(), sync_every)
-        out.print(Text(one.name, "bold"))
+        out.print(plain(one.name, "bold"))
         if not known:
             out.print("  nothing is known yet\n")
             continue
@@ -50,11 +48,11 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
             spec = one.manifest.source(source.source)
             if by_source:
                 part = _without_tail(one.stretches_of(source), sync_every)
-                out.print(Text(f"{source.source}, by {_days_of(spec)}", "dim"))
+                out.print(plain(f"{source.source}, by {_days_of(spec)}", "dim"))
                 shown |= _bar(out, part, whole, width)
                 _words(out, one, part, now, width, best=known)
             elif spec.selects_by is SelectsBy.BOOKED:
-                out.print(Text(f"  {source.source}: its days are days of booking"))
+                out.print(plain(f"  {source.source}: its days are days of booking"))
         out.print()
     if shown:
         out.print(legend(shown))
@@ -74,7 +72,7 @@ def _is_new(stretch: Stretch, since: datetime) -> bool:
 def _axis(out: Console, whole: TimeWindow, zone: str, width: int) -> None:
     first = whole.start.astimezone(ZoneInfo(zone)).date()
     last = (whole.end - timedelta(microseconds=1)).astimezone(ZoneInfo(zone)).date()
-    out.print(Text(f"{first}{str(last).rjust(max(width - 10, 11))}"))
+    out.print(plain(f"{first}{str(last).rjust(max(width - 10, 11))}"))
 
 
 def _bar(out: Console, known: Sequence[Stretch], whole: TimeWindow, width: int) -> set[str]:
@@ -98,7 +96,7 @@ def _words(
         out.print(f"  {len(lines) - _MOST_GAPS} older gaps: --json shows them all")
     for window, zone, words in lines[-_MOST_GAPS:]:
         line = f"{stretch_text(window, zone)}: {words}"
-        out.print(Text(textwrap.fill(line, max(width, _NARROWEST), initial_indent="  ", subsequent_indent="    ")))
+        out.print(plain(textwrap.fill(line, max(width, _NARROWEST), initial_indent="  ", subsequent_indent="    ")))
 
 
 def _lines(

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from brokersync.cli.tables import console
+from brokersync.cli.tables import console, plain
 from brokersync.converter import decimal_text
 from brokersync.explaining import ExplainedBooking, Explanation, SourceAnswer, SourceState, trade_text
 from brokersync.sync.days import stretch_text
@@ -41,11 +39,11 @@ class _Page:
         self._width = min(self.out.width, _WIDEST) if self.out.is_terminal else self.out.width
 
     def answer(self, text: str) -> None:
-        self.out.print(Text(textwrap.fill(text, self._width, break_on_hyphens=False), "bold"))
+        self.out.print(plain(textwrap.fill(text, self._width, break_on_hyphens=False), "bold"))
 
     def heading(self, text: str) -> None:
         self.out.print()
-        self.out.print(Text(text, "bold"))
+        self.out.print(plain(text, "bold"))
 
     def line(self, text: str, indent: int = 2, style: str = "") -> None:
         filled = textwrap.fill(
@@ -55,7 +53,7 @@ class _Page:
             subsequent_indent=" " * (indent + 2),
             break_on_hyphens=False,
         )
-        self.out.print(Text(filled, style))
+        self.out.print(plain(filled, style))
 
 
 def show(found: Explanation, *, raw: bool) -> None:

@@ -73,12 +73,11 @@ class _Broker:
         return facts if usage is None else facts | {"usage": to_json(usage[key])}
 
     def show(self, usage: Mapping[str, Usage] | None) -> None:
-        from brokersync.cli.tables import console, show_table
+        from brokersync.cli.tables import console, plain, show_table
 
         manifest = self.manifest
-        console().print(
-            f"{manifest.display_name} ({manifest.key}), set by the {self.set_by}", style="bold", markup=False
-        )
+        title = f"{manifest.display_name} ({manifest.key}), set by the {self.set_by}"
+        console().print(plain(title, "bold"))
         if not self.limits:
             say("No limit: calls go as they come.")
             return

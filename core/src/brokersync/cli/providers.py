@@ -92,19 +92,19 @@ def _show(manifest: Manifest, registry: ProviderRegistry, common: Common) -> int
     if common.json:
         print_json(to_json(manifest) | {"form": manifest.form(), "verified": level_facts(level)})
         return Exit.DONE
-    from brokersync.cli.tables import console, show_table
+    from brokersync.cli.tables import console, plain, show_table
 
     out = console()
-    out.print(f"{manifest.display_name} ({manifest.key})", style="bold", markup=False)
-    out.print(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}", markup=False)
-    out.print(level_sentence(level, manifest.claims, manifest.key), markup=False)
+    out.print(plain(f"{manifest.display_name} ({manifest.key})", "bold"))
+    out.print(plain(f"environments: {', '.join(manifest.environments)}   licence: {manifest.licence}"))
+    out.print(plain(level_sentence(level, manifest.claims, manifest.key)))
     if manifest.labels:
         names = ", ".join(f"{label.display_name} ({label.key})" for label in manifest.labels)
-        out.print(f"the same service is sold as: {names}", markup=False)
+        out.print(plain(f"the same service is sold as: {names}"))
     for step in numbered(manifest.setup):
-        out.print(step, markup=False)
+        out.print(plain(step))
     if manifest.consents:
-        out.print(f"log in at its own page: brokersync connect {manifest.key} --oauth", markup=False)
+        out.print(plain(f"log in at its own page: brokersync connect {manifest.key} --oauth"))
     show_table(("field", "", "what it is"), [_field(field) for field in manifest.user_fields])
     if manifest.operator_fields:
         told = [_field(field) for field in manifest.operator_fields]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from brokersync.cli.common import Owned, finish, note, print_json
+from brokersync.cli.common import Owned, finish, note, print_json, say
 from brokersync.cli.exits import Exit, UsageError, exit_of
 from brokersync.errors import BrokerAPIError, BrokerConfigError, BrokerError, Fault
 
@@ -135,17 +134,17 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
     report = answer["report"]
     verb = "would add" if dry_run else "added"
     read = report["fetched"] + report["quarantined"]
-    sys.stdout.write(
+    say(
         f"{name}: {read} rows read, {verb} {report['added']}, modified {report['modified']}, "
-        f"unchanged {report['unchanged']}, quarantined {report['quarantined']}\n"
+        f"unchanged {report['unchanged']}, quarantined {report['quarantined']}"
     )
     _show_other_counts(report, answer["dispositions"], dry_run)
     for problem in report["problems"]:
-        sys.stdout.write(f"  {problem['message']} {problem.get('remedy', '')}\n")
+        say(f"  {problem['message']} {problem.get('remedy', '')}")
     for reason, count in sorted(report["skipped"].items()):
-        sys.stdout.write(f"  passed over: {count} {reason}\n")
+        say(f"  passed over: {count} {reason}")
     for reason, count in sorted(report["unmapped"].items()):
-        sys.stdout.write(f"  new to us: {reason} ({count})\n")
+        say(f"  new to us: {reason} ({count})")
     if dry_run:
         _show_rows(answer["rows"])
 
@@ -153,17 +152,15 @@ def _show(answer: dict[str, Any], dry_run: bool) -> None:
 def _show_other_counts(report: dict[str, Any], became: dict[str, int], dry_run: bool) -> None:
     """What became of the rows that the first line does not count."""
     if known := became.get("known"):
-        sys.stdout.write(f"  {known} known already: they are of trades that were told before, and change nothing\n")
+        say(f"  {known} known already: they are of trades that were told before, and change nothing")
     if report["removed"]:
-        sys.stdout.write(f"  {report['removed']} trades {'would be ' if dry_run else ''}removed\n")
+        say(f"  {report['removed']} trades {'would be ' if dry_run else ''}removed")
     if report["waiting"] > 0:
-        sys.stdout.write(f"  {report['waiting']} cancels wait for the trade that they cancel\n")
+        say(f"  {report['waiting']} cancels wait for the trade that they cancel")
     if report["quarantined"] and not dry_run:
-        sys.stdout.write("  `brokersync status --json` says of each quarantined row why it was not understood\n")
+        say("  `brokersync status --json` says of each quarantined row why it was not understood")
     if outdated := report["dispositions"].get("outdated"):
-        sys.stdout.write(
-            f"  {outdated} told otherwise by what the broker made later and was read before: that stands\n"
-        )
+        say(f"  {outdated} told otherwise by what the broker made later and was read before: that stands")
 
 
 def _instead(row: dict[str, Any], name: str) -> str:
@@ -181,4 +178,4 @@ def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
         right=("quantity", "price"),
     )
     if len(rows) > _SHOWN_ROWS:
-        sys.stdout.write(f"... and {len(rows) - _SHOWN_ROWS} more; --json shows all\n")
+        say(f"... and {len(rows) - _SHOWN_ROWS} more; --json shows all")

@@ -12,6 +12,7 @@ from brokersync.cli.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 _IN_A_PIPE = 10_000
@@ -24,6 +25,13 @@ def console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _IN_A_PIPE, soft_wrap=False)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """What a broker, a plugin or a user wrote, as text that is neither markup nor steers the terminal."""
+    from rich.text import Text
+
+    return Text(visible(text), style)
 
 
 def show_table(
@@ -41,7 +49,6 @@ def show_table(
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     out = console()
     shown = [number for number, name in enumerate(columns) if name not in wide or out.width >= _WIDE]
@@ -55,8 +62,7 @@ def show_table(
             no_wrap=whole_cells,
         )
     for row in rows:
-        # what a broker or a user wrote is text, never markup
-        table.add_row(*(Text(visible(row[number])) for number in shown))
+        table.add_row(*(plain(row[number]) for number in shown))
     out.print(table)
     if left_out := [name for number, name in enumerate(columns) if number not in shown]:
         sys.stdout.write(f"({' and '.join(left_out)}: on a terminal of {_WIDE} columns)\n")

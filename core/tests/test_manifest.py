@@ -217,6 +217,11 @@ def test_a_family_shares_what_is_written_once() -> None:
         (changed('format = "integer"', 'pattern = "["'), "the pattern is no regular expression"),
         (changed('period = "1m"', 'period = "soon"'), "limits[0].period: 'soon' is no duration"),
         (changed("amount = 10", "amount = 0"), "limits[0].amount: amount must be above zero"),
+        (changed("amount = 10", f"amount = 1{'0' * 26}"), "limits[0].amount: amount must be at most 1000000000"),
+        (
+            changed('operations = ["report"]', 'operations = [""]'),
+            "limits[0].operations: operations has an empty name; leave operations out for all of them",
+        ),
         (changed('look_back = "7d"\n', ""), "retention limited needs look_back"),
         (changed('zone = "America/New_York"', 'zone = "America/Nowhere"'), "the zone 'America/Nowhere' is unknown"),
         (changed('day_starts = "18:00"', 'day_starts = "25:00"'), "day_starts is a time of day"),

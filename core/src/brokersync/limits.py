@@ -14,6 +14,8 @@ from brokersync.errors import LimitScope
 
 _NONE: Mapping[str, int] = MappingProxyType({})
 _NO_TIME = timedelta(0)
+# far above what a broker allows, and counted without loss by all that count
+_MOST = 1_000_000_000
 
 
 class LimitKind(StrEnum):
@@ -30,6 +32,13 @@ class LimitKind(StrEnum):
 def _positive(_: object, field: attrs.Attribute[Any], value: int) -> None:
     if value <= 0:
         raise ValueError(f"{field.name} must be above zero, not {value}")
+    if value > _MOST:
+        raise ValueError(f"{field.name} must be at most {_MOST}, not {value}")
+
+
+def _are_named(_: object, field: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    if not all(one.strip() for one in value):
+        raise ValueError(f"{field.name} has an empty name; leave {field.name} out for all of them")
 
 
 # the instance lacks, in these, what is wrong itself
@@ -85,7 +94,7 @@ class RateLimit:
     amount: int = attrs.field(validator=_positive)
     period: timedelta = attrs.field(default=_NO_TIME, validator=_fits_the_kind)
     kind: LimitKind = LimitKind.WINDOW
-    operations: tuple[str, ...] = ()
+    operations: tuple[str, ...] = attrs.field(default=(), validator=_are_named)
     reserve: int = attrs.field(default=0, validator=_leaves_some)
     weights: Mapping[str, int] = attrs.field(default=_NONE, validator=_each_may_go, hash=False)
     failures_only: bool = attrs.field(default=False, validator=_of_a_window)

@@ -16,6 +16,7 @@ from brokersync.shared import Shared
 from brokersync.sync.halving import put_off_until
 from brokersync.sync.ledger import read_windows
 from brokersync.sync.plan import Ask, plan_source, request_name
+from brokersync.sync.untold import untold
 from brokersync.types import BrokerAccount, TimeWindow
 
 
@@ -134,12 +135,13 @@ class _Source:
     def of(self, account: BrokerAccount) -> SourceOutlook:
         """The outlook of one account."""
         name = request_name(self._source, (account,))
-        read = read_windows(self._spans.get((account.environment, account.account_id), ()))
+        spans = self._spans.get((account.environment, account.account_id), ())
+        read = read_windows(spans)
         begun = next((one for one in self._begun if one.account == name), None)
         due = [
             ask.window for ask in self._planned if self._source.scope is SourceScope.LOGIN or account in ask.accounts
         ]
-        failing = self._failing.get(name, ())
+        failing = (*self._failing.get(name, ()), *untold(self._source, account, self._failing, spans))
         return SourceOutlook(
             account=account,
             source=self._source.name,

@@ -21,6 +21,7 @@ from brokersync.sync.halving import (
     halved,
     in_line,
     is_denied,
+    is_not_told,
     is_only_not_ready,
     met,
     put_off,
@@ -118,7 +119,7 @@ class FailureBook:
     async def in_line(self, source: SourceSpec) -> list[str]:
         """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""
         failed = {
-            name: [one for one in windows if not is_only_not_ready(one)]
+            name: [one for one in windows if not is_only_not_ready(one) and not is_not_told(one)]
             for name, windows in (await self.known(source)).items()
         }
         return in_line(failed, self._clock.now())
@@ -163,5 +164,9 @@ class FailureBook:
         await self._put(ask, failed(known, ask.window, reason=reason, at=self._clock.now()))
 
     async def _put(self, ask: Ask, windows: tuple[FailedWindow, ...]) -> None:
-        self._known[ask.source.name][ask.account] = windows
-        await self._store.put_failing(self._connection_id, ask.source.name, ask.account, windows, lease=self._lease)
+        await self.put(ask.source, ask.account, windows)
+
+    async def put(self, source: SourceSpec, name: str, windows: tuple[FailedWindow, ...]) -> None:
+        """Keep these as all that is known of what is called so among the `known` of a source."""
+        self._known[source.name][name] = windows
+        await self._store.put_failing(self._connection_id, source.name, name, windows, lease=self._lease)

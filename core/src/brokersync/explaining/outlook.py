@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from brokersync.errors import BrokerError
+from brokersync.errors import BrokerConfigError, BrokerError
 from brokersync.explaining.failing import failed, worst
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
@@ -52,7 +52,11 @@ class Outlook:
 
 async def outlook(shared: Shared, connection: Connection) -> Outlook:
     """What is to be expected of a connection, by what is known now."""
-    obstacles = [*_of_state(connection), *await _of_broker(shared, connection)]
+    obstacles = [
+        *_of_state(connection),
+        *await _of_settings(shared, connection),
+        *await _of_broker(shared, connection),
+    ]
     try:
         manifest = shared.registry.manifest(connection.provider)
         shared.registry.load(connection.provider)
@@ -85,6 +89,16 @@ def _of_state(connection: Connection) -> list[str]:
     if connection.state is ConnectionState.ACTIVE:
         return [f"The last sync failed: {connection.reason}"] if connection.reason else []
     return [" ".join(filter(None, (connection.reason or f"It is {connection.state.value}.", connection.remedy)))]
+
+
+async def _of_settings(shared: Shared, connection: Connection) -> list[str]:
+    """What the last sync met that only the user can set right, so that no later one will read it by itself."""
+    report = await shared.store.last_report(connection.connection_id)
+    if connection.state is not ConnectionState.ACTIVE or report is None:
+        return []
+    found = [one for one in report["problems"] if one["error"] == BrokerConfigError.__name__ and "source" in one]
+    said = (f"{one['source']} is not read: {one['message']} {one['remedy'] or ''}".rstrip() for one in found)
+    return list(dict.fromkeys(said))
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:

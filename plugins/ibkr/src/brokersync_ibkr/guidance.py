@@ -40,6 +40,15 @@ NO_LAST_DAY: Final = (
 REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."
 
 
+def as_said_there(sentence: str) -> str:
+    """What to do behind another remedy that has said where the query is opened and that it is saved."""
+    for said in (f"In {FLEX_QUERIES} open the query, ", f"In {FLEX_QUERIES} "):
+        sentence = sentence.replace(said, "There ")
+    for said in (", save it and run it again.", ", save it and try again."):
+        sentence = sentence.replace(said, ".")
+    return sentence
+
+
 def columns_remedy(section: str, columns: str) -> str:
     """How columns are added to a query."""
     return f"In {FLEX_QUERIES} open the query, click its section {section}, tick {columns}, save it and run it again."

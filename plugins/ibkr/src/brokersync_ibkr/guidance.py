@@ -37,6 +37,10 @@ NO_LAST_DAY: Final = (
     "IBKR never says when a token ends. Give its last day, which Client Portal shows beside it, as expires_on, to be"
     " told a week before."
 )
+HOST_REMEDY: Final = (
+    "If IBKR says that its Flex service has moved there, whoever runs brokersync names the new address in its"
+    " configuration, as flex under [brokers.ibkr.hosts]."
+)
 REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."
 
 

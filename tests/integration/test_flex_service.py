@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
@@ -196,10 +197,11 @@ async def test_the_end_of_a_token_is_told_a_week_before_and_once(
 
 
 async def test_a_report_that_was_ordered_is_fetched_after_a_crash_and_not_ordered_again(
-    stage: Any, sandbox: RunningSandbox, clock: Any, tmp_path: Path
+    stage: Any, sandbox: RunningSandbox, clock: Any, stores: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BROKERSYNC_KEY", base64.b64encode(bytes(32)).decode())
     login = sandbox.logins[0]
-    place, settings = tmp_path / "s.db", sandbox.settings()
+    place, settings = stores.new().place, sandbox.settings()
     async with BrokerSync.open(place, settings=settings, clock=clock) as bs:
         connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
     await set_up(sandbox, login.fields["activity_query_id"], seconds_a_day=1)

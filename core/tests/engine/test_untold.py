@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from brokersync.manifest import SourceScope
@@ -75,6 +76,26 @@ async def test_a_row_of_an_account_tells_of_it_as_well(two: Bench, store: Store)
     two.clock.moment += DAY
     assert await days_asked(two) == [6]
     assert await noted(store, two) == []
+
+
+async def test_a_row_alone_ends_what_was_noted_of_its_account(two: Bench, store: Store) -> None:
+    await two.run()
+    two.clock.moment += DAY
+    two.answer = lambda request: [step(fill("b", "B"), cursor="2"), told(request, "A")]
+    assert await days_asked(two) == [1, 5]
+    assert await noted(store, two) == []
+
+
+async def test_what_lies_before_an_account_was_opened_is_not_missed_of_it(two: Bench, store: Store) -> None:
+    two.accounts = (A, attrs.evolve(B, opened_at=TODAY - DAY))
+    two.source_is(longest_window=2 * DAY)
+    two.answer = lambda request: [told(request, "A", *(["B"] if request.window.end >= TODAY else []))]
+    await two.run()
+    assert await noted(store, two) == []
+    two.answer = without_b
+    two.clock.moment += DAY
+    await two.run()
+    assert await noted(store, two) == [TimeWindow(TODAY, TODAY + DAY)]
 
 
 async def test_an_account_that_left_long_ago_is_not_told_again_by_what_was_before(two: Bench, store: Store) -> None:

@@ -12,7 +12,7 @@ from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import NOT_TOLD, is_not_told
 from brokersync.sync.ledger import read_windows, subtract, union
-from brokersync.sync.plan import Ask
+from brokersync.sync.plan import Ask, still_open
 from brokersync.sync.telling import Telling
 from brokersync.types import BrokerAccount, TimeWindow
 
@@ -38,25 +38,35 @@ class UntoldAccounts:
         told = telling.told
         if ask.source.scope is not SourceScope.LOGIN or not told:
             return
-        spans = await self._store.spans(self._connection.owner, self._connection.provider, ask.source.name)
         by_others = union(window for windows in told.values() for window in windows)
         for account in ask.accounts:
             name = _name(account)
             known = (await self._failures.known(ask.source)).get(name, ())
-            read = read_windows(spans.get((account.environment, account.account_id), ()))
             if name in told:
                 left = self._told_again(known, told[name])
             elif name in telling.asked:
-                left = _noted(known, by_others, read, self._clock.now())
+                left = await self._not_told(ask.source, account, known, by_others)
             else:
                 continue
             if left != known:
                 await self._failures.put(ask.source, name, left)
 
+    async def _not_told(
+        self, source: SourceSpec, account: BrokerAccount, known: Sequence[FailedWindow], told: Sequence[TimeWindow]
+    ) -> tuple[FailedWindow, ...]:
+        """Of what was told of others only what is wanted of this one counts: not what lies before its opening."""
+        one, now = self._connection, self._clock.now()
+        spans = (await self._store.spans(one.owner, one.provider, source.name)).get(
+            (account.environment, account.account_id), ()
+        )
+        wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
+        left_out = [part for window in told for gap in wanted if (part := window.overlap(gap))]
+        return _noted(known, left_out, read_windows(spans), now)
+
     def _told_again(self, known: Sequence[FailedWindow], told: Sequence[TimeWindow]) -> tuple[FailedWindow, ...]:
-        """An account that is told of earlier days alone was told of them before it left."""
+        """An account that is told of earlier days alone was told of them before it left; of rows nobody knows."""
         noted = [one for one in known if is_not_told(one)]
-        if not any(window.end > one.window.start for one in noted for window in told):
+        if not noted or (told and max(window.end for window in told) <= noted[0].window.start):
             return tuple(known)
         self._is_back = True
         return tuple(one for one in known if not is_not_told(one))

@@ -177,7 +177,9 @@ def test_a_day_of_which_the_login_told_others_alone_says_so() -> None:
     login = attrs.evolve(LOGIN, failing={"fills": {"live/A": (note,)}})
     answer = asked(logins=(login,), scope=SourceScope.LOGIN)
     assert answer.state is SourceState.FAILED
-    assert "was told of other accounts of the login and not of this one, last on 2026-03-20 12:00 UTC" in said(answer)
+    assert "the login's answers tell of its other accounts and not of this one, last on 2026-03-20 12:00 UTC" in said(
+        answer
+    )
 
 
 def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:

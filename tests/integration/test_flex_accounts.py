@@ -103,7 +103,7 @@ async def test_an_account_that_left_the_query_is_asked_for_no_more_than_the_othe
     told = {
         one.account.account_id: one for one in (await stage.bs.outlook(OWNER))[0].sources if one.source == "activity"
     }
-    assert "was told of other accounts of the login and not of this one" in (told[first].failing or "")
+    assert "the login's answers tell of its other accounts and not of this one" in (told[first].failing or "")
     assert told[second].failing is None
     await set_up(stage.sandbox, left_out=[])
     clock.time += timedelta(days=4)

@@ -145,7 +145,7 @@ def _to_be_read(one: AccountHistory, gap: Stretch) -> str:
         return "not read yet; the next sync reads it"
     if all(map(is_not_told, failing)):
         to_do = "If another login or query has the account now, connect that one, or import its files."
-        return f"not read: {failed_parts(failing)}; it is asked for when a sync is told of the account again. {to_do}"
+        return f"not read: {failed_parts(failing)}; once they tell of it again, these days are read. {to_do}"
     return f"not read yet: {failed_parts(failing)}; the next sync tries again"
 
 

@@ -39,7 +39,7 @@ def failed_parts(windows: Sequence[FailedWindow]) -> str:
     """What happened to these parts of a source's history, how often and when last, as a sentence without its end."""
     counted = [one for one in windows if one.failures] or [one for one in windows if not is_not_told(one)]
     if not counted:
-        return f"it {failed(worst(windows))}"
+        return failed(worst(windows))
     if len(counted) == 1:
         return f"a part {failed(counted[0])}"
     most, last = worst(counted), max(counted, key=lambda one: one.at)
@@ -53,7 +53,7 @@ def failed(one: FailedWindow) -> str:
     """What happened to it, how often and when last, as a clause."""
     last = _minute(one.at)
     if is_not_told(one):
-        return f"was told of other accounts of the login and not of this one, last on {last}"
+        return f"the login's answers tell of its other accounts and not of this one, last on {last}"
     if is_only_not_ready(one):
         return f"is not ready at the broker, as it said on {last}"
     if not one.failures:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.errors import BrokerError, BrokerRateLimitError, BrokerRetryableError, Fault
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerRateLimitError, BrokerRetryableError, Fault
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
@@ -35,6 +35,7 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 # a broker that means longer says so again; one that wrote nonsense is not believed for a year
 _LONGEST_PUT_OFF = timedelta(days=7)
 _NEVER_READY = "NeverReady"
+_MISCONFIGURED = BrokerConfigError.__name__
 _REFUSED = "Refused"
 _NOT_READ_IN_TIME = "NotReadInTime"
 
@@ -125,8 +126,13 @@ class FailureBook:
         return in_line(failed, self._clock.now())
 
     async def never_ready(self, ask: Ask) -> None:
-        """Hold a report against its window that was ordered and never got ready."""
-        await self._count(ask, _NEVER_READY)
+        """Hold a report against its window that was ordered and never got ready.
+
+        One that the user's settings kept from being read may have been ready all the time.
+        """
+        known = (await self.known(ask.source)).get(ask.account, ())
+        if not any(one.reason == _MISCONFIGURED and one.window.overlap(ask.window) for one in known):
+            await self._count(ask, _NEVER_READY)
 
     async def not_read_in_time(self, ask: Ask) -> None:
         """Hold it against what is left of a window that its first days were dropped before it was read to its end."""

@@ -17,7 +17,7 @@ from brokersync.explaining.question import Question
 from brokersync.explaining.readings import Reading
 from brokersync.explaining.sources import answers
 from brokersync.explaining.verdict import verdict
-from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SelectsBy, SourceSpec
+from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SelectsBy, SourceScope, SourceSpec
 from brokersync.records import (
     AccountKey,
     Connection,
@@ -170,6 +170,16 @@ def test_what_stands_in_the_way_of_a_day_is_named() -> None:
     assert (waits.state, "ready after 2026-03-20 13:00 UTC" in waits.words) == (SourceState.WAITS, True)
     other = asked(logins=(attrs.evolve(LOGIN, begun=(attrs.evolve(begun, account="live/B"),)),))
     assert (other.state, other.words) == (SourceState.UNREAD, "not read yet; the next sync reads it")
+
+
+def test_a_day_of_which_the_login_told_others_alone_says_so() -> None:
+    note = FailedWindow(window=LONG, failures=0, reason="NotTold", at=NOW)
+    login = attrs.evolve(LOGIN, failing={"fills": {"live/A": (note,)}})
+    answer = asked(logins=(login,), scope=SourceScope.LOGIN)
+    assert answer.state is SourceState.FAILED
+    assert "the login's answers tell of its other accounts and not of this one, last on 2026-03-20 12:00 UTC" in said(
+        answer
+    )
 
 
 def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:

@@ -34,3 +34,11 @@ def test_one_part_that_fails_is_told_beside_those_that_only_wait() -> None:
     assert failed_parts([waiting, window(2, 0, "BrokerRateLimitError")]) == (
         "2 parts wait: the last of them was put off, last on 2026-06-13 06:00 UTC: a limit of the broker was reached"
     )
+
+
+def test_what_a_login_was_not_told_of_an_account_is_named_where_nothing_failed() -> None:
+    not_told = [window(0, 0, "NotTold"), window(3, 0, "NotTold")]
+    words = "the login's answers tell of its other accounts and not of this one, last on 2026-06-13 07:00 UTC"
+    assert failed_parts(not_told) == words
+    assert failed_parts([*not_told, window(1, 2)]) == f"a part {failed(window(1, 2))}"
+    assert failed_parts([not_told[0], window(2, 0, "BrokerRateLimitError")]).startswith("a part was put off")

@@ -93,7 +93,11 @@ def test_a_person_is_told_what_to_do_at_ibkr_before_anything_is_asked(
         ({"format": "CSV"}, ("text (CSV)", "set Format to XML")),
         (
             {"without": ["transactionID", "multiplier"], "alias": True},
-            ("does not tell Transaction ID", "Also: The query shows an alias", "tick Multiplier"),
+            (
+                "does not tell Transaction ID",
+                "Also: - The query shows an alias",
+                "There click the section Trades, tick Multiplier",
+            ),
         ),
     ],
     ids=["executions", "section", "column", "alias", "csv", "several"],
@@ -171,3 +175,14 @@ def test_who_sells_the_same_service_is_a_label_and_no_other_broker(
     shown = brokersync("providers", "lynx").out
     assert shown.startswith("LYNX (ibkr)")
     assert "WH SelfInvest (wh-selfinvest)" in " ".join(shown.split())
+
+
+def test_what_else_is_wrong_with_a_refused_query_is_a_list_that_names_the_way_once(connect: Run, set_up: SetUp) -> None:
+    set_up("activity", without=["transactionID", "multiplier"], alias=True, breakout_by_day=True)
+    answer = connect()
+    assert answer.code == 3
+    lines = [line for line in answer.err.splitlines() if line.startswith("  ")]
+    assert lines[1] == "  Also:"
+    assert len(lines) == 5
+    assert all(line.startswith("  - ") for line in lines[2:])
+    assert answer.err.count(QUERIES) == 1

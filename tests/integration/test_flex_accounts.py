@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
 import aiohttp
 import pytest
 
-from brokersync import BrokerSync, Deferred, Done
+from brokersync import BrokerSync, Deferred, Done, SyncReport
 from brokersync.errors import BrokerConfigError, BrokerInputNeededError
 from brokersync.sandboxes import CONTROL_PATH
 from brokersync.testing import RunningSandbox
@@ -79,6 +79,60 @@ async def test_a_consolidated_query_is_not_read_from_its_beginning_at_each_sync(
         assert days
         assert max(days) < timedelta(days=20)
         assert await counts(stage) == dict(stage.sandbox.logins[0].trades)
+
+
+def activity_days(report: SyncReport) -> set[tuple[date, date]]:
+    asked = [span.requested for span in report.spans if span.source == "activity"]
+    return {(one.start.date(), one.end.date()) for one in asked}
+
+
+@pytest.mark.parametrize("master", ["", "consolidated"])
+async def test_an_account_that_left_the_query_is_asked_for_no_more_than_the_others_and_caught_up_when_it_is_back(
+    stage: Any, clock: Any, master: str
+) -> None:
+    first, second = sorted(stage.sandbox.logins[0].trades)
+    await set_up(stage.sandbox, master=master)
+    connection = await connected(stage)
+    await synced(stage.bs, connection, clock)
+    await set_up(stage.sandbox, left_out=[first])
+    clock.time += timedelta(days=28)
+    await synced(stage.bs, connection, clock)
+    clock.time += timedelta(days=1)
+    [(start, _)] = activity_days((await synced(stage.bs, connection, clock)).report)
+    assert clock.time.date() - start < timedelta(days=13)
+    told = {
+        one.account.account_id: one for one in (await stage.bs.outlook(OWNER))[0].sources if one.source == "activity"
+    }
+    assert "the login's answers tell of its other accounts and not of this one" in (told[first].failing or "")
+    assert told[second].failing is None
+    await set_up(stage.sandbox, left_out=[])
+    clock.time += timedelta(days=4)
+    await synced(stage.bs, connection, clock)
+    assert await counts(stage) == dict(stage.sandbox.logins[0].trades)
+    told = {
+        one.account.account_id: one for one in (await stage.bs.outlook(OWNER))[0].sources if one.source == "activity"
+    }
+    assert told[first].failing is None
+
+
+async def test_the_days_since_an_account_left_a_consolidated_query_are_read_by_the_query_that_it_moved_to(
+    stage: Any, clock: Any
+) -> None:
+    login, (first, _) = stage.sandbox.logins[0], sorted(stage.sandbox.logins[0].trades)
+    await set_up(stage.sandbox, master="consolidated")
+    connection = await connected(stage)
+    await synced(stage.bs, connection, clock)
+    await set_up(stage.sandbox, left_out=[first])
+    left_at = clock.time
+    for _ in range(6):
+        clock.time += timedelta(days=10)
+        await synced(stage.bs, connection, clock)
+    spans = (await stage.bs.coverage(OWNER, "ibkr", "activity"))[(login.environment, first)]
+    assert max(span.window.end for span in spans) <= left_at
+    await set_up(stage.sandbox, master="", left_out=[])
+    clock.time += timedelta(days=1)
+    await synced(stage.bs, connection, clock)
+    assert await counts(stage) == dict(login.trades)
 
 
 async def test_a_query_that_is_told_to_show_aliases_goes_on_under_the_ids(stage: Any, clock: Any) -> None:

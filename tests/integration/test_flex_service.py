@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
@@ -196,10 +197,11 @@ async def test_the_end_of_a_token_is_told_a_week_before_and_once(
 
 
 async def test_a_report_that_was_ordered_is_fetched_after_a_crash_and_not_ordered_again(
-    stage: Any, sandbox: RunningSandbox, clock: Any, tmp_path: Path
+    stage: Any, sandbox: RunningSandbox, clock: Any, stores: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BROKERSYNC_KEY", base64.b64encode(bytes(32)).decode())
     login = sandbox.logins[0]
-    place, settings = tmp_path / "s.db", sandbox.settings()
+    place, settings = stores.new().place, sandbox.settings()
     async with BrokerSync.open(place, settings=settings, clock=clock) as bs:
         connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
     await set_up(sandbox, login.fields["activity_query_id"], seconds_a_day=1)
@@ -276,3 +278,21 @@ async def test_a_login_that_was_away_for_months_drops_what_it_was_told_before(
     await until_done(bs, connection.connection_id, clock)
     busted = [one async for one in bs.trades(OWNER, TradeFilter(symbol="BUST", cancelled=True))]
     assert [one.status.value for one in busted] == ["cancelled"]
+
+
+async def test_a_query_that_was_set_wrong_since_is_told_with_what_to_do_until_it_is_read(
+    bs: BrokerSync, sandbox: RunningSandbox, clock: Any
+) -> None:
+    login = sandbox.logins[0]
+    connection = await bs.connect("ibkr", owner=OWNER, fields=login.fields, environment=login.environment)
+    await until_done(bs, connection.connection_id, clock)
+    for settings, told in (
+        ({"format": "CSV"}, "activity is not read: The Flex query gives text (CSV) and not XML. In Client Portal >"),
+        ({"format": "XML"}, None),
+    ):
+        await set_up(sandbox, login.fields["activity_query_id"], **settings)
+        clock.time += timedelta(hours=20)
+        await until_done(bs, connection.connection_id, clock)
+        [outlook] = await bs.outlook(OWNER)
+        said = [one for one in outlook.obstacles if "set Format to XML" in one]
+        assert [one[: len(told)] for one in said] == [told] if told else said == []

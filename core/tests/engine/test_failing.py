@@ -17,9 +17,11 @@ from brokersync.errors import (
     BrokerRateLimitError,
     BrokerUnavailableError,
     DataUnavailableReason,
+    Fault,
 )
 from brokersync.manifest import SourceSpec
 from brokersync.records import Deferred, Done, SpanState
+from brokersync.store import Store
 from brokersync.types import (
     TradeRequest,
 )
@@ -278,3 +280,22 @@ async def test_a_login_that_is_refused_ends_the_sync_and_keeps_what_was_read(ben
         await bench.run()
     assert await bench.ids() == ["1"]
     assert bench.open_generators == 0
+
+
+async def test_a_report_that_the_user_s_settings_kept_from_being_read_is_not_called_never_ready(
+    bench: Bench, store: Store
+) -> None:
+    def answer(request: TradeRequest) -> list[Step]:
+        if request.cursor is None:
+            return [step(cursor="ordered", resume_at=bench.clock.now() + timedelta(minutes=1))]
+        return [BrokerConfigError("The query gives text.", fault=Fault.USER)]
+
+    bench.source_is(open_day=False)
+    bench.answer = answer
+    await bench.run()
+    bench.clock.moment += timedelta(minutes=2)
+    await bench.run()
+    bench.clock.moment += 2 * DAY
+    await bench.run()
+    failing = await store.failing("c", "fills")
+    assert {one.reason for windows in failing.values() for one in windows} == {"BrokerConfigError"}

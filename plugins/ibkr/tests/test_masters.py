@@ -34,9 +34,9 @@ def information(flex: Any, account: str = MASTER, kind: str = "Advisor Master") 
     return str(flex.account(accountId=account, accountType=kind, currency="USD"))
 
 
-def consolidated(flex: Any, *rows: str, account: str = MASTER) -> bytes:
+def consolidated(flex: Any, *rows: str, account: str = MASTER, made: str = "20240318;061500") -> bytes:
     told = information(flex, account, "Advisor Master Consolidated")
-    return bytes(flex.document(flex.statement(rows, account=account, extra=told)))
+    return bytes(flex.document(flex.statement(rows, account=account, extra=told, made=made)))
 
 
 def test_a_query_of_a_master_and_its_sub_accounts_gives_each_its_own_trades(flex: Any) -> None:
@@ -191,21 +191,40 @@ def test_a_quarantined_allocation_stays_so_when_kept_rows_are_read_again(flex: A
     assert (holders(again), reasons(again)) == ([], [row.reason])
 
 
-def test_a_consolidated_statement_covers_who_was_in_one_of_the_same_query_before(flex: Any) -> None:
+SOON, LATER = "20240318;121500", "20240318;121501"
+
+
+def told_by(pages: list[TradePage]) -> tuple[BrokerAccount, ...]:
+    return tuple(account for page in pages for account in page.accounts)
+
+
+def test_a_consolidated_statement_tells_of_who_had_a_row_in_one_of_the_same_query_made_shortly_before(
+    flex: Any,
+) -> None:
+    """An account may leave the query at any time, and a statement names none without a row."""
     first = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)), query_id="20")
-    known = tuple(account for page in first for account in page.accounts)
-    assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known)) == {MASTER, FIRST, SECOND}
+    known = told_by(first)
+    for made, expected in ((SOON, {MASTER, FIRST, SECOND}), (LATER, {MASTER})):
+        assert covered(flex.pages(consolidated(flex, made=made), query_id="20", accounts=known)) == expected
     for query_id in ("21", None):
-        assert covered(flex.pages(consolidated(flex), query_id=query_id, accounts=known)) == {MASTER}
+        assert covered(flex.pages(consolidated(flex, made=SOON), query_id=query_id, accounts=known)) == {MASTER}
 
 
-def test_an_account_that_another_query_tells_alone_is_no_longer_covered_by_the_consolidated_one(flex: Any) -> None:
-    first = flex.pages(consolidated(flex, flex.trade(1), flex.trade(2, accountId=SECOND)), query_id="20")
-    known = {account.account_id: account for page in first for account in page.accounts}
-    for query_id, others in (("20", {MASTER, FIRST, SECOND}), ("21", {MASTER, SECOND})):
-        own = flex.pages(flex.document(flex.statement([flex.trade(3)])), query_id=query_id, accounts=known.values())
-        known |= {account.account_id: account for page in own for account in page.accounts if account.state}
-        assert covered(flex.pages(consolidated(flex), query_id="20", accounts=known.values())) == others
+def test_a_consolidated_statement_made_before_the_last_that_had_a_row_of_it_tells_of_an_account(flex: Any) -> None:
+    known = told_by(flex.pages(consolidated(flex, flex.trade(1), made=LATER), query_id="20"))
+    assert covered(flex.pages(consolidated(flex, made=SOON), query_id="20", accounts=known)) == {MASTER, FIRST}
+
+
+def test_a_consolidated_statement_of_one_master_tells_nothing_of_who_was_in_that_of_another(flex: Any) -> None:
+    other = "F4712000"
+    known = told_by(flex.pages(consolidated(flex, flex.trade(1)), query_id="20"))
+    assert covered(flex.pages(consolidated(flex, account=other), query_id="20", accounts=known)) == {other}
+    known += told_by(flex.pages(consolidated(flex, flex.trade(2), account=other), query_id="20", accounts=known))
+    for head in (MASTER, other):
+        told = {name: value for one in known for name, value in one.state.items() if one.account_id == FIRST}
+        account = BrokerAccount(account_id=FIRST, environment="live", state=told)
+        pages = flex.pages(consolidated(flex, account=head), query_id="20", accounts=(account,))
+        assert covered(pages) == {head, FIRST}
 
 
 def test_what_confirmations_or_a_statement_of_its_own_tell_puts_no_account_into_a_consolidated_query(flex: Any) -> None:

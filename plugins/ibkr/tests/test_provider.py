@@ -29,7 +29,7 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_ibkr.coverage import Days
-from brokersync_ibkr.orders import order_of
+from brokersync_ibkr.orders import MOST_ORDERS, order_of
 from brokersync_ibkr.provider import FlexProvider
 
 TOKEN = "918273645546372819"
@@ -273,6 +273,22 @@ async def test_the_token_is_never_sent_to_another_host(
     service.script += [flex.refused(1017), flex.accepted(reference="7702")]
     await pages(provider, auth, ask(cursor=page.cursor))
     assert {url.rpartition("/")[0] for _, url, _ in service.requests} == {MAIN}
+
+
+async def test_a_statement_that_is_only_to_be_had_at_a_host_that_is_not_allowed_says_so(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    service.script.append(flex.accepted(url="https://flex.example.invalid"))
+    [page] = await pages(provider, auth, ask())
+    for _ in range(MOST_ORDERS - 1):
+        named = flex.accepted(reference="7702", url="https://flex.example.invalid")
+        service.script += [flex.refused(1017), named]
+        [page] = await pages(provider, auth, ask(cursor=page.cursor))
+    service.script.append(flex.refused(1017))
+    with pytest.raises(BrokerResponseError, match="named a host that is not allowed") as caught:
+        await pages(provider, auth, ask(cursor=page.cursor))
+    assert caught.value.code == "1017"
+    assert "[brokers.ibkr.hosts]" in caught.value.remedy
 
 
 async def test_a_reference_that_is_gone_is_ordered_anew_once(

@@ -130,7 +130,7 @@ def show_error(error: BrokerError, common: Common) -> int:
     else:
         note(f"Error: {error.message}")
         if error.remedy:
-            note(f"  {error.remedy}")
+            note(textwrap.indent(error.remedy, "  "))
     return exit_of(error)
 
 

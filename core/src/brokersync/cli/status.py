@@ -152,7 +152,7 @@ def _show_connections(connections: Sequence[Mapping[str, Any]], zone_of: ZoneOf)
     for one in connections:
         name = one["connection_id"]
         for obstacle in one["obstacles"]:
-            say(f"  {name}: {obstacle}")
+            say(f"  {name}: {obstacle}".replace("\n", "\n    "))
         if one["job"]:
             say(f"  {name}: {_place_text(one['job'])}")
         if one["sessions"]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from brokersync.records import FailedWindow
-from brokersync.sync.halving import DENIED, is_only_not_ready
+from brokersync.sync.halving import DENIED, is_not_told, is_only_not_ready
 
 _WORDS: Final[Mapping[str, str]] = {
     "BrokerAPIError": "the broker refused the request",
@@ -37,7 +37,9 @@ def worst(windows: Iterable[FailedWindow]) -> FailedWindow:
 
 def failed_parts(windows: Sequence[FailedWindow]) -> str:
     """What happened to these parts of a source's history, how often and when last, as a sentence without its end."""
-    counted = [one for one in windows if one.failures] or list(windows)
+    counted = [one for one in windows if one.failures] or [one for one in windows if not is_not_told(one)]
+    if not counted:
+        return failed(worst(windows))
     if len(counted) == 1:
         return f"a part {failed(counted[0])}"
     most, last = worst(counted), max(counted, key=lambda one: one.at)
@@ -50,6 +52,8 @@ def failed_parts(windows: Sequence[FailedWindow]) -> str:
 def failed(one: FailedWindow) -> str:
     """What happened to it, how often and when last, as a clause."""
     last = _minute(one.at)
+    if is_not_told(one):
+        return f"the login's answers tell of its other accounts and not of this one, last on {last}"
     if is_only_not_ready(one):
         return f"is not ready at the broker, as it said on {last}"
     if not one.failures:

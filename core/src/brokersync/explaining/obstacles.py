@@ -11,6 +11,7 @@ from brokersync.explaining.known import Known, Login, due_from, is_due, readers_
 from brokersync.manifest import SourceSpec
 from brokersync.records import ConnectionState
 from brokersync.sync.plan import request_name
+from brokersync.sync.untold import untold
 from brokersync.types import TimeWindow
 
 
@@ -56,7 +57,8 @@ def _begun(login: Login, source: SourceSpec, window: TimeWindow) -> str:
 
 
 def _failed(login: Login, source: SourceSpec, window: TimeWindow) -> str:
-    windows = login.failing.get(source.name, {}).get(request_name(source, (login.account,)), ())
+    failing = login.failing.get(source.name, {})
+    windows = (*failing.get(request_name(source, (login.account,)), ()), *untold(source, login.account, failing, ()))
     # what is put off with its whole connection waits for that
     active = login.connection.state is ConnectionState.ACTIVE
     found = [one for one in windows if one.window.overlap(window) and (one.failures or active)]

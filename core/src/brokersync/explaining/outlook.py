@@ -7,7 +7,7 @@ from datetime import datetime
 
 import attrs
 
-from brokersync.errors import BrokerError
+from brokersync.errors import BrokerConfigError, BrokerError
 from brokersync.explaining.failing import failed, worst
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
@@ -16,6 +16,7 @@ from brokersync.shared import Shared
 from brokersync.sync.halving import put_off_until
 from brokersync.sync.ledger import read_windows
 from brokersync.sync.plan import Ask, plan_source, request_name
+from brokersync.sync.untold import untold
 from brokersync.types import BrokerAccount, TimeWindow
 
 
@@ -51,7 +52,11 @@ class Outlook:
 
 async def outlook(shared: Shared, connection: Connection) -> Outlook:
     """What is to be expected of a connection, by what is known now."""
-    obstacles = [*_of_state(connection), *await _of_broker(shared, connection)]
+    obstacles = [
+        *_of_state(connection),
+        *await _of_settings(shared, connection),
+        *await _of_broker(shared, connection),
+    ]
     try:
         manifest = shared.registry.manifest(connection.provider)
         shared.registry.load(connection.provider)
@@ -84,6 +89,16 @@ def _of_state(connection: Connection) -> list[str]:
     if connection.state is ConnectionState.ACTIVE:
         return [f"The last sync failed: {connection.reason}"] if connection.reason else []
     return [" ".join(filter(None, (connection.reason or f"It is {connection.state.value}.", connection.remedy)))]
+
+
+async def _of_settings(shared: Shared, connection: Connection) -> list[str]:
+    """What the last sync met that only the user can set right, so that no later one will read it by itself."""
+    report = await shared.store.last_report(connection.connection_id)
+    if connection.state is not ConnectionState.ACTIVE or report is None:
+        return []
+    found = [one for one in report["problems"] if one["error"] == BrokerConfigError.__name__ and "source" in one]
+    said = (f"{one['source']} is not read: {one['message']} {one['remedy'] or ''}".rstrip() for one in found)
+    return list(dict.fromkeys(said))
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:
@@ -134,12 +149,13 @@ class _Source:
     def of(self, account: BrokerAccount) -> SourceOutlook:
         """The outlook of one account."""
         name = request_name(self._source, (account,))
-        read = read_windows(self._spans.get((account.environment, account.account_id), ()))
+        spans = self._spans.get((account.environment, account.account_id), ())
+        read = read_windows(spans)
         begun = next((one for one in self._begun if one.account == name), None)
         due = [
             ask.window for ask in self._planned if self._source.scope is SourceScope.LOGIN or account in ask.accounts
         ]
-        failing = self._failing.get(name, ())
+        failing = (*self._failing.get(name, ()), *untold(self._source, account, self._failing, spans))
         return SourceOutlook(
             account=account,
             source=self._source.name,

@@ -33,6 +33,7 @@ from brokersync.sync.occurrences import Occurrences
 from brokersync.sync.plan import Ask
 from brokersync.sync.proof import Proof
 from brokersync.sync.report import ReportBuilder
+from brokersync.sync.telling import Telling
 from brokersync.types import BrokerAccount, CoveredSpan, TradePage
 
 # a broker that has nothing for days this old will not have it later either
@@ -87,6 +88,7 @@ class PageWriter:
     def _start(self, ask: Ask | None, source: SourceSpec | None, opened: OpenRequest | None) -> None:
         self._ask, self._kept = ask, opened
         self._proof = Proof.of(source, ask, opened, self._clock.now()) if source else None
+        self.telling = Telling(self._proof, opened)
         self._occurrences = Occurrences(opened.counts) if opened else Occurrences()
         self._ages = Ages(opened.made_at if opened else None)
         self._bookmark: str | None = None
@@ -112,6 +114,7 @@ class PageWriter:
         as_of = self._as_of(page, read_at)
         self._ages.add(page, as_of)
         spans = tuple(part for span in page.covered for part in self._spans(span, read_at))
+        self.telling.add(page, spans)
         self._bookmark = page.bookmark or self._bookmark
         whole = not going_on and await self._is_whole(spans)
         self._ages.cover(page)

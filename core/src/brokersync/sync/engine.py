@@ -231,6 +231,7 @@ class SyncEngine:
             wait = await self._border.refused(ask, error)
         if wait is None:
             await self._failures.forget(ask)
+            await self._turns.answered(ask, self._writer.telling)
         return wait
 
     async def _failed_for_now(self, ask: Ask, error: BrokerRetryableError) -> _Outcome:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from brokersync.errors import BrokerError, BrokerRateLimitError, BrokerRetryableError, Fault
+from brokersync.errors import BrokerConfigError, BrokerError, BrokerRateLimitError, BrokerRetryableError, Fault
 from brokersync.manifest import Retention, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import FailedWindow, Lease
@@ -21,6 +21,7 @@ from brokersync.sync.halving import (
     halved,
     in_line,
     is_denied,
+    is_not_told,
     is_only_not_ready,
     met,
     put_off,
@@ -34,6 +35,7 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 # a broker that means longer says so again; one that wrote nonsense is not believed for a year
 _LONGEST_PUT_OFF = timedelta(days=7)
 _NEVER_READY = "NeverReady"
+_MISCONFIGURED = BrokerConfigError.__name__
 _REFUSED = "Refused"
 _NOT_READ_IN_TIME = "NotReadInTime"
 
@@ -118,14 +120,19 @@ class FailureBook:
     async def in_line(self, source: SourceSpec) -> list[str]:
         """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""
         failed = {
-            name: [one for one in windows if not is_only_not_ready(one)]
+            name: [one for one in windows if not is_only_not_ready(one) and not is_not_told(one)]
             for name, windows in (await self.known(source)).items()
         }
         return in_line(failed, self._clock.now())
 
     async def never_ready(self, ask: Ask) -> None:
-        """Hold a report against its window that was ordered and never got ready."""
-        await self._count(ask, _NEVER_READY)
+        """Hold a report against its window that was ordered and never got ready.
+
+        One that the user's settings kept from being read may have been ready all the time.
+        """
+        known = (await self.known(ask.source)).get(ask.account, ())
+        if not any(one.reason == _MISCONFIGURED and one.window.overlap(ask.window) for one in known):
+            await self._count(ask, _NEVER_READY)
 
     async def not_read_in_time(self, ask: Ask) -> None:
         """Hold it against what is left of a window that its first days were dropped before it was read to its end."""
@@ -163,5 +170,9 @@ class FailureBook:
         await self._put(ask, failed(known, ask.window, reason=reason, at=self._clock.now()))
 
     async def _put(self, ask: Ask, windows: tuple[FailedWindow, ...]) -> None:
-        self._known[ask.source.name][ask.account] = windows
-        await self._store.put_failing(self._connection_id, ask.source.name, ask.account, windows, lease=self._lease)
+        await self.put(ask.source, ask.account, windows)
+
+    async def put(self, source: SourceSpec, name: str, windows: tuple[FailedWindow, ...]) -> None:
+        """Keep these as all that is known of what is called so among the `known` of a source."""
+        self._known[source.name][name] = windows
+        await self._store.put_failing(self._connection_id, source.name, name, windows, lease=self._lease)

@@ -11,7 +11,7 @@ import attrs
 from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import FailedWindow, Span, SpanState
 from brokersync.sync.days import ceiling, day_floor, floor, next_day
-from brokersync.sync.halving import halved, last_at
+from brokersync.sync.halving import halved, is_not_told, last_at
 from brokersync.sync.ledger import subtract, union
 from brokersync.types import BrokerAccount, TimeWindow
 
@@ -56,11 +56,14 @@ def plan_source(
     `spans` are known per (environment, account id). History begins where the account was opened, but not before
     `since`; where neither is known, as far back as the source looked when the login was `connected_at`, or where the
     ledger begins, so that nothing moves out of sight unread. What is final is asked again from `again_from` on
-    and within the source's `reread`. `failing` windows are known per `Ask.account`.
+    and within the source's `reread`. `failing` windows are known per `Ask.account`; of a source that is read for the
+    whole login those that an account was `NOT_TOLD` are known per account, and are asked for it like what is final.
     """
     bound = _Bounds(source, now, since, connected_at, again_from)
     if source.scope is SourceScope.LOGIN:
-        gaps = union(gap for account in accounts for gap in bound.gaps(account, _of(spans, account)))
+        gaps = union(
+            gap for account in accounts for gap in bound.gaps(account, _of(spans, account), _not_told(failing, account))
+        )
         targets = [(tuple(accounts), gaps if accounts else bound.gaps(None, ()))]
     else:
         targets = [((account,), bound.gaps(account, _of(spans, account))) for account in accounts]
@@ -187,6 +190,10 @@ def _of(spans: Mapping[tuple[str, str], Sequence[Span]], account: BrokerAccount)
     return spans.get((account.environment, account.account_id), ())
 
 
+def _not_told(failing: Mapping[str, Sequence[FailedWindow]], account: BrokerAccount) -> list[TimeWindow]:
+    return [one.window for one in failing.get(f"{account.environment}/{account.account_id}", ()) if is_not_told(one)]
+
+
 @attrs.frozen
 class _Bounds:
     source: SourceSpec
@@ -195,14 +202,17 @@ class _Bounds:
     connected_at: datetime | None
     again_from: datetime | None
 
-    def gaps(self, account: BrokerAccount | None, spans: Sequence[Span]) -> list[TimeWindow]:
+    def gaps(
+        self, account: BrokerAccount | None, spans: Sequence[Span], not_told: Sequence[TimeWindow] = ()
+    ) -> list[TimeWindow]:
         start, end = self.start(account, spans), self._end()
         if start >= end:
             return []
         settled = end - self.source.reread
         if self.again_from is not None:
             settled = min(settled, self._floor(self.again_from))
-        closed = [self._closed(span.window, settled) for span in spans if span.state is not SpanState.PROVISIONAL]
+        settled_spans = [span.window for span in spans if span.state is not SpanState.PROVISIONAL]
+        closed = [self._closed(window, settled) for window in (*settled_spans, *not_told)]
         return subtract([TimeWindow(start, end)], [window for window in closed if window is not None])
 
     def _closed(self, window: TimeWindow, settled: datetime) -> TimeWindow | None:

@@ -14,6 +14,8 @@ from brokersync.store import Known, Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import Ask, a_day_first, plan_source
+from brokersync.sync.telling import Telling
+from brokersync.sync.untold import UntoldAccounts
 from brokersync.types import BrokerAccount
 
 _ROUND_LASTS = timedelta(hours=1)
@@ -43,6 +45,7 @@ class Turns:
     ) -> None:
         self._connection, self._store, self._clock = connection, store, clock
         self._failures, self._again_from = failures, again_from
+        self._untold = UntoldAccounts(connection=connection, store=store, clock=clock, failures=failures)
 
     async def forget_an_old_round(self) -> None:
         """Else the first window that ends now would make those that ended long ago count again."""
@@ -59,10 +62,16 @@ class Turns:
             known = await self._store.known(self._connection, source.name)
             first = _names(known.accounts) if first is None else first
             yield [one for one in await self._planned(source, known) if mine(one[0])]
-        if _names(await self._store.accounts(self._connection.connection_id)) != first:
+        is_back = self._untold.take_is_back()
+        if is_new := _names(await self._store.accounts(self._connection.connection_id)) != first:
             # a page told of an account that nobody had asked for: what was finished was finished without it
             await self._store.end_round(self._connection.connection_id)
+        if is_new or is_back:
             yield await self._planned(source, await self._store.known(self._connection, source.name))
+
+    async def answered(self, ask: Ask, telling: Telling) -> None:
+        """An answer to `ask` was read whole, and told this."""
+        await self._untold.answered(ask, telling)
 
     async def _planned(self, source: SourceSpec, known: Known) -> _Asks:
         planned = plan_source(

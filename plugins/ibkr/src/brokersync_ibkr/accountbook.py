@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
+from datetime import datetime
 from typing import Final
 
 import attrs
 
 from brokersync.plugin import BrokerAccount, QuarantinedRow
-from brokersync_ibkr.accounts import ALIAS, TOGETHER_IN, account_of, environment_of, is_account_id, is_master
+from brokersync_ibkr.accounts import (
+    ALIAS,
+    account_of,
+    environment_of,
+    held_in,
+    is_account_id,
+    is_held_in,
+    is_master,
+)
 from brokersync_ibkr.dates import FlexDates
 from brokersync_ibkr.payloads import FlexSyntaxError
 
@@ -75,21 +84,19 @@ class AccountBook:
             self._keep(known)
         return known
 
-    def together(self, query_id: str | None, met: Set[str], before: Iterable[BrokerAccount]) -> Set[str]:
-        """The accounts that a statement of several is of: those met in it, and in one of the same query `before`."""
-        if query_id is None:
-            return met
-        for known in [self.meet(account_id) for account_id in sorted(met)]:
-            if known.state.get(TOGETHER_IN) != query_id:
-                self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: query_id}))
-        return met | {one.account_id for one in before if one.state.get(TOGETHER_IN) == query_id}
+    def together(
+        self, query_id: str | None, head: str, made: datetime | None, met: Set[str], before: Iterable[BrokerAccount]
+    ) -> Set[str]:
+        """The accounts that a statement of several tells of: those met in it, and in one `before` of the same accounts.
 
-    def apart(self, query_id: str | None, account_id: str) -> None:
-        """A statement is of this account alone: one of several, of another query, no longer speaks for it."""
-        before = self._before.get(account_id)
-        if query_id is not None and before and before.state.get(TOGETHER_IN) not in (None, "", query_id):
-            known = self.meet(account_id)
-            self._keep(attrs.evolve(known, state={**known.state, TOGETHER_IN: ""}))
+        Which accounts a query has may be changed at any time, and no statement names those without a row.
+        """
+        if query_id is None or made is None:
+            return met
+        held = {one.account_id for one in before if is_held_in(one, query_id, head, made)}
+        for known in [self.meet(account_id) for account_id in sorted(met)]:
+            self._keep(attrs.evolve(known, state={**known.state, **held_in(query_id, head, made)}))
+        return met | held
 
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from brokersync.plugin import BrokerAccount
@@ -20,8 +21,10 @@ _MASTERS: Final = ("F", "I")
 _LIKE_AN_ID = re.compile(r"[A-Z]{1,4}\d{4,}[A-Z]?")
 # where an account's facts keep its alias
 ALIAS: Final = "alias"
-# and the Activity query that put it into one statement with others, whose accounts stay those it was made with
-TOGETHER_IN: Final = "together_in"
+# and when a statement of several last had a row of it, by the query and the account it was headed with
+_TOGETHER_IN = "together_in {query_id} {head}"
+# one that was made soon after is of the same accounts, and tells of one without a row that there was none
+_HOLDS_STILL: Final = timedelta(hours=6)
 
 
 def is_account_id(text: str) -> bool:
@@ -51,6 +54,17 @@ def is_master(account_id: str, kind: str | None) -> bool:
 def is_consolidated(kind: str | None) -> bool:
     """Whether a statement of this kind of account holds the rows of several: `Advisor Master Consolidated`."""
     return kind is not None and kind.endswith("Consolidated")
+
+
+def held_in(query_id: str, head: str, made: datetime) -> dict[str, str]:
+    """An account's facts, of which a statement of several had a row that was made then."""
+    return {_TOGETHER_IN.format(query_id=query_id, head=head): made.isoformat()}
+
+
+def is_held_in(account: BrokerAccount, query_id: str, head: str, made: datetime) -> bool:
+    """Whether a statement of several that was made then tells of an account of which it has no row."""
+    told = account.state.get(_TOGETHER_IN.format(query_id=query_id, head=head))
+    return told is not None and made - datetime.fromisoformat(told) <= _HOLDS_STILL
 
 
 def environment_of(account_id: str, otherwise: str) -> str:

@@ -37,7 +37,20 @@ NO_LAST_DAY: Final = (
     "IBKR never says when a token ends. Give its last day, which Client Portal shows beside it, as expires_on, to be"
     " told a week before."
 )
+HOST_REMEDY: Final = (
+    "If IBKR says that its Flex service has moved there, whoever runs brokersync names the new address in its"
+    " configuration, as flex under [brokers.ibkr.hosts]."
+)
 REPORT_REMEDY: Final = "Try again later; if it stays so, report it with the error's code."
+
+
+def as_said_there(sentence: str) -> str:
+    """What to do behind another remedy that has said where the query is opened and that it is saved."""
+    for said in (f"In {FLEX_QUERIES} open the query, ", f"In {FLEX_QUERIES} "):
+        sentence = sentence.replace(said, "There ")
+    for said in (", save it and run it again.", ", save it and try again."):
+        sentence = sentence.replace(said, ".")
+    return sentence
 
 
 def columns_remedy(section: str, columns: str) -> str:

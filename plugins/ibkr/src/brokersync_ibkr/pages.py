@@ -172,10 +172,9 @@ class _PageBuilder:
         if self._several and self._account is None and not self._holders:
             raise shown_alias()
         if self._several or self._facts.confirmation:  # which does not say that it is of several
-            for account_id in self._accounts.together(self._reading.query_id, self._holders, self._reading.accounts):
+            query_id, before = self._reading.query_id, self._reading.accounts
+            for account_id in self._accounts.together(query_id, self._told or "", self._as_of, self._holders, before):
                 self._proof.stated(account_id, self._days)
-        elif self._account is not None:
-            self._accounts.apart(self._reading.query_id, self._account)
         self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:

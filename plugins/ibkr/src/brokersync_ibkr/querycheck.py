@@ -9,7 +9,13 @@ from typing import BinaryIO, Final
 from brokersync.plugin import BrokerConfigError, BrokerError, Fault
 from brokersync_ibkr.accounts import is_master
 from brokersync_ibkr.diagnosis import damaged_answer, no_account_ids, shown_alias, wrong_query
-from brokersync_ibkr.guidance import ALIAS_REMEDY, SEPARATE_REMEDY, SUB_ACCOUNTS_REMEDY, setting_remedy
+from brokersync_ibkr.guidance import (
+    ALIAS_REMEDY,
+    SEPARATE_REMEDY,
+    SUB_ACCOUNTS_REMEDY,
+    as_said_there,
+    setting_remedy,
+)
 from brokersync_ibkr.naming import AccountNames, Aliases, ToldNames
 from brokersync_ibkr.payloads import FlexSyntaxError
 from brokersync_ibkr.survey import DocumentFacts, Survey
@@ -67,11 +73,9 @@ def check_query(survey: Survey, kind: str, before: Aliases = _NO_ALIASES) -> Non
     first, *others = faults
     if not isinstance(first, BrokerConfigError):
         raise first
-    also = [*map(str, others), *_advice(survey)]
+    also = [f"- {as_said_there(sentence)}" for sentence in (*map(str, others), *_advice(survey))]
     raise BrokerConfigError(
-        first.message,
-        remedy=" ".join([first.remedy, *(f"Also: {sentence}" for sentence in also)]),
-        fault=Fault.USER,
+        first.message, remedy="\n".join([first.remedy, *(["Also:"] if also else []), *also]), fault=Fault.USER
     )
 
 

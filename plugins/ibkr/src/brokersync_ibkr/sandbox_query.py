@@ -66,7 +66,7 @@ class QuerySettings:
     `zone` writes EDT or EST behind times. `alias` shows the accounts' aliases in place of their ids, and `alias_beside`
     in a column of their own. With a `master` the query also holds the login's master account, which has a statement
     beside those of its sub-accounts, or one that puts them all together. A statement takes `seconds_a_day` to generate
-    for each day of its span.
+    for each day of its span. The accounts `left_out` are not selected for it.
     """
 
     format: str = attrs.field(default="XML", validator=in_(("XML", "CSV")))
@@ -83,6 +83,9 @@ class QuerySettings:
         default=("EXECUTION", "ORDER", "SYMBOL_SUMMARY"), converter=tuple, validator=_known(LEVELS)
     )
     without: frozenset[str] = attrs.field(
+        default=frozenset(), converter=frozenset, validator=deep_iterable(instance_of(str))
+    )
+    left_out: frozenset[str] = attrs.field(
         default=frozenset(), converter=frozenset, validator=deep_iterable(instance_of(str))
     )
     seconds_a_day: float = attrs.field(default=0.0, validator=[instance_of((int, float)), ge(0)])

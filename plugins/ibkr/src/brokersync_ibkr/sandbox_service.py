@@ -209,7 +209,9 @@ class FlexService:
             raise _RefusalError(1017)
         if now < report.ready_at:
             raise _RefusalError(1019)
-        body = self._printer.print(report.order, login.accounts)
+        left_out = report.order.query.left_out
+        selected = tuple(account for account in login.accounts if account.number not in left_out)
+        body = self._printer.print(report.order, selected)
         return Answer(body=body, content_type="text/plain" if report.order.query.format == "CSV" else "text/xml")
 
 

@@ -16,6 +16,8 @@ from brokersync.plugin import (
     BrokerConfigError,
     BrokerCursorError,
     BrokerDataUnavailableError,
+    BrokerError,
+    BrokerResponseError,
     BrokerRetryableError,
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -29,6 +31,7 @@ from brokersync_ibkr.codes import PENDING, REFERENCE_GONE, UNCHECKED, service_er
 from brokersync_ibkr.coverage import Days
 from brokersync_ibkr.dates import new_york_day
 from brokersync_ibkr.diagnosis import damaged_answer
+from brokersync_ibkr.guidance import HOST_REMEDY
 from brokersync_ibkr.orders import DEADLINE, FORGOTTEN, MOST_ORDERS, Order, order_of
 from brokersync_ibkr.pages import Reading, read_pages
 from brokersync_ibkr.payloads import FlexSyntaxError
@@ -112,7 +115,15 @@ class StatementRequest:
         error = service_error(code, "")
         if isinstance(error, BrokerDataUnavailableError):
             return await self._place_shorter(order.days, error)
-        raise error
+        raise self._at_no_host(order, error) if code == REFERENCE_GONE else error
+
+    def _at_no_host(self, order: Order, error: BrokerError) -> BrokerError:
+        """The error, which also says where the service wanted the statement fetched, if that is not allowed."""
+        try:
+            self._context.hosts.accept(HOST_ROLE, order.base or self._context.hosts[HOST_ROLE])
+        except BrokerResponseError as refused:
+            return BrokerResponseError(f"{error.message} {refused.message}", remedy=HOST_REMEDY, code=error.code)
+        return error
 
     async def _come_back(self, order: Order, code: str) -> TradePage:
         now = self._context.clock.now()

@@ -1,0 +1,148 @@
+"""An account of which the answers for its login tell nothing: it is not asked for over and over, nor ever given up."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from brokersync.manifest import SourceScope
+from brokersync.records import SpanState
+from brokersync.store import Store
+from brokersync.sync.untold import untold
+from brokersync.types import TimeWindow, TradePage, TradeRequest
+
+from .bench import DAY, START, TODAY, A, B, Bench, Step, fill, page, step
+
+
+@pytest.fixture
+def two(bench: Bench) -> Bench:
+    """A login of two accounts, of which the second has left."""
+    bench.accounts = (A, B)
+    bench.source_is(scope=SourceScope.LOGIN, open_day=False, reread=DAY)
+    bench.answer = without_b
+    return bench
+
+
+def without_b(request: TradeRequest) -> list[Step]:
+    return [told(request, "A")]
+
+
+def told(request: TradeRequest, *names: str, window: TimeWindow | None = None) -> TradePage:
+    whole = page(request, window=window)
+    return TradePage(covered=tuple(one for one in whole.covered if one.account_id in names))
+
+
+async def days_asked(bench: Bench) -> list[int]:
+    await bench.run()
+    return [request.window.length // DAY for request in bench.requests]
+
+
+async def noted(store: Store, bench: Bench, name: str = "B") -> list[TimeWindow]:
+    failing, spans = await store.failing("c", "fills"), await store.spans("o", "paper", "fills")
+    account = {"A": A, "B": B}[name]
+    return [one.window for one in untold(bench.source, account, failing, spans.get(("live", name), ()))]
+
+
+async def test_what_was_answered_without_an_account_is_not_asked_for_at_each_sync(two: Bench) -> None:
+    assert await days_asked(two) == [5]
+    for _ in range(3):
+        two.clock.moment += DAY
+        assert await days_asked(two) == [1]
+    assert await two.spans("B") == []
+
+
+async def test_it_is_kept_which_days_the_login_did_not_tell_of_an_account(two: Bench, store: Store) -> None:
+    for _ in range(2):
+        await two.run()
+        two.clock.moment += DAY
+    assert await noted(store, two) == [TimeWindow(START, TODAY + DAY)]
+    assert await noted(store, two, "A") == []
+
+
+async def test_an_account_that_is_told_again_is_asked_for_all_that_was_not_told_in_the_same_sync(
+    two: Bench, store: Store
+) -> None:
+    await two.run()
+    two.clock.moment += DAY
+    two.answer = lambda request: [told(request, "A", "B")]
+    assert await days_asked(two) == [1, 5]
+    assert await two.spans("B") == [(START, TODAY + DAY, SpanState.FINAL)]
+    assert await noted(store, two) == []
+
+
+async def test_a_row_of_an_account_tells_of_it_as_well(two: Bench, store: Store) -> None:
+    two.answer = lambda request: [step(fill("b", "B"), cursor="2"), told(request, "A")]
+    assert await days_asked(two) == [5]
+    two.clock.moment += DAY
+    assert await days_asked(two) == [6]
+    assert await noted(store, two) == []
+
+
+async def test_a_row_alone_ends_what_was_noted_of_its_account(two: Bench, store: Store) -> None:
+    await two.run()
+    two.clock.moment += DAY
+    two.answer = lambda request: [step(fill("b", "B"), cursor="2"), told(request, "A")]
+    assert await days_asked(two) == [1, 5]
+    assert await noted(store, two) == []
+
+
+async def test_what_lies_before_an_account_was_opened_is_not_missed_of_it(two: Bench, store: Store) -> None:
+    two.accounts = (A, attrs.evolve(B, opened_at=TODAY - DAY))
+    two.source_is(longest_window=2 * DAY)
+    two.answer = lambda request: [told(request, "A", *(["B"] if request.window.end >= TODAY else []))]
+    await two.run()
+    assert await noted(store, two) == []
+    two.answer = without_b
+    two.clock.moment += DAY
+    await two.run()
+    assert await noted(store, two) == [TimeWindow(TODAY, TODAY + DAY)]
+
+
+async def test_an_account_that_left_long_ago_is_not_told_again_by_what_was_before(two: Bench, store: Store) -> None:
+    two.source_is(longest_window=3 * DAY)
+    left = START + DAY
+    two.answer = lambda request: [
+        TradePage(
+            covered=(
+                *told(request, "A").covered,
+                *(told(request, "B", window=TimeWindow(START, left)).covered if request.window.start < left else ()),
+            )
+        )
+    ]
+    assert await days_asked(two) == [3, 2]
+    assert await two.spans("B") == [(START, left, SpanState.FINAL)]
+    assert await noted(store, two) == [TimeWindow(START + 2 * DAY, TODAY)]
+    await two.run()
+    two.clock.moment += DAY
+    assert await days_asked(two) == [1]
+
+
+async def test_of_an_answer_that_tells_of_nobody_no_account_is_left_out(two: Bench, store: Store) -> None:
+    two.answer = lambda request: [TradePage()]
+    await two.run()
+    assert await noted(store, two) == []
+    two.clock.moment += DAY
+    assert await days_asked(two) == [6]
+
+
+async def test_only_the_days_that_were_told_of_others_count_as_not_told(two: Bench, store: Store) -> None:
+    two.answer = lambda request: [told(request, "A", window=TimeWindow(START + 2 * DAY, TODAY))]
+    await two.run()
+    assert await noted(store, two) == [TimeWindow(START + 2 * DAY, TODAY)]
+
+
+async def test_what_somebody_asks_for_again_is_asked_for_all_accounts(two: Bench) -> None:
+    await two.run()
+    two.clock.moment += DAY
+    await two.run(again_from=START)
+    assert [request.window for request in two.requests] == [TimeWindow(START, TODAY + DAY)]
+
+
+async def test_what_another_connection_has_read_since_is_no_longer_noted(two: Bench, store: Store) -> None:
+    await two.run()
+    two.clock.moment += DAY
+    two.answer = lambda request: [told(request, "A", "B", window=TimeWindow(TODAY, TODAY + DAY))]
+    two.accounts = (B,)
+    assert await noted(store, two) == [TimeWindow(START, TODAY)]
+    await two.run()
+    assert await noted(store, two) == []

@@ -14,7 +14,7 @@ from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState,
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, LoginEnding, TokenRefreshed
 from brokersync.store import TradeFilter
 
-from .stage import CALLBACK, Stage
+from .stage import CALLBACK, WEDNESDAY, Stage
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
 OAUTH, RENEWAL = "auth/oauthtoken", "auth/renewaccesstoken"
@@ -98,6 +98,54 @@ async def test_an_answer_that_is_lost_on_the_way_ends_no_login(stage: Stage) -> 
         await stage.fault("cut", operation=OAUTH)
         assert isinstance(await bs.run(connection.connection_id), Done)
     assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+
+async def test_a_user_whose_next_refresh_token_was_lost_is_told_at_once_and_asked_when_the_session_ends(
+    stage: Stage,
+) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=70)
+        await stage.fault("cut", operation=OAUTH)
+        for _ in range(4 * 13):
+            assert isinstance(await bs.run(connection.connection_id), Done)
+            (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+            stage.clock.advance(minutes=15)
+        assert "refuses its refresh token since" in told.reason
+        (shown,) = await bs.outlook("ann")
+        assert "Log in again soon" in shown.obstacles[0]
+        session_end = WEDNESDAY + timedelta(minutes=70 + 80)
+        assert abs(told.until - session_end) < timedelta(seconds=5), "as it was then"
+        await bs.renew_grants()
+        stage.clock.advance(minutes=80)
+        with pytest.raises(BrokerAuthError, match="was interrupted"):
+            await bs.run(connection.connection_id)
+        assert await state_of(stage, connection) is ConnectionState.NEEDS_USER
+    assert [event for event in stage.events if isinstance(event, LoginEnding)] == [told]
+
+
+async def test_the_user_is_told_at_once_where_an_answer_was_lost_and_the_session_had_ended(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=81)
+        await stage.fault("cut", operation=OAUTH)
+        for _ in range(3):
+            outcome = await bs.run(connection.connection_id)
+            assert isinstance(outcome, Deferred)
+            stage.clock.advance(seconds=(outcome.until - stage.clock.now()).total_seconds())
+    (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+    assert told.until == WEDNESDAY + timedelta(minutes=81, hours=12), "when the user is asked"
+
+
+async def test_a_refusal_of_a_good_refresh_token_tells_nobody_of_an_end(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=70)
+        await stage.fault("oauth_refused")
+        assert isinstance(await bs.run(connection.connection_id), Done)
+        stage.clock.advance(minutes=75)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    assert not [event for event in stage.events if isinstance(event, LoginEnding)]
 
 
 async def test_the_user_is_asked_within_a_day_where_an_answer_was_lost_and_the_session_had_ended(stage: Stage) -> None:

@@ -51,7 +51,7 @@ class Outlook:
 
 async def outlook(shared: Shared, connection: Connection) -> Outlook:
     """What is to be expected of a connection, by what is known now."""
-    obstacles = [*_of_state(connection), *await _of_broker(shared, connection)]
+    obstacles = [*_of_state(connection), *await _of_login(shared, connection), *await _of_broker(shared, connection)]
     try:
         manifest = shared.registry.manifest(connection.provider)
         shared.registry.load(connection.provider)
@@ -84,6 +84,21 @@ def _of_state(connection: Connection) -> list[str]:
     if connection.state is ConnectionState.ACTIVE:
         return [f"The last sync failed: {connection.reason}"] if connection.reason else []
     return [" ".join(filter(None, (connection.reason or f"It is {connection.state.value}.", connection.remedy)))]
+
+
+async def _of_login(shared: Shared, connection: Connection) -> list[str]:
+    """What its user was told of the end of a login that still works."""
+    if connection.state is not ConnectionState.ACTIVE:
+        return []
+    login = connection.owner, connection.provider, connection.grant_environment, connection.identity
+    grant = await shared.store.grant(*login)
+    if grant is None or grant.warned_of is None:
+        return []
+    doubt, end = grant.renewing_since, grant.grant_expires_at
+    if doubt is not None and grant.warned_of in (doubt, end):
+        what = f"A renewal of its login was interrupted on {doubt:%Y-%m-%d %H:%M} UTC, and has been refused since."
+        return [f"{what} Log in again soon."]
+    return [f"Its login ends on {end:%Y-%m-%d %H:%M} UTC. Log in again soon."] if grant.warned_of == end else []
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:

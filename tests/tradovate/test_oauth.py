@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
+from brokersync import BrokerAPIError, BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, LoginEnding, TokenRefreshed
 from brokersync.store import TradeFilter
 
@@ -135,6 +136,22 @@ async def test_the_user_is_told_at_once_where_an_answer_was_lost_and_the_session
             stage.clock.advance(seconds=(outcome.until - stage.clock.now()).total_seconds())
     (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
     assert told.until == WEDNESDAY + timedelta(minutes=81, hours=12), "when the user is asked"
+
+
+@pytest.mark.parametrize("fault", ["truncated", "wrong_shape"])
+async def test_an_unreadable_answer_to_a_refresh_is_said_to_have_held_a_token_maybe(stage: Stage, fault: str) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        token = (await theirs._shared.vault.load(connection))[0].auth.refresh_token
+        assert token is not None
+        stage.clock.advance(minutes=70)
+        await stage.fault(fault, operation=OAUTH, times=2)
+        for call in (
+            theirs.run(connection.connection_id),
+            ours.take_over("tradovate", owner="ann", tokens={"refresh_token": token}),
+        ):
+            with pytest.raises(BrokerAPIError, match="may have replaced the refresh token"):
+                await call
 
 
 async def test_a_refusal_of_a_good_refresh_token_tells_nobody_of_an_end(stage: Stage) -> None:
@@ -314,6 +331,36 @@ async def test_tokens_of_two_users_are_refused_and_each_can_be_taken_over_by_its
             assert isinstance(await ours.run(mine.connection_id), Done)
             theirs_are = {one.account_id for one in await theirs.accounts(user.connection_id)}
             assert {one.account_id for one in await ours.accounts(mine.connection_id)} == theirs_are
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["connected", "asking its user"])
+async def test_a_token_of_one_user_with_a_refresh_token_that_was_taken_over_for_another_is_refused(
+    stage: Stage, asks: bool
+) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        users = [await stage.consent(theirs, login, owner=f"another program {login}") for login in (0, 1)]
+        second = (await theirs._shared.vault.load(users[1]))[0].auth
+        assert second.access_token is not None
+        assert second.refresh_token is not None
+        pair = {"access_token": second.access_token, "refresh_token": second.refresh_token}
+        mine = await ours.take_over("tradovate", owner="ann", tokens=pair)
+        if asks:
+            await ours._shared.store.move_connection(
+                mine.connection_id, lambda known: attrs.evolve(known, state=ConnectionState.NEEDS_USER)
+            )
+        first = (await theirs._shared.vault.load(users[0]))[0].auth.access_token
+        assert first is not None
+        mixed = {"access_token": first, "refresh_token": second.refresh_token}
+
+        with pytest.raises(BrokerAuthError, match=f"two logins.*taken over before.*{mine.connection_id}"):
+            await ours.take_over("tradovate", owner="ann", tokens=mixed)
+
+        assert [one.identity for one in await ours.connections("ann")] == [users[1].identity]
+        stage.clock.advance(minutes=90)
+        if not asks:
+            assert await ours.take_over("tradovate", owner="ann", tokens=pair) == await ours.connection(
+                mine.connection_id
+            )
 
 
 async def test_a_backend_does_it_as_the_guide_says(stage: Stage) -> None:

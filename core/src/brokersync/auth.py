@@ -18,11 +18,12 @@ from brokersync.errors import (
     BrokerTokenExpiredError,
     StoreError,
 )
-from brokersync.events import EventSink, LoginEnding, TokenRefreshed
+from brokersync.events import EventSink, TokenRefreshed
 from brokersync.login_sessions import LoginSessions
+from brokersync.lost_answers import ending
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
-from brokersync.renewal import LONGEST_DOUBT, Login, Need, Renewal
+from brokersync.renewal import Login, Need, Renewal
 from brokersync.types import AuthResult
 from brokersync.underway import Underway
 from brokersync.vault import GrantVault
@@ -193,7 +194,7 @@ class TokenKeeper:
         """The user may log in before they have to be asked for it."""
         with suppress(StoreError):  # whoever renews it next tells them
             if await self._vault.store.claim_warning(grant, grant.auth.grant_expires_at or doubt):
-                self._events(_ending(self._connection, grant.auth, doubt, lives=lives))
+                self._events(ending(self._connection, grant.auth, doubt, lives=lives))
 
     async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
         return await self._taken(self._name, grant.owner, self._holder, stale)
@@ -231,20 +232,6 @@ def _same_login(one: AuthResult, other: AuthResult) -> bool:
 
 def _what_counts(auth: AuthResult) -> tuple[object, ...]:
     return auth.access_token, auth.expires_at, auth.secrets, auth.state
-
-
-def _ending(connection: Connection, auth: AuthResult, doubt: datetime, *, lives: bool) -> LoginEnding:
-    asked = doubt + LONGEST_DOUBT
-    until = auth.expires_at if lives else min(asked, auth.grant_expires_at or asked)
-    meanwhile = "Syncs go on while its session can be prolonged" if lives else "Its session is over, so no sync gets on"
-    return LoginEnding(
-        provider=connection.provider,
-        connection_id=connection.connection_id,
-        until=until or asked,
-        reason=f"A renewal of the login of {connection.label} was interrupted on {doubt:%Y-%m-%d at %H:%M} UTC, and "
-        "the broker refuses its refresh token since: it has probably replaced it by one that never reached us. "
-        f"{meanwhile}; only its user can make another login.",
-    )
 
 
 def _turn_of(connection: Connection) -> str:

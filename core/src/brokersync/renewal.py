@@ -12,9 +12,9 @@ import attrs
 
 from brokersync.config import Settings
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
     BrokerError,
-    BrokerInteractionRequiredError,
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerRetryableError,
@@ -23,6 +23,7 @@ from brokersync.errors import (
     StoreError,
 )
 from brokersync.login_sessions import LoginSessions, has_ended
+from brokersync.lost_answers import LONGEST_DOUBT, MAY_BE_LOST, interrupted
 from brokersync.provider import Clock
 from brokersync.records import Grant, Lease
 from brokersync.retry import Patience
@@ -34,9 +35,7 @@ R = TypeVar("R")
 _ATTEMPTS: Final = 3
 # what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
-LONGEST_DOUBT: Final = timedelta(hours=12)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
-_LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
 
 class Need(Enum):
@@ -149,6 +148,10 @@ class Renewal:
                 return await self._login.refresh_token(self._grant.auth)
             except (BrokerRateLimitError, BrokerNotReadyError):
                 raise  # turned away before anything was done
+            except BrokerAPIError as error:
+                if self._grant.auth.refresh_token is not None and error.remedy == error.remedy_by_default:
+                    error.remedy = MAY_BE_LOST
+                raise
             except BrokerRetryableError as error:
                 self.doubt = self.doubt or self._clock.now()
                 wait = patience.after(error)
@@ -170,7 +173,7 @@ class Renewal:
         if not self._logs_in:
             if self.doubt is None:
                 raise refusal
-            raise _interrupted(refusal, self.doubt) from refusal
+            raise interrupted(refusal, self.doubt) from refusal
         died_early = await self._leave_place(refusal)
         try:
             auth = await self._bounded(self._login.log_in(self._fields, died_early))
@@ -181,7 +184,7 @@ class Renewal:
                 return winner
             if self.doubt is None:
                 raise
-            raise _interrupted(error, self.doubt) from error
+            raise interrupted(error, self.doubt) from error
         return await self._stored(auth, "login", self._login.session)
 
     async def _leave_place(self, refusal: BrokerError) -> Lease | None:
@@ -275,24 +278,4 @@ def completed(answer: AuthResult, held: AuthResult) -> AuthResult:
         state={**held.state, **answer.state},
         hosts={**held.hosts, **answer.hosts},
         sources=held.sources if answer.sources is None else answer.sources,
-    )
-
-
-def _interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
-    message = (
-        f"A renewal of this login was interrupted on {since:%Y-%m-%d at %H:%M} UTC, and the broker may have replaced "
-        f"the token without its answer reaching us. It refuses the old one, and what is stored to log in with does not "
-        f"help: {error.message}"
-    )
-    facts = {"provider": error.provider, "operation": error.operation, "status": error.status, "code": error.code}
-    if isinstance(error, BrokerInteractionRequiredError):
-        return BrokerInteractionRequiredError(message, challenge=error.challenge, remedy=_LOG_IN_AGAIN, **facts)
-    return BrokerAuthError(
-        message,
-        remedy=_LOG_IN_AGAIN,
-        provider=error.provider,
-        operation=error.operation,
-        status=error.status,
-        code=error.code,
-        certain=isinstance(error, BrokerAuthError) and error.certain,
     )

@@ -181,6 +181,18 @@ async def test_a_renewal_keeps_what_its_answer_leaves_out(desk: Desk) -> None:
     assert await desk.kept() == (renewed, 3)
 
 
+async def test_an_answer_that_is_not_understood_may_have_held_the_only_good_refresh_token(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerAPIError("Nonsense.")]
+    error = await refused(desk, BrokerAPIError)
+    assert "may have replaced the refresh token" in error.remedy
+    assert "nothing was lost" not in str(error)
+
+
+async def test_what_a_plugin_advises_of_a_refused_renewal_stays(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerAPIError("Closed.", remedy="Ask the broker.")]
+    assert (await refused(desk, BrokerAPIError)).remedy == "Ask the broker."
+
+
 PROLONGED = login("hidden-access-1", expires_at=NOW + timedelta(hours=13), refresh_refused=True)
 
 

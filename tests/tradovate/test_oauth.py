@@ -154,6 +154,24 @@ async def test_an_unreadable_answer_to_a_refresh_is_said_to_have_held_a_token_ma
                 await call
 
 
+async def test_a_user_is_told_of_a_refresh_token_that_was_lost_while_it_was_taken_over(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        auth = (await theirs._shared.vault.load(connection))[0].auth
+        assert auth.access_token is not None
+        assert auth.refresh_token is not None
+        await stage.fault("cut", operation=OAUTH)
+        mine = await ours.take_over(
+            "tradovate", owner="ann", tokens={"access_token": auth.access_token, "refresh_token": auth.refresh_token}
+        )
+        for _ in range(2):
+            stage.clock.advance(minutes=70)
+            assert isinstance(await ours.run(mine.connection_id), Done)
+    (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+    assert told.connection_id == mine.connection_id
+    assert f"interrupted on {WEDNESDAY:%Y-%m-%d at %H:%M}" in told.reason
+
+
 async def test_a_refusal_of_a_good_refresh_token_tells_nobody_of_an_end(stage: Stage) -> None:
     async with stage.process() as bs:
         connection = await stage.consent(bs)

@@ -192,6 +192,8 @@ class TokenKeeper:
 
     async def _tell(self, grant: Grant, doubt: datetime, *, lives: bool) -> None:
         """The user may log in before they have to be asked for it."""
+        if not self._connection.connection_id:
+            return  # nobody is connected yet; the connection that it becomes takes the doubt along
         with suppress(StoreError):  # whoever renews it next tells them
             if await self._vault.store.claim_warning(grant, grant.auth.grant_expires_at or doubt):
                 self._events(ending(self._connection, grant.auth, doubt, lives=lives))

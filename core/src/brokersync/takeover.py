@@ -33,8 +33,8 @@ class TakeOver:
     An access token that is dead has to be renewed first, and the broker may then replace the refresh token. So the
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
-    from it. `renewed` says afterwards whether the broker has just made the tokens, and `session` in which place where
-    that took a login.
+    from it. `renewed` says afterwards whether the broker has just made the tokens, `doubt` since when the answer to a
+    renewal is lost that they may have been replaced by, and `session` in which place where that took a login.
 
     Those that were taken over before, for the connections that are `known`, are spent, and not renewed: the broker may
     have given others for them since, and may end the whole login when it sees them again.
@@ -51,6 +51,7 @@ class TakeOver:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
         self._identity, self._known, self._spent = of.identity, known, bool(known)
         self.renewed = False
+        self.doubt: datetime | None = None
         self.session: Lease | None = None
 
     async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
@@ -108,7 +109,8 @@ class TakeOver:
         """
         if self.renewed or self._spent or auth.refresh_token is None or not self._ends_soon(auth):
             return auth
-        told = await self._login.adopt(await self._renewed(attrs.evolve(auth, identity=self._of.identity), fields))
+        renewed = await self._renewed(attrs.evolve(auth, identity=self._of.identity), fields)
+        told = await self._login.adopt(renewed)
         if told.identity != auth.identity:
             raise self._of_two(
                 auth.identity,
@@ -116,7 +118,7 @@ class TakeOver:
                 "Take each over by itself: the refresh token, which is good still, and the access token.",
             )
         self.renewed = True
-        return told
+        return attrs.evolve(told, expires_at=renewed.expires_at)  # which the broker has just told
 
     def _ends_soon(self, auth: AuthResult) -> bool:
         margin = max(self._shared.settings.grants.renew_before, self._loaded.manifest.renew_before)
@@ -165,7 +167,9 @@ class TakeOver:
         shared, of = self._shared, self._of
         grant = await shared.vault.keep(of, auth, fields)
         try:
-            return await shared.keeper(of, self._opened, counts=False).renew(auth)
+            auth = await shared.keeper(of, self._opened, counts=False).renew(auth)
+            self.doubt = (await shared.vault.load(of))[0].renewing_since
+            return auth
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else
             if not shared.vault.holds_newer(grant):

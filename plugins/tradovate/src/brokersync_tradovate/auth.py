@@ -25,7 +25,7 @@ _USER = "user"
 _UNNAMED = "a user whose name is not told yet"
 # where the answer does not say, what two teams have measured
 _LIFE_OF_A_REFRESH_TOKEN = timedelta(hours=26)
-_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.ASCII | re.IGNORECASE)
 
 
 def home_of(auth: AuthResult, context: ProviderContext) -> str:

@@ -89,16 +89,17 @@ def _of(user: Row, auth: AuthResult) -> AuthResult:
 
 def _code_in(answers: Mapping[str, str], state: Secret) -> Secret:
     """Raises `BrokerAuthError`; nothing that came back is shown but the name of an error."""
-    if not secrets.compare_digest(answers.get("state", "").encode(), state.reveal().encode()):
+    # half of a pair of surrogates, which no text of a page has, is no state either
+    if not secrets.compare_digest(answers.get("state", "").encode(errors="replace"), state.reveal().encode()):
         raise BrokerAuthError("What came back is no answer to the login that was begun.", remedy=_BEGIN_AGAIN)
-    error = answers.get("error", "")
+    error, code = answers.get("error", ""), answers.get("code", "")
     if error == "access_denied":
         raise BrokerAuthError(
             "Access was declined at Tradovate's page, so nothing was connected.",
             remedy="Begin the login again to allow it.",
             code=error,
         )
-    if error or not answers.get("code"):
+    if error or not code or not code.isascii():
         named = error if _ERROR_NAME.fullmatch(error) else "no code"
         raise BrokerAuthError(f"Tradovate's page answered with {named}.", remedy=_BEGIN_AGAIN, code=named)
-    return Secret(answers["code"])
+    return Secret(code)

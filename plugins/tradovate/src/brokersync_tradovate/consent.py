@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
-import attrs
-
 from brokersync.plugin import (
     AuthResult,
     BrokerAPIError,
@@ -20,10 +18,9 @@ from brokersync.plugin import (
     ProviderContext,
     Secret,
 )
-from brokersync_tradovate.auth import consented, identity_of, session_of
+from brokersync_tradovate.auth import consented, named_after, session_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.oauth import OAuth
-from brokersync_tradovate.rows import Row
 
 _TIME = timedelta(minutes=10)
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
@@ -72,19 +69,15 @@ class TradovateConsent:
         try:
             login = await self._client.renew(auth)
         except BrokerError:
-            return _of(await self._client.who(auth), auth)
+            return named_after(await self._client.who(auth), auth)
         return session_of(login, auth, self._context)
 
     async def _named(self, auth: AuthResult) -> AuthResult:
         """Under the name of its user, whom also a renewal tells, should the app lack the right to ask for users."""
         try:
-            return _of(await self._client.who(auth), auth)
+            return named_after(await self._client.who(auth), auth)
         except (BrokerAuthError, BrokerAPIError):
             return session_of(await self._client.renew(auth), auth, self._context)
-
-
-def _of(user: Row, auth: AuthResult) -> AuthResult:
-    return attrs.evolve(auth, identity=identity_of(user), state={**auth.state, "name": str(user.get("name") or "")})
 
 
 def _code_in(answers: Mapping[str, str], state: Secret) -> Secret:

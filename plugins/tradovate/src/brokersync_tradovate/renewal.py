@@ -42,8 +42,7 @@ async def _in_spite_of(
     as it was promised to. Of one that another program has made nothing was promised, and it may be none at all.
     """
     try:
-        prolonged = await _session_prolonged(context, client, auth)
-        return attrs.evolve(prolonged, refresh_refused=True)
+        return attrs.evolve(await _session_prolonged(context, client, auth), refresh_refused=True)
     except BrokerTokenExpiredError:
         now = context.clock.now()
         if auth.grant_expires_at is None or auth.grant_expires_at <= now:

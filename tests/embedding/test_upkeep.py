@@ -96,7 +96,10 @@ async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(stores: Any
         (name,) = await desk.connect("ann")
         await live(desk, 22 * DAY)
         assert desk.heard(LoginEnding) == []
-        await live(desk, 9 * DAY)
+        await live(desk, 2 * DAY)
+        (shown,) = await desk.bs.outlook("alice")
+        assert shown.obstacles == ("Its login ends on 2030-03-31 09:00 UTC. Log in again soon.",)
+        await live(desk, 7 * DAY)
         (told,) = desk.heard(LoginEnding)
         assert (told.provider, told.connection_id, told.until) == ("toy", name, NOW + 30 * DAY)
         assert "ends on 2030-03-31 at 09:00 UTC" in told.reason

@@ -96,9 +96,10 @@ async def _of_login(shared: Shared, connection: Connection) -> list[str]:
         return []
     doubt, end = grant.renewing_since, grant.grant_expires_at
     if doubt is not None and grant.warned_of in (doubt, end):
-        what = f"A renewal of its login was interrupted on {doubt:%Y-%m-%d %H:%M} UTC, and has been refused since."
-        return [f"{what} Log in again soon."]
-    return [f"Its login ends on {end:%Y-%m-%d %H:%M} UTC. Log in again soon."] if grant.warned_of == end else []
+        return [f"A renewal of {doubt:%Y-%m-%d %H:%M} UTC is unanswered, so its login may end. Log in again soon."]
+    if end is None or grant.warned_of != end or end <= shared.clock.now():
+        return []
+    return [f"Its login ends on {end:%Y-%m-%d %H:%M} UTC. Log in again soon."]
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:

@@ -28,6 +28,7 @@ from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
     BrokerCredentials,
+    BrokerResponseError,
     BrokerTimeoutError,
     BrokerUnavailableError,
     Challenge,
@@ -270,7 +271,9 @@ async def test_to_decline_is_told_by_its_code_and_keeps_nothing(process: Any, br
         assert await bs.connections("ann") == ()
 
 
-@pytest.mark.parametrize("error", [BrokerTimeoutError("no answer"), BrokerUnavailableError("away")])
+@pytest.mark.parametrize(
+    "error", [BrokerTimeoutError("no answer"), BrokerUnavailableError("away"), BrokerResponseError("nonsense")]
+)
 async def test_after_an_exchange_of_unknown_outcome_the_login_is_begun_anew(
     process: Any, broker: Broker, error: BrokerError
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_host_learned_at_run_time_is_accepted_where_the_manifest_allows_it(rol
     ("role", "url"),
     [
         ("data", "http://data.toy.example"),
+        ("data", "http\u017f://data.toy.example"),
         ("data", "https://data.toy.example:8443"),
         ("data", "https://user@data.toy.example"),
         ("data", "https://data.toy.example@evil.example"),

@@ -387,8 +387,9 @@ async def test_tokens_that_were_taken_over_once_change_nothing_and_are_not_used_
     before, _ = await desk.vault.load(connection)
     for access in ("hidden-access-0", "hidden-dead"):
         assert await desk.take_over(access, "hidden-refresh-0") == connection
+    assert await desk.take_over("", "hidden-refresh-0") == connection
     assert (await desk.vault.load(connection))[0] == before
-    assert desk.broker.asked == []
+    assert desk.broker.asked == ["who with access-0", "who with dead"], "the refresh token is not sent"
 
 
 async def test_what_was_taken_over_is_known_after_a_new_login_and_new_keys(desk: Desk) -> None:

@@ -20,7 +20,7 @@ from brokersync.plugin import (
     BrokerUnavailableError,
     Secret,
 )
-from brokersync.records import ConnectionState, Done
+from brokersync.records import Connection, ConnectionState, Done
 from brokersync.service import BrokerSync
 
 from .broker import KEYS, MANIFEST, NOW, Broker, Desk, VirtualClock, open_desk
@@ -96,7 +96,10 @@ async def test_the_user_is_told_once_of_an_end_that_no_renewal_moves(stores: Any
         (name,) = await desk.connect("ann")
         await live(desk, 22 * DAY)
         assert desk.heard(LoginEnding) == []
-        await live(desk, 9 * DAY)
+        await live(desk, 2 * DAY)
+        (shown,) = await desk.bs.outlook("alice")
+        assert shown.obstacles == ("Its login ends on 2030-03-31 09:00 UTC. Log in again soon.",)
+        await live(desk, 7 * DAY)
         (told,) = desk.heard(LoginEnding)
         assert (told.provider, told.connection_id, told.until) == ("toy", name, NOW + 30 * DAY)
         assert "ends on 2030-03-31 at 09:00 UTC" in told.reason
@@ -325,6 +328,34 @@ async def test_a_refused_login_that_serves_a_paused_connection_too_is_left_alone
         told, renewals = len(desk.heard(LoginEnding)), desk.broker.renewals
         await live(desk, DAY)
         assert (len(desk.heard(LoginEnding)), desk.broker.renewals) == (told, renewals)
+
+
+async def test_a_bug_that_one_login_meets_keeps_no_other_from_being_renewed(
+    stores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = open_desk(stores.place, Broker(login=ending(26 * HOUR)), sync_every=NEVER)
+    desk.broker.renewal = sliding(desk, 26 * HOUR)
+    async with desk.bs:
+        first, *_ = names = await desk.connect("ann", "ben")
+        for name in names:
+            await desk.bs.pause(name)
+        load = desk.bs._shared.vault.load
+
+        async def broken(connection: Connection) -> Any:
+            if connection.connection_id == first:
+                raise ValueError("a bug")
+            return await load(connection)
+
+        monkeypatch.setattr(desk.bs._shared.vault, "load", broken)
+        assert {name: type(end) for name, end in (await desk.bs.run_due()).items()} == {first: ValueError}
+        assert desk.broker.renewals == 1, "that of the other one"
+        desk.clock.advance(seconds=20 * 3600)
+        (error,) = await desk.bs.renew_grants()
+        assert "a bug of brokersync, or of the program around it: ValueError" in error.message
+        monkeypatch.undo()
+        desk.clock.advance(seconds=4 * 3600)
+        assert await desk.bs.renew_grants() == ()
+        assert desk.broker.renewals == 3
 
 
 async def test_a_call_for_one_owner_looks_after_that_owners_grants(stores: Any) -> None:

@@ -313,7 +313,7 @@ def _answer_closes_no_incident() -> AbstractContextManager[object]:
 
 @_bug
 def _token_used_before_it_is_stored() -> AbstractContextManager[object]:
-    async def stored(self: Renewal, auth: AuthResult, how: str, session: Lease | None) -> Grant:
+    async def stored(self: Renewal, auth: AuthResult, how: str, *_: object) -> Grant:
         async def later() -> None:
             await asyncio.sleep(20)
             await self._vault.replace(self._grant, auth, self._fields, made_at=self._clock.now())

@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
+from brokersync import BrokerAPIError, BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered, LoginEnding, TokenRefreshed
 from brokersync.store import TradeFilter
 
-from .stage import CALLBACK, Stage
+from .stage import CALLBACK, WEDNESDAY, Stage
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
 OAUTH, RENEWAL = "auth/oauthtoken", "auth/renewaccesstoken"
@@ -98,6 +99,88 @@ async def test_an_answer_that_is_lost_on_the_way_ends_no_login(stage: Stage) -> 
         await stage.fault("cut", operation=OAUTH)
         assert isinstance(await bs.run(connection.connection_id), Done)
     assert await state_of(stage, connection) is ConnectionState.ACTIVE
+
+
+async def test_a_user_whose_next_refresh_token_was_lost_is_told_at_once_and_asked_when_the_session_ends(
+    stage: Stage,
+) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=70)
+        await stage.fault("cut", operation=OAUTH)
+        for _ in range(4 * 13):
+            assert isinstance(await bs.run(connection.connection_id), Done)
+            (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+            stage.clock.advance(minutes=15)
+        assert "refuses its refresh token since" in told.reason
+        (shown,) = await bs.outlook("ann")
+        assert "Log in again soon" in shown.obstacles[0]
+        session_end = WEDNESDAY + timedelta(minutes=70 + 80)
+        assert abs(told.until - session_end) < timedelta(seconds=5), "as it was then"
+        await bs.renew_grants()
+        stage.clock.advance(minutes=80)
+        with pytest.raises(BrokerAuthError, match="was interrupted"):
+            await bs.run(connection.connection_id)
+        assert await state_of(stage, connection) is ConnectionState.NEEDS_USER
+    assert [event for event in stage.events if isinstance(event, LoginEnding)] == [told]
+
+
+async def test_the_user_is_told_at_once_where_an_answer_was_lost_and_the_session_had_ended(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=81)
+        await stage.fault("cut", operation=OAUTH)
+        for _ in range(3):
+            outcome = await bs.run(connection.connection_id)
+            assert isinstance(outcome, Deferred)
+            stage.clock.advance(seconds=(outcome.until - stage.clock.now()).total_seconds())
+    (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+    assert told.until == WEDNESDAY + timedelta(minutes=81, hours=12), "when the user is asked"
+
+
+@pytest.mark.parametrize("fault", ["truncated", "wrong_shape"])
+async def test_an_unreadable_answer_to_a_refresh_is_said_to_have_held_a_token_maybe(stage: Stage, fault: str) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        token = (await theirs._shared.vault.load(connection))[0].auth.refresh_token
+        assert token is not None
+        stage.clock.advance(minutes=70)
+        await stage.fault(fault, operation=OAUTH, times=2)
+        for call in (
+            theirs.run(connection.connection_id),
+            ours.take_over("tradovate", owner="ann", tokens={"refresh_token": token}),
+        ):
+            with pytest.raises(BrokerAPIError, match="may have replaced the refresh token"):
+                await call
+
+
+async def test_a_user_is_told_of_a_refresh_token_that_was_lost_while_it_was_taken_over(stage: Stage) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        connection = await stage.consent(theirs, owner="another program")
+        auth = (await theirs._shared.vault.load(connection))[0].auth
+        assert auth.access_token is not None
+        assert auth.refresh_token is not None
+        await stage.fault("cut", operation=OAUTH)
+        mine = await ours.take_over(
+            "tradovate", owner="ann", tokens={"access_token": auth.access_token, "refresh_token": auth.refresh_token}
+        )
+        for _ in range(2):
+            stage.clock.advance(minutes=70)
+            assert isinstance(await ours.run(mine.connection_id), Done)
+    (told,) = (event for event in stage.events if isinstance(event, LoginEnding))
+    assert told.connection_id == mine.connection_id
+    assert f"interrupted on {WEDNESDAY:%Y-%m-%d at %H:%M}" in told.reason
+
+
+async def test_a_refusal_of_a_good_refresh_token_tells_nobody_of_an_end(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=70)
+        await stage.fault("oauth_refused")
+        assert isinstance(await bs.run(connection.connection_id), Done)
+        stage.clock.advance(minutes=75)
+        assert isinstance(await bs.run(connection.connection_id), Done)
+    assert not [event for event in stage.events if isinstance(event, LoginEnding)]
 
 
 async def test_the_user_is_asked_within_a_day_where_an_answer_was_lost_and_the_session_had_ended(stage: Stage) -> None:
@@ -266,6 +349,36 @@ async def test_tokens_of_two_users_are_refused_and_each_can_be_taken_over_by_its
             assert isinstance(await ours.run(mine.connection_id), Done)
             theirs_are = {one.account_id for one in await theirs.accounts(user.connection_id)}
             assert {one.account_id for one in await ours.accounts(mine.connection_id)} == theirs_are
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["connected", "asking its user"])
+async def test_a_token_of_one_user_with_a_refresh_token_that_was_taken_over_for_another_is_refused(
+    stage: Stage, asks: bool
+) -> None:
+    async with stage.process() as theirs, stage.process() as ours:
+        users = [await stage.consent(theirs, login, owner=f"another program {login}") for login in (0, 1)]
+        second = (await theirs._shared.vault.load(users[1]))[0].auth
+        assert second.access_token is not None
+        assert second.refresh_token is not None
+        pair = {"access_token": second.access_token, "refresh_token": second.refresh_token}
+        mine = await ours.take_over("tradovate", owner="ann", tokens=pair)
+        if asks:
+            await ours._shared.store.move_connection(
+                mine.connection_id, lambda known: attrs.evolve(known, state=ConnectionState.NEEDS_USER)
+            )
+        first = (await theirs._shared.vault.load(users[0]))[0].auth.access_token
+        assert first is not None
+        mixed = {"access_token": first, "refresh_token": second.refresh_token}
+
+        with pytest.raises(BrokerAuthError, match=f"two logins.*taken over before.*{mine.connection_id}"):
+            await ours.take_over("tradovate", owner="ann", tokens=mixed)
+
+        assert [one.identity for one in await ours.connections("ann")] == [users[1].identity]
+        stage.clock.advance(minutes=90)
+        if not asks:
+            assert await ours.take_over("tradovate", owner="ann", tokens=pair) == await ours.connection(
+                mine.connection_id
+            )
 
 
 async def test_a_backend_does_it_as_the_guide_says(stage: Stage) -> None:

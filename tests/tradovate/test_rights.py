@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Done
+from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState, Deferred, Done
 from brokersync.events import HistoryLost
 from brokersync.store import TradeFilter
 
@@ -65,6 +65,21 @@ async def test_what_is_read_since_a_right_was_granted_is_not_told_as_lost(stage:
             assert isinstance(outcome, Done)
             assert outcome.report.lost == ()
             stage.clock.advance(minutes=30)
+    assert told(stage) == set()
+
+
+async def test_what_is_not_read_yet_since_a_right_was_granted_is_not_told_as_lost_either(stage: Stage) -> None:
+    async with stage.process() as bs:
+        connection = await away_without_reports(stage, bs)
+        await stage.calm()
+        await stage.fault("rate_limit", operation=REPORTS)
+        first = await bs.run(connection.connection_id)
+        assert isinstance(first, Deferred)
+        stage.clock.advance(minutes=10)
+        await bs.run_due()
+        assert told(stage) == set()
+        stage.clock.advance(minutes=55)
+        assert isinstance(await bs.run(connection.connection_id), Done)
     assert told(stage) == set()
 
 

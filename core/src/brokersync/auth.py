@@ -20,6 +20,7 @@ from brokersync.errors import (
 )
 from brokersync.events import EventSink, TokenRefreshed
 from brokersync.login_sessions import LoginSessions
+from brokersync.lost_answers import ending
 from brokersync.provider import Clock
 from brokersync.records import Connection, Grant, Lease
 from brokersync.renewal import Login, Need, Renewal
@@ -178,10 +179,24 @@ class TokenKeeper:
                     rule = partial(counted, error=error, by=known, now=now, settings=settings)
                     await self._vault.store.move_login(known, rule)
                 raise
+            except BrokerNotReadyError:
+                if renewal.doubt is not None and not fields:
+                    await self._tell(grant, renewal.doubt, lives=False)
+                raise
         if renewal.how is not None:
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
             self._events(TokenRefreshed(**names, how=renewal.how))
+        if new.renewing_since is not None and not fields:
+            await self._tell(new, new.renewing_since, lives=True)
         return new
+
+    async def _tell(self, grant: Grant, doubt: datetime, *, lives: bool) -> None:
+        """The user may log in before they have to be asked for it."""
+        if not self._connection.connection_id:
+            return  # nobody is connected yet; the connection that it becomes takes the doubt along
+        with suppress(StoreError):  # whoever renews it next tells them
+            if await self._vault.store.claim_warning(grant, grant.auth.grant_expires_at or doubt):
+                self._events(ending(self._connection, grant.auth, doubt, lives=lives))
 
     async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
         return await self._taken(self._name, grant.owner, self._holder, stale)

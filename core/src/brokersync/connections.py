@@ -20,6 +20,7 @@ from brokersync.errors import (
 )
 from brokersync.events import ConnectionNeedsUser, ConnectionRecovered
 from brokersync.factory import make_credentials
+from brokersync.foreign_tokens import foreign_login
 from brokersync.holding import in_turn
 from brokersync.joining import as_known, connected_again, known_login, label_of
 from brokersync.journal import Journal
@@ -35,7 +36,6 @@ from brokersync.takeover import (
     TakeOver,
     asks_user,
     connections_of,
-    foreign_login,
     turn_of,
     unnamed_connection,
     working_again,
@@ -206,9 +206,10 @@ class Connections(Journal):
         shared = self._shared
         known = await connections_of(shared, unnamed, fingerprint=foreign.identity)
         async with shared.login(loaded, unnamed.environment, owner=unnamed.owner, fields=fields) as login:
+            taking = TakeOver(shared, loaded, login, unnamed, known)
             if known and not asks_user(known):
+                await taking.check_same(foreign)
                 return await self._joined(known[0], unnamed, loaded, login)
-            taking = TakeOver(shared, loaded, login, unnamed, spent=bool(known))
             auth = await taking(foreign, fields)
             connection = _named(unnamed, auth.identity)
             living = await connections_of(shared, connection)
@@ -225,6 +226,8 @@ class Connections(Journal):
             connection = await shared.vault.add(
                 connection, auth, fields or kept, made_at=made_at, session=session, taken_over=foreign.identity
             )
+            if taking.doubt is not None:
+                await shared.vault.mark_renewing((await shared.vault.load(connection))[0], taking.doubt)
             await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)

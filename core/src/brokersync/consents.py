@@ -16,6 +16,7 @@ from brokersync.arguments import checked
 from brokersync.connections import Connections, plain_fields
 from brokersync.converter import SEALED, dumps, loads_exact
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
     BrokerConfigError,
     BrokerRetryableError,
@@ -187,8 +188,9 @@ class Consents(Connections):
                 answer = await login.complete(begun.challenge, answers)
             except BrokerTokenExpiredError as error:
                 raise as_auth_error(error) from error
-            except BrokerRetryableError as error:
-                error.remedy = _BEGIN_AGAIN
+            except (BrokerRetryableError, BrokerAPIError) as error:
+                if isinstance(error, BrokerRetryableError) or error.remedy == error.remedy_by_default:
+                    error.remedy = _BEGIN_AGAIN
                 raise
             if isinstance(answer, Challenge):
                 return await self._keep(owner, attrs.evolve(begun, challenge=answer))

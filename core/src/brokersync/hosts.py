@@ -12,7 +12,7 @@ from brokersync.errors import BrokerConfigError, BrokerResponseError, Fault
 from brokersync.manifest import Manifest
 
 # Stricter than any URL parser, so that no two parsers can disagree about the host.
-_URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(/[^\s\\?#]*)?", re.IGNORECASE)
+_URL = re.compile(r"(?a:(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)(/[^\s\\?#]*)?", re.IGNORECASE)
 _PORTS = {"https": 443, "http": 80}
 
 

@@ -12,9 +12,9 @@ import attrs
 
 from brokersync.config import Settings
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
     BrokerError,
-    BrokerInteractionRequiredError,
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerRetryableError,
@@ -23,6 +23,7 @@ from brokersync.errors import (
     StoreError,
 )
 from brokersync.login_sessions import LoginSessions, has_ended
+from brokersync.lost_answers import LONGEST_DOUBT, MAY_BE_LOST, interrupted
 from brokersync.provider import Clock
 from brokersync.records import Grant, Lease
 from brokersync.retry import Patience
@@ -34,9 +35,7 @@ R = TypeVar("R")
 _ATTEMPTS: Final = 3
 # what only this process holds is lost with it, so the store is asked more than once
 _WAITS_FOR_THE_STORE: Final = (0.5, 2, 5)
-_LONGEST_DOUBT: Final = timedelta(hours=12)
 STORING_TAKES_AT_MOST: Final = timedelta(seconds=10)
-_LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
 
 class Need(Enum):
@@ -62,7 +61,8 @@ class Renewal:
     """A renewal of `grant`, from the note that it is under way to the new tokens in the store.
 
     That note stays when the outcome is not learned: the broker may have replaced the refresh token then, so a refusal
-    of the old one is no word on the login itself. `how` says afterwards what made the new tokens, if this worker did.
+    of the old one is no word on the login itself, and where only the session is prolonged. `how` says afterwards what
+    made the new tokens, if this worker did, and `doubt` since when an outcome is not known.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Renewal:
         self._grant, self._fields = grant, fields
         self._vault, self._login, self._clock = vault, login, clock
         self._settings, self._logs_in, self._sessions = settings, logs_in, sessions
-        self._doubt, self._session = grant.renewing_since, grant.session
+        self.doubt, self._session = grant.renewing_since, grant.session
         self.how: str | None = None
         self.sent_in_vain = False
 
@@ -92,7 +92,7 @@ class Renewal:
             self._session = await self._sessions.going_on(
                 self._session, self._fields, self._grant.auth.expires_at, in_time=need is Need.SOON
             )
-        if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
+        if not await self._vault.mark_renewing(self._grant, self.doubt or self._clock.now()):
             return await self._vault.reload(self._grant)
         try:
             auth = await self._bounded(self._refreshed())
@@ -108,7 +108,8 @@ class Renewal:
             raise
         if self._sessions is not None:
             await self._sessions.keep(self._session, auth.expires_at)
-        return await self._stored(completed(auth, self._grant.auth), "refresh", self._session)
+        doubt = self.doubt if auth.refresh_refused else None
+        return await self._stored(completed(auth, self._grant.auth), "refresh", self._session, doubt)
 
     async def _by_login(self) -> Grant:
         """The same by a login with the kept fields, though the tokens may live: it may have an end of its own."""
@@ -116,7 +117,7 @@ class Renewal:
             raise BrokerAuthError(
                 "The kept credentials were refused, and are not sent again.", provider=self._grant.provider
             )
-        if not await self._vault.mark_renewing(self._grant, self._doubt or self._clock.now()):
+        if not await self._vault.mark_renewing(self._grant, self.doubt or self._clock.now()):
             return await self._vault.reload(self._grant)
         try:
             auth = await self._bounded(self._login.log_in(self._fields))
@@ -131,12 +132,14 @@ class Renewal:
 
     @property
     def _was_lost(self) -> bool:
-        """Whether a renewal was sent whose answer is not known, and its login has been dead since, for so long that it
-        was carried out and the answer lost: waiting on would only keep the user from being asked."""
-        if self._doubt is None:
+        """Whether a renewal was sent whose answer is not known, and its refresh token has been refused since, for so
+        long that it was carried out and the answer lost: waiting on would only keep the user from being asked."""
+        if self.doubt is None:
             return False
-        since = max(self._doubt, self._grant.auth.expires_at or self._doubt)
-        return self._clock.now() - since >= _LONGEST_DOUBT
+        since, held = self.doubt, self._grant.auth
+        if not held.refresh_refused:
+            since = max(since, held.expires_at or since)  # nobody may have tried it while the session lived
+        return self._clock.now() - since >= LONGEST_DOUBT
 
     async def _refreshed(self) -> AuthResult:
         patience = Patience(attrs.evolve(self._settings.retry, attempts=_ATTEMPTS), self._clock)
@@ -145,8 +148,12 @@ class Renewal:
                 return await self._login.refresh_token(self._grant.auth)
             except (BrokerRateLimitError, BrokerNotReadyError):
                 raise  # turned away before anything was done
+            except BrokerAPIError as error:
+                if self._grant.auth.refresh_token is not None and error.remedy == error.remedy_by_default:
+                    error.remedy = MAY_BE_LOST
+                raise
             except BrokerRetryableError as error:
-                self._doubt = self._doubt or self._clock.now()
+                self.doubt = self.doubt or self._clock.now()
                 wait = patience.after(error)
                 if wait is None:
                     raise
@@ -159,14 +166,14 @@ class Renewal:
         winner = await self._winner()
         if winner is not None:
             return winner
-        if self._doubt is None:
+        if self.doubt is None:
             await self._unmark()
             if isinstance(refusal, BrokerAuthError):
                 raise refusal
         if not self._logs_in:
-            if self._doubt is None:
+            if self.doubt is None:
                 raise refusal
-            raise _interrupted(refusal, self._doubt) from refusal
+            raise interrupted(refusal, self.doubt) from refusal
         died_early = await self._leave_place(refusal)
         try:
             auth = await self._bounded(self._login.log_in(self._fields, died_early))
@@ -175,15 +182,15 @@ class Renewal:
             winner = await self._winner()
             if winner is not None:
                 return winner
-            if self._doubt is None:
+            if self.doubt is None:
                 raise
-            raise _interrupted(error, self._doubt) from error
+            raise interrupted(error, self.doubt) from error
         return await self._stored(auth, "login", self._login.session)
 
     async def _leave_place(self, refusal: BrokerError) -> Lease | None:
         """Give the place of the session back; or keep it for the next one, where it died before its time."""
         # without a sure answer it may live on, and under a token that nobody has
-        if self._sessions is None or self._session is None or self._doubt is not None or not has_ended(refusal):
+        if self._sessions is None or self._session is None or self.doubt is not None or not has_ended(refusal):
             return None
         ends = self._grant.auth.expires_at
         if ends is not None and self._clock.now() < ends:
@@ -211,10 +218,10 @@ class Renewal:
 
     async def _unmark(self) -> None:
         """The outcome is known: nothing was changed by this renewal. What an earlier one left open stays so."""
-        if self._doubt is None:
+        if self.doubt is None:
             await self._vault.mark_renewing(self._grant, None)
 
-    async def _stored(self, auth: AuthResult, how: str, session: Lease | None) -> Grant:
+    async def _stored(self, auth: AuthResult, how: str, session: Lease | None, doubt: datetime | None = None) -> Grant:
         if auth.identity != self._grant.identity:
             raise BrokerAuthError(
                 "The credentials now belong to another login.",
@@ -223,13 +230,14 @@ class Renewal:
             )
         made_at = self._clock.now()
         if not await _patiently(
-            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at, session=session), self._clock
+            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at, session=session, doubt=doubt),
+            self._clock,
         ):
             return await self._vault.reload(self._grant)
         self.how = how
         following = self._grant.generation + 1
         return attrs.evolve(
-            self._grant, auth=auth, generation=following, renewing_since=None, made_at=made_at, session=session
+            self._grant, auth=auth, generation=following, renewing_since=doubt, made_at=made_at, session=session
         )
 
 
@@ -270,24 +278,4 @@ def completed(answer: AuthResult, held: AuthResult) -> AuthResult:
         state={**held.state, **answer.state},
         hosts={**held.hosts, **answer.hosts},
         sources=held.sources if answer.sources is None else answer.sources,
-    )
-
-
-def _interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
-    message = (
-        f"A renewal of this login was interrupted on {since:%Y-%m-%d at %H:%M} UTC, and the broker may have replaced "
-        f"the token without its answer reaching us. It refuses the old one, and what is stored to log in with does not "
-        f"help: {error.message}"
-    )
-    facts = {"provider": error.provider, "operation": error.operation, "status": error.status, "code": error.code}
-    if isinstance(error, BrokerInteractionRequiredError):
-        return BrokerInteractionRequiredError(message, challenge=error.challenge, remedy=_LOG_IN_AGAIN, **facts)
-    return BrokerAuthError(
-        message,
-        remedy=_LOG_IN_AGAIN,
-        provider=error.provider,
-        operation=error.operation,
-        status=error.status,
-        code=error.code,
-        certain=isinstance(error, BrokerAuthError) and error.certain,
     )

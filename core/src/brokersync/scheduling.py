@@ -22,6 +22,7 @@ from brokersync.runner import Run, RunOptions
 from brokersync.settling import transition
 from brokersync.states import Cause, moved
 from brokersync.sync.deadline import Urgency, urgency
+from brokersync.upkeep import GrantUpkeep
 
 _PRUNED_EVERY = timedelta(hours=1)
 
@@ -108,9 +109,10 @@ class Scheduling(Connections):
 
     async def _look_after(self, owner: str | None, events: EventSink) -> Mapping[str, Exception]:
         """What has to be done now and then beside the syncs; the bugs that connections have met by it."""
-        underway, bugs = self._shared.underway, dict[str, Exception]()
+        underway, upkeep = self._shared.underway, GrantUpkeep(self._shared)
         with suppress(StoreError):  # what the store says to the next call is soon enough
-            await self.renew_grants(owner)
+            await underway.until_closed(upkeep.renew_idle(owner))
+        bugs = upkeep.bugs
         with suppress(StoreError):
             await underway.until_closed(self._note_overdue(owner, all_of(harmless(events), self._shared.events), bugs))
         with suppress(StoreError):  # what is left is pruned the next time

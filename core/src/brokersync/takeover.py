@@ -10,71 +10,21 @@ from hashlib import sha256
 
 import attrs
 
-from brokersync.converter import from_json
 from brokersync.errors import (
     BrokerAPIError,
     BrokerAuthError,
-    BrokerConfigError,
     BrokerError,
     BrokerTokenExpiredError,
-    Fault,
 )
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Lease
 from brokersync.registry import LoadedProvider
-from brokersync.secret import Secret
 from brokersync.shared import Shared
 from brokersync.states import Cause, moved
 from brokersync.types import AuthResult
 
-_TOKENS = ("access_token", "refresh_token")
-_MOMENTS = ("expires_at", "grant_expires_at")
 _ATTEMPTS = 2  # what an earlier attempt renewed may have died since
-
-
-def foreign_login(provider: str, tokens: Mapping[str, str | Secret | datetime]) -> AuthResult:
-    """The tokens as a login of nobody yet; names that mean nothing to core are the plugin's, as `secrets`.
-
-    Raises `BrokerConfigError` where there is no token, or a time without a zone. No value is shown.
-    """
-    given = {name: value for name, value in tokens.items() if value}
-    held = {name: _secret(provider, name, value) for name, value in given.items() if name not in _MOMENTS}
-    if not held:
-        raise _mistake(provider, "No token is given.", f"Give at least one of {' and '.join(_TOKENS)}.")
-    first = held.get("refresh_token") or held.get("access_token") or held[min(held)]
-    return AuthResult(
-        # the same tokens again have the same name, so what an attempt that broke off has renewed is found again
-        identity=f"taken over {sha256(first.reveal().encode()).hexdigest()[:32]}",
-        access_token=held.pop("access_token", None),
-        refresh_token=held.pop("refresh_token", None),
-        secrets=held,
-        expires_at=_moment(provider, "expires_at", given),
-        grant_expires_at=_moment(provider, "grant_expires_at", given),
-    )
-
-
-def _secret(provider: str, name: str, value: object) -> Secret:
-    if isinstance(value, str):
-        return Secret(value)
-    if not isinstance(value, Secret):
-        raise _mistake(provider, f"{name} is no text.", "Give each token as text or as a Secret.")
-    return value
-
-
-def _moment(provider: str, name: str, given: Mapping[str, str | Secret | datetime]) -> datetime | None:
-    if name not in given:
-        return None
-    value = given[name]
-    try:
-        return from_json(value.reveal() if isinstance(value, Secret) else value, datetime)
-    except (ValueError, TypeError, OverflowError):
-        remedy = "Give an aware datetime, or text such as 2026-03-04T15:30:12Z."
-        raise _mistake(provider, f"{name} is no time with a zone.", remedy) from None
-
-
-def _mistake(provider: str, message: str, remedy: str) -> BrokerConfigError:
-    return BrokerConfigError(message, remedy=remedy, provider=provider, operation="take_over", fault=Fault.USER)
 
 
 class TakeOver:
@@ -83,25 +33,31 @@ class TakeOver:
     An access token that is dead has to be renewed first, and the broker may then replace the refresh token. So the
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
-    from it. `renewed` says afterwards whether the broker has just made the tokens, and `session` in which place where
-    that took a login.
+    from it. `renewed` says afterwards whether the broker has just made the tokens, `doubt` since when the answer to a
+    renewal is lost that they may have been replaced by, and `session` in which place where that took a login.
 
-    Those that are `spent` were taken over before, and are not renewed: the broker may have given others for them since,
-    and may end the whole login when it sees them again.
+    Those that were taken over before, for the connections that are `known`, are spent, and not renewed: the broker may
+    have given others for them since, and may end the whole login when it sees them again.
     """
 
     def __init__(
-        self, shared: Shared, loaded: LoadedProvider, login: OpenLogin, of: Connection, *, spent: bool
+        self,
+        shared: Shared,
+        loaded: LoadedProvider,
+        login: OpenLogin,
+        of: Connection,
+        known: Sequence[Connection],
     ) -> None:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
-        self._identity, self._spent = of.identity, spent
+        self._identity, self._known, self._spent = of.identity, known, bool(known)
         self.renewed = False
+        self.doubt: datetime | None = None
         self.session: Lease | None = None
 
     async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         """The login under its real name. Raises `BrokerAuthError` when only the user can help; then nothing is kept."""
         try:
-            return await self._login.adopt(auth)
+            return self._same(await self._login.adopt(auth))
         except BrokerTokenExpiredError as error:
             if self._spent or (auth.refresh_token is None and not fields):
                 raise _refused(error) from error
@@ -116,6 +72,35 @@ class TakeOver:
                 dead = error
         raise _refused(dead)
 
+    async def check_same(self, auth: AuthResult) -> None:
+        """Raises `BrokerAuthError` where the access token is of another login than the refresh token that is known."""
+        if auth.access_token is None or auth.refresh_token is None:
+            return
+        try:
+            told = await self._login.adopt(auth)
+        except (BrokerTokenExpiredError, BrokerAuthError, BrokerAPIError):
+            return  # whose a dead one was nobody tells any more
+        self._same(told)
+
+    def _same(self, told: AuthResult) -> AuthResult:
+        if self._known and told.identity != self._known[0].identity:
+            raise self._of_two(
+                told.identity,
+                self._known[0].identity,
+                f"The refresh token was taken over before, for the connection {self._known[0].connection_id}. Take the "
+                "access token over by itself, or with the refresh token that it came with.",
+            )
+        return told
+
+    def _of_two(self, access: str, refresh: str, remedy: str) -> BrokerAuthError:
+        return BrokerAuthError(
+            f"These tokens belong to two logins: the access token to {access}, and the refresh token to {refresh}. "
+            "Nothing was connected.",
+            remedy=remedy,
+            provider=self._of.provider,
+            operation="take_over",
+        )
+
     async def proved(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
         """The login by its refresh token, where that is to be used before all else: it may be another user's.
 
@@ -124,17 +109,16 @@ class TakeOver:
         """
         if self.renewed or self._spent or auth.refresh_token is None or not self._ends_soon(auth):
             return auth
-        told = await self._login.adopt(await self._renewed(attrs.evolve(auth, identity=self._of.identity), fields))
+        renewed = await self._renewed(attrs.evolve(auth, identity=self._of.identity), fields)
+        told = await self._login.adopt(renewed)
         if told.identity != auth.identity:
-            raise BrokerAuthError(
-                f"These tokens belong to two logins: the access token to {auth.identity}, and the refresh token to "
-                f"{told.identity}. Nothing was connected.",
-                remedy="Take each over by itself: the refresh token, which is good still, and the access token.",
-                provider=self._of.provider,
-                operation="take_over",
+            raise self._of_two(
+                auth.identity,
+                told.identity,
+                "Take each over by itself: the refresh token, which is good still, and the access token.",
             )
         self.renewed = True
-        return told
+        return attrs.evolve(told, expires_at=renewed.expires_at)  # which the broker has just told
 
     def _ends_soon(self, auth: AuthResult) -> bool:
         margin = max(self._shared.settings.grants.renew_before, self._loaded.manifest.renew_before)
@@ -183,7 +167,9 @@ class TakeOver:
         shared, of = self._shared, self._of
         grant = await shared.vault.keep(of, auth, fields)
         try:
-            return await shared.keeper(of, self._opened, counts=False).renew(auth)
+            auth = await shared.keeper(of, self._opened, counts=False).renew(auth)
+            self.doubt = (await shared.vault.load(of))[0].renewing_since
+            return auth
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else
             if not shared.vault.holds_newer(grant):

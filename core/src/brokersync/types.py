@@ -108,9 +108,9 @@ class AuthResult:
     """Everything of a login, so that the provider itself holds no user's state.
 
     `identity` is the broker's stable name of who logged in. `expires_at` is the token's end and `grant_expires_at` the
-    end of the whole grant, absolute and in UTC. `secrets` and `state` are the plugin's own; all of it is sealed at
-    rest. `hosts` holds base URLs learned at run time that `context.hosts.accept()` let through. `sources` narrows the
-    manifest's sources to those this login can read.
+    whole grant's, in UTC. `secrets` and `state` are the plugin's own; all of it is sealed at rest. `hosts` holds base
+    URLs learned at run time that `context.hosts.accept()` let through. `sources` narrows the manifest's to those this
+    login can read. `refresh_refused`: this renewal was refused the refresh token, and prolonged the session without.
     """
 
     identity: str = attrs.field(validator=_id)
@@ -122,6 +122,7 @@ class AuthResult:
     state: Mapping[str, str] = _EMPTY
     hosts: Mapping[str, str] = _EMPTY
     sources: tuple[str, ...] | None = None
+    refresh_refused: bool = False
 
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
@@ -330,8 +331,7 @@ class CoveredSpan:
 class QuarantinedRow:
     """A row about an execution that was not understood; it is kept, reported, and never passes silently.
 
-    `row_id` is the `booking_id` that it would have, where that can be told: once a booking of that name is read, with
-    the same `raw` or not, the row leaves quarantine.
+    `row_id` is the `booking_id` it would have, where that can be told: any booking of that name takes it out again.
     """
 
     reason: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from brokersync.auth import TokenKeeper
 from brokersync.errors import BrokerAuthError, BrokerConfigError, BrokerError, BrokerTokenExpiredError, StoreError
@@ -16,12 +16,18 @@ from brokersync.store import SealedGrant
 
 _DAY: Final = timedelta(days=1)
 
+G = TypeVar("G", Grant, SealedGrant)
+
 
 class GrantUpkeep:
-    """Looks after the grants whose end comes near. Any number of workers may do so at once."""
+    """Looks after the grants whose end comes near. Any number of workers may do so at once.
+
+    `bugs` are what was met that nobody foresaw, by the connections whose login it was.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self.bugs: dict[str, Exception] = {}
 
     async def renew_idle(self, owner: str | None = None) -> tuple[BrokerError, ...]:
         """Renew what would lapse, tell of what can not be renewed; the errors of those that failed, for now.
@@ -30,22 +36,29 @@ class GrantUpkeep:
         """
         shared, problems = self._shared, list[BrokerError]()
         for held in shared.vault.held(owner):
-            try:
-                await self._store(held)
-            except StoreError:
-                raise
-            except BrokerError as error:
-                problems.append(error)
+            problems += await self._apart(held, self._store)
         now, settings = shared.clock.now(), shared.settings.grants
         horizon = now + max(settings.renew_idle_before, settings.warn_before_login)
         for grant in await shared.store.ending_grants(owner, now, horizon):
-            try:
-                await self._look_after(grant)
-            except StoreError:
-                raise
-            except BrokerError as error:
-                problems.append(error)
+            problems += await self._apart(grant, self._look_after)
         return tuple(problems)
+
+    async def _apart(self, grant: G, care: Callable[[G], Awaitable[None]]) -> list[BrokerError]:
+        """What is wrong with one login keeps no other from being renewed."""
+        try:
+            await care(grant)
+        except StoreError:
+            raise
+        except BrokerError as error:
+            return [error]
+        except Exception as bug:  # noqa: BLE001  it may be any, and is the answer of those who live by this login
+            self.bugs |= {one.connection_id: bug for one in await self._living_by(grant)}
+            said = (
+                f"Renewing a login ended with a bug of brokersync, or of the program around it: {type(bug).__name__}."
+            )
+            remedy = "Report it with its traceback; the login is as it was, and that is tried again."
+            return [BrokerError(said, remedy=remedy, provider=grant.provider)]
+        return []
 
     async def _store(self, held: Grant) -> None:
         """What replaces it, before another process sends it; whatever the state of those who live by it."""

@@ -33,6 +33,7 @@ class _Unstored:
     fields: Mapping[str, str] = attrs.field(repr=False)
     made_at: datetime
     session: Lease | None
+    doubt: datetime | None
 
 
 class GrantVault:
@@ -192,12 +193,13 @@ class GrantVault:
         *,
         made_at: datetime,
         session: Lease | None = None,
+        doubt: datetime | None = None,
     ) -> bool:
         """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten.
 
-        Whatever it raises, `auth` is held until `catch_up`.
+        An earlier renewal is in `doubt` still, where given. Whatever it raises, `auth` is held until `catch_up`.
         """
-        self._unstored[_login(grant)] = unstored = _Unstored(grant, auth, fields, made_at, session)
+        self._unstored[_login(grant)] = unstored = _Unstored(grant, auth, fields, made_at, session, doubt)
         return await self._stored(unstored)
 
     def holds_newer(self, grant: Grant | SealedGrant) -> bool:
@@ -238,20 +240,19 @@ class GrantVault:
         grant = new.grant
         while (wrapped := await self.store.wrapped_key(grant.owner)) is not None:
             with suppress(KeyReplacedError):
-                return await self.store.replace_grant(
-                    await self.seal(
-                        owner=grant.owner,
-                        provider=grant.provider,
-                        environment=grant.environment,
-                        auth=new.auth,
-                        fields=new.fields,
-                        generation=grant.generation + 1,
-                        taken_over=grant.taken_over,
-                        made_at=new.made_at,
-                        session=new.session,
-                        wrapped=wrapped,
-                    )
+                sealed = await self.seal(
+                    owner=grant.owner,
+                    provider=grant.provider,
+                    environment=grant.environment,
+                    auth=new.auth,
+                    fields=new.fields,
+                    generation=grant.generation + 1,
+                    taken_over=grant.taken_over,
+                    made_at=new.made_at,
+                    session=new.session,
+                    wrapped=wrapped,
                 )
+                return await self.store.replace_grant(attrs.evolve(sealed, renewing_since=new.doubt))
         return False
 
     def close(self) -> None:

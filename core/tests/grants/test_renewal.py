@@ -181,6 +181,51 @@ async def test_a_renewal_keeps_what_its_answer_leaves_out(desk: Desk) -> None:
     assert await desk.kept() == (renewed, 3)
 
 
+async def test_an_answer_that_is_not_understood_may_have_held_the_only_good_refresh_token(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerAPIError("Nonsense.")]
+    error = await refused(desk, BrokerAPIError)
+    assert "may have replaced the refresh token" in error.remedy
+    assert "nothing was lost" not in str(error)
+
+
+async def test_what_a_plugin_advises_of_a_refused_renewal_stays(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerAPIError("Closed.", remedy="Ask the broker.")]
+    assert (await refused(desk, BrokerAPIError)).remedy == "Ask the broker."
+
+
+PROLONGED = login("hidden-access-1", expires_at=NOW + timedelta(hours=13), refresh_refused=True)
+
+
+async def test_a_doubt_outlives_a_renewal_that_was_refused_the_refresh_token(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerTimeoutError("No answer."), PROLONGED, FRESH]
+    assert await desk.keeper().renew(login()) == PROLONGED
+    assert await desk.in_doubt() == NOW
+    assert await desk.keeper().renew(PROLONGED) == FRESH
+    assert await desk.in_doubt() is None, "the refresh token was taken"
+
+
+async def test_a_refused_refresh_token_is_no_doubt_where_no_answer_was_lost(desk: Desk) -> None:
+    desk.broker.refreshes = [PROLONGED]
+    assert await desk.keeper().renew(login()) == PROLONGED
+    assert await desk.in_doubt() is None
+
+
+@pytest.mark.parametrize("refused_meanwhile", [True, False])
+async def test_a_session_that_was_prolonged_in_doubt_is_replaced_by_a_login_as_soon_as_it_ends(
+    desk: Desk, refused_meanwhile: bool
+) -> None:
+    held = attrs.evolve(PROLONGED, refresh_refused=refused_meanwhile)
+    await desk.connect(held)
+    await desk.store.mark_renewing((await desk.vault.load(CONNECTION))[0], NOW)
+    desk.clock.moment = NOW + timedelta(hours=14)
+    desk.broker.refreshes, desk.broker.logins = [BrokerNotReadyError("Later.")], [FRESH]
+    if refused_meanwhile:
+        assert await desk.keeper().renew(held) == FRESH
+    else:
+        with pytest.raises(BrokerNotReadyError):  # it was tried for the first time since
+            await desk.keeper().renew(held)
+
+
 async def test_a_renewal_tells_of_a_new_end_and_of_other_rights(desk: Desk) -> None:
     await desk.connect(login(grant_expires_at=NOW + MINUTE, sources=("fills",)))
     told = attrs.evolve(FRESH, grant_expires_at=NOW + 9 * MINUTE, sources=("fills", "reports"))

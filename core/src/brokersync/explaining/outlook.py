@@ -54,6 +54,7 @@ async def outlook(shared: Shared, connection: Connection) -> Outlook:
     """What is to be expected of a connection, by what is known now."""
     obstacles = [
         *_of_state(connection),
+        *await _of_login(shared, connection),
         *await _of_settings(shared, connection),
         *await _of_broker(shared, connection),
     ]
@@ -99,6 +100,22 @@ async def _of_settings(shared: Shared, connection: Connection) -> list[str]:
     found = [one for one in report["problems"] if one["error"] == BrokerConfigError.__name__ and "source" in one]
     said = (f"{one['source']} is not read: {one['message']} {one['remedy'] or ''}".rstrip() for one in found)
     return list(dict.fromkeys(said))
+
+
+async def _of_login(shared: Shared, connection: Connection) -> list[str]:
+    """What its user was told of the end of a login that still works."""
+    if connection.state is not ConnectionState.ACTIVE:
+        return []
+    login = connection.owner, connection.provider, connection.grant_environment, connection.identity
+    grant = await shared.store.grant(*login)
+    if grant is None or grant.warned_of is None:
+        return []
+    doubt, end = grant.renewing_since, grant.grant_expires_at
+    if doubt is not None and grant.warned_of in (doubt, end):
+        return [f"A renewal of {doubt:%Y-%m-%d %H:%M} UTC is unanswered, so its login may end. Log in again soon."]
+    if end is None or grant.warned_of != end or end <= shared.clock.now():
+        return []
+    return [f"Its login ends on {end:%Y-%m-%d %H:%M} UTC. Log in again soon."]
 
 
 async def _of_broker(shared: Shared, connection: Connection) -> list[str]:

@@ -65,9 +65,9 @@ def replace_grant(new: SealedGrant) -> Script[bool]:
     yield from check_key(new)
     row = yield from fetch_one(
         "UPDATE grants SET generation = ?, auth = ?, credentials = ?, expires_at = ?, grant_expires_at = ?,"
-        f" renewing_since = NULL WHERE {THIS_LOGIN} AND generation = ? RETURNING generation",
+        f" renewing_since = ? WHERE {THIS_LOGIN} AND generation = ? RETURNING generation",
         *(new.generation, new.auth, new.credentials, optional_text(new.expires_at)),
-        *(optional_text(new.grant_expires_at), *_login(new), new.generation - 1),
+        *(optional_text(new.grant_expires_at), optional_text(new.renewing_since), *_login(new), new.generation - 1),
     )
     return row is not None
 
@@ -85,7 +85,7 @@ def note_fixed_end(of: SealedGrant, end: datetime) -> Script[None]:
     yield from _note(of, "fixed_end", end, "grant_expires_at = ?", sortable(end))
 
 
-def claim_warning(of: SealedGrant, end: datetime) -> Script[bool]:
+def claim_warning(of: Grant | SealedGrant, end: datetime) -> Script[bool]:
     return (yield from _note(of, "warned_of", end, "(warned_of IS NULL OR warned_of <> ?)", sortable(end)))
 
 
@@ -102,8 +102,8 @@ def _login(of: Grant | SealedGrant) -> tuple[str, str, str, str]:
 
 
 def _row(new: SealedGrant) -> tuple[Any, ...]:
-    moments = (optional_text(new.expires_at), optional_text(new.grant_expires_at), None)
-    return (*_login(new), new.generation, new.auth, new.credentials, *moments)
+    moments = (new.expires_at, new.grant_expires_at, new.renewing_since)
+    return (*_login(new), new.generation, new.auth, new.credentials, *map(optional_text, moments))
 
 
 def _sealed(row: Sequence[Any]) -> SealedGrant:

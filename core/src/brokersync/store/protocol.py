@@ -204,7 +204,7 @@ class Store(Protocol):
     async def note_fixed_end(self, grant: SealedGrant, end: datetime) -> None:
         """Note that a renewal did not move this end, if it still is the grant's."""
 
-    async def claim_warning(self, grant: SealedGrant, end: datetime) -> bool:
+    async def claim_warning(self, grant: Grant | SealedGrant, end: datetime) -> bool:
         """Note that the user is told of this end; `False` when that was done before."""
 
     async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:

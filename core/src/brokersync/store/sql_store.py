@@ -197,7 +197,7 @@ class SqlStore(ABC):
     async def note_fixed_end(self, grant: SealedGrant, end: datetime) -> None:
         await self._write(lambda: grants.note_fixed_end(grant, end))
 
-    async def claim_warning(self, grant: SealedGrant, end: datetime) -> bool:
+    async def claim_warning(self, grant: Grant | SealedGrant, end: datetime) -> bool:
         return await self._write(lambda: grants.claim_warning(grant, end))
 
     async def take_lease(self, name: str, *, owner: str, holder: str, now: datetime, until: datetime) -> Lease:

@@ -19,6 +19,7 @@ from brokersync.errors import (
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerRetryableError,
+    Fault,
     LimitScope,
 )
 from brokersync.events import EventSink, WindowStarted
@@ -217,8 +218,9 @@ class SyncEngine:
             outcome = _Outcome.REST
         except BrokerAPIError as error:
             self._report.problem(error, source=ask.source.name, window=ask.window)
-            if await self._failures.count(ask, error):
-                await self._losses.denied(ask.source, ask.accounts)
+            first = await self._failures.count(ask, error)
+            if error.fault is Fault.USER:
+                await self._losses.denied(ask.source, ask.accounts, again=not first)
             outcome = _Outcome.FAILED
         self._unanswered = 0
         self._failures.counts = True

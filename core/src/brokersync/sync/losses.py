@@ -59,12 +59,14 @@ class LossWriter:
         self._connection, self._manifest = connection, manifest
         self._store, self._clock, self._writer = store, clock, writer
         self._events, self._report, self._readable = events, report, readable
+        self._denied_now: set[tuple[str, str]] = set()
         self.left: list[SourceSpec] = []
 
     async def note(self, source: SourceSpec, known: Known, *, before_reading: bool = False) -> None:
         """Write the spans of the source that are gone by now; what is lost for good is told.
 
-        `before_reading` what a source that was denied would give is `left`, since it may be granted by now.
+        `before_reading` what a source that was denied would give is `left` until that was asked again, since it may be
+        granted by now.
         """
         gone = found = self._gone(source, known.accounts, known.spans, known.requests)
         if before_reading:
@@ -74,9 +76,10 @@ class LossWriter:
         await self._write(source, found)
 
     async def note_what_was_left(self) -> None:
-        """Write it, now that the sources that were denied have been asked again."""
-        for source in self.left:
-            await self.note(source, await self._store.known(self._connection, source.name))
+        """Write what sources were to give that are denied still; of those that are put off the next run will know."""
+        left, self.left = self.left, []
+        for source in left:
+            await self.note(source, await self._store.known(self._connection, source.name), before_reading=True)
 
     async def _write(self, source: SourceSpec, found: Sequence[tuple[BrokerAccount, Span]]) -> None:
         if not found:
@@ -99,13 +102,14 @@ class LossWriter:
             for part in union([*self._had(source, span), *hoped_for]):
                 await self._tell(source, account, part)
 
-    async def denied(self, source: SourceSpec, accounts: Iterable[BrokerAccount]) -> None:
+    async def denied(self, source: SourceSpec, accounts: Iterable[BrokerAccount], *, again: bool) -> None:
         """The user has no right to the source, which was to give what others have lost: so that is lost for good.
 
-        Should the right be granted, it is read all the same.
+        Should the right be granted, it is read all the same. Where it is denied `again`, that was told before.
         """
         for account in accounts:
-            for part in union(await self._hoped_for(source, account)):
+            self._denied_now.add((source.name, request_name(source, (account,))))
+            for part in () if again else union(await self._hoped_for(source, account)):
                 await self._tell(source, account, part)
 
     def _had(self, source: SourceSpec, span: Span) -> list[TimeWindow]:
@@ -115,10 +119,11 @@ class LossWriter:
         return [TimeWindow(start, span.window.end)] if span.state is SpanState.LOST and start < span.window.end else []
 
     async def _is_hoped_for(self, source: SourceSpec, account: BrokerAccount, span: Span) -> bool:
-        """Whether a source that was denied may yet give some of what this one has lost."""
+        """Whether a source that was denied, and not asked again yet, may give some of what this one has lost."""
         one, now = self._connection, self._clock.now()
         for other, spans in await self._others(source, account) if span.state is SpanState.LOST else ():
-            if not self._is_read(other) or not await self._is_denied(other, account):
+            asked = (other.name, request_name(other, (account,))) in self._denied_now
+            if asked or not self._is_read(other) or not await self._is_denied(other, account):
                 continue
             if may_give(other, account, spans, span.window, now=now, since=one.since, connected_at=one.created_at):
                 return True

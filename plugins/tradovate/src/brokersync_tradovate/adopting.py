@@ -14,7 +14,7 @@ from brokersync.plugin import (
     BrokerTokenExpiredError,
     ProviderContext,
 )
-from brokersync_tradovate.auth import identity_of
+from brokersync_tradovate.auth import named_after
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.refusals import Refusal, token_refused
 
@@ -38,14 +38,8 @@ async def adopt(context: ProviderContext, auth: AuthResult) -> AuthResult:
         raise BrokerTokenExpiredError("The token has expired, and Tradovate does not renew an expired one.")
     # apps are registered on the live side only, so a refresh token is of a login that was made there
     home = "live" if auth.refresh_token is not None else context.environment
-    auth = attrs.evolve(auth, state={"environment": home})
-    user = await TradovateClient(context).who(auth, _not_taken)
-    return attrs.evolve(
-        auth,
-        identity=identity_of(user),
-        expires_at=now + _RENEWED_AT_ONCE,
-        state={"environment": home, "name": str(user.get("name") or "")},
-    )
+    auth = attrs.evolve(auth, expires_at=now + _RENEWED_AT_ONCE, state={"environment": home})
+    return named_after(await TradovateClient(context).who(auth, _not_taken), auth)
 
 
 def _not_taken(refusal: Refusal) -> BrokerError:

@@ -25,7 +25,7 @@ _USER = "user"
 _UNNAMED = "a user whose name is not told yet"
 # where the answer does not say, what two teams have measured
 _LIFE_OF_A_REFRESH_TOKEN = timedelta(hours=26)
-_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
+_HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.ASCII | re.IGNORECASE)
 
 
 def home_of(auth: AuthResult, context: ProviderContext) -> str:
@@ -92,12 +92,12 @@ def user_of(auth: AuthResult) -> str | None:
     return number if kind == _USER else None
 
 
-def identity_of(user: Row) -> str:
-    """The name of who is logged in, out of `auth/me` or `user/list`. Raises `BrokerResponseError`."""
+def named_after(user: Row, auth: AuthResult) -> AuthResult:
+    """The login under the name of its user, out of `auth/me` or `user/list`. Raises `BrokerResponseError`."""
     number = user.get("userId", user.get("id"))
     if type(number) is not int:
         raise unexpected("auth/me", "does not say who is logged in")
-    return f"{_USER}:{number}"
+    return attrs.evolve(auth, identity=f"{_USER}:{number}", state={**auth.state, "name": str(user.get("name") or "")})
 
 
 def learned_hosts(api_hosts: Mapping[str, str], context: ProviderContext) -> dict[str, str]:

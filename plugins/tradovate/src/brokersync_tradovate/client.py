@@ -23,6 +23,7 @@ from brokersync_tradovate.refusals import (
     Meaning,
     MovedError,
     login_refused,
+    object_in,
     renewal_refused,
     report_refused,
     request_refused,
@@ -88,11 +89,7 @@ class TradovateClient:
                 raise unexpected("user/list", "does not say which of its users is logged in")
             return users[0]
         operation = "auth/me"
-        response = await self._get(auth, environment, operation, {}, meaning)
-        body: Any = response.json()
-        if not isinstance(body, dict):
-            raise unexpected(operation, "is no object")
-        return body
+        return object_in(operation, await self._get(auth, environment, operation, {}, meaning))
 
     async def list_all(
         self,
@@ -210,11 +207,8 @@ class TradovateClient:
 
 
 def _login(operation: str, response: HttpResponse) -> Login:
-    body: Any = response.json()
-    if not isinstance(body, dict):
-        raise unexpected(operation, "is no object")
     try:
-        return Login.of(body)
+        return Login.of(object_in(operation, response))
     except RowError as error:
         raise unexpected(operation, f"lacks what a login needs: {error}") from None
 

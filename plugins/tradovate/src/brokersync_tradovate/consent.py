@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
-import attrs
-
 from brokersync.plugin import (
     AuthResult,
     BrokerAPIError,
@@ -20,10 +18,9 @@ from brokersync.plugin import (
     ProviderContext,
     Secret,
 )
-from brokersync_tradovate.auth import consented, identity_of, session_of
+from brokersync_tradovate.auth import consented, named_after, session_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.oauth import OAuth
-from brokersync_tradovate.rows import Row
 
 _TIME = timedelta(minutes=10)
 _ERROR_NAME = re.compile(r"[a-z_]{1,40}")
@@ -72,33 +69,30 @@ class TradovateConsent:
         try:
             login = await self._client.renew(auth)
         except BrokerError:
-            return _of(await self._client.who(auth), auth)
+            return named_after(await self._client.who(auth), auth)
         return session_of(login, auth, self._context)
 
     async def _named(self, auth: AuthResult) -> AuthResult:
         """Under the name of its user, whom also a renewal tells, should the app lack the right to ask for users."""
         try:
-            return _of(await self._client.who(auth), auth)
+            return named_after(await self._client.who(auth), auth)
         except (BrokerAuthError, BrokerAPIError):
             return session_of(await self._client.renew(auth), auth, self._context)
 
 
-def _of(user: Row, auth: AuthResult) -> AuthResult:
-    return attrs.evolve(auth, identity=identity_of(user), state={**auth.state, "name": str(user.get("name") or "")})
-
-
 def _code_in(answers: Mapping[str, str], state: Secret) -> Secret:
     """Raises `BrokerAuthError`; nothing that came back is shown but the name of an error."""
-    if not secrets.compare_digest(answers.get("state", "").encode(), state.reveal().encode()):
+    # half of a pair of surrogates, which no text of a page has, is no state either
+    if not secrets.compare_digest(answers.get("state", "").encode(errors="replace"), state.reveal().encode()):
         raise BrokerAuthError("What came back is no answer to the login that was begun.", remedy=_BEGIN_AGAIN)
-    error = answers.get("error", "")
+    error, code = answers.get("error", ""), answers.get("code", "")
     if error == "access_denied":
         raise BrokerAuthError(
             "Access was declined at Tradovate's page, so nothing was connected.",
             remedy="Begin the login again to allow it.",
             code=error,
         )
-    if error or not answers.get("code"):
+    if error or not code or not code.isascii():
         named = error if _ERROR_NAME.fullmatch(error) else "no code"
         raise BrokerAuthError(f"Tradovate's page answered with {named}.", remedy=_BEGIN_AGAIN, code=named)
-    return Secret(answers["code"])
+    return Secret(code)

@@ -15,7 +15,7 @@ from brokersync.plugin import (
 )
 from brokersync_tradovate.auth import credential_of
 from brokersync_tradovate.exchange import Exchange
-from brokersync_tradovate.refusals import Meaning, Refusal, unavailable, unexpected
+from brokersync_tradovate.refusals import Meaning, Refusal, object_in, unavailable, unexpected
 from brokersync_tradovate.rows import RowError
 from brokersync_tradovate.tokens import Tokens
 
@@ -75,11 +75,8 @@ class OAuth:
             prepare=exchange.prepare,
             check=exchange.check,
         )
-        body = response.json()
-        if not isinstance(body, dict):
-            raise unexpected(_OPERATION, "is no object")
         try:
-            return Tokens.of(body)
+            return Tokens.of(object_in(_OPERATION, response))
         except RowError as error:
             raise unexpected(_OPERATION, f"lacks what a login needs: {error}") from None
 

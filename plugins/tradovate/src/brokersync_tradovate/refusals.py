@@ -25,6 +25,7 @@ from brokersync.plugin import (
     Secret,
     loads_exact,
 )
+from brokersync_tradovate.rows import Row
 
 HOUR_OF_SILENCE = timedelta(hours=1)
 _LONGEST_TEXT = 200
@@ -249,6 +250,14 @@ _REPORT_TEXTS: tuple[tuple[tuple[str, ...], str, Fault], ...] = (
     (("unknown report",), "Tradovate has no report of that name.", Fault.PLUGIN),
     (("illegal number", "violations"), "Tradovate can not read the request.", Fault.PLUGIN),
 )
+
+
+def object_in(operation: str, response: HttpResponse) -> Row:
+    """The answer as the object that it is to be. Raises `BrokerResponseError`."""
+    body: Any = response.json()
+    if not isinstance(body, dict):
+        raise unexpected(operation, "is no object")
+    return body
 
 
 def unexpected(operation: str, what: str) -> BrokerResponseError:

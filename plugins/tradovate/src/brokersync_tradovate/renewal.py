@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import attrs
+
 from brokersync.plugin import AuthResult, BrokerNotReadyError, BrokerTokenExpiredError, ProviderContext
 from brokersync_tradovate.auth import consented, session_of
 from brokersync_tradovate.client import TradovateClient
@@ -40,7 +42,7 @@ async def _in_spite_of(
     as it was promised to. Of one that another program has made nothing was promised, and it may be none at all.
     """
     try:
-        return await _session_prolonged(context, client, auth)
+        return attrs.evolve(await _session_prolonged(context, client, auth), refresh_refused=True)
     except BrokerTokenExpiredError:
         now = context.clock.now()
         if auth.grant_expires_at is None or auth.grant_expires_at <= now:

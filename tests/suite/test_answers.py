@@ -104,3 +104,11 @@ def test_rows_are_added_turned_round_and_taken_away(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", b"plain text", b"<html><p>no end", b'{"cut": ', b"\xff\xfe\x00"])
 def test_what_has_no_rows_is_told_as_none(body: bytes) -> None:
     assert take_apart(body) is None
+
+
+@given(_ROWS, st.lists(_WORDS, max_size=3))
+def test_rows_are_found_by_what_their_cells_show(rows: list[dict[str, str]], wanted: list[str]) -> None:
+    body = apart(json.dumps({"items": rows, "others": [{"id": 7}]}).encode())
+    found = [dict(row) for _, row in body.rows_showing(wanted)]
+    assert found == [dict(row) for _, row in body.rows() if {*map(str, row.values())} & {*wanted}]
+    assert [dict(row) for _, row in body.rows_showing(["7"])][-1:] == [{"id": 7}]

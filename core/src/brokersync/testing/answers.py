@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from io import StringIO
 from typing import Any, Final, Literal, TypeAlias
 from xml.etree import ElementTree
@@ -49,6 +49,7 @@ class Body:
     tables: list[Table]
     _dump: Callable[[], bytes]
     objects: list[Row] = attrs.field(factory=list)
+    _shown: dict[str, list[int]] | None = attrs.field(default=None, init=False, repr=False)
 
     def dump(self) -> bytes:
         for table in self.tables:
@@ -66,6 +67,16 @@ class Body:
             for row in table.rows:
                 yield table, row
 
+    def rows_showing(self, texts: Iterable[str]) -> list[tuple[Table, Row]]:
+        """The rows with a cell that shows one of them; for a body that nobody changes, which is looked through once."""
+        rows = list(self.rows())
+        if self._shown is None:
+            self._shown = {}
+            for number, (_, row) in enumerate(rows):
+                for text in values_of(row):
+                    self._shown.setdefault(text, []).append(number)
+        return [rows[number] for number in sorted({one for text in texts for one in self._shown.get(text, ())})]
+
 
 def take_apart(body: bytes) -> Body | None:
     """The tables of a body; `None` for one that is neither JSON, XML nor CSV."""
@@ -81,6 +92,15 @@ def take_apart(body: bytes) -> Body | None:
 def shown_number(value: Any) -> str:
     """The digits of a number as the broker wrote them; other values as text."""
     return value.removeprefix(_NUMBER) if isinstance(value, str) else str(value)
+
+
+def values_of(row: Row) -> list[str]:
+    """What its cells show; text is taken as it is where it is one, since this is asked for each row again and again."""
+    return [
+        (shown_number(value) if value[:1] == "\x00" else value) if type(value) is str else str(value)
+        for value in row.values()
+        if isinstance(value, str | int)
+    ]
 
 
 def like(value: Any, text: str) -> Any:
@@ -167,7 +187,7 @@ def _xml(body: bytes) -> Body | None:
         root = ElementTree.fromstring(body)  # noqa: S314  the answers are a sandbox's own
     except ElementTree.ParseError:
         return None
-    return Body(list(_elements(root, root.tag)), lambda: ElementTree.tostring(root, encoding="utf-8"))
+    return Body(list(_elements(root, root.tag)), lambda: ElementTree.tostring(root, encoding="unicode").encode())
 
 
 def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:

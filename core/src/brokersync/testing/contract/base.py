@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Final, NoReturn
@@ -59,7 +61,7 @@ class ContractBase:
 
     def registry(self) -> ProviderRegistry:
         """Where the plugin is found: among the installed ones. A private broker is registered here instead."""
-        return ProviderRegistry.installed()
+        return _installed(tuple(sys.path))
 
     def broker(self, settings: SandboxSettings) -> SimulatedBroker:
         """The simulated broker: the one that `provider.toml` names, or one that answers from the first recording."""
@@ -164,6 +166,12 @@ class ContractBase:
                     finally:
                         type(self).latest = server.told()
                         await stage.aclose()
+
+
+@lru_cache(maxsize=1)
+def _installed(_: tuple[str, ...]) -> ProviderRegistry:
+    """Looked for once, since each check asks, and beside hundreds of plugins looking takes longer than most checks."""
+    return ProviderRegistry.installed()
 
 
 def _leave_out(why: str) -> NoReturn:

@@ -17,10 +17,10 @@ from brokersync.testing.contract.alterations import FORM_OF_TIME
 from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.changing import (
     answers_of,
-    belongs,
     changed,
     drawn,
     expect_same,
+    main_rows,
     native_ids,
     put,
     samples,
@@ -209,14 +209,12 @@ def _times(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str,
         if booking.trade is None:
             continue
         ids = native_ids(booking)
-        for body in found:
-            for table, row in body.rows():
-                if belongs(row, ids):
-                    places += [
-                        (booking, table.path, name, value)
-                        for name, value in row.items()
-                        if _moment(value) == booking.trade.executed_at
-                    ]
+        for table, row in main_rows(found, ids):
+            places += [
+                (booking, table.path, name, value)
+                for name, value in row.items()
+                if _moment(value) == booking.trade.executed_at
+            ]
     return places
 
 

@@ -60,6 +60,16 @@ _OF_ROWS = (
 )
 
 
+def test_fills_whose_values_are_texts_of_elements_are_looked_at_as_others_are(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("texts")
+    # the toy reads legs of XML all or none, whatever is odd about one
+    nodes = [f"TestTexts::{check}" for check in _OF_ROWS if check != "test_an_odd_row_takes_no_other_along"]
+    keys = {"TestTexts": install(folder, 0, variant="xml+texts")}
+    assert run_suite(folder, keys, [*nodes, "TestTexts::test_the_order_of_fields_changes_nothing"], skips=True) == {}
+
+
 def test_rows_are_recognised_where_names_leave_out_prefix_and_zeros(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("prefixed")
     keys = {"TestPrefixed": install(folder, 0, variant="prefixed")}

@@ -1,7 +1,8 @@
 """The rows in an answer's body, to be read and changed without knowing the broker: JSON, XML and CSV.
 
 A body holds tables. A table is a list of JSON objects, the rows of a CSV text, or the elements of one name below one
-element of XML; a row maps names to values, which are text but for JSON.
+element of XML; a row maps names to values, which are text but for JSON. Those of an element are its attributes or,
+where it has none, the texts of the elements right below it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from copy import deepcopy
 from io import StringIO
 from typing import Any, Final, Literal, TypeAlias
 from xml.etree import ElementTree
 
 import attrs
+
+from brokersync.testing.leaves import Leaves, leaves_of
 
 Row: TypeAlias = MutableMapping[str, Any]
 
@@ -197,30 +201,38 @@ def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:
     for tag, children in by_tag.items():
         where = f"{path}/{tag}"
         if any(child.attrib for child in children):
-            yield _element_table(parent, tag, where)
+            yield _element_table(parent, tag, where, [child.attrib for child in children])
+        elif rows := leaves_of(children):
+            yield _element_table(parent, tag, where, [*rows])
         for child in children:
             yield from _elements(child, where)
 
 
-def _element_table(parent: ElementTree.Element, tag: str, path: str) -> Table:
+def _element_table(parent: ElementTree.Element, tag: str, path: str, own: list[Row]) -> Table:
     first = next(number for number, child in enumerate(parent) if child.tag == tag)
     mine = [child for child in parent if child.tag == tag]
-    inside = {id(child.attrib): child for child in mine}
+    inside = {id(row): child for row, child in zip(own, mine, strict=True)}
+    are_leaves = isinstance(own[0], Leaves)
 
     def put_back(rows: list[Row]) -> None:
         for child in mine:
-            if child in list(parent):
-                parent.remove(child)
+            parent.remove(child)
         for number, row in enumerate(rows):
-            known = inside.get(id(row))
-            element = known if known is not None else ElementTree.Element(tag)
-            element.attrib.update({name: str(value) for name, value in row.items()})
+            element = inside.get(id(row))
+            if element is None:
+                element = deepcopy(mine[0])  # what is inside of it beside its cells belongs to a row, too
+                element.attrib.clear()
+                if are_leaves:
+                    Leaves(element).clear()
+                    Leaves(element).update(row)
+            if not are_leaves:
+                element.attrib.update({name: str(value) for name, value in row.items()})
             parent.insert(first + number, element)
 
     return Table(
         path,
-        [child.attrib for child in mine],
+        [*own],
         put_back,
-        holds_others=any(len(child) for child in mine),
+        holds_others=any(row.has_others if isinstance(row, Leaves) else len(inside[id(row)]) for row in own),
         element_of=lambda row: inside.get(id(row)),
     )

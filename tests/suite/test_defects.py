@@ -105,6 +105,15 @@ def test_a_check_of_times_that_is_not_tried_says_which_form_it_writes(tmp_path_f
     assert "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z" in said
 
 
+def test_a_wall_time_of_a_declared_form_is_written_at_the_edge_of_a_window(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("wall")
+    keys = {"TestWall": install(folder, 0, variant="wall")}
+    nodes = ["TestWall::test_a_row_at_the_edge_of_a_window_is_kept"]
+    assert run_suite(folder, keys, nodes, skips=True) == {}
+
+
 @pytest.mark.parametrize(("number", "defect"), list(enumerate(DEFECTS)), ids=[str(one) for one in DEFECTS])
 def test_each_defect_is_named_by_its_check(found: dict[tuple[str, str], str], number: int, defect: Defect) -> None:
     message = found.get((f"TestDefect{number}", defect.check), "")

@@ -49,6 +49,8 @@ STATEMENT = b'{"account": 1001, "contracts": [{"symbol": "ACME", "kind": "STK", 
 
 
 class ToyContract(ProviderContract):
+    wall_times = ("%d.%m.%Y %H:%M:%S America/New_York",)
+
     def statements(self):
         yield STATEMENT, StatementHints()
 

@@ -40,7 +40,8 @@ class ContractBase:
     `simulated` changes the settings of the sandbox, and `requests_file` keeps what is asked of it. `bypasses` are
     checks that fail for a known reason, for a while. `recordings` is a folder of what `brokersync record` wrote;
     without one it is the folder `recordings` of the plugin's package. `statements_end` says that the last line of a
-    statement shows that it is whole, such as a count of its rows.
+    statement shows that it is whole, such as a count of its rows. `wall_times` are the forms of times that tell no
+    zone, each with the zone that is meant: `%Y%m%d;%H%M%S America/New_York`.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -50,6 +51,7 @@ class ContractBase:
     bypasses: ClassVar[tuple[Bypass, ...]] = ()
 
     statements_end: ClassVar[bool] = False
+    wall_times: ClassVar[tuple[str, ...]] = ()
     requests_file: ClassVar[Path | None] = None
     recordings: ClassVar[Path | None] = None
 

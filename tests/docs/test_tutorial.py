@@ -113,20 +113,14 @@ def _free_port() -> str:
 
 
 def _repository(folder: Path) -> Path:
-    """The template as a repository to be cloned, whatever state the one of these tests is in."""
+    """The template and core as a repository to be cloned, whatever state the one of these tests is in."""
     made = folder / "origin"
-    shutil.copytree(ROOT / "cookiecutter-provider", made / "cookiecutter-provider")
+    for part in ("cookiecutter-provider", "core"):
+        shutil.copytree(ROOT / part, made / part, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
     git = ["git", "-c", "user.name=a reader", "-c", "user.email=reader@example.invalid"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "The template"]):
         subprocess.run([*git, *words], cwd=made, check=True)
     return made
-
-
-def _wheel(folder: Path) -> Path:
-    """The folder with the wheel of core, as this checkout has it."""
-    built = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "wheel")]
-    subprocess.run([*built, str(ROOT / "core")], check=True, capture_output=True)
-    return folder / "wheel"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +141,6 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         "COOKIECUTTER_CONFIG": str(apart / "cookiecutter.yaml"),
         "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_FIND_LINKS": str(_wheel(apart)),
         "PATH": f"{Path(sys.base_prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }
     made = Walk(folder, own, _free_port())

@@ -104,3 +104,44 @@ def test_rows_are_added_turned_round_and_taken_away(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", b"plain text", b"<html><p>no end", b'{"cut": ', b"\xff\xfe\x00"])
 def test_what_has_no_rows_is_told_as_none(body: bytes) -> None:
     assert take_apart(body) is None
+
+
+@given(_ROWS, st.lists(_WORDS, max_size=3))
+def test_rows_are_found_by_what_their_cells_show(rows: list[dict[str, str]], wanted: list[str]) -> None:
+    body = apart(json.dumps({"items": rows, "others": [{"id": 7}]}).encode())
+    found = [dict(row) for _, row in body.rows_showing(wanted)]
+    assert found == [dict(row) for _, row in body.rows() if {*map(str, row.values())} & {*wanted}]
+    assert [dict(row) for _, row in body.rows_showing(["7"])][-1:] == [{"id": 7}]
+
+
+FILLS = (
+    b"<A><Fills><Fill><Id>7</Id><Px>1.5</Px><Fee><Amt>1</Amt></Fee></Fill><Fill><Id>8</Id><Px>2</Px></Fill></Fills></A>"
+)
+
+
+def test_texts_of_elements_without_attributes_are_the_cells_of_a_row() -> None:
+    (table,) = (one for one in apart(FILLS).tables if one.path == "A/Fills/Fill")
+    assert [dict(row) for row in table.rows] == [{"Id": "7", "Px": "1.5"}, {"Id": "8", "Px": "2"}]
+    assert table.holds_others
+
+
+def test_such_rows_are_changed_turned_and_added_in_place() -> None:
+    body = apart(FILLS)
+    (table,) = (one for one in body.tables if one.path == "A/Fills/Fill")
+    table.rows[0]["Px"] = "-9"
+    table.rows[1]["unheardOf"] = "x"
+    table.rows.reverse()
+    table.rows.append({"Id": "9"})
+    assert ElementTree.canonicalize(body.dump()) == (
+        "<A><Fills><Fill><Id>8</Id><Px>2</Px><unheardOf>x</unheardOf></Fill>"
+        "<Fill><Id>7</Id><Px>-9</Px><Fee><Amt>1</Amt></Fee></Fill><Fill><Fee><Amt>1</Amt></Fee><Id>9</Id></Fill></Fills></A>"
+    )
+
+
+def test_fields_of_such_a_row_may_be_put_in_another_order() -> None:
+    body = apart(b"<A><Fill><Id>7</Id><Px>1</Px></Fill></A>")
+    for _, row in body.rows():
+        turned = list(row.items())[::-1]
+        row.clear()
+        row.update(turned)
+    assert body.dump() == b"<A><Fill><Px>1</Px><Id>7</Id></Fill></A>"

@@ -60,6 +60,16 @@ _OF_ROWS = (
 )
 
 
+def test_fills_whose_values_are_texts_of_elements_are_looked_at_as_others_are(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("texts")
+    # the toy reads legs of XML all or none, whatever is odd about one
+    nodes = [f"TestTexts::{check}" for check in _OF_ROWS if check != "test_an_odd_row_takes_no_other_along"]
+    keys = {"TestTexts": install(folder, 0, variant="xml+texts")}
+    assert run_suite(folder, keys, [*nodes, "TestTexts::test_the_order_of_fields_changes_nothing"], skips=True) == {}
+
+
 def test_rows_are_recognised_where_names_leave_out_prefix_and_zeros(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("prefixed")
     keys = {"TestPrefixed": install(folder, 0, variant="prefixed")}
@@ -93,6 +103,15 @@ def test_a_check_of_times_that_is_not_tried_says_which_form_it_writes(tmp_path_f
     (said,) = run_suite(folder, keys, [f"TestSeconds::{check}"], skips=True).values()
     assert "not tried" in said
     assert "ISO 8601 with a zone, as in 2026-03-04T15:00:00.250Z" in said
+
+
+def test_a_wall_time_of_a_declared_form_is_written_at_the_edge_of_a_window(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("wall")
+    keys = {"TestWall": install(folder, 0, variant="wall")}
+    nodes = ["TestWall::test_a_row_at_the_edge_of_a_window_is_kept"]
+    assert run_suite(folder, keys, nodes, skips=True) == {}
 
 
 @pytest.mark.parametrize(("number", "defect"), list(enumerate(DEFECTS)), ids=[str(one) for one in DEFECTS])

@@ -9,7 +9,7 @@ import pytest
 
 from brokersync.testing.answers import Row, Table, take_apart
 from brokersync.testing.contract.changing import cell_is
-from brokersync.testing.contract.nested import cells, put_inside
+from brokersync.testing.contract.nested import cells, everywhere, put_inside
 
 TRADE = b'<T><Trade id="E-700123" price="2"><Fees><Fee kind="c" amount="0.35"/><Tax>0.10</Tax></Fees> </Trade></T>'
 OTHER = b'<T><Trade id="E-700123"><Tax>0.10</Tax></Trade><Trade id="E-700124"><Tax>0.10</Tax></Trade></T>'
@@ -55,3 +55,21 @@ def test_a_cell_inside_of_an_element_is_changed_in_the_rows_of_one_booking(
     change = put_inside(path, place, frozenset({"E-700123"}), lambda cell: cell_is(cell, number), lambda _: "-9")
     assert change(found) == 1
     assert ElementTree.canonicalize(found.dump()) == ElementTree.canonicalize(changed)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<T><Instrument id="ES"><Multiplier>50</Multiplier></Instrument></T>',
+        b'<T><Trade id="E-700123"><Instrument><Terms><Multiplier>50</Multiplier></Terms></Instrument></Trade></T>',
+        b"<T><Instrument><Id>ES</Id><Multiplier>50</Multiplier></Instrument></T>",
+    ],
+)
+def test_a_multiplier_in_the_text_of_an_element_is_found_and_changed(body: bytes) -> None:
+    found = take_apart(body)
+    assert found is not None
+    for name, holder in list(everywhere(found)):
+        if cell_is(holder[name], Decimal(50)):
+            assert name == "Multiplier"
+            holder[name] = "150"
+    assert b"<Multiplier>150</Multiplier>" in found.dump()

@@ -49,6 +49,8 @@ STATEMENT = b'{"account": 1001, "contracts": [{"symbol": "ACME", "kind": "STK", 
 
 
 class ToyContract(ProviderContract):
+    wall_times = ("%d.%m.%Y %H:%M:%S America/New_York",)
+
     def statements(self):
         yield STATEMENT, StatementHints()
 
@@ -84,8 +86,7 @@ def defects() -> list[Defect]:
 def edits_of(variant: str) -> list[dict[str, str]]:
     """What a variant of the toy has otherwise: `new` in place of `old` in `file`."""
     told = tomllib.loads(_DEFECTS.read_text(encoding="utf-8"))["variant"]
-    edits: list[dict[str, str]] = told[variant] if variant else []
-    return edits
+    return [edit for one in variant.split("+") if one for edit in told[one]]
 
 
 def install(into: Path, number: int, defect: Defect | None = None, variant: str = "") -> str:

@@ -1,7 +1,8 @@
 """The rows in an answer's body, to be read and changed without knowing the broker: JSON, XML and CSV.
 
 A body holds tables. A table is a list of JSON objects, the rows of a CSV text, or the elements of one name below one
-element of XML; a row maps names to values, which are text but for JSON.
+element of XML; a row maps names to values, which are text but for JSON. Those of an element are its attributes or,
+where it has none, the texts of the elements right below it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from copy import deepcopy
 from io import StringIO
 from typing import Any, Final, Literal, TypeAlias
 from xml.etree import ElementTree
 
 import attrs
+
+from brokersync.testing.leaves import Leaves, leaves_of
 
 Row: TypeAlias = MutableMapping[str, Any]
 
@@ -49,6 +53,7 @@ class Body:
     tables: list[Table]
     _dump: Callable[[], bytes]
     objects: list[Row] = attrs.field(factory=list)
+    _shown: dict[str, list[int]] | None = attrs.field(default=None, init=False, repr=False)
 
     def dump(self) -> bytes:
         for table in self.tables:
@@ -66,6 +71,16 @@ class Body:
             for row in table.rows:
                 yield table, row
 
+    def rows_showing(self, texts: Iterable[str]) -> list[tuple[Table, Row]]:
+        """The rows with a cell that shows one of them; for a body that nobody changes, which is looked through once."""
+        rows = list(self.rows())
+        if self._shown is None:
+            self._shown = {}
+            for number, (_, row) in enumerate(rows):
+                for text in values_of(row):
+                    self._shown.setdefault(text, []).append(number)
+        return [rows[number] for number in sorted({one for text in texts for one in self._shown.get(text, ())})]
+
 
 def take_apart(body: bytes) -> Body | None:
     """The tables of a body; `None` for one that is neither JSON, XML nor CSV."""
@@ -81,6 +96,15 @@ def take_apart(body: bytes) -> Body | None:
 def shown_number(value: Any) -> str:
     """The digits of a number as the broker wrote them; other values as text."""
     return value.removeprefix(_NUMBER) if isinstance(value, str) else str(value)
+
+
+def values_of(row: Row) -> list[str]:
+    """What its cells show; text is taken as it is where it is one, since this is asked for each row again and again."""
+    return [
+        (shown_number(value) if value[:1] == "\x00" else value) if type(value) is str else str(value)
+        for value in row.values()
+        if isinstance(value, str | int)
+    ]
 
 
 def like(value: Any, text: str) -> Any:
@@ -167,7 +191,7 @@ def _xml(body: bytes) -> Body | None:
         root = ElementTree.fromstring(body)  # noqa: S314  the answers are a sandbox's own
     except ElementTree.ParseError:
         return None
-    return Body(list(_elements(root, root.tag)), lambda: ElementTree.tostring(root, encoding="utf-8"))
+    return Body(list(_elements(root, root.tag)), lambda: ElementTree.tostring(root, encoding="unicode").encode())
 
 
 def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:
@@ -177,30 +201,38 @@ def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:
     for tag, children in by_tag.items():
         where = f"{path}/{tag}"
         if any(child.attrib for child in children):
-            yield _element_table(parent, tag, where)
+            yield _element_table(parent, tag, where, [child.attrib for child in children])
+        elif rows := leaves_of(children):
+            yield _element_table(parent, tag, where, [*rows])
         for child in children:
             yield from _elements(child, where)
 
 
-def _element_table(parent: ElementTree.Element, tag: str, path: str) -> Table:
+def _element_table(parent: ElementTree.Element, tag: str, path: str, own: list[Row]) -> Table:
     first = next(number for number, child in enumerate(parent) if child.tag == tag)
     mine = [child for child in parent if child.tag == tag]
-    inside = {id(child.attrib): child for child in mine}
+    inside = {id(row): child for row, child in zip(own, mine, strict=True)}
+    are_leaves = isinstance(own[0], Leaves)
 
     def put_back(rows: list[Row]) -> None:
         for child in mine:
-            if child in list(parent):
-                parent.remove(child)
+            parent.remove(child)
         for number, row in enumerate(rows):
-            known = inside.get(id(row))
-            element = known if known is not None else ElementTree.Element(tag)
-            element.attrib.update({name: str(value) for name, value in row.items()})
+            element = inside.get(id(row))
+            if element is None:
+                element = deepcopy(mine[0])  # what is inside of it beside its cells belongs to a row, too
+                element.attrib.clear()
+                if are_leaves:
+                    Leaves(element).clear()
+                    Leaves(element).update(row)
+            if not are_leaves:
+                element.attrib.update({name: str(value) for name, value in row.items()})
             parent.insert(first + number, element)
 
     return Table(
         path,
-        [child.attrib for child in mine],
+        [*own],
         put_back,
-        holds_others=any(len(child) for child in mine),
+        holds_others=any(row.has_others if isinstance(row, Leaves) else len(inside[id(row)]) for row in own),
         element_of=lambda row: inside.get(id(row)),
     )

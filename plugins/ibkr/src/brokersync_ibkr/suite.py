@@ -18,6 +18,7 @@ NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 class Suite(ProviderContract):
     key = "ibkr"
     requests_file = Path(__file__).with_name("requests.jsonl")
+    wall_times = ("%Y%m%d;%H%M%S America/New_York",)
 
     def statements(self) -> Iterable[tuple[bytes, StatementHints]]:
         """What the simulated service prints, as a user downloads it."""

@@ -40,6 +40,7 @@ _THE_AUTHORS = frozenset(
         "recordings",
         "statements",
         "statements_end",
+        "wall_times",
     }
 )
 _THE_PLUGINS = frozenset({"seed", "rows", "writes", "latest"})

@@ -11,13 +11,12 @@ from typing import Any, Final
 import attrs
 
 from brokersync.enums import BookingEffect, IdQuality
-from brokersync.testing.answers import Body, Row, like, shown_number, take_apart
+from brokersync.testing.answers import Body, Row, like, shown_number, take_apart, values_of
 from brokersync.testing.contract.changing import (
     belongs,
     main_rows,
     native_ids,
     number_in,
-    values_of,
     version_of,
 )
 from brokersync.testing.contract.reading import Reading

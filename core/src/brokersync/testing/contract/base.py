@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Final, NoReturn
@@ -38,7 +40,8 @@ class ContractBase:
     `simulated` changes the settings of the sandbox, and `requests_file` keeps what is asked of it. `bypasses` are
     checks that fail for a known reason, for a while. `recordings` is a folder of what `brokersync record` wrote;
     without one it is the folder `recordings` of the plugin's package. `statements_end` says that the last line of a
-    statement shows that it is whole, such as a count of its rows.
+    statement shows that it is whole, such as a count of its rows. `wall_times` are the forms of times that tell no
+    zone, each with the zone that is meant: `%Y%m%d;%H%M%S America/New_York`.
     """
 
     pytestmark = pytest.mark.asyncio
@@ -48,6 +51,7 @@ class ContractBase:
     bypasses: ClassVar[tuple[Bypass, ...]] = ()
 
     statements_end: ClassVar[bool] = False
+    wall_times: ClassVar[tuple[str, ...]] = ()
     requests_file: ClassVar[Path | None] = None
     recordings: ClassVar[Path | None] = None
 
@@ -59,7 +63,7 @@ class ContractBase:
 
     def registry(self) -> ProviderRegistry:
         """Where the plugin is found: among the installed ones. A private broker is registered here instead."""
-        return ProviderRegistry.installed()
+        return _installed(tuple(sys.path))
 
     def broker(self, settings: SandboxSettings) -> SimulatedBroker:
         """The simulated broker: the one that `provider.toml` names, or one that answers from the first recording."""
@@ -164,6 +168,12 @@ class ContractBase:
                     finally:
                         type(self).latest = server.told()
                         await stage.aclose()
+
+
+@lru_cache(maxsize=1)
+def _installed(_: tuple[str, ...]) -> ProviderRegistry:
+    """Looked for once, since each check asks, and beside hundreds of plugins looking takes longer than most checks."""
+    return ProviderRegistry.installed()
 
 
 def _leave_out(why: str) -> NoReturn:

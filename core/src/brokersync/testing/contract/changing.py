@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from brokersync.testing.answers import Body, Row, Table, shown_number, take_apart
+from brokersync.testing.answers import Body, Row, Table, shown_number, take_apart, values_of
 from brokersync.testing.contract.expecting import BrokenContract, differences, expect, told
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
@@ -110,18 +110,9 @@ def belongs(row: Row, ids: frozenset[str]) -> bool:
     return not ids.isdisjoint(values_of(row))
 
 
-def values_of(row: Row) -> list[str]:
-    """What its cells show; text is taken as it is where it is one, since this is asked for each row again and again."""
-    return [
-        (shown_number(value) if value[:1] == "\x00" else value) if type(value) is str else str(value)
-        for value in row.values()
-        if isinstance(value, str | int)
-    ]
-
-
 def main_rows(found: Iterable[Body], ids: frozenset[str]) -> list[tuple[Table, Row]]:
     """The rows of a booking, in all answers."""
-    return [(table, row) for body in found for table, row in body.rows() if belongs(row, ids)]
+    return [one for body in found for one in body.rows_showing(ids)]
 
 
 def cell_is(value: Any, number: Decimal) -> bool:

@@ -21,7 +21,7 @@ from brokersync.testing.contract.changing import (
     samples,
 )
 from brokersync.testing.contract.expecting import costs_of, expect
-from brokersync.testing.contract.nested import cells, put_inside
+from brokersync.testing.contract.nested import cells, everywhere, put_inside
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
 from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
@@ -109,11 +109,7 @@ class MoneyChecks(ContractBase):
                 tried = True
                 # it may stand in an object inside of a row, such as that of the instrument
                 names = {
-                    name
-                    for body in found
-                    for row in body.everything()
-                    for name, value in row.items()
-                    if cell_is(value, multiplier)
+                    name for body in found for name, holder in everywhere(body) if cell_is(holder[name], multiplier)
                 }
                 expect(
                     [name for name in sorted(names) if await self._follows(stage, auth, before, trade, name)],
@@ -128,10 +124,12 @@ class MoneyChecks(ContractBase):
         assert multiplier is not None
 
         def change(body: Any) -> int:
-            rows = [row for row in body.everything() if name in row and cell_is(row[name], multiplier)]
-            for row in rows:
-                row[name] = like(row[name], str(multiplier * 3))
-            return len(rows)
+            found = [one for of, one in everywhere(body) if of == name and cell_is(one[name], multiplier)]
+            # one cell may be held twice: as a cell of a row, and as a text inside of another
+            for holder in found:
+                if cell_is(holder[name], multiplier):
+                    holder[name] = like(holder[name], str(multiplier * 3))
+            return len(found)
 
         reading, _ = await changed(stage, auth, before.request, change)
         return any(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -17,10 +17,10 @@ from brokersync.testing.contract.alterations import FORM_OF_TIME
 from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.changing import (
     answers_of,
-    belongs,
     changed,
     drawn,
     expect_same,
+    main_rows,
     native_ids,
     put,
     samples,
@@ -28,10 +28,12 @@ from brokersync.testing.contract.changing import (
 from brokersync.testing.contract.expecting import expect, told
 from brokersync.testing.contract.paging import MANY_PAGES
 from brokersync.testing.contract.reading import Reading, sources_of
+from brokersync.testing.contract.times import time_in
 from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 from brokersync.types import TimeWindow, TradeBooking
 
 _MOST_CUTS: Final = 6
+_Place: TypeAlias = tuple[TradeBooking, str, str, Callable[[datetime], str]]
 
 
 class ReadingChecks(ContractBase):
@@ -87,8 +89,8 @@ class ReadingChecks(ContractBase):
             for sample in samples(readings):
                 before, found = await answers_of(stage, auth, sample.request)
                 start = sample.request.window.start
-                for booking, path, name, written in _times(before, found)[:2]:
-                    change = put(path, name, native_ids(booking), _always(_as_written(written, start)))
+                for booking, path, name, write in _times(before, found, self.wall_times)[:2]:
+                    change = put(path, name, native_ids(booking), _always(write(start)))
                     again, made = await changed(stage, auth, sample.request, change)
                     tried = tried or made > 0
                     after = next((one for one in again.bookings if one.booking_id == booking.booking_id), None)
@@ -98,8 +100,8 @@ class ReadingChecks(ContractBase):
                     )
             if not tried:
                 self.cannot_try(
-                    f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME};"
-                    f" {HOW_ROWS_ARE_KNOWN}"
+                    f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME}, or"
+                    f" one that `wall_times` of the suite's class declares; {HOW_ROWS_ARE_KNOWN}"
                 )
 
     async def test_coverage_claims_only_what_was_read(self) -> None:
@@ -202,39 +204,18 @@ def _lies_in(booking: TradeBooking, account_id: str, window: TimeWindow) -> bool
     return trade is not None and booking.account_id == account_id and trade.executed_at in window
 
 
-def _times(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str, str, Any]]:
-    """Cells that hold the time of a booking in a form that the suite can write."""
+def _times(reading: Reading, found: list[Body], forms: Iterable[str]) -> list[_Place]:
+    """Cells that hold the time of a booking in a form that the suite can write, and how it is written there."""
     places = []
     for booking in reading.bookings:
         if booking.trade is None:
             continue
-        ids = native_ids(booking)
-        for body in found:
-            for table, row in body.rows():
-                if belongs(row, ids):
-                    places += [
-                        (booking, table.path, name, value)
-                        for name, value in row.items()
-                        if _moment(value) == booking.trade.executed_at
-                    ]
+        for table, row in main_rows(found, native_ids(booking)):
+            for name, value in row.items():
+                told = time_in(value, forms)
+                if told is not None and told[0] == booking.trade.executed_at:
+                    places.append((booking, table.path, name, told[1]))
     return places
-
-
-def _moment(value: Any) -> datetime | None:
-    if not isinstance(value, str) or len(value) < 16:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
-
-
-def _as_written(like_this: str, moment: datetime) -> str:
-    zone = datetime.fromisoformat(like_this).tzinfo
-    precise = "milliseconds" if "." in like_this else "seconds"
-    text = moment.astimezone(zone).isoformat(timespec=precise)
-    return text.replace("+00:00", "Z") if like_this.endswith("Z") else text
 
 
 def _always(text: str) -> Callable[[Any], Any]:

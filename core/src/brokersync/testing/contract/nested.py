@@ -35,6 +35,15 @@ def cells(table: Table, row: Row) -> Iterator[Cell]:
         yield from _below(element, ())
 
 
+def everywhere(body: Body) -> Iterator[tuple[str, Any]]:
+    """The name of each cell of a body, and what holds it: of rows, of objects, and of elements inside of rows."""
+    for row in body.everything():
+        yield from ((name, row) for name in list(row))
+    for table, row in body.rows():
+        if (element := table.element_of(row)) is not None:
+            yield from ((place[-2], holder) for place, holder in _below(element, ()) if isinstance(holder, _Text))
+
+
 def _cells(value: Any, place: Place) -> Iterator[Cell]:
     if isinstance(value, list):
         for one in value:

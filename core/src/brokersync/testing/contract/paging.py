@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from brokersync.testing.answers import take_apart
-from brokersync.testing.contract.changing import belongs, native_ids
+from brokersync.testing.contract.changing import native_ids
 from brokersync.testing.contract.reading import Reading
 from brokersync.testing.contract.stage import Stage
 from brokersync.testing.fault_server import Sent
@@ -37,12 +37,10 @@ class Paging:
     def rows_of(self, page: int) -> set[str]:
         """The names of the bookings whose rows are on a page."""
         body = take_apart(self.answers[page].body)
-        rows = [] if body is None else [row for _, row in body.rows()]
-        return {
-            booking.booking_id
-            for booking in self.reading.bookings
-            if (ids := native_ids(booking)) and any(belongs(row, ids) for row in rows)
-        }
+        if body is None:
+            return set()
+        bookings = self.reading.bookings
+        return {one.booking_id for one in bookings if body.rows_showing(native_ids(one))}
 
 
 async def pagings(stage: Stage, auth: AuthResult, request: TradeRequest) -> list[Paging]:

@@ -1,16 +1,17 @@
-"""A plugin of pytest that writes down how each check ended, and leaves out those of other processes."""
+"""A plugin of pytest that writes down how each check ended, and shares the checks with other processes."""
 
 from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 OUTCOMES: Final = "BROKERSYNC_VERIFY_OUTCOMES"
-PART: Final = "BROKERSYNC_VERIFY_PART"
+TAKEN: Final = "BROKERSYNC_VERIFY_TAKEN"
 _MOST_CHARACTERS: Final = 600
 # as many ordinary checks take as long
 _LONG: Final = {
@@ -18,22 +19,25 @@ _LONG: Final = {
     "test_an_unknown_word_is_never_guessed": 20,
     "test_an_odd_row_takes_no_other_along": 20,
     "test_names_of_rows_hang_on_nothing_that_may_change": 20,
+    "test_a_fault_is_told_as_what_it_is[drip]": 15,
+    "test_a_fault_is_told_as_what_it_is[silence]": 15,
 }
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One process of several runs its part of the checks; all parts take about as long."""
-    part, _, parts = os.environ.get(PART, "0/1").partition("/")
-    loads = [0] * int(parts)
-    mine: list[pytest.Item] = []
-    others: list[pytest.Item] = []
-    for item in sorted(items, key=lambda one: one.name not in _LONG):
-        lightest = loads.index(min(loads))
-        loads[lightest] += _LONG.get(item.name, 1)
-        (mine if lightest == int(part) else others).append(item)
-    items[:] = mine
-    config.hook.pytest_deselected(items=others)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda one: -_LONG.get(one.name, 1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """One process of several takes the check, whichever is free first; the others pass it by."""
+    try:
+        (Path(os.environ[TAKEN]) / sha256(item.nodeid.encode()).hexdigest()).touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    return None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -79,7 +79,7 @@ async def _outcomes(offer: Offer, rows: int | None) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         place = Path(folder)
         (place / "test_contract.py").write_text(_TEST.format(key=offer.key), encoding="utf-8")
-        # one that finds nothing to do is no failure: a plugin may have few checks
+        (place / "taken").mkdir()
         told = await asyncio.gather(*(_run(offer, place, number, rows) for number in range(_PROCESSES)))
         return [one for some in told for one in some]
 
@@ -103,7 +103,7 @@ async def _run(offer: Offer, place: Path, number: int, rows: int | None) -> list
         *words,
         "test_contract.py",
         cwd=place,
-        env=_environment(into, number),
+        env=_environment(into, place / "taken"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -122,13 +122,13 @@ async def _run(offer: Offer, place: Path, number: int, rows: int | None) -> list
     return _read(into)
 
 
-def _environment(into: Path, number: int) -> dict[str, str]:
+def _environment(into: Path, taken: Path) -> dict[str, str]:
     """Of pytest's own variables none: what an author set for other tests is of no matter here."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     return own | {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "BROKERSYNC_VERIFY_OUTCOMES": str(into),
-        "BROKERSYNC_VERIFY_PART": f"{number}/{_PROCESSES}",
+        "BROKERSYNC_VERIFY_TAKEN": str(taken),
     }
 
 

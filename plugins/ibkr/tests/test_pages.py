@@ -233,6 +233,13 @@ def test_an_alias_in_place_of_the_account_would_count_its_trades_twice_and_is_re
     assert "set Display Account Alias in place of Account ID to No" in caught.value.remedy
 
 
+def test_only_what_has_the_closing_day_s_column_says_whether_an_account_is_closed(flex: Any) -> None:
+    told = [{"dateClosed": "20240305"}, {"dateClosed": ""}, {"currency": "CHF"}]
+    bodies = [flex.document(flex.statement([flex.trade()], extra=flex.account(**one))) for one in told]
+    closed = [page.accounts[0].closed for body in bodies for page in flex.pages(body)]
+    assert closed == [True, False, None]
+
+
 def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
     body = flex.document(flex.statement(extra=flex.account(**INFORMATION)), flex.statement())
     [page] = flex.pages(body)
@@ -244,6 +251,7 @@ def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
             currency="CHF",
             kind="Individual",
             opened_at=datetime(2020, 3, 2, 5, tzinfo=UTC),
+            closed=False,
             state={"alias": ""},
         ),
     )

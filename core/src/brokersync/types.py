@@ -305,7 +305,7 @@ class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
     With the scope `login`, `accounts` are all that are known and may be empty; `others` are those that files and other
-    logins told of. The last finished request left the `bookmark`, absent for new accounts, older windows and re-reading.
+    logins told of. The last finished request left `bookmark`: absent for new accounts, older windows, re-reading.
     """
 
     source: str

@@ -86,11 +86,9 @@ class _PageBuilder:
         self._dates = FlexDates(ahead.day_order)
         self._names = AccountNames(ahead.names, known_aliases((*known, *reading.elsewhere)), reading.account_id)
         self._facts = DocumentFacts()
-        self._unmapped: Counter[str] = Counter()
-        self._skipped: Counter[str] = Counter()
+        self._unmapped, self._skipped = Counter[str](), Counter[str]()
         self._normaliser = Normaliser(self._dates, self._note_unknown)
-        self._bookings: list[TradeBooking] = []
-        self._quarantined: list[QuarantinedRow] = []
+        self._bookings, self._quarantined = list[TradeBooking](), list[QuarantinedRow]()
         self._accounts = AccountBook(reading.environment, known, lambda: ahead.names().kinds)
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None

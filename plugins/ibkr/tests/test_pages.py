@@ -257,6 +257,16 @@ def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
     )
 
 
+def test_what_statements_of_a_document_say_of_an_account_is_told_with_when_each_was_made(flex: Any) -> None:
+    later = flex.statement(extra=flex.account(acctAlias="New"), made="20240319;061500")
+    earlier = flex.statement(extra=flex.account(acctAlias="Old"), made="20240318;061500")
+    told = [(page.as_of, *(one.name for one in page.accounts)) for page in flex.pages(flex.document(later, earlier))]
+    assert told == [
+        (datetime(2024, 3, 19, 10, 15, tzinfo=UTC), "New"),
+        (datetime(2024, 3, 18, 10, 15, tzinfo=UTC), "Old"),
+    ]
+
+
 def test_an_alias_beside_the_id_names_the_account_and_a_closing_date_closes_it(flex: Any) -> None:
     facts = INFORMATION | {"acctAlias": "Rainy days", "dateClosed": "20240301", "dateOpened": "", "currency": ""}
     [page] = flex.pages(flex.document(flex.statement(extra=flex.account(**facts))))

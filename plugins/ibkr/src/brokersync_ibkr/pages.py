@@ -269,7 +269,7 @@ class _PageBuilder:
 
     def _begin(self, as_of: datetime | None) -> None:
         """What follows was made then; a page holds nothing that was made at another time."""
-        while as_of != self._as_of and (self._bookings or self._quarantined):
+        while as_of != self._as_of and (self._bookings or self._quarantined or self._accounts.has_news):
             self._ready.append(self._page())
         self._as_of = as_of
 

@@ -309,7 +309,8 @@ def stored(brokersync: Run, empty_store: Path) -> Any:
         await vault.add(connection, auth, SECRETS, made_at=NOW)
         state = ConnectionState.NEEDS_OPERATOR
         await store.change_connection(connection.connection_id, state=state, reason=f"It said {SECRETS['token']}")
-        await store.put_accounts(connection, [BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")])
+        account = BrokerAccount(account_id=ACCOUNT, name="Miss Fitt", environment="live")
+        await store.put_accounts(connection, [account], NOW)
         vault.close()
         await store.close()
 

@@ -129,7 +129,7 @@ class World:
             generation=1, auth=b"", credentials=b"",
         )  # fmt: skip
         await self.store.add_connection(self.connection, grant)
-        await self.store.put_accounts(self.connection, await self.provider.get_accounts(self.auth))
+        await self.store.put_accounts(self.connection, await self.provider.get_accounts(self.auth), self.clock.now())
 
     async def sync(
         self, *, store: Store | None = None, again_from: datetime | None = None, long_wait: float = 5

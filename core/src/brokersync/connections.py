@@ -100,7 +100,7 @@ class Connections(Journal):
         before = await self._of_the_login(connection)
         connection = as_known(connection, label_of(loaded.manifest, environment), before)
         connection = await shared.vault.add(connection, auth, plain, made_at=login.made_at, session=login.session)
-        await shared.store.put_accounts(connection, accounts)
+        await shared.store.put_accounts(connection, accounts, shared.clock.now())
         self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)
 
@@ -145,7 +145,7 @@ class Connections(Journal):
         connection = attrs.evolve(connection, one_login=loaded.manifest.one_login)
         again = await shared.vault.log_in_again(connection, auth, plain, made_at=login.made_at, session=login.session)
         if again is not None:
-            await shared.store.put_accounts(connection, accounts)
+            await shared.store.put_accounts(connection, accounts, shared.clock.now())
         for one in again or ():
             shared.events(ConnectionRecovered(provider=one.provider, connection_id=one.connection_id))
         return await self.connection(connection_id)
@@ -262,7 +262,8 @@ class Connections(Journal):
             connection, partial(shared.login, loaded, connection.environment, owner=connection.owner)
         )
         try:
-            await shared.store.put_accounts(connection, await login.accounts(await keeper.current(auth)))
+            accounts = await login.accounts(await keeper.current(auth))
+            await shared.store.put_accounts(connection, accounts, shared.clock.now())
         except (BrokerRetryableError, BrokerAPIError):
             return
         except (BrokerAuthError, BrokerTokenExpiredError) as error:

@@ -272,7 +272,7 @@ class Run:
                 raise  # there is nothing that could be read all the same
             self._report.problem(error)
             return None
-        await self._shared.store.put_accounts(self._connection, accounts)
+        await self._shared.store.put_accounts(self._connection, accounts, self._shared.clock.now())
         await self._settler.answered()
         return {(account.environment, account.account_id) for account in accounts}
 

@@ -127,7 +127,7 @@ class AuthResult:
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
 class BrokerAccount:
-    """An account as the broker names it: `account_id` is stable and never masked; `environment` is its own."""
+    """An account as the broker names it, by a stable `account_id` that is never masked; what is `None` is not told."""
 
     account_id: str = attrs.field(validator=_id)
     environment: str = attrs.field(validator=_id)
@@ -135,7 +135,7 @@ class BrokerAccount:
     currency: str | None = None
     kind: str | None = None
     opened_at: datetime | None = attrs.field(default=None, validator=_utc)
-    closed: bool = False
+    closed: bool | None = None
     state: Mapping[str, str] = _EMPTY
 
 
@@ -305,14 +305,14 @@ class TimeWindow:
 class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
-    With the source's scope `login`, `accounts` are all that are known so far and may be empty. `bookmark` is what the
-    last finished request of this connection and source left; it is absent where the window begins before what is
-    covered, where an account is new, and where everything is read again.
+    With the scope `login`, `accounts` are all that are known and may be empty; `others` are those that files and other
+    logins told of. The last finished request left `bookmark`: absent for new accounts, older windows, re-reading.
     """
 
     source: str
     window: TimeWindow
     accounts: tuple[BrokerAccount, ...] = ()
+    others: tuple[BrokerAccount, ...] = ()
     cursor: str | None = None
     bookmark: str | None = None
 

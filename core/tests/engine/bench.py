@@ -102,7 +102,7 @@ class Bench:
             owner="o", provider="paper", environment="live", identity="i", generation=1, auth=b"", credentials=b""
         )
         await self.store.add_connection(self.connection, grant)
-        await self.store.put_accounts(self.connection, self.accounts)
+        await self.store.put_accounts(self.connection, self.accounts, self.clock.now())
         report = ReportBuilder(owner="o", provider="paper", connection_id="c", started_at=self.clock.now())
         engine = SyncEngine(
             connection=self.connection, manifest=self.manifest, read=self._read, store=self.store, clock=self.clock,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
 
 from brokersync.errors import (
@@ -13,7 +14,10 @@ from brokersync.errors import (
 )
 from brokersync.events import WindowStarted
 from brokersync.manifest import Retention, SourceScope, SourceSpec
-from brokersync.records import Deferred, Done, SpanState
+from brokersync.records import Deferred, Done, PageCommit, SpanState
+from brokersync.store import PageRules
+from brokersync.sync.fold import fold
+from brokersync.sync.ledger import cover, reopen
 from brokersync.types import (
     Finality,
     TimeWindow,
@@ -155,6 +159,20 @@ async def test_an_account_first_seen_on_a_page_is_read_in_the_same_sync(bench: B
     await bench.run()
     assert await bench.ids() == ["b"]
     assert await bench.spans("B") == [(START, TODAY, SpanState.FINAL)]
+
+
+@pytest.mark.parametrize("scope", SourceScope)
+async def test_a_request_for_a_login_is_told_what_files_and_other_logins_said_of_further_accounts(
+    bench: Bench, scope: SourceScope
+) -> None:
+    bench.source_is(scope=scope)
+    told = attrs.evolve(B, name="Savings", state={"alias": "Savings"})
+    files = PageCommit(owner="o", provider="paper", source="files", at=NOW, accounts=(told,))
+    for one in (files, attrs.evolve(files, owner="p", accounts=(attrs.evolve(B, account_id="of another owner"),))):
+        await bench.store.commit_page(one, PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1))
+    await bench.run()
+    others = (told,) if scope is SourceScope.LOGIN else ()
+    assert [(request.accounts, request.others) for request in bench.requests] == [((A,), others)]
 
 
 async def test_an_account_that_only_a_booking_names_is_read_too(bench: Bench) -> None:

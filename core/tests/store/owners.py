@@ -40,7 +40,7 @@ async def connect(store: SqlStore, of: Connection, *accounts: str) -> None:
     await store.data_key(of.owner, lambda: f"key-{of.owner}".encode())
     await store.add_connection(of, grant(of))
     told = [BrokerAccount(account_id=one, environment="live", name=f"name-{of.owner}") for one in accounts]
-    await store.put_accounts(of, told)
+    await store.put_accounts(of, told, of.created_at)
 
 
 def whole_page(of: Connection, account: str = "A", at: datetime = START, **facts: Any) -> PageCommit:

@@ -124,23 +124,64 @@ async def test_all_accounts_of_an_owner_at_a_broker_are_known_with_what_was_told
     told = BrokerAccount(account_id="A", environment="live", name="Old", state={"alias": "Old", "id": "7"})
     plain = BrokerAccount(account_id="B", environment="demo")
     await store.add_connection(connection(), grant())
-    await store.put_accounts(connection(), [told])
+    await store.put_accounts(connection(), [told], START)
     # a file tells of accounts that no connection sees
     page = PageCommit(owner="o", provider="paper", source="files", at=START, accounts=(plain,))
     await store.commit_page(page, RULES)
-    await store.commit_page(attrs.evolve(page, accounts=(attrs.evolve(told, name=None, state={"alias": ""}),)), RULES)
+    later = attrs.evolve(page, as_of=START + DAY, accounts=(attrs.evolve(told, name=None, state={"alias": ""}),))
+    await store.commit_page(later, RULES)
     now = attrs.evolve(told, state={"alias": "", "id": "7"})
     assert await store.known_accounts("o", "paper") == (plain, now)
     assert await store.known_accounts("o", "another") == await store.known_accounts("another", "paper") == ()
+
+
+@pytest.mark.parametrize("read", [(0, 2, 1), (2, 0, 1), (1, 2, 0), (2, 1, 0), (None, 2, 1), (2, None, 1)])
+async def test_of_an_account_stands_what_was_said_last_whichever_was_read_last(
+    store: SqlStore, read: tuple[int | None, ...]
+) -> None:
+    page = PageCommit(owner="o", provider="paper", source="files", at=START + 9 * DAY)
+    said = {
+        None: BrokerAccount(account_id="A", environment="live", name="Undated", state={"alias": "Undated"}),
+        0: BrokerAccount(account_id="A", environment="live", name="First", kind="cash", state={"alias": "First"}),
+        1: BrokerAccount(account_id="A", environment="live", name="Next", closed=False, state={"alias": "", "id": "7"}),
+        2: BrokerAccount(account_id="A", environment="live", closed=True, name="Last", state={"id": "8"}),
+    }
+    for day in read:
+        made = None if day is None else START + day * DAY
+        await store.commit_page(attrs.evolve(page, as_of=made, accounts=(said[day],)), RULES)
+    [now] = await store.known_accounts("o", "paper")
+    assert (now.name, now.closed, now.state) == ("Last", True, {"alias": "", "id": "8"})
+    assert now.kind == ("cash" if 0 in read else None)
+
+
+async def test_an_older_file_changes_nothing_of_what_the_service_said_again_since(store: SqlStore) -> None:
+    told = BrokerAccount(account_id="A", environment="live", name="New")
+    await store.add_connection(connection(), grant())
+    for day in (0, 5):
+        await store.put_accounts(connection(), [told], START + day * DAY)
+    page = PageCommit(
+        owner="o", provider="paper", source="files", at=START + 9 * DAY, as_of=START + 3 * DAY,
+        accounts=(attrs.evolve(told, name="Old"),),
+    )  # fmt: skip
+    await store.commit_page(page, RULES)
+    assert await store.known_accounts("o", "paper") == (told,)
+
+
+async def test_what_tells_nothing_of_an_account_s_end_does_not_open_it_again(store: SqlStore) -> None:
+    told = BrokerAccount(account_id="A", environment="live", closed=True)
+    page = PageCommit(owner="o", provider="paper", source="files", at=START, accounts=(told,))
+    await store.commit_page(page, RULES)
+    await store.commit_page(attrs.evolve(page, accounts=(attrs.evolve(told, closed=None),)), RULES)
+    assert await store.known_accounts("o", "paper") == (told,)
 
 
 async def test_accounts_are_those_a_connection_has_seen_as_they_were_last_told(store: SqlStore) -> None:
     first = BrokerAccount(account_id="A", environment="live", name="Old", opened_at=START)
     for one in (connection(), connection("d", identity="j")):
         await store.add_connection(one, grant(identity=one.identity))
-    await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")])
-    await store.put_accounts(connection(), [attrs.evolve(first, name="New")])
-    await store.put_accounts(connection("d"), [attrs.evolve(first, account_id="C")])
+    await store.put_accounts(connection(), [first, BrokerAccount(account_id="B", environment="demo")], START)
+    await store.put_accounts(connection(), [attrs.evolve(first, name="New")], START)
+    await store.put_accounts(connection("d"), [attrs.evolve(first, account_id="C")], START)
     told = await store.accounts("c")
     assert [(one.environment, one.account_id) for one in told] == [("demo", "B"), ("live", "A")]
     assert told[1] == attrs.evolve(first, name="New")

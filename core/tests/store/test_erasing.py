@@ -97,7 +97,7 @@ async def test_a_sync_under_way_commits_nothing_and_leaves_nothing_once_its_conn
         await store.commit_page(whole_page(of, lease=lease), RULES)
     with pytest.raises(LeaseLostError):
         await store.put_failing(of.connection_id, "fills", "", (), lease=lease)
-    await store.put_accounts(of, ())
+    await store.put_accounts(of, (), START)
     await store.log_sync(of.connection_id, {"owner": "gone", "connection_id": of.connection_id}, START)
     assert await store.extend_lease(lease, START + 2 * DAY) is None
     await store.release_lease(lease)

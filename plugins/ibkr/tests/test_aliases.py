@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import date
 from io import BytesIO
 from typing import Any
 
+import attrs
 import pytest
 
-from brokersync.plugin import BrokerAccount, BrokerConfigError, BrokerInputNeededError, StatementHints, TradePage
+from brokersync.plugin import (
+    AuthResult,
+    BrokerAccount,
+    BrokerConfigError,
+    BrokerInputNeededError,
+    StatementHints,
+    TradePage,
+    TradeRequest,
+)
+from brokersync_ibkr.coverage import Days
+from brokersync_ibkr.provider import FlexProvider
 from brokersync_ibkr.statements import FlexStatementReader
 
 ID, OTHER, POT = "U4711001", "U4711002", "Rainy days"
@@ -85,6 +97,36 @@ def test_what_an_earlier_statement_told_of_an_alias_places_it_later(flex: Any) -
 def test_an_alias_beside_the_id_of_a_row_is_kept_with_the_account(flex: Any) -> None:
     [page] = flex.pages(flex.document(flex.statement([flex.trade(acctAlias=POT)])))
     assert [(one.name, one.state) for one in page.accounts] == [(POT, {"alias": POT})]
+
+
+async def test_a_request_reads_an_alias_by_what_a_file_told_of_it(
+    flex: Any, make_context: Any, auth: AuthResult, service: Any
+) -> None:
+    [page] = flex.pages(flex.document(flex.statement(extra=flex.account(accountId=ID, acctAlias=POT))))
+    window = Days(date(2024, 3, 11), date(2024, 3, 15)).window
+    request = TradeRequest(source="activity", window=window, others=page.accounts)
+    provider = FlexProvider(make_context())
+    service.script += [flex.accepted(), aliased(flex, POT)]
+    [ordered] = [page async for page in provider.get_trades(auth, request)]
+    pages = [page async for page in provider.get_trades(auth, attrs.evolve(request, cursor=ordered.cursor))]
+    assert (holders(pages), covered(pages)) == ([ID], {ID})
+
+
+@pytest.mark.parametrize("elsewhere", [((OTHER, POT),), ((ID, POT), (OTHER, POT))])
+def test_an_alias_that_an_account_of_another_login_has_as_well_is_refused(
+    flex: Any, elsewhere: tuple[tuple[str, str], ...]
+) -> None:
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(aliased(flex, POT), accounts=known((ID, POT)), elsewhere=known(*elsewhere))
+
+
+def test_an_account_that_is_known_from_elsewhere_alone_is_not_covered_nor_told_there(flex: Any) -> None:
+    elsewhere = known((OTHER, POT))
+    rows = [flex.confirm(allocatedTo=POT), flex.confirm(1)]
+    body = flex.document(flex.statement(rows, section="TradeConfirms"), kind="TCF")
+    pages = flex.pages(body, accounts=known((ID, "Main")), elsewhere=elsewhere)
+    assert (holders(pages), covered(pages)) == ([ID], {ID})
+    assert [row.account_id for page in pages for row in page.quarantined] == [ID]
 
 
 def test_an_alias_that_was_given_up_places_nothing(flex: Any) -> None:

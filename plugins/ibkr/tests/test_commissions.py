@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokersync.plugin import FeeKind, TradeBooking
+from brokersync.plugin import FeeKind, FeesState, TradeBooking
 
 DETAIL = {
     "accountId": "U4711001",
@@ -84,6 +84,29 @@ def test_each_row_of_a_trade_that_was_booked_anew_has_its_own_details(flex: Any)
 )
 def test_details_that_do_not_fit_leave_the_commission_whole(flex: Any, changes: dict[str, str]) -> None:
     [told] = read(flex, flex.trade(ibCommission="-1.000720223"), details=(DETAIL | changes,))
+    assert costs(told) == WHOLE
+
+
+@pytest.mark.parametrize("part", ["thirdPartyClearingCharge", "brokerClearingCharge", "other"])
+def test_a_part_that_is_no_number_leaves_the_trade_and_its_commission_whole_and_is_counted(
+    flex: Any, part: str
+) -> None:
+    rows = [flex.trade(ibCommission="-1.000720223"), flex.trade(1)]
+    statement = flex.statement(rows).replace(
+        "</FlexStatement>", detailed(flex, DETAIL | {part: "n.a. (EUR)"}) + "</FlexStatement>"
+    )
+    [page] = flex.pages(flex.document(statement))
+    assert not page.quarantined
+    told, _ = page.bookings
+    assert costs(told) == WHOLE
+    assert told.trade is not None
+    assert told.trade.fees_state is FeesState.FINAL
+    assert page.unmapped == {f"a part of a commission that is no number: {part}": 1}
+
+
+def test_a_part_in_a_confirmation_s_row_that_is_no_number_leaves_its_commission_whole(flex: Any) -> None:
+    parts = {"brokerExecutionCommission": "-0.7", "thirdPartyExecutionCommission": "0.2", "otherCommission": "?"}
+    [told] = flex.bookings(flex.confirm(ibCommission="-1.000720223", **parts), section="TradeConfirms", kind="TCF")
     assert costs(told) == WHOLE
 
 

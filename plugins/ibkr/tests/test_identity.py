@@ -66,6 +66,15 @@ def test_the_best_id_there_is_names_the_row_and_the_trade(
     assert booking.loose_refs == (loose if (trade_id or "").startswith("exec:") else ())
 
 
+@pytest.mark.parametrize(
+    "contract", [{"conid": None}, {"conid": ""}, {"conid": "", "symbol": "", "description": "QRX"}]
+)
+def test_a_row_without_any_id_is_quarantined_where_no_number_names_its_contract(
+    flex: Any, contract: dict[str, str | None]
+) -> None:
+    assert "tick Conid in the query" in flex.reason(**(NO_IDS | contract))
+
+
 def test_a_row_without_ids_that_was_booked_on_a_later_day_is_told_from_an_equal_one_by_that_day(flex: Any) -> None:
     nameless = {**NO_IDS, "tradeDate": "20240312"}
     at_once, unsaid, late = (
@@ -181,8 +190,20 @@ def test_a_fraction_and_its_cancel_share_nothing_but_what_they_say(flex: Any) ->
     assert cancelled.effect is BookingEffect.CANCEL
     assert paid.refs == cancelled.refs == ()
     assert paid.loose_refs == cancelled.loose_refs != again.loose_refs
-    assert len(paid.loose_refs) == 1
+    assert len(paid.loose_refs) == 2
     assert paid.trade.trade_id == "tx:900300"
+
+
+@pytest.mark.parametrize("left_out", [{"conid": None}, {"symbol": None}])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_fraction_is_known_to_its_cancel_from_a_query_that_names_the_contract_otherwise(
+    flex: Any, left_out: dict[str, None], number: int
+) -> None:
+    reversal = {"transactionType": "FracShareCancel", "buySell": "SELL (Ca.)", "quantity": "0.250"}
+    both = [FRACTION, FRACTION | reversal | {"transactionID": "900301"}]
+    both[number] = both[number] | left_out
+    paid, cancelled = (flex.booking(**one) for one in both)
+    assert set(paid.loose_refs) & set(cancelled.loose_refs)
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,13 @@ def test_an_alias_in_place_of_the_account_would_count_its_trades_twice_and_is_re
     assert "set Display Account Alias in place of Account ID to No" in caught.value.remedy
 
 
+def test_only_what_has_the_closing_day_s_column_says_whether_an_account_is_closed(flex: Any) -> None:
+    told = [{"dateClosed": "20240305"}, {"dateClosed": ""}, {"currency": "CHF"}]
+    bodies = [flex.document(flex.statement([flex.trade()], extra=flex.account(**one))) for one in told]
+    closed = [page.accounts[0].closed for body in bodies for page in flex.pages(body)]
+    assert closed == [True, False, None]
+
+
 def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
     body = flex.document(flex.statement(extra=flex.account(**INFORMATION)), flex.statement())
     [page] = flex.pages(body)
@@ -244,9 +251,20 @@ def test_what_is_said_of_an_account_is_passed_on(flex: Any) -> None:
             currency="CHF",
             kind="Individual",
             opened_at=datetime(2020, 3, 2, 5, tzinfo=UTC),
+            closed=False,
             state={"alias": ""},
         ),
     )
+
+
+def test_what_statements_of_a_document_say_of_an_account_is_told_with_when_each_was_made(flex: Any) -> None:
+    later = flex.statement(extra=flex.account(acctAlias="New"), made="20240319;061500")
+    earlier = flex.statement(extra=flex.account(acctAlias="Old"), made="20240318;061500")
+    told = [(page.as_of, *(one.name for one in page.accounts)) for page in flex.pages(flex.document(later, earlier))]
+    assert told == [
+        (datetime(2024, 3, 19, 10, 15, tzinfo=UTC), "New"),
+        (datetime(2024, 3, 18, 10, 15, tzinfo=UTC), "Old"),
+    ]
 
 
 def test_an_alias_beside_the_id_names_the_account_and_a_closing_date_closes_it(flex: Any) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
 
-import attrs
-
-from brokersync.converter import from_json
+from brokersync.converter import from_json, to_json
 from brokersync.records import AccountKey
-from brokersync.store.rows import compact
+from brokersync.store.rows import compact, sortable
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
 from brokersync.types import BrokerAccount
 
 Names = tuple[str, str]
 """An account within an owner's broker: environment and account id."""
+
+_STATE: Final = "state"
+# beside an account's facts: when the broker said each of them
+_MADE: Final = "made"
+# a time to its day: that the same was said again the same day is not worth a write
+_DAY: Final = slice(10)
 
 
 def numbers_of(owner: str, provider: str, names: Iterable[Names]) -> Script[dict[Names, int]]:
@@ -47,32 +53,32 @@ def own_accounts(owner: str) -> Script[None]:
 
 
 def put_accounts(
-    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount]
+    owner: str, provider: str, connection_id: str | None, accounts: Iterable[BrokerAccount], at: datetime
 ) -> Script[None]:
-    """Keep what the broker says of its accounts, and which connection sees them."""
+    """Keep what the broker says of its accounts now, and which connection sees them."""
     if connection_id is not None:
         row = yield from fetch_one("SELECT 1 FROM connections WHERE connection_id = ? {for_update}", connection_id)
         if row is None:
             return  # it has ended, and must leave nothing behind
     told = {(account.environment, account.account_id): account for account in accounts}
     numbers = yield from numbers_of(owner, provider, told)
-    yield from describe(numbers, told)
+    yield from describe(numbers, told, sortable(at))
     if connection_id is not None:
         yield from link(connection_id, numbers.values())
 
 
-def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount]) -> Script[None]:
-    """Keep what the broker says of accounts that have their numbers."""
+def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount], made: str | None) -> Script[None]:
+    """Keep what the broker said of accounts that have their numbers; `made` is when, where that is told."""
     if not told:
         return
     rows = yield Fetch("SELECT account, data FROM accounts WHERE account IN (??)", ([numbers[name] for name in told],))
     known = {row[0]: row[1] for row in rows}
     changed = []
     for name, account in told.items():
-        before = known[numbers[name]]
-        data = compact(account if before is None else _merged(from_json(json.loads(before), BrokerAccount), account))
-        if data != before:
-            changed.append((data, numbers[name]))
+        before = json.loads(known[numbers[name]] or "{}")
+        after = _merged(before, to_json(account), made or "")
+        if _differ(before, after):
+            changed.append((compact(after), numbers[name]))
     yield Many("UPDATE accounts SET data = ? WHERE account = ?", changed)
 
 
@@ -84,10 +90,25 @@ def link(connection_id: str, numbers: Iterable[int]) -> Script[None]:
     yield Put("connection_accounts", columns, [(connection_id, number) for number in new], key=columns)
 
 
-def _merged(known: BrokerAccount, new: BrokerAccount) -> BrokerAccount:
-    """What one source leaves out does not take back what another one told."""
-    told = {name: value for name, value in attrs.asdict(new, recurse=False).items() if value is not None}
-    return attrs.evolve(known, **(told | {"state": {**known.state, **new.state}}))
+def _merged(before: dict[str, Any], new: dict[str, Any], made: str) -> dict[str, Any]:
+    """Of each fact what was said last, whichever was read last; what is left out takes back nothing.
+
+    What has no time stands against nothing that has one.
+    """
+    stamps = before.get(_MADE, {})
+
+    def said(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        last = {name: value for name, value in facts.items() if made >= stamps.get(prefix + name, "")}
+        return {name: value for name, value in last.items() if value is not None}
+
+    facts, state = said({name: new[name] for name in new if name != _STATE}), said(new[_STATE], f"{_STATE}.")
+    dated = dict.fromkeys([*facts, *(f"{_STATE}.{name}" for name in state)], made)
+    return {**new, **before, **facts, _STATE: before.get(_STATE, {}) | state, _MADE: stamps | dated}
+
+
+def _differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    days = ({name: made[_DAY] for name, made in one.get(_MADE, {}).items()} for one in (before, after))
+    return {**before, _MADE: next(days)} != {**after, _MADE: next(days)}
 
 
 def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:

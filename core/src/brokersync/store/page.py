@@ -14,7 +14,7 @@ from brokersync.store.feed import publish
 from brokersync.store.leases import check_lease
 from brokersync.store.protocol import PageRules
 from brokersync.store.quarantine import put_in_quarantine
-from brokersync.store.rows import request_text, sortable
+from brokersync.store.rows import made_at, request_text, sortable
 from brokersync.store.sql import Put, Script, execute
 
 _REQUEST = ("connection_id", "source", "account")
@@ -58,7 +58,7 @@ def _account_numbers(page: PageCommit) -> Script[dict[Names, int]]:
     booked = {(booking.environment, booking.account_id) for booking in page.bookings}
     covered = {(key.environment, key.account_id) for key, _ in page.spans}
     numbers = yield from numbers_of(page.owner, page.provider, {*told, *booked, *covered})
-    yield from describe(numbers, told)
+    yield from describe(numbers, told, made_at(page))
     if page.connection_id is not None and numbers:
         yield from link(page.connection_id, numbers.values())
     return numbers

@@ -248,7 +248,8 @@ class Store(Protocol):
     async def prune(self, now: datetime, keep: KeepSettings) -> Pruned:
         """Delete what is older than it is to be kept, in short transactions."""
 
-    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None: ...
+    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount], at: datetime) -> None:
+        """Keep what the broker said of its accounts at that moment; of each fact what was said last stands."""
 
     async def accounts(self, connection_id: str) -> tuple[BrokerAccount, ...]: ...
 

@@ -245,10 +245,10 @@ class SqlStore(ABC):
             total += gone
         return total
 
-    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount]) -> None:
+    async def put_accounts(self, connection: Connection, accounts: Sequence[BrokerAccount], at: datetime) -> None:
         await self._write(
             lambda: account_scripts.put_accounts(
-                connection.owner, connection.provider, connection.connection_id, accounts
+                connection.owner, connection.provider, connection.connection_id, accounts, at
             )
         )
 

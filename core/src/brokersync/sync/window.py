@@ -10,6 +10,7 @@ import attrs
 
 from brokersync.errors import BrokerCursorError, BrokerError, BrokerResponseError, Fault
 from brokersync.events import EventSink, LimitWaited
+from brokersync.manifest import SourceScope
 from brokersync.provider import Clock
 from brokersync.records import Connection, OpenRequest
 from brokersync.store import Store
@@ -17,7 +18,7 @@ from brokersync.sync.commit import PageWriter
 from brokersync.sync.ledger import read_windows, reopen
 from brokersync.sync.places import Places
 from brokersync.sync.plan import Ask
-from brokersync.types import TradePage, TradeRequest
+from brokersync.types import BrokerAccount, TradePage, TradeRequest
 
 Reader = Callable[[TradeRequest], AsyncGenerator[TradePage, None]]
 
@@ -118,9 +119,21 @@ class WindowReader:
                 return None
         return left
 
+    async def _others(self, ask: Ask) -> tuple[BrokerAccount, ...]:
+        if ask.source.scope is not SourceScope.LOGIN:
+            return ()
+        known = await self._store.known_accounts(self._connection.owner, self._connection.provider)
+        asked = {(account.environment, account.account_id) for account in ask.accounts}
+        return tuple(one for one in known if (one.environment, one.account_id) not in asked)
+
     async def _read_pages(self, ask: Ask, bookmark: str | None) -> TradePage | None:
         request = TradeRequest(
-            source=ask.source.name, window=ask.window, accounts=ask.accounts, cursor=self._cursor, bookmark=bookmark
+            source=ask.source.name,
+            window=ask.window,
+            accounts=ask.accounts,
+            others=await self._others(ask),
+            cursor=self._cursor,
+            bookmark=bookmark,
         )
         last: _Read | None = None
         places = Places(self._cursor)

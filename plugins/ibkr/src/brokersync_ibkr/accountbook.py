@@ -58,6 +58,10 @@ class AccountBook:
     def all(self) -> tuple[BrokerAccount, ...]:
         return tuple(self._accounts.values())
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self._fresh)
+
     def take_fresh(self) -> tuple[BrokerAccount, ...]:
         """Those of which there was news since it was last asked."""
         names, self._fresh = sorted(self._fresh), set()

@@ -88,7 +88,7 @@ def account_of(account_id: str, environment: str, facts: Mapping[str, str], date
         currency=currency.upper() if currency else None,
         kind=text_of(facts, "accountType"),
         opened_at=new_york_midnight(dates.day(opened)) if opened else None,
-        closed=text_of(facts, "dateClosed") is not None,
+        closed=text_of(facts, "dateClosed") is not None if "dateClosed" in facts else None,
         # one that was given up is told as well, since the account it is given to next would be taken for this one
         state={ALIAS: alias or ""} if alias or given_up else {},
     )

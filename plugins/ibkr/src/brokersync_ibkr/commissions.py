@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import BinaryIO, Final
 
@@ -11,7 +11,6 @@ from brokersync.plugin import FeeKind
 from brokersync_ibkr.aside import Aside
 from brokersync_ibkr.documents import CHUNK, read_document
 from brokersync_ibkr.identity import plain
-from brokersync_ibkr.instruments import number_of
 from brokersync_ibkr.numbers import NULLS, number
 
 _SECTION: Final = "UnbundledCommissionDetails"
@@ -27,32 +26,41 @@ _PARTS: Final = (
     ("otherCommission", "other", FeeKind.OTHER),
 )
 _OWN: Final = (
-    ("brokerExecutionCommission", "brokerExecutionCharge"),
-    ("brokerClearingCommission", "brokerClearingCharge"),
+    ("brokerExecutionCommission", "brokerExecutionCharge", FeeKind.COMMISSION),
+    ("brokerClearingCommission", "brokerClearingCharge", FeeKind.COMMISSION),
 )
-_DETAILS: Final = tuple(detail for _, detail, *_ in (*_PARTS, *_OWN))
+_DETAILS: Final = tuple(detail for _, detail, _ in (*_PARTS, *_OWN))
 _MARK: Final = _KEPT + _DETAILS[0]
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ROUNDED: Final = Decimal("0.0005")
 
 
-def parts_of(fields: Mapping[str, str], commission: Decimal) -> list[tuple[FeeKind, Decimal]] | None:
+def parts_of(
+    fields: Mapping[str, str], commission: Decimal, note_unknown: Callable[[str], None]
+) -> list[tuple[FeeKind, Decimal]] | None:
     """The parts of a row's commission, which are as much as it; `None` where the row tells none that are.
 
-    A cost is negative, as in the row. Raises `RowError` for a part that is no number.
+    A cost is negative, as in the row. The commission is known without them, so a part that is no number is only noted.
     """
     is_detailed = _MARK in fields
     if not is_detailed and _PARTS[0][0] not in fields:
         return None
-    place = 1 if is_detailed else 0
-    prefix = _KEPT if is_detailed else ""
-    parts = [(kind, number_of(fields, prefix + (names, details)[place])) for names, details, kind in _PARTS]
-    own = [number_of(fields, prefix + both[place]) for both in _OWN]
-    others = sum((amount for _, amount in parts if amount), Decimal(0))
-    if not others or abs(commission - others - sum((amount for amount in own if amount), Decimal(0))) > _ROUNDED:
+    told: list[tuple[FeeKind, Decimal]] = []
+    for confirmed, detail, kind in (*_PARTS, *_OWN):
+        name = detail if is_detailed else confirmed
+        try:
+            amount = number(fields.get(_KEPT + name if is_detailed else name))
+        except ValueError:
+            note_unknown(f"a part of a commission that is no number: {name}")
+            return None
+        if amount:
+            told.append((kind, amount))
+    others: list[tuple[FeeKind, Decimal]] = [one for one in told if one[0] is not FeeKind.COMMISSION]
+    rest = commission - sum(amount for _, amount in others)
+    own = sum(amount for kind, amount in told if kind is FeeKind.COMMISSION)
+    if rest == commission or abs(rest - own) > _ROUNDED:
         return None
-    told = [(FeeKind.COMMISSION, commission - others), *((kind, amount) for kind, amount in parts if amount)]
-    return [(kind, amount) for kind, amount in told if amount]
+    return [(FeeKind.COMMISSION, rest), *others] if rest else others
 
 
 class CommissionDetails:

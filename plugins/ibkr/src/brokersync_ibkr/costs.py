@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,7 +31,9 @@ class RowPlace(NamedTuple):
     has_commission_currency: bool = True
 
 
-def fees_of(fields: Mapping[str, str], currency: str | None, place: RowPlace) -> tuple[Fee, ...]:
+def fees_of(
+    fields: Mapping[str, str], currency: str | None, place: RowPlace, note_unknown: Callable[[str], None]
+) -> tuple[Fee, ...]:
     # a cost is negative in Flex and a rebate positive; the commission may be in the account's currency
     fees = []
     commission = number_of(fields, "ibCommission")
@@ -40,7 +42,7 @@ def fees_of(fields: Mapping[str, str], currency: str | None, place: RowPlace) ->
         in_currency = stated.upper() if stated else None if place.has_commission_currency else currency
         if in_currency is None:
             raise RowError("the commission has no currency")
-        parts = parts_of(fields, commission)
+        parts = parts_of(fields, commission, note_unknown)
         if parts is None:
             fees.append(_whole_commission(fields["ibCommission"], in_currency))
         else:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from brokersync.plugin import IdQuality
+from brokersync_ibkr.instruments import RowError
 from brokersync_ibkr.numbers import NULLS
 from brokersync_ibkr.vocabulary import RowKind
 
@@ -37,12 +38,16 @@ class Content(NamedTuple):
     """What a correction of a row's fees or texts leaves as it is, in one spelling whatever the query's formats."""
 
     account_id: str
-    contract: str
+    contract: str | None
+    symbol: str
     at: datetime
     quantity: Decimal
     price: Decimal
 
     def key(self) -> str:
+        """Raises `RowError` without the contract's number: another query tells that alone, and its symbol changes."""
+        if self.contract is None:
+            raise RowError("it has no id, and no number of its contract to be known by: tick Conid in the query")
         told = (self.account_id, self.contract, self.at.isoformat(), plain(self.quantity), plain(self.price))
         return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
 
@@ -57,10 +62,11 @@ class Content(NamedTuple):
         """A cancel of which nothing tells more than the trade that it takes back."""
         return f"ca:tr:{trade}:{plain(self.quantity)}:{plain(self.price)}"
 
-    def fraction_ref(self) -> str:
+    def fraction_refs(self) -> tuple[str, ...]:
         """What a fraction's payment and its cancel have in common; they share no id."""
-        told = (self.account_id, self.contract, self.at.isoformat(), plain(abs(self.quantity)), plain(self.price))
-        return "frac:" + ":".join(told)
+        told = (self.at.isoformat(), plain(abs(self.quantity)), plain(self.price))
+        contracts = dict.fromkeys(filter(None, (self.contract, self.symbol)))
+        return tuple(":".join(("frac", self.account_id, contract, *told)) for contract in contracts)
 
 
 def ids_of(fields: Mapping[str, str], kind: RowKind, content: Content) -> RowIds:
@@ -73,7 +79,7 @@ def _ids_of_trade(fields: Mapping[str, str], kind: RowKind, content: Content) ->
     # a row that is booked anew without an execution id comes behind the first of its trade, as its transaction id says
     base, revision = split_execution_id(execution) if execution else (None, 1)
     refs = _refs(fields, kind, base, trade)
-    loose = (content.fraction_ref(),) if kind.of_fraction else ()
+    loose = content.fraction_refs() if kind.of_fraction else ()
     row_of_trade = content.trade_row(trade, content.quantity) if trade else None
     if base and trade and "trade:" + trade not in refs:
         # two executions were seen under one trade id; a cancel or a row that has only the trade id still finds its own
@@ -108,7 +114,7 @@ def _ids_of_cancel(fields: Mapping[str, str], kind: RowKind, content: Content) -
     refs = _refs(fields, kind, base, trade)
     if original:
         refs = (*refs, content.trade_row(original, content.quantity.copy_negate()))
-    loose = (content.fraction_ref(),) if kind.of_fraction else ()
+    loose = content.fraction_refs() if kind.of_fraction else ()
     if base and trade and "trade:" + trade not in refs:
         loose = (*loose, "trade:" + trade)
     # a cancel may repeat the execution id of what it takes back

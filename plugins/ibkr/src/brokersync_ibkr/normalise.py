@@ -68,13 +68,13 @@ class Normaliser:
         moment = self._moment(fields)
         instrument = self._instruments.read(fields)
         quantity, price = _amount(fields, "quantity", kind), _amount(fields, "tradePrice", kind)
-        content = Content(place.account_id, instrument.broker_id or instrument.symbol, moment.at, quantity, price)
+        content = Content(place.account_id, instrument.broker_id, instrument.symbol, moment.at, quantity, price)
         ids = ids_of(fields, kind, content)
         if kind is RowKind.CANCEL and not ids.refs:
             raise RowError("it does not say which trade it takes back: tick Orig Trade ID in the query")
         if ids.quality is IdQuality.SYNTHETIC and (late := self._booked_late(fields, moment)) is not None:
             ids = ids.booked_on(late)
-        fees = fees_of(fields, instrument.currency, place)
+        fees = fees_of(fields, instrument.currency, place, self._note_unknown)
         trade = None if kind.cancels else self._trade(fields, place, kind, moment, instrument, content, ids, fees)
         links = links_of(trade, fields) if trade else Links()
         if trade and links.others:

@@ -52,7 +52,8 @@ class Reading:
     """What is known of a document before it is read.
 
     `environment` and `account_id` stand in where it does not tell them. `asked` are the days that were ordered,
-    `expected` the query's type, `query_id` an Activity query's id, `accounts` those asked for, `known` all told of.
+    `expected` the query's type, `query_id` an Activity query's id, `accounts` those asked for, `known` all told of;
+    `elsewhere` are told of by what the query has no part in, so only their names are of use.
     """
 
     environment: str = "live"
@@ -62,6 +63,7 @@ class Reading:
     query_id: str | None = None
     accounts: tuple[BrokerAccount, ...] = ()
     known: tuple[BrokerAccount, ...] = ()
+    elsewhere: tuple[BrokerAccount, ...] = ()
 
 
 def read_pages(file: BinaryIO, reading: Reading) -> Iterator[TradePage]:
@@ -82,13 +84,11 @@ class _PageBuilder:
         self._reading, self._ahead, self._details, self._confirmed = reading, ahead, details, Confirmed(aside)
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
-        self._names = AccountNames(ahead.names, known_aliases(known), reading.account_id)
+        self._names = AccountNames(ahead.names, known_aliases((*known, *reading.elsewhere)), reading.account_id)
         self._facts = DocumentFacts()
-        self._unmapped: Counter[str] = Counter()
-        self._skipped: Counter[str] = Counter()
+        self._unmapped, self._skipped = Counter[str](), Counter[str]()
         self._normaliser = Normaliser(self._dates, self._note_unknown)
-        self._bookings: list[TradeBooking] = []
-        self._quarantined: list[QuarantinedRow] = []
+        self._bookings, self._quarantined = list[TradeBooking](), list[QuarantinedRow]()
         self._accounts = AccountBook(reading.environment, known, lambda: ahead.names().kinds)
         self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
@@ -268,7 +268,7 @@ class _PageBuilder:
 
     def _begin(self, as_of: datetime | None) -> None:
         """What follows was made then; a page holds nothing that was made at another time."""
-        while as_of != self._as_of and (self._bookings or self._quarantined):
+        while as_of != self._as_of and (self._bookings or self._quarantined or self._accounts.has_news):
             self._ready.append(self._page())
         self._as_of = as_of
 

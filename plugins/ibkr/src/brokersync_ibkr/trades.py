@@ -177,6 +177,7 @@ class StatementRequest:
                 expected=ACTIVITY_TYPE if self._request.source == ACTIVITY else CONFIRMATION_TYPE,
                 query_id=self._query_id if self._request.source == ACTIVITY else None,
                 accounts=self._request.accounts,
+                elsewhere=self._request.others,
             ),
         )
         try:

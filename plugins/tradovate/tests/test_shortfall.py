@@ -119,7 +119,7 @@ async def test_a_fill_without_a_commission_lacks_nothing(world: Any, commission:
 
 async def test_a_fills_report_that_was_cut_between_two_rows_is_asked_for_again(world: Any, exports: Any) -> None:
     script(world, text(*FILLS[:3]), cash=cash(exports, *FILLS))
-    first, last = await read(world)
+    _, last = await read(world)
     assert last.unmapped[UNSOLD] == 1
     assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
 

@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from brokersync.cli.coverage import AccountHistory
+from brokersync.cli.coverage_text import show
 from brokersync.cli.reports import show_results
 from brokersync.cli.sync import Result, _sum
 from brokersync.converter import to_json
 from brokersync.manifest import Calendar
 from brokersync.records import AccountKey, LostSpan, PageCommit, Span, SpanState, SyncReport
+from brokersync.registry import ProviderRegistry
 from brokersync.service import BrokerSync
 from brokersync.sync.commit import page_rules
 from brokersync.sync.days import day_floor, next_day
@@ -234,6 +237,32 @@ def test_nothing_yet_is_said_in_words_and_as_a_document(brokersync: Run) -> None
     assert brokersync("coverage", "--json").document == {"owner": "me", "accounts": []}
 
 
+@pytest.mark.parametrize(
+    ("provider", "trades", "connected", "said"),
+    [
+        ("tradovate", 0, False, "nothing is known yet"),
+        (
+            "tradovate",
+            2,
+            False,
+            "2 trades are there, imported from files, and no day is known to be complete:",
+        ),
+        ("tradovate", 1, True, "1 trade is there, and no day has been read to its end yet"),
+        ("ibkr", 2, False, "2 trades are there, and no day has been read to its end yet"),
+    ],
+)
+def test_an_account_without_a_known_day_says_what_is_there(
+    capfd: pytest.CaptureFixture[str], provider: str, trades: int, connected: bool, said: str
+) -> None:
+    manifest = ProviderRegistry.installed().manifest(provider)
+    account = AccountHistory(
+        environment="live", account_id="A-1", manifest=manifest, trades=trades, sources=(), failing={},
+        connected=connected, begins=None, until=None,
+    )  # fmt: skip
+    show([account], NOW, sync_every=HOUR, by_source=False)
+    assert said in " ".join(capfd.readouterr().out.split())
+
+
 def test_many_gaps_are_not_all_told(brokersync: Run, know: Any) -> None:
     know("tradovate", "reports", *(span(2 * n + 1, 2 * n, FINAL) for n in range(60)), *(
         span(2 * n + 2, 2 * n + 1, LOST) for n in range(59)
@@ -327,3 +356,12 @@ def test_what_each_source_meets_is_said_once(capfd: pytest.CaptureFixture[str]) 
     *_, first, second = [line for line in capfd.readouterr().out.splitlines() if line]
     assert first == "c-1: session, reports: Two sessions are open already. It is put off."
     assert second == "c-1: reports: The report is none."
+
+
+def test_what_was_new_to_a_sync_is_told_with_how_often(capfd: pytest.CaptureFixture[str]) -> None:
+    unmapped = {"fees that are of no fill for sure": 3, "a list may be cut off": 1}
+    show_results([Result(connection_id="c-1", report={"unmapped": unmapped})], lambda provider, source: "UTC")
+    assert [line for line in capfd.readouterr().out.splitlines() if "new to us" in line] == [
+        "c-1: new to us: a list may be cut off (1)",
+        "c-1: new to us: fees that are of no fill for sure (3)",
+    ]

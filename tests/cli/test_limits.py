@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from brokersync.cli import tables
 from brokersync.cli.exits import Exit
+from brokersync.cli.limit_rows import COLUMNS, SHORT, WHOLE, limit_row
 from brokersync.clock import SystemClock
 from brokersync.errors import BrokerRateLimitError, LimitScope
 from brokersync.login_sessions import LoginSessions
@@ -71,6 +74,19 @@ def test_the_limits_in_force_are_shown_with_where_their_numbers_come_from(broker
     assert "IBKR's Flex Web Service guide" in answer.out
     assert "Each process counts for itself" in answer.err
     assert {one["broker"] for one in brokersync("limits", "--json").document["brokers"]} >= {"ibkr", "tradovate"}
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_name_of_a_call_is_broken_and_nothing_stands_beyond_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setattr(tables, "console", lambda: Console(width=width))
+    limits = ProviderRegistry.installed().manifest("tradovate").limits
+    tables.show_table(COLUMNS, [limit_row(one) for one in limits], whole=WHOLE, short=SHORT)
+    told = capfd.readouterr().out
+    for one in ("auth/accesstokenrequest", "auth/oauthtoken", "auth/renewaccesstoken", "authentications"):
+        assert one in told
+    assert max(map(len, told.splitlines())) <= width
 
 
 async def sessions_in_use(place: Path) -> None:

@@ -199,3 +199,36 @@ async def test_reading_and_joining_thousands_of_rows_holds_up_nothing_else(
     first, _ = await read(world)
 
     assert set(states(first).values()) == {FeesState.FINAL}
+
+
+@pytest.mark.parametrize("work", ["FillsReport", "charges_by_fill"])
+async def test_a_read_that_is_cancelled_ends_its_work_at_the_next_row(
+    world: Any, exports: Any, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """A loop that ends waits for its threads."""
+    loop, begun, cancelled, ended = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), asyncio.Event()
+    done, outcomes = getattr(reports, work), list[str]()
+
+    def watched(*args: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        assert cancelled.wait(5)
+        try:
+            done(*args, **options)
+            outcomes.append("done")
+        except BaseException as error:
+            outcomes.append(type(error).__name__)
+            raise
+        finally:
+            loop.call_soon_threadsafe(ended.set)
+
+    told(world, exports, "2026-03-04 15:00:00", "2026-03-05 15:00:00")
+    monkeypatch.setattr(reports, work, watched)
+    reading = asyncio.create_task(read(world))
+    await asyncio.wait_for(begun.wait(), 5)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    cancelled.set()
+    await asyncio.wait_for(ended.wait(), 5)
+
+    assert outcomes == ["_UnwantedError"]

@@ -49,7 +49,20 @@ def text(*rows: Mapping[str, str], header: Sequence[str] = HEADER, start: str = 
     return start + out.getvalue()
 
 
-def script(world: Any, *data: Any, environment: str = "live", cash: str = "\r\n") -> None:
+def commissions(fills: Any) -> str:
+    """A Cash History that tells these fills' commissions and nothing else."""
+    exports, told = Exports(), csv.DictReader(io.StringIO(fills, newline="")) if isinstance(fills, str) else ()
+    rows = [one for one in told if one.get("commission") and one.get("Timestamp")]
+    return exports.cash_history(
+        *(exports.cash("Commission", _negated(one["commission"]), Timestamp=one["Timestamp"]) for one in rows)
+    )
+
+
+def _negated(amount: str) -> str:
+    return amount.strip("$()") if "(" in amount else f"-{amount}"
+
+
+def script(world: Any, *data: Any, environment: str = "live", cash: str | None = None) -> None:
     world.broker.on(environment, "account/list", [{"id": 10, "name": "77000"}, {"id": 11, "name": "77001"}])
     answers = iter(data)
     last: Any = None
@@ -57,7 +70,7 @@ def script(world: Any, *data: Any, environment: str = "live", cash: str = "\r\n"
     def answer(draft: RequestDraft) -> Any:
         nonlocal last
         if draft.json["name"] == "Cash History":
-            return {"data": cash}
+            return {"data": commissions(last) if cash is None else cash}
         last = next(answers, last)
         return last if isinstance(last, dict) else {"data": last}
 
@@ -247,7 +260,7 @@ async def test_the_commission_is_only_a_part_of_the_costs(
 
 
 async def test_a_commission_without_a_known_currency_waits_for_it(world: Any) -> None:
-    script(world, text(row()))
+    script(world, text(row()), cash="\r\n")
     world.broker.on("live", "contract/items", "", status=404)
 
     page = (await read(world))[0]

@@ -28,12 +28,13 @@ class AccountHistory:
 
     History begins with the first that is known, or earlier where it is known that it `begins` before. Of an account
     that no connection reads something can be known `until` then; of others, as far as its sources are asked. `failing`
-    are the windows of each source that could not be read.
+    are the windows of each source that could not be read. `trades` counts all that are there, from files too.
     """
 
     environment: str
     account_id: str
     manifest: Manifest
+    trades: int
     sources: tuple[SourceHistory, ...]
     failing: Mapping[str, tuple[FailedWindow, ...]]
     connected: bool
@@ -166,6 +167,7 @@ async def _history(
         environment=key[0],
         account_id=key[1],
         manifest=manifest,
+        trades=one["active"],
         sources=source_histories(
             manifest,
             account,

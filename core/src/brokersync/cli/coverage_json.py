@@ -18,6 +18,7 @@ def document(one: AccountHistory) -> dict[str, Any]:
         "provider": one.manifest.key,
         "environment": one.environment,
         "account_id": one.account_id,
+        "trades": one.trades,
         "history": [
             {
                 "state": state_name(stretch),

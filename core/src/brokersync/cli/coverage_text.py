@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from brokersync.cli.bars import bar, bar_width, cells, legend
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_GAPS = 20
 _NARROWEST = 20
+_INDENTS: Mapping[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
 
 
 def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timedelta, by_source: bool) -> None:
@@ -39,7 +40,8 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
         known = _without_tail(one.stretches(), sync_every)
         out.print(plain(one.name, "bold"))
         if not known:
-            out.print("  nothing is known yet\n")
+            out.print(plain(textwrap.fill(_unknown(one), max(width, _NARROWEST), **_INDENTS)))
+            out.print()
             continue
         whole = TimeWindow(known[0].window.start, known[-1].window.end)
         _axis(out, whole, _zone(one.manifest, known), width)
@@ -57,6 +59,20 @@ def show(accounts: Iterable[AccountHistory], now: datetime, *, sync_every: timed
         out.print()
     if shown:
         out.print(legend(shown))
+
+
+def _unknown(one: AccountHistory) -> str:
+    """What is to be said where no source has told of any day."""
+    if not one.trades:
+        return "nothing is known yet"
+    there = "1 trade is there" if one.trades == 1 else f"{one.trades} trades are there"
+    files = [source.name for source in one.manifest.sources if source.files and not source.covers]
+    if one.connected or not files:
+        return f"{there}, and no day has been read to its end yet"
+    return (
+        f"{there}, imported from files, and no day is known to be complete: {' and '.join(files)} does not tell what a "
+        f"file leaves out. A connection does: brokersync connect {one.manifest.key}"
+    )
 
 
 def _without_tail(known: Sequence[Stretch], sync_every: timedelta) -> Sequence[Stretch]:
@@ -97,7 +113,7 @@ def _words(
         out.print(f"  {len(lines) - _MOST_GAPS} older gaps: --json shows them all")
     for window, zone, words in lines[-_MOST_GAPS:]:
         line = f"{stretch_text(window, zone)}: {words}"
-        out.print(plain(textwrap.fill(line, max(width, _NARROWEST), initial_indent="  ", subsequent_indent="    ")))
+        out.print(plain(textwrap.fill(line, max(width, _NARROWEST), **_INDENTS)))
 
 
 def _lines(

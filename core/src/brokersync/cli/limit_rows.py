@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("limit", "counted", "calls", "where the number comes from")
 WHOLE = ("limit",)
+SHORT = ("calls",)
 
 _NO_SOURCE = "no known source"
 

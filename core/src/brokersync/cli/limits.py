@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokersync.cli.common import Common, finish, note, print_json, say
 from brokersync.cli.exits import Exit
-from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
+from brokersync.cli.limit_rows import COLUMNS, SHORT, WHOLE, limit_row
 from brokersync.cli.session_rows import session_facts, show_sessions
 from brokersync.cli.shared_limits import not_answering
 from brokersync.errors import StoreError
@@ -82,11 +82,11 @@ class _Broker:
             say("No limit: calls go as they come.")
             return
         if usage is None:
-            show_table(COLUMNS, [limit_row(one) for one in self.limits], whole=WHOLE)
+            show_table(COLUMNS, [limit_row(one) for one in self.limits], whole=WHOLE, short=SHORT)
             return
         found = usage[manifest.key]
         rows = [(*limit_row(one.limit), _used(one)) for one in found.used]
-        show_table((*COLUMNS, "used"), rows, whole=WHOLE)
+        show_table((*COLUMNS, "used"), rows, whole=WHOLE, short=SHORT)
         _show_waits(found)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from brokersync.cli.common import Common, note, print_json, show_error
 from brokersync.cli.exits import Exit
 from brokersync.cli.levels import known_levels, level_cell, level_facts, level_sentence
-from brokersync.cli.limit_rows import COLUMNS, WHOLE, limit_row
+from brokersync.cli.limit_rows import COLUMNS, SHORT, WHOLE, limit_row
 from brokersync.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _show(manifest: Manifest, registry: ProviderRegistry, common: Common) -> int
         told = [_field(field) for field in manifest.operator_fields]
         show_table(("operator's field", "", "what it is"), told)
     show_table(("source", "history", "asked for"), [_source(source) for source in manifest.sources])
-    show_table(COLUMNS, [limit_row(limit) for limit in manifest.limits], whole=WHOLE)
+    show_table(COLUMNS, [limit_row(limit) for limit in manifest.limits], whole=WHOLE, short=SHORT)
     if manifest.maintenance:
         show_table(
             ("closed for maintenance", "on", "where this comes from"),

@@ -20,7 +20,7 @@ _NUMBERS = ("fetched", "added", "modified", "unchanged", "quarantined", "request
 
 
 def show_results(results: Sequence[Result], zone_of: ZoneOf) -> None:
-    """A line of numbers per connection, then what was covered, then what went wrong."""
+    """A line of numbers per connection, then what was covered, what was new to us, and what went wrong."""
     show_table(
         ("connection", *_NUMBERS, "time"),
         [
@@ -44,6 +44,7 @@ def show_results(results: Sequence[Result], zone_of: ZoneOf) -> None:
         sys.stdout.write("\n")
         show_table(("connection", "account", "source", "asked for", "covered"), rows)
     for result in results:
+        _show_unmapped(result)
         _show_losses(result, zone_of)
         _show_problems(result)
 
@@ -55,6 +56,14 @@ def _span(span: Mapping[str, Any], zone: str) -> tuple[str, str, str, str]:
         days_text(span["requested"], zone),
         ", ".join(days_text(window, zone) for window in span["covered"]) or "nothing",
     )
+
+
+def _show_unmapped(result: Result) -> None:
+    counts = sorted(result.report.get("unmapped", {}).items())
+    if counts:
+        sys.stdout.write("\n")
+    for what, count in counts:
+        paragraph(f"{result.connection_id}: new to us: {what} ({count})")
 
 
 def _show_losses(result: Result, zone_of: ZoneOf) -> None:

@@ -41,27 +41,32 @@ def show_table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
     wide: Sequence[str] = (),
+    short: Sequence[str] = (),
 ) -> None:
     """A table on standard output.
 
     Columns named in `right` are numbers; those and the `whole` ones are never broken; the `wide` ones are left out on a
-    terminal of less than 100 columns.
+    terminal of less than 100 columns. Those named in `short` are not broken either, where they take a third of the
+    terminal at most.
     """
     from rich import box
     from rich.table import Table
 
     out = console()
     shown = [number for number, name in enumerate(columns) if name not in wide or out.width >= _WIDE]
+    told = [[visible(cell) for cell in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for name in (columns[number] for number in shown):
-        whole_cells = name in right or name in whole
+    for number in shown:
+        name = columns[number]
+        longest = max((len(row[number]) for row in told), default=0)
+        whole_cells = name in right or name in whole or (name in short and longest <= out.width // 3)
         table.add_column(
             name,
             justify="right" if name in right else "left",
             overflow="ellipsis" if whole_cells else "fold",
             no_wrap=whole_cells,
         )
-    for row in rows:
+    for row in told:
         table.add_row(*(plain(row[number]) for number in shown))
     out.print(table)
     if left_out := [name for number, name in enumerate(columns) if number not in shown]:

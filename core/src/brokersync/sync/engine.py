@@ -161,11 +161,7 @@ class SyncEngine:
 
     def _sources(self) -> list[SourceSpec]:
         wanted = self._options.sources
-        return [
-            source
-            for source in self._manifest.sources
-            if not source.files and (wanted is None or source.name in wanted)
-        ]
+        return [one for one in self._manifest.sources if not one.files and (wanted is None or one.name in wanted)]
 
     async def _run_source(self, source: SourceSpec) -> None:
         waiting: set[str] = set()

@@ -1,10 +1,13 @@
-"""How often a Cash History that fails is asked for: in growing pauses, so that it is no burden and fees come soon."""
+"""When a Cash History is asked for again: in growing pauses where it fails, and for a day where it tells too little."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+
+import attrs
 
 from brokersync.plugin import BrokerAccount, BrokerUnavailableError, ProviderContext
 
@@ -12,6 +15,26 @@ _FIRST_PAUSE = timedelta(minutes=30)
 _LONGEST_PAUSE = timedelta(hours=5)  # a sync every six hours, as core has it by itself, always asks
 _A_ROUND = timedelta(minutes=15)  # within which each window is asked for
 _LONG_AGO = timedelta(days=1)
+_WAITED = timedelta(days=1)
+
+
+@attrs.frozen
+class _Round:
+    """When it was last asked for in vain, and how many times in a row that was so."""
+
+    at: datetime
+    number: int
+
+    @property
+    def over(self) -> datetime:
+        return self.at + min(_FIRST_PAUSE * (1 << min(self.number - 1, 8)), _LONGEST_PAUSE)
+
+    def rests(self, now: datetime) -> bool:
+        return self.at + _A_ROUND <= now < self.over
+
+    def counts(self, now: datetime) -> bool:
+        """Not if it has been back since, or if that was written by a clock that was ahead."""
+        return self.at <= now < self.over + _LONG_AGO
 
 
 class CashHistoryAsks:
@@ -23,33 +46,50 @@ class CashHistoryAsks:
     def __init__(self, context: ProviderContext, account: BrokerAccount, *, settled: bool) -> None:
         self._cache, self._clock = context.cache, context.clock
         whose = sha256(f"{account.environment}/{account.account_id}".encode()).hexdigest()[:32]
-        self._key = f"cashHistory:{whose}:{'settled' if settled else 'last'}"
+        self._account = f"cashHistory:{whose}"
+        self._whole = f"{self._account}:{'settled' if settled else 'last'}"
 
     async def check(self) -> None:
         """Raises `BrokerUnavailableError` while it is not to be asked for."""
-        round_ = await self._round()
-        if round_ is not None and self._clock.now() < round_[0] + _pause(round_[1]) and not self._goes_on(round_[0]):
+        if any(one.rests(self._clock.now()) for one in (await self._rounds([self._whole])).values()):
             raise BrokerUnavailableError("The Cash History has failed, and is left alone for a while.")
 
     async def failed(self) -> None:
-        """Note a failure, once a round."""
-        now, round_ = self._clock.now(), await self._round()
-        if round_ is None or now >= round_[0] + _pause(round_[1]):
-            rounds = 0 if round_ is None else round_[1]
-            await self._cache.put_many({self._key: {"at": now.isoformat(), "rounds": rounds + 1}})
+        """Note that nothing of it could be read."""
+        await self._note([self._whole])
 
-    def _goes_on(self, began: datetime) -> bool:
-        return self._clock.now() < began + _A_ROUND
+    async def failing(self, days: Iterable[date]) -> Mapping[date, bool]:
+        """Those of the days that have failed while others were read, and whether each is to be left alone now."""
+        names = {self._of(day): day for day in days}
+        now = self._clock.now()
+        return {names[name]: one.rests(now) for name, one in (await self._rounds(names)).items()}
 
-    async def _round(self) -> tuple[datetime, int] | None:
-        """When it was last asked for in vain, and how many times in a row that was so."""
-        kept: Any = (await self._cache.get_many([self._key])).get(self._key)
-        if kept is None:
-            return None
-        at, rounds = datetime.fromisoformat(kept["at"]), int(kept["rounds"])
-        # it has been back since; or was written by a clock that was ahead
-        return (at, rounds) if at <= self._clock.now() < at + _pause(rounds) + _LONG_AGO else None
+    async def days_failed(self, days: Iterable[date]) -> None:
+        """Note that nothing of these days could be read, while others were."""
+        await self._note([self._of(day) for day in days])
 
+    async def is_worthwhile(self, days: Iterable[date]) -> bool:
+        """Whether to ask again for days of which it tells too little: for a day from when that was first seen."""
+        now, names = self._clock.now(), [f"{self._of(day)}:short" for day in days]
+        kept: Mapping[str, Any] = await self._cache.get_many(names) if names else {}
+        since = {name: datetime.fromisoformat(at) for name, at in kept.items()}
+        if first_seen := {name: now.isoformat() for name in names if name not in since or since[name] > now}:
+            await self._cache.put_many(first_seen)
+        return bool(first_seen) or any(now < at + _WAITED for at in since.values())
 
-def _pause(rounds: int) -> timedelta:
-    return min(_FIRST_PAUSE * (1 << min(rounds - 1, 8)), _LONGEST_PAUSE)
+    def _of(self, day: date) -> str:
+        return f"{self._account}:{day.isoformat()}"
+
+    async def _note(self, names: Collection[str]) -> None:
+        """A failure, once a round."""
+        now, rounds = self._clock.now(), await self._rounds(names)
+        numbers = {name: rounds[name].number if name in rounds else 0 for name in names}
+        begun = {name: one for name, one in numbers.items() if name not in rounds or now >= rounds[name].over}
+        if begun:
+            await self._cache.put_many({k: {"at": now.isoformat(), "rounds": one + 1} for k, one in begun.items()})
+
+    async def _rounds(self, names: Iterable[str]) -> Mapping[str, _Round]:
+        asked = list(names)
+        kept: Mapping[str, Any] = await self._cache.get_many(asked) if asked else {}
+        rounds = {name: _Round(datetime.fromisoformat(one["at"]), int(one["rounds"])) for name, one in kept.items()}
+        return {name: one for name, one in rounds.items() if one.counts(self._clock.now())}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 import attrs
 
@@ -32,6 +33,9 @@ goodwillcredit inactivityfee manualadjustment marketdatasubscription newsession 
 seatleasepayment stoppaymentfee swaptrade tradepaired tradovatesubscription
 """
 _NO_FEE_OF_A_FILL = frozenset(_OTHERS.split())
+Place: TypeAlias = tuple[str, datetime]
+"""Where the broker books a fee: a contract and a second."""
+
 _CURRENCY = re.compile(r"[A-Za-z]{3,5}")
 
 
@@ -48,13 +52,18 @@ class Charge:
     contract: str
     second: datetime
 
+    @property
+    def place(self) -> Place:
+        return self.contract, self.second
+
 
 @attrs.frozen
 class CashHistory:
-    """The fees in a report. `whole` says that nothing else in it can be one."""
+    """The fees in a report. `whole` says that nothing else in it can be one, but what was booked on `unread` days."""
 
     charges: tuple[Charge, ...]
     whole: bool
+    unread: frozenset[date] = frozenset()
 
 
 def read_cash_history(lines: Iterable[str], account: str | None, unmapped: Counter[str]) -> CashHistory:

@@ -27,6 +27,7 @@ COMPARED_WITHIN: Final = timedelta(days=7)
 DIFFERS: Final = "other fills of the contract had other fees"
 WAITS: Final = "no other fill of the contract shows the same fees so far"
 """Fees of another are still to come, which may confirm them."""
+IN_PARTS: Final = "the Cash History of a day that may tell of it could not be read"
 
 _A_DAY = timedelta(days=1)
 
@@ -124,10 +125,12 @@ def _grow_steadily(quantities: Iterable[Decimal]) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Certainty:
-    """What is known of all fees: up to when they are booked, and on which days one may be another fill's."""
+    """What is known of all fees: up to when they are booked, on which days one may be another fill's, and which days
+    nobody could read."""
 
     until: date
     doubtful: Collection[date]
+    unread: Collection[date]
     whole: bool
     contracts: Mapping[str, Contract]
 
@@ -137,10 +140,11 @@ class Certainty:
         Others may be booked until the day after its trade date; so what is nobody's on one of those days may be its
         own. And a commission that stands alone tells nothing of what others take.
         """
+        first, last = second_of(own.fills[0]).date(), max(map(booked_until, own.fills))
+        if any(first - COMPARED_WITHIN <= day <= last for day in self.unread):
+            return IN_PARTS
         if len(own.fills) > 1:
             return "they are its share of the fees of one second"
-        (fill,) = own.fills
-        first, last = second_of(fill).date(), booked_until(fill)
         if not self.whole:
             return "a row of the reports is not understood"
         if not own.rates:
@@ -149,4 +153,4 @@ class Certainty:
             return f"read when more could still be booked, until the end of {last}"
         if any(first <= day <= last for day in self.doubtful):
             return "a fee was booked that is no fill's, or twice"
-        return self.contracts[contract].doubt(own, fill)
+        return self.contracts[contract].doubt(own, own.fills[0])

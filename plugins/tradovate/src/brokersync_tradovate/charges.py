@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence, Sized
-from datetime import date, datetime
+from datetime import date
 from decimal import Context, Decimal
 from functools import reduce
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
-from brokersync_tradovate.cash_history import CashHistory, Charge
+from brokersync_tradovate.aside import Each
+from brokersync_tradovate.cash_history import CashHistory, Charge, Place
 from brokersync_tradovate.certainty import Certainty, Contract, Joined, Sums, second_of
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 from brokersync_tradovate.payloads import FEE_CURRENCIES
@@ -30,7 +31,6 @@ _CENTS = Decimal("0.00")
 
 _P = TypeVar("_P", bound=Hashable)
 _T = TypeVar("_T")
-_Place: TypeAlias = tuple[str, datetime]
 
 
 @attrs.frozen
@@ -55,6 +55,8 @@ class FillCharges:
 
 UNREAD: Final = FillCharges({}, "the Cash History could not be read")
 """Those of a fill for which the Cash History could not be read: what it would tell is still to come."""
+UNTOLD: Final = FillCharges({}, "the Cash History tells nothing of it so far")
+"""Those of a fill for which the Cash History, read as it was, is to be asked again."""
 
 
 def charges_of(raw: Row) -> FillCharges | None:
@@ -67,36 +69,44 @@ def charges_of(raw: Row) -> FillCharges | None:
 
 
 def charges_by_fill(
-    rows: Iterable[ReportFill | BadRow], history: CashHistory, until: date
+    rows: Iterable[ReportFill | BadRow], history: CashHistory, until: date, each: Each = iter
 ) -> tuple[dict[int, FillCharges], list[Charge]]:
     """The charges of each fill that has any for sure, and the fees that have found no fill.
 
     `rows` are all that the account had in the time of the history, read or not, or fees of one could be taken for
     another's. `until` is the first day of which something may still be booked.
     """
-    fills = _grouped((_place_of(row), row) for row in rows)
-    booked = _grouped(((charge.contract, charge.second), charge) for charge in history.charges)
-    shares = {place: _shares(fills.get(place, []), charges) for place, charges in booked.items()}
+    fills = _grouped((place_of(row), row) for row in each(rows))
+    booked = _grouped((charge.place, charge) for charge in each(history.charges))
+    shares = {place: _shares(fills.get(place, []), charges) for place, charges in each(booked.items())}
     left = [place for place in booked if not shares[place]]
     crowded = [place for place in booked if _are_more(booked[place], fills.get(place, ()))]
     joined = {
         place: Joined(own, _sums_of(own, booked.get(place), is_theirs=bool(shares.get(place))))
-        for place, found in fills.items()
-        if place and (own := _countable(found))
+        for place, found in each(fills.items())
+        if place and place[1].date() not in history.unread and (own := _countable(found))
     }
     known = Certainty(
         until=until,
         doubtful={second.date() for _, second in left + crowded},
+        unread=history.unread,
         # a row that does not tell its place may stand in any
         whole=history.whole and None not in fills,
         contracts={
-            contract: Contract(found, until)
+            contract: Contract(each(found), until)
             for contract, found in _grouped((contract, one) for (contract, _), one in joined.items()).items()
         },
     )
-    doubts = {place: known.doubt(place[0], joined[place]) for place, found in shares.items() if found}
+    doubts = {place: known.doubt(place[0], joined[place]) for place, found in each(shares.items()) if found}
     charges = {
         fill.fill.id: FillCharges(sums, doubts[place]) for place, found in shares.items() for fill, sums in found
+    }
+    charges |= {
+        row.fill.id: UNREAD
+        for place, found in fills.items()
+        if place and place[1].date() in history.unread
+        for row in found
+        if isinstance(row, ReportFill)
     }
     return charges, [charge for place in left for charge in booked[place]]
 
@@ -118,7 +128,7 @@ def _grouped(placed: Iterable[tuple[_P, _T]]) -> dict[_P, list[_T]]:
     return found
 
 
-def _place_of(row: ReportFill | BadRow) -> _Place | None:
+def place_of(row: ReportFill | BadRow) -> Place | None:
     """Where the fees of a row are booked, if it tells that."""
     second = row.shown if isinstance(row, BadRow) else second_of(row)
     return (row.contract, second) if row.contract and second else None

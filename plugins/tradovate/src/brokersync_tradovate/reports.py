@@ -5,25 +5,18 @@ The Fills report tells the executions, and the Cash History what they cost besid
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
+from itertools import pairwise
 
 import attrs
 
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
-    BrokerAPIError,
-    BrokerAuthError,
-    BrokerError,
-    BrokerNotReadyError,
-    BrokerRateLimitError,
     BrokerResponseError,
-    BrokerRetryableError,
-    BrokerTokenExpiredError,
     CoveredSpan,
     Finality,
     ProviderContext,
@@ -34,24 +27,27 @@ from brokersync.plugin import (
     TradeRequest,
 )
 from brokersync_tradovate.accounts import list_accounts
+from brokersync_tradovate.aside import aside
 from brokersync_tradovate.cash_asks import CashHistoryAsks
-from brokersync_tradovate.cash_history import read_cash_history
-from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, WAITS, booked_until
-from brokersync_tradovate.charges import UNREAD, FillCharges, charges_by_fill
+from brokersync_tradovate.cash_history import CashHistory
+from brokersync_tradovate.cash_reading import CashHistoryReading, UnreadError
+from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, IN_PARTS, WAITS, booked_until
+from brokersync_tradovate.charges import UNREAD, UNTOLD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
-from brokersync_tradovate.refusals import Meaning, Refusal, report_refused, request_refused
-from brokersync_tradovate.tables import DamagedTableError, TableError
+from brokersync_tradovate.shortfall import Shortfall, commissions_without_fill, fills_without_fees
+from brokersync_tradovate.tables import TableError
 
 _PAGE_ROWS = 500
 _FINAL_AFTER = timedelta(hours=24)
 _A_DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_NONE = FillCharges({}, "nothing is told")
 
 
 async def report_pages(
@@ -67,8 +63,8 @@ async def report_pages(
         told = await reading.told()
         for start in range(0, len(told.rows), _PAGE_ROWS):
             yield await reading.page(told.rows[start : start + _PAGE_ROWS], told.charges)
-        settled = request.window.start if told.is_to_be_repeated else _settled(context.clock.now(), told.first_open)
-        yield TradePage(covered=tuple(_covered(account, request.window, settled)), unmapped=told.unmapped)
+        settled = _settled(context.clock.now(), told.first_open)
+        yield TradePage(covered=tuple(_covered(account, request.window, settled, told.again)), unmapped=told.unmapped)
 
 
 async def _under_its_present_name(
@@ -85,20 +81,26 @@ async def _under_its_present_name(
     return None
 
 
-def _covered(account: BrokerAccount, window: TimeWindow, settled: datetime) -> Iterator[CoveredSpan]:
-    """The whole window: final as far as it is settled, because late corrections of the rest still come in."""
-    border = min(max(settled, window.start), window.end)
-    for start, end, finality in (
-        (window.start, border, Finality.FINAL),
-        (border, window.end, Finality.PROVISIONAL),
-    ):
-        if start < end:
-            yield CoveredSpan(
-                account_id=account.account_id,
-                environment=account.environment,
-                window=TimeWindow(start, end),
-                finality=finality,
-            )
+def _covered(
+    account: BrokerAccount, window: TimeWindow, settled: datetime, again: Collection[date]
+) -> Iterator[CoveredSpan]:
+    """The whole window: provisional what is to be read again, and what is not settled, because late corrections of it
+    still come in."""
+    first, after = _stretch(again) if again else (window.end, window.end)
+    borders = {min(max(one, window.start), window.end) for one in (window.start, first, after, settled, window.end)}
+    for start, end in pairwise(sorted(borders)):
+        is_final = end <= settled and not first <= start < after
+        yield CoveredSpan(
+            account_id=account.account_id,
+            environment=account.environment,
+            window=TimeWindow(start, end),
+            finality=Finality.FINAL if is_final else Finality.PROVISIONAL,
+        )
+
+
+def _stretch(days: Collection[date]) -> tuple[datetime, datetime]:
+    """From the first of these days to the end of the last."""
+    return datetime.combine(min(days), time(), UTC), datetime.combine(max(days) + _A_DAY, time(), UTC)
 
 
 def _settled(now: datetime, first_open: date | None) -> datetime:
@@ -111,14 +113,15 @@ def _settled(now: datetime, first_open: date | None) -> datetime:
 class _Told:
     """What the reports tell of one window of one account, and what was new to us in them.
 
-    `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one.
+    `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one. `again` are
+    days of which something is missing that may be there the next time.
     """
 
     rows: Sequence[ReportFill | BadRow]
     charges: Mapping[int, FillCharges]
     unmapped: Mapping[str, int]
     first_open: date | None = None
-    is_to_be_repeated: bool = False
+    again: Collection[date] = ()
 
 
 class _Reading:
@@ -145,6 +148,7 @@ class _Reading:
         self._last = max(last, min(last + BOOKED_WITHIN, self._today))
         self._until = min(self._last + _A_DAY, self._today)
         self._asks = CashHistoryAsks(context, account, settled=window.end <= _settled(context.clock.now(), None))
+        self._cash = CashHistoryReading(client, auth, account, self._asks)
 
     async def told(self) -> _Told:
         """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
@@ -155,19 +159,37 @@ class _Reading:
         if not fills:
             return _Told(rows=own, charges={}, unmapped=unmapped)
         try:
-            charges = await self._charges(rows, fills, unmapped)
-        except (BrokerError, TableError) as error:
-            if isinstance(error, BrokerError) and not _is_of_one_report(error):
-                raise
-            again = isinstance(error, BrokerRetryableError | BrokerResponseError | DamagedTableError)
-            if again:
-                await self._asks.failed()
-            unmapped[_unread(error, again)] += 1
+            history = await self._cash.read(self._first, self._last, unmapped)
+        except UnreadError as error:
+            unmapped[str(error)] += 1
             unread = {row.fill.id: UNREAD for row in fills}
-            return _Told(rows=own, charges=unread, unmapped=unmapped, is_to_be_repeated=again)
-        unmapped.update(_zone_doubts(fills))
-        days = (row.fill.timestamp.date() for row in fills if self._is_open(row, charges.get(row.fill.id)))
-        return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(days, default=None))
+            days = (self._start, self._after - _A_DAY) if error.again else ()
+            return _Told(rows=own, charges=unread, unmapped=unmapped, again=days)
+        return await self._joined(rows, own, history, unmapped)
+
+    async def _joined(
+        self,
+        rows: Sequence[ReportFill | BadRow],
+        own: Sequence[ReportFill | BadRow],
+        history: CashHistory,
+        unmapped: Counter[str],
+    ) -> _Told:
+        """The rows of the window with their fees, as far as the Cash History says those for sure."""
+        fills = [row for row in own if isinstance(row, ReportFill)]
+        charges, left = await aside(lambda each: charges_by_fill(rows, history, self._until, each))
+        of_the_window = [charge for charge in left if self._is_in(charge.second.date())]
+        missing = Shortfall(
+            fills_without_fees(fills, history, left, self._until),
+            commissions_without_fill(of_the_window, rows, self._until),
+        )
+        again = {_day_of(row) for row in fills if charges.get(row.fill.id, _NONE).doubt in (UNREAD.doubt, IN_PARTS)}
+        if missing.days and await self._asks.is_worthwhile(missing.days):
+            charges |= {row.fill.id: UNTOLD for row in missing.fills}
+            again |= missing.days | {_day_of(row) for row in fills if not charges.get(row.fill.id, _NONE).certain}
+        unmapped.update(missing.counts())
+        unmapped.update(_doubts(fills, charges, of_the_window, [day for day in history.unread if self._is_in(day)]))
+        opened = (_day_of(row) for row in fills if self._is_open(row, charges.get(row.fill.id)))
+        return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(opened, default=None), again=again)
 
     async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
         """These rows, none of them covering anything."""
@@ -184,27 +206,17 @@ class _Reading:
         )
 
     async def _fills(self, unmapped: Counter[str]) -> list[ReportFill | BadRow]:
-        lines = await self._report("Fills")
+        text = await self._client.report(self._auth, self._account, "Fills", self._first, self._last)
+        lines = StringIO(text, newline="")
         try:
-            return await asyncio.to_thread(_read_fills, lines, unmapped)
+            report, rows = await aside(lambda each: _read_fills(each(lines)))
         except TableError as error:
             raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
+        unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
+        return rows
 
-    async def _charges(
-        self, rows: Sequence[ReportFill | BadRow], own: Sequence[ReportFill], unmapped: Counter[str]
-    ) -> Mapping[int, FillCharges]:
-        """What the Cash History says for sure."""
-        await self._asks.check()
-        lines = await self._report("Cash History", _refused_beside)
-        history = await asyncio.to_thread(read_cash_history, lines, self._account.name, unmapped)
-        charges, left = await asyncio.to_thread(charges_by_fill, rows, history, self._until)
-        of_the_window = [charge for charge in left if self._start <= charge.second.date() < self._after]
-        if of_the_window:
-            unmapped["fees of the Cash History that are of no fill for sure"] += len(of_the_window)
-        differing = [row for row in own if (one := charges.get(row.fill.id)) and one.doubt == DIFFERS]
-        if differing:
-            unmapped["fills whose fees are not those of other fills of the contract"] += len(differing)
-        return charges
+    def _is_in(self, day: date) -> bool:
+        return self._start <= day < self._after
 
     def _is_own(self, row: ReportFill | BadRow) -> bool:
         """Whether no other window tells of it, which is asked for on the days of its own."""
@@ -232,10 +244,6 @@ class _Reading:
             shown=row.shown,
         )
 
-    async def _report(self, name: str, meaning: Meaning = report_refused) -> Iterator[str]:
-        text = await self._client.report(self._auth, self._account, name, self._first, self._last, meaning=meaning)
-        return StringIO(text, newline="")
-
     def _outcome(
         self, row: ReportFill | BadRow, contracts: Mapping[int, Reference], charges: Mapping[int, FillCharges]
     ) -> TradeBooking | QuarantinedRow:
@@ -251,11 +259,9 @@ class _Reading:
         )
 
 
-def _read_fills(lines: Iterator[str], unmapped: Counter[str]) -> list[ReportFill | BadRow]:
+def _read_fills(lines: Iterable[str]) -> tuple[FillsReport, list[ReportFill | BadRow]]:
     report = FillsReport(lines)
-    rows = list(report.rows())
-    unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
-    return rows
+    return report, list(report.rows())
 
 
 def _first_asked(start: date, account: BrokerAccount) -> date:
@@ -264,32 +270,29 @@ def _first_asked(start: date, account: BrokerAccount) -> date:
     return min(start, max(start - COMPARED_WITHIN, opened or start - COMPARED_WITHIN))
 
 
+def _day_of(row: ReportFill) -> date:
+    return row.fill.timestamp.date()
+
+
+def _doubts(
+    fills: Sequence[ReportFill], charges: Mapping[int, FillCharges], left: Sized, unread: Sized
+) -> Counter[str]:
+    """What is odd about these fees, counted."""
+    differing = sum(1 for row in fills if charges.get(row.fill.id, _NONE).doubt == DIFFERS)
+    return _zone_doubts(fills) + Counter(
+        {
+            "fees of the Cash History that are of no fill for sure": len(left),
+            "fills whose fees are not those of other fills of the contract": differing,
+            "days of which Tradovate gives no Cash History: reported fees are estimates around them until it does": (
+                len(unread)
+            ),
+        }
+    )
+
+
 def _zone_doubts(fills: Iterable[ReportFill]) -> Counter[str]:
     """What would show that a report is not in UTC, for which it was asked."""
     shown = ((fill.shown, fill.fill.timestamp) for fill in fills)
     if all(one is None or abs(one - executed) <= _SECOND for one, executed in shown):
         return Counter()
     return Counter(["the Fills report does not show its times in UTC"])
-
-
-def _refused_beside(refusal: Refusal) -> BrokerError:
-    """A report that is denied right after another one was given: renewing the token would not help, and costs one of
-    the few renewals that an address has."""
-    meant = request_refused(refusal)
-    if isinstance(meant, BrokerTokenExpiredError) and refusal.status != 408 and not refusal.names_a_dead_token:
-        return BrokerAPIError(meant.message, **refusal.facts)
-    return meant
-
-
-def _is_of_one_report(error: BrokerError) -> bool:
-    """Whether it says nothing of the next request, since another report has just been given by the same token."""
-    if isinstance(error, BrokerAuthError):
-        return error.status == 403
-    if isinstance(error, BrokerRetryableError):
-        return not isinstance(error, BrokerRateLimitError | BrokerNotReadyError)
-    return isinstance(error, BrokerAPIError)
-
-
-def _unread(error: BrokerError | TableError, again: bool) -> str:
-    why = f"the Cash History {error}" if isinstance(error, TableError) else "Tradovate gives no Cash History"
-    return f"{why}: reported fees are the commission alone{' until it does' if again else ''}"

@@ -39,7 +39,8 @@ class Table:
     """The rows below one header, read as they are reached, once. Raises `TableError`, the constructor and `rows`."""
 
     def __init__(self, lines: Iterable[str], columns: Columns) -> None:
-        self._lines = _cells(lines)
+        self._last_line = ""
+        self._lines = _cells(self._clean(lines))
         self._columns = columns
         self.header = tuple(name.strip() for name in next(self._lines, ()))
         self._places = _places(self.header, columns)
@@ -60,7 +61,17 @@ class Table:
 
     def rows(self) -> Iterator[TableRow]:
         for cells in self._lines:
+            if len(cells) < len(self.header) and not self._last_line.endswith(("\n", "\r")):
+                raise DamagedTableError("is cut off")
             yield _row(self.header, cells, self._places)
+
+    def _clean(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines without the byte order mark that some programs put before the first."""
+        for place, line in enumerate(lines):
+            if "\0" in line:
+                raise DamagedTableError("holds a NUL character, so it is damaged")
+            self._last_line = line
+            yield line.removeprefix(_MARK) if place == 0 else line
 
 
 def kept_row(written: Mapping[str, Any], columns: Columns) -> TableRow:
@@ -95,16 +106,8 @@ def _first(cells: Sequence[str], places: Iterable[int]) -> str:
 def _cells(lines: Iterable[str]) -> Iterator[list[str]]:
     """The lines that hold anything. A quote that never ends is an error, else it would swallow the rest in silence."""
     try:
-        for cells in csv.reader(_clean(lines), strict=True):
+        for cells in csv.reader(lines, strict=True):
             if any(cell.strip() for cell in cells):
                 yield cells
     except csv.Error as error:
         raise DamagedTableError(f"is no proper CSV: {error}") from None
-
-
-def _clean(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without the byte order mark that some programs put before the first."""
-    for place, line in enumerate(lines):
-        if "\0" in line:
-            raise DamagedTableError("holds a NUL character, so it is damaged")
-        yield line.removeprefix(_MARK) if place == 0 else line

@@ -1,0 +1,64 @@
+"""What one of two reports should tell and does not, as one that is empty or was cut off: pure.
+
+Both tell the commission of a fill, in the same second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+import attrs
+
+from brokersync_tradovate.cash_history import CashHistory, Charge
+from brokersync_tradovate.certainty import booked_until, second_of
+from brokersync_tradovate.charges import place_of
+from brokersync_tradovate.fills_report import BadRow, ReportFill
+
+
+@attrs.frozen
+class Shortfall:
+    """Fills of which the Cash History tells no fee, and commissions of which the Fills report tells no fill."""
+
+    fills: Sequence[ReportFill]
+    commissions: Sequence[Charge]
+
+    @property
+    def days(self) -> set[date]:
+        return {second_of(one).date() for one in self.fills} | {one.second.date() for one in self.commissions}
+
+    def counts(self) -> dict[str, int]:
+        told = {
+            "fills with a commission of which the Cash History tells no fee": len(self.fills),
+            "commissions of the Cash History where the Fills report tells no fill": len(self.commissions),
+        }
+        return {words: count for words, count in told.items() if count}
+
+
+def fills_without_fees(
+    fills: Iterable[ReportFill], history: CashHistory, left: Iterable[Charge], until: date
+) -> list[ReportFill]:
+    """Those that cost a commission, all of whose fees are booked and none is told, in whatever second."""
+    told = {charge.place for charge in history.charges}
+    elsewhere = {(charge.contract, charge.second.date()) for charge in left}
+
+    def lacks_fees(fill: ReportFill) -> bool:
+        place = place_of(fill)
+        if not fill.commission or place is None or place in told or place[1].date() in history.unread:
+            return False
+        first, last = place[1].date(), booked_until(fill)
+        return last < until and not any(name == place[0] and first <= day <= last for name, day in elsewhere)
+
+    return [fill for fill in fills if lacks_fees(fill)]
+
+
+def commissions_without_fill(left: Iterable[Charge], rows: Iterable[ReportFill | BadRow], until: date) -> list[Charge]:
+    """Those of days that are over, in whose second the Fills report has no row of their contract."""
+    places = {place_of(row) for row in rows}
+    if None in places:
+        return []  # such a row may be the fill
+    return [
+        charge
+        for charge in left
+        if charge.fee == "commission" and charge.second.date() < until and charge.place not in places
+    ]

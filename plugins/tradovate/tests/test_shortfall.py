@@ -1,0 +1,145 @@
+"""A report that tells less than the other one: counted, asked for again for a day, and then taken for what it says."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from brokersync.plugin import BrokerResponseError, FeesState, Finality, TradePage
+
+from .test_report_days import states
+from .test_reports import MARCH, read, row, script, text
+
+UNTOLD = "fills with a commission of which the Cash History tells no fee"
+UNSOLD = "commissions of the Cash History where the Fills report tells no fill"
+FEES = (("Commission", "-1.58"), ("Exchange Fee", "-2.76"))
+DAYS = ("2026-03-04", "2026-03-05", "2026-03-06", "2026-03-20")
+
+
+def fill(number: int, day: str) -> dict[str, str]:
+    shown = f"{date.fromisoformat(day):%m/%d/%Y} 14:31:02"
+    return row(number, _timestamp=f"{day} 14:31:02.500Z", Timestamp=shown, _tradeDate=day)
+
+
+FILLS = [fill(21 + number, day) for number, day in enumerate(DAYS)]
+
+
+def cash(exports: Any, *of: dict[str, str]) -> str:
+    return str(exports.cash_history(*(exports.cash(*fee, Timestamp=one["Timestamp"]) for one in of for fee in FEES)))
+
+
+def finals(page: TradePage) -> list[tuple[date, date]]:
+    return [
+        (span.window.start.date(), span.window.end.date()) for span in page.covered if span.finality is Finality.FINAL
+    ]
+
+
+def whole(page: TradePage) -> bool:
+    ends = [(span.window.start, span.window.end) for span in page.covered]
+    return (
+        ends[0][0] == MARCH.start
+        and ends[-1][1] == MARCH.end
+        and [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]]
+    )
+
+
+@pytest.mark.parametrize("nothing", ["", "\r\n", "header"])
+async def test_an_empty_cash_history_is_counted_and_its_days_are_read_again(
+    world: Any, exports: Any, nothing: str
+) -> None:
+    script(world, text(*FILLS), cash=exports.cash_history() if nothing == "header" else nothing)
+
+    first, last = await read(world)
+
+    assert set(states(first).values()) == {FeesState.PENDING}
+    assert last.unmapped == {UNTOLD: 4}
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 4)), (date(2026, 3, 21), date(2026, 4, 2))]
+    assert whole(last)
+
+
+async def test_a_cash_history_that_was_cut_between_two_rows_is_asked_for_again(world: Any, exports: Any) -> None:
+    script(world, text(*FILLS), cash=cash(exports, *FILLS[:2]))
+
+    first, last = await read(world)
+
+    assert [one.value for one in states(first).values()] == ["final", "estimated", "pending", "pending"]
+    assert last.unmapped[UNTOLD] == 2
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 5)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+    script(world, text(*FILLS), cash=cash(exports, *FILLS))
+    first, last = await read(world)
+    assert [one.value for one in states(first).values()] == ["final", "final", "final", "estimated"]
+    assert (dict(last.unmapped), finals(last)) == ({}, [(MARCH.start.date(), MARCH.end.date())])
+
+
+async def test_after_a_day_it_is_taken_for_what_it_says_and_goes_on_to_be_counted(world: Any, exports: Any) -> None:
+    script(world, text(*FILLS), cash="")
+    for hours in (0, 6, 6, 6, 5):
+        world.clock.moment += timedelta(hours=hours)
+        first, last = await read(world)
+        assert set(states(first).values()) == {FeesState.PENDING}
+
+    world.clock.moment += timedelta(hours=1)
+    first, last = await read(world)
+
+    assert set(states(first).values()) == {FeesState.ESTIMATED}
+    assert last.unmapped == {UNTOLD: 4}
+    assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+
+
+async def test_fees_that_are_not_all_booked_yet_are_missed_by_nobody(world: Any) -> None:
+    world.clock.moment = datetime(2026, 3, 21, 12, tzinfo=UTC)
+    script(world, text(fill(21, "2026-03-20")), cash="")
+
+    _, last = await read(world)
+
+    assert last.unmapped == {}
+
+
+async def test_fees_that_are_booked_at_another_time_are_not_missing(world: Any, exports: Any) -> None:
+    charged = exports.cash("Commission", "-1.58", Timestamp="03/04/2026 22:00:00")
+    script(world, text(FILLS[0]), cash=exports.cash_history(charged))
+
+    first, last = await read(world)
+
+    assert (states(first), UNTOLD in last.unmapped) == ({"fill:21": FeesState.ESTIMATED}, False)
+
+
+@pytest.mark.parametrize("commission", ["", "0", "0.00"])
+async def test_a_fill_without_a_commission_lacks_nothing(world: Any, commission: str) -> None:
+    script(world, text(FILLS[0] | {"commission": commission}), cash="")
+
+    _, last = await read(world)
+
+    assert last.unmapped == {}
+    assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+
+
+async def test_a_fills_report_that_was_cut_between_two_rows_is_asked_for_again(world: Any, exports: Any) -> None:
+    script(world, text(*FILLS[:3]), cash=cash(exports, *FILLS))
+    _, last = await read(world)
+    assert last.unmapped[UNSOLD] == 1
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+    world.clock.moment += timedelta(days=1)
+    _, last = await read(world)
+    assert last.unmapped[UNSOLD] == 1
+    assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+
+
+@pytest.mark.parametrize("report", ["Fills", "Cash History"])
+async def test_a_report_that_was_cut_within_a_row_is_damaged(world: Any, exports: Any, report: str) -> None:
+    charged = cash(exports, *FILLS)
+    fills = text(*FILLS)
+    if report == "Fills":
+        script(world, fills[: fills.rindex(",", 0, -20)], cash=charged)
+        with pytest.raises(BrokerResponseError, match="cut off"):
+            await read(world)
+        return
+    script(world, fills, cash=charged[: charged.rindex(",", 0, -20)])
+    first, last = await read(world)
+    assert set(states(first).values()) == {FeesState.PENDING}
+    assert any("cut off" in words and "until it does" in words for words in last.unmapped)
+    assert finals(last) == []

@@ -10,7 +10,8 @@ import asyncio
 import contextvars
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -31,6 +32,16 @@ Account: TypeAlias = tuple[str, str, str, str]
 
 _SOURCE: contextvars.ContextVar[str | None] = contextvars.ContextVar("the source of a request given up", default=None)
 _PAGE: contextvars.ContextVar[PageCommit | None] = contextvars.ContextVar("the page that is committed", default=None)
+
+
+@contextmanager
+def _set(name: contextvars.ContextVar[R | None], value: R) -> Iterator[None]:
+    token = name.set(value)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # what a killed process leaves is cleared away in the context of another
+            name.reset(token)
 
 
 class Database:
@@ -83,18 +94,12 @@ class WatchedStore(SqliteStore):
         self._db = None
 
     async def commit_page(self, page: PageCommit, rules: PageRules) -> PageOutcome:
-        token = _PAGE.set(page)
-        try:
+        with _set(_PAGE, page):
             return await super().commit_page(page, rules)
-        finally:
-            _PAGE.reset(token)
 
     async def drop_request(self, connection_id: str, source: str, account: str, reopen: Reopen) -> None:
-        token = _SOURCE.set(source)
-        try:
+        with _set(_SOURCE, source):
             await super().drop_request(connection_id, source, account, reopen)
-        finally:
-            _SOURCE.reset(token)
 
     async def _write(self, script: Callable[[], Script[R]]) -> R:
         page = _PAGE.get()

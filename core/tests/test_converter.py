@@ -156,7 +156,7 @@ def _calendars() -> st.SearchStrategy[manifest.Calendar]:
 
 def _manifests() -> st.SearchStrategy[manifest.Manifest]:
     user = manifest.Field(name="user", label="User", help="Who logs in.")
-    sessions = st.none() | _built(limits.SessionLimit, named_by=st.just("user"))
+    sessions = st.none() | _built(limits.SessionLimit, most=_AT_ONCE, named_by=st.just("user"))
     return _built(
         manifest.Manifest,
         labels=st.sampled_from([(), (manifest.Label(key="sold-as", display_name="Sold as"),)]),
@@ -171,6 +171,7 @@ def _manifests() -> st.SearchStrategy[manifest.Manifest]:
     )
 
 
+_AT_ONCE = st.integers(1, 1_000_000_000)
 # fewer are kept than there are
 _PLACES: dict[str, Any] = {"concurrency": st.integers(5, 99), "reserve": st.none() | st.integers(0, 4)}
 
@@ -184,6 +185,7 @@ _SPECIAL: dict[Any, Any] = {
     manifest.SourceSpec: _sources,
     manifest.Manifest: _manifests,
     limits.RateLimit: _limits,
+    limits.SessionLimit: lambda: _built(limits.SessionLimit, most=_AT_ONCE),
     config.FleetSettings: lambda: _built(
         config.FleetSettings,
         share=st.integers(1, 100),

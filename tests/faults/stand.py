@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from brokersync.config import parse_settings
 from brokersync.sandboxes import SandboxSettings, SimulatedBroker
 from brokersync.store import TradeFilter
 from brokersync.testing.sandbox_server import simulated_broker
+
+from .noon import NoonClock
 
 _DAYS = 75
 _CONFIG = """
@@ -44,7 +46,8 @@ class Stand:
         self.requests = 0
         self.on_request: Callable[[int], Awaitable[None]] | None = None
         # its time stands: an hour of a test is not to bring it trades that the first of its stores could not have
-        frozen = datetime.now(UTC)
+        self.clock = NoonClock.set()
+        frozen = self.clock.now()
         settings = SandboxSettings(
             now=lambda: frozen,
             logins=2,
@@ -91,7 +94,7 @@ class Stand:
 
     async def connect(self, place: str) -> list[str]:
         """Both logins of the broker, as connections."""
-        async with BrokerSync.open(place, settings=self.settings) as bs:
+        async with BrokerSync.open(place, settings=self.settings, clock=self.clock) as bs:
             made = [
                 await bs.connect(self.key, owner="me", fields=login.fields, environment=login.environment)
                 for login in self.broker.logins
@@ -102,13 +105,14 @@ class Stand:
     async def start(self, place: str, connections: list[str], stop_at: int = 0) -> Process:
         """A worker of these connections."""
         script = Path(__file__).with_name("worker.py")
-        words = (sys.executable, str(script), place, str(self.config), str(stop_at), *connections)
+        behind = str(self.clock.behind.total_seconds())
+        words = (sys.executable, str(script), place, str(self.config), str(stop_at), behind, *connections)
         return await asyncio.create_subprocess_exec(*words, stdout=PIPE)
 
     async def finish(self, place: str, connections: list[str]) -> int:
         """Sync until nothing is left to do, undisturbed; how many trades were new."""
         added = 0
-        async with BrokerSync.open(place, settings=self.settings) as bs:
+        async with BrokerSync.open(place, settings=self.settings, clock=self.clock) as bs:
             for connection in connections:
                 outcome = await bs.run(connection)
                 while isinstance(outcome, Deferred) and "Another worker" in outcome.reason:

@@ -58,7 +58,7 @@ class Crash:
 
 async def _sync(stand: Stand, place: str, connections: list[str]) -> bool:
     """Whether it came to its end; else it says why."""
-    async with BrokerSync.open(place, settings=stand.settings) as bs:
+    async with BrokerSync.open(place, settings=stand.settings, clock=stand.clock) as bs:
         found = await asyncio.gather(*(bs.run(one) for one in connections), return_exceptions=True)
     errors = [one for one in found if isinstance(one, BaseException)]
     assert all(isinstance(error, StoreError) and error.remedy for error in errors)
@@ -99,7 +99,7 @@ async def test_a_postgres_that_stays_away_is_a_clear_error_and_the_sync_goes_on_
     async with stand.serving():
         place = f"{server.url}&schema=away"
         connections = await stand.connect(place)
-        async with BrokerSync.open(PostgresStore(place), settings=stand.settings) as bs:
+        async with BrokerSync.open(PostgresStore(place), settings=stand.settings, clock=stand.clock) as bs:
             await asyncio.to_thread(server.stop, "immediate")
             with pytest.raises(StoreError, match="can not be reached") as caught:
                 await bs.run(connections[0])
@@ -119,7 +119,7 @@ async def test_a_file_that_can_not_be_written_is_a_clear_error_and_the_sync_goes
         await stand.finish(undisturbed, await stand.connect(undisturbed))
         wanted = await kept(undisturbed)
         connections = await stand.connect(place)
-        async with BrokerSync.open(place, settings=stand.settings) as bs:
+        async with BrokerSync.open(place, settings=stand.settings, clock=stand.clock) as bs:
             await bs.run(connections[0])
             with closing(sqlite3.connect(place, isolation_level=None)) as other:
                 await _make(bs, other, trouble)

@@ -56,7 +56,7 @@ async def stop(process: Process) -> tuple[str, str]:
 
 async def all_read(stand: Stand, place: str) -> None:
     """Returns when each connection was synced and none is due."""
-    async with BrokerSync.open(place, settings=stand.settings) as bs, asyncio.timeout(120):
+    async with BrokerSync.open(place, settings=stand.settings, clock=stand.clock) as bs, asyncio.timeout(120):
         while True:
             counts, due = await bs.job_counts(), await bs.due()
             if not due and not counts.ready and not counts.running:
@@ -188,7 +188,7 @@ async def test_a_worker_that_can_not_end_a_sync_in_time_stops_all_the_same(stand
     await stop(worker)
     assert asyncio.get_running_loop().time() - began < 20
     never.set()
-    async with BrokerSync.open(place, settings=stand.settings) as bs:
+    async with BrokerSync.open(place, settings=stand.settings, clock=stand.clock) as bs:
         assert len(await bs.due()) == 2
 
 
@@ -241,7 +241,7 @@ async def test_asking_for_a_sync_reaches_a_worker_in_another_process(stand: Stan
     (first, _) = await stand.connect(place)
     worker = await start(stand, place)
     await all_read(stand, place)
-    async with BrokerSync.open(place, settings=stand.settings) as bs:
+    async with BrokerSync.open(place, settings=stand.settings, clock=stand.clock) as bs:
         before = (await bs.connection(first)).last_synced_at
         await bs.sync_now(first, owner="me")
         async with asyncio.timeout(60):

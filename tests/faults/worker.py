@@ -1,8 +1,8 @@
 """A worker as a process of its own: syncs connections until nothing is left to do.
 
 Called with the store's place, the configuration, the number of the page before whose commit it stops itself (0: never),
-and the connections. One that has stopped itself and so lost its lease ends at once; one that was only too slow runs
-again. Its last line says how many commits were refused because its lease was lost.
+by how many seconds its clock is behind, and the connections. One that has stopped itself and so lost its lease ends at
+once; one that was only too slow runs again. Its last line says how many commits were refused for a lost lease.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import asyncio
 import os
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from noon import NoonClock  # beside this script
 
 from brokersync import BrokerSync, Done
 from brokersync.config import load_settings
@@ -50,10 +53,11 @@ class Watch:
             raise
 
 
-async def main(place: str, config: str, stop_at: int, *connections: str) -> None:
+async def main(place: str, config: str, stop_at: int, behind: float, *connections: str) -> None:
     store, _ = store_at(place)
     watch = Watch(store, stop_at)
-    async with BrokerSync.open(store, settings=load_settings(Path(config))) as bs:
+    clock = NoonClock(timedelta(seconds=behind))
+    async with BrokerSync.open(store, settings=load_settings(Path(config)), clock=clock) as bs:
         left = list(connections)
         while left and not (stop_at and watch.refused):
             for connection in list(left):
@@ -68,4 +72,4 @@ async def main(place: str, config: str, stop_at: int, *connections: str) -> None
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:]))

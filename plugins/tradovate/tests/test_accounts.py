@@ -42,6 +42,7 @@ async def test_one_login_has_the_accounts_of_both_sides(world: Any) -> None:
             name="A9007199254740993",
             kind="Customer",
             opened_at=datetime(2025, 11, 3, 8, 9, 10, 500_000, tzinfo=UTC),
+            closed=False,
         ),
         BrokerAccount(
             account_id="7",
@@ -49,6 +50,7 @@ async def test_one_login_has_the_accounts_of_both_sides(world: Any) -> None:
             name="A7",
             kind="Customer",
             opened_at=datetime(2025, 11, 3, 8, 9, 10, 500_000, tzinfo=UTC),
+            closed=False,
         ),
     ]
 

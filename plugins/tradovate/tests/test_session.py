@@ -470,7 +470,7 @@ async def test_an_account_that_was_opened_since_is_told_with_its_fills(world: An
 
     page = await read_one(world)
 
-    assert page.accounts == (BrokerAccount(account_id="12", environment="live", name="77002"),)
+    assert page.accounts == (BrokerAccount(account_id="12", environment="live", name="77002", closed=False),)
     assert [span.account_id for span in page.covered] == ["11"]
 
 

@@ -20,9 +20,10 @@ from brokersync.sandboxes import SandboxSettings, SimulatedBroker
 from brokersync.store import TradeFilter
 from brokersync.testing.sandbox_server import simulated_broker
 
-from .noon import NoonClock
+from .moved_clock import MovedClock
 
 _DAYS = 75
+_THIS_MACHINES = MovedClock()
 _CONFIG = """
 long_wait = "1m"
 lease = "1s"  # a killed worker is taken for alive until its lease ends
@@ -41,13 +42,12 @@ source = "this test"
 class Stand:
     """A sandbox that tells of each request before it is answered."""
 
-    def __init__(self, key: str, folder: Path) -> None:
-        self.key, self.folder = key, folder
+    def __init__(self, key: str, folder: Path, clock: MovedClock = _THIS_MACHINES) -> None:
+        self.key, self.folder, self.clock = key, folder, clock
         self.requests = 0
         self.on_request: Callable[[int], Awaitable[None]] | None = None
         # its time stands: an hour of a test is not to bring it trades that the first of its stores could not have
-        self.clock = NoonClock.set()
-        frozen = self.clock.now()
+        frozen = clock.now()
         settings = SandboxSettings(
             now=lambda: frozen,
             logins=2,

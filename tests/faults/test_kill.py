@@ -18,6 +18,7 @@ from brokersync.store.schema import TABLES
 from brokersync.store.sql import Fetch, Script
 from brokersync_ibkr import orders
 
+from .moved_clock import MovedClock
 from .stand import Stand, kept
 
 # what a worker writes for itself, and not for the connection that it has lost
@@ -30,7 +31,7 @@ async def stand(
 ) -> AsyncIterator[Stand]:
     monkeypatch.setenv("BROKERSYNC_KEY", base64.b64encode(bytes(32)).decode())
     monkeypatch.setattr(orders, "_WAITS", (0.1,))  # as the workers do
-    made = Stand(request.param, tmp_path)
+    made = Stand(request.param, tmp_path, MovedClock.to_noon())
     async with made.serving():
         yield made
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from noon import NoonClock  # beside this script
+from moved_clock import MovedClock  # beside this script
 
 from brokersync import BrokerSync, Done
 from brokersync.config import load_settings
@@ -56,7 +56,7 @@ class Watch:
 async def main(place: str, config: str, stop_at: int, behind: float, *connections: str) -> None:
     store, _ = store_at(place)
     watch = Watch(store, stop_at)
-    clock = NoonClock(timedelta(seconds=behind))
+    clock = MovedClock(timedelta(seconds=behind))
     async with BrokerSync.open(store, settings=load_settings(Path(config)), clock=clock) as bs:
         left = list(connections)
         while left and not (stop_at and watch.refused):

@@ -1,4 +1,4 @@
-"""A clock for processes that have to agree on the day: no midnight, at any broker, comes while a test runs."""
+"""A clock for processes that have to agree on the day."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _A_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @attrs.frozen
-class NoonClock:
-    """The clock of this machine, `behind` by what brings it to the last noon of UTC."""
+class MovedClock:
+    """The clock of this machine, moved back."""
 
-    behind: timedelta
+    behind: timedelta = timedelta(0)
 
     @classmethod
-    def set(cls) -> Self:
-        """At noon now."""
+    def to_noon(cls) -> Self:
+        """Moved to the last noon of UTC, so that no day ends at any broker while a test runs."""
         return cls((datetime.now(UTC) - _A_NOON) % timedelta(days=1))
 
     def now(self) -> datetime:

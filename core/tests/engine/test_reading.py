@@ -162,12 +162,14 @@ async def test_an_account_first_seen_on_a_page_is_read_in_the_same_sync(bench: B
 
 
 @pytest.mark.parametrize("scope", SourceScope)
-async def test_a_request_for_a_login_is_told_what_files_and_other_logins_said_of_further_accounts(
+async def test_a_request_for_a_login_is_told_what_files_said_of_further_accounts(
     bench: Bench, scope: SourceScope
 ) -> None:
     bench.source_is(scope=scope)
     told = attrs.evolve(B, name="Savings", state={"alias": "Savings"})
     files = PageCommit(owner="o", provider="paper", source="files", at=NOW, accounts=(told,))
+    another = attrs.evolve(bench.connection, connection_id="another", identity="another")
+    await bench.store.put_accounts(another, (attrs.evolve(B, account_id="of another login"),), NOW)
     for one in (files, attrs.evolve(files, owner="p", accounts=(attrs.evolve(B, account_id="of another owner"),))):
         await bench.store.commit_page(one, PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1))
     await bench.run()

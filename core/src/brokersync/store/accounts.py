@@ -138,11 +138,16 @@ def account_names(owner: str) -> Script[dict[AccountKey, str | None]]:
     }
 
 
-def known_accounts(owner: str, provider: str) -> Script[tuple[BrokerAccount, ...]]:
+_READ_BY_ANOTHER: Final = "SELECT account FROM connection_accounts WHERE connection_id <> ?"
+
+
+def known_accounts(owner: str, provider: str, not_read_but_by: str | None) -> Script[tuple[BrokerAccount, ...]]:
+    where, values = "owner = ? AND provider = ?", [owner, provider]
+    if not_read_but_by is not None:
+        where += f" AND account NOT IN ({_READ_BY_ANOTHER})"
+        values.append(not_read_but_by)
     rows = yield Fetch(
-        "SELECT data, environment, account_id FROM accounts WHERE owner = ? AND provider = ?"
-        " ORDER BY environment, account_id",
-        (owner, provider),
+        f"SELECT data, environment, account_id FROM accounts WHERE {where} ORDER BY environment, account_id", values
     )
     return tuple(_account(*row) for row in rows)
 

@@ -334,8 +334,13 @@ class Store(Protocol):
     async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
         """All accounts of an owner, and how the broker calls them where it has a name beside the id."""
 
-    async def known_accounts(self, owner: str, provider: str) -> tuple[BrokerAccount, ...]:
-        """The owner's accounts at a broker, with what it said of them last, whichever connection or file told it."""
+    async def known_accounts(
+        self, owner: str, provider: str, *, not_read_but_by: str | None = None
+    ) -> tuple[BrokerAccount, ...]:
+        """The owner's accounts at a broker, with what it said of them last, whichever connection or file told it.
+
+        With `not_read_but_by`, a connection, none that another connection has.
+        """
 
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None: ...
 

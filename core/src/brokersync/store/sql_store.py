@@ -319,8 +319,10 @@ class SqlStore(ABC):
     async def account_names(self, owner: str) -> Mapping[AccountKey, str | None]:
         return await self._read(lambda: account_scripts.account_names(owner))
 
-    async def known_accounts(self, owner: str, provider: str) -> tuple[BrokerAccount, ...]:
-        return await self._read(lambda: account_scripts.known_accounts(owner, provider))
+    async def known_accounts(
+        self, owner: str, provider: str, *, not_read_but_by: str | None = None
+    ) -> tuple[BrokerAccount, ...]:
+        return await self._read(lambda: account_scripts.known_accounts(owner, provider, not_read_but_by))
 
     async def trade(self, key: AccountKey, trade_id: str) -> BrokerTrade | None:
         return await self._read(lambda: reading.trade(key, trade_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeAlias
 
 from brokersync.plugin import BrokerAccount
@@ -20,6 +20,14 @@ def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
         if alias := account.state.get(ALIAS):
             found.setdefault(alias, set()).add(account.account_id)
     return found
+
+
+def usable_aliases(own: Collection[BrokerAccount], elsewhere: Collection[BrokerAccount]) -> Aliases:
+    """Those of accounts that are told elsewhere alone count where each account of one's own has its alias.
+
+    Else it may be the alias of that one, too.
+    """
+    return known_aliases(own if any(ALIAS not in one.state for one in own) else (*own, *elsewhere))
 
 
 class ToldNames:

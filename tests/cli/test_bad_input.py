@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,31 @@ def test_what_a_statement_says_does_not_steer_the_terminal(brokersync: Run, tmp_
     assert "\N{REPLACEMENT CHARACTER}[2Jgood.xml: 1 rows read" in shown.out
     assert "S\N{REPLACEMENT CHARACTER}2JTK" in shown.out
     assert not {"\x1b", "\x9b"} & {*shown.out, *shown.err}
+
+
+def test_what_comes_out_of_a_pipe_is_imported_like_a_file(brokersync: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(_GOOD,))
+    writer.start()
+    answer = brokersync("import", "ibkr", pipe)
+    writer.join()
+    assert answer.code == 0
+    assert answer.out.startswith("pipe: 1 rows read, added 1")
+
+
+async def test_a_program_that_imports_a_pipe_is_told_to_keep_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(_GOOD,))
+    writer.start()
+    async with BrokerSync.open(tmp_path / "store.db", settings=Settings()) as bs:
+        with pipe.open("rb") as file:
+            with pytest.raises(BrokerConfigError, match="only once") as caught:
+                await bs.import_statement("ibkr", file, owner="me")
+            file.read()
+    writer.join()
+    assert caught.value.remedy
 
 
 def test_a_question_and_its_answer_do_not_steer_the_terminal(brokersync: Run, filled: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import attrs
 from cyclopts import Parameter
@@ -87,13 +87,28 @@ async def _import_file(
     return answer | ({"rows": rows} if dry_run else {})
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> BinaryIO:
+    """The file; of a pipe, which can be read only once, what came out of it."""
     try:
-        return path.open("rb")
+        file = path.open("rb")
+        if file.seekable():
+            return file
+        return _kept(file)
     except OSError as error:
         raise BrokerConfigError(
             f"The file {path} can not be opened: {error.strerror}.", remedy="Check its name.", fault=Fault.USER
         ) from None
+
+
+def _kept(pipe: BinaryIO) -> BinaryIO:
+    import shutil
+    import tempfile
+
+    with pipe:
+        kept = tempfile.TemporaryFile()  # noqa: SIM115  whoever asked for it closes it
+        shutil.copyfileobj(pipe, kept)
+        kept.seek(0)
+        return kept
 
 
 def _row(booking: TradeBooking | QuarantinedRow, disposition: str) -> dict[str, Any]:

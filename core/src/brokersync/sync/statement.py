@@ -53,6 +53,7 @@ async def import_statement(
         events=events,
         report=report,
     )
+    _check_seekable(file)
     _check_zone(hints)
     _check_environment(hints, manifest)
     hints = attrs.evolve(hints, accounts=await store.known_accounts(owner, manifest.key))
@@ -76,6 +77,15 @@ async def import_statement(
             with suppress(ValueError):
                 pages.close()
     return report.build(clock.now())
+
+
+def _check_seekable(file: BinaryIO) -> None:
+    if not file.seekable():
+        raise BrokerConfigError(
+            "The file can be read only once, as a pipe, and has to be read twice.",
+            remedy="Give a file, or what a temporary one keeps of it.",
+            fault=Fault.USER,
+        )
 
 
 def _check_zone(hints: StatementHints) -> None:

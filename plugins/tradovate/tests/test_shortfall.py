@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokersync.plugin import BrokerResponseError, FeesState, Finality, TradePage
+from brokersync.plugin import BrokerResponseError, FeesState, Finality, TimeWindow, TradePage
 
 from .test_report_days import states
 from .test_reports import MARCH, read, row, script, text
@@ -127,6 +127,23 @@ async def test_a_fills_report_that_was_cut_between_two_rows_is_asked_for_again(w
     _, last = await read(world)
     assert last.unmapped[UNSOLD] == 1
     assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+
+
+async def test_a_day_that_was_cut_off_is_not_taken_for_one_without_fills_when_it_is_read_alone(
+    world: Any, exports: Any
+) -> None:
+    alone = TimeWindow(datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 3, 21, tzinfo=UTC))
+    script(world, text(*FILLS[:3]), cash=cash(exports, *FILLS))
+    await read(world)
+    script(world, text(), cash=cash(exports, FILLS[3]))
+    for hours in (6, 6, 6, 5):
+        world.clock.moment += timedelta(hours=hours)
+        *_, last = await read(world, window=alone)
+        assert (last.unmapped[UNSOLD], finals(last)) == (1, [])
+
+    world.clock.moment += timedelta(hours=1)
+    *_, last = await read(world, window=alone)
+    assert (last.unmapped[UNSOLD], finals(last)) == (1, [(date(2026, 3, 20), date(2026, 3, 21))])
 
 
 @pytest.mark.parametrize("report", ["Fills", "Cash History"])

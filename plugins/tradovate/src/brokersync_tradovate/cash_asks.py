@@ -68,14 +68,25 @@ class CashHistoryAsks:
         """Note that nothing of these days could be read, while others were."""
         await self._note([self._of(day) for day in days])
 
+    async def told_too_little(self, first: date, last: date) -> bool:
+        """Whether that was seen of one of these days."""
+        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        return bool(await self._short(self._of_short(days)))
+
     async def is_worthwhile(self, days: Iterable[date]) -> bool:
         """Whether to ask again for days of which it tells too little: for a day from when that was first seen."""
-        now, names = self._clock.now(), [f"{self._of(day)}:short" for day in days]
-        kept: Mapping[str, Any] = await self._cache.get_many(names) if names else {}
-        since = {name: datetime.fromisoformat(at) for name, at in kept.items()}
+        now, names = self._clock.now(), self._of_short(days)
+        since = await self._short(names)
         if first_seen := {name: now.isoformat() for name in names if name not in since or since[name] > now}:
             await self._cache.put_many(first_seen)
         return bool(first_seen) or any(now < at + _WAITED for at in since.values())
+
+    def _of_short(self, days: Iterable[date]) -> list[str]:
+        return [f"{self._of(day)}:short" for day in days]
+
+    async def _short(self, names: Collection[str]) -> Mapping[str, datetime]:
+        kept: Mapping[str, Any] = await self._cache.get_many(list(names)) if names else {}
+        return {name: datetime.fromisoformat(at) for name, at in kept.items()}
 
     def _of(self, day: date) -> str:
         return f"{self._account}:{day.isoformat()}"

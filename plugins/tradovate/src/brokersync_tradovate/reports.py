@@ -156,7 +156,7 @@ class _Reading:
         rows = [self._of_the_days(row) for row in await self._fills(unmapped)]
         own = [row for row in rows if self._is_own(row)]
         fills = [row for row in own if isinstance(row, ReportFill)]
-        if not fills:
+        if not fills and not await self._asks.told_too_little(self._start, self._after - _A_DAY):
             return _Told(rows=own, charges={}, unmapped=unmapped)
         try:
             history = await self._cash.read(self._first, self._last, unmapped)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import attrs
+
 from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.provider import Clock
 from brokersync.records import Connection, FailedWindow, Span
@@ -70,6 +72,23 @@ class UntoldAccounts:
             return tuple(known)
         self._is_back = True
         return tuple(one for one in known if not is_not_told(one))
+
+
+async def put_aside_untold(ask: Ask, failures: FailureBook) -> Ask:
+    """The ask without the accounts that are not told; that the others have nothing there is noted for them as not told.
+
+    They may not be among those that the broker spoke of, and are asked for it when they are told again.
+    """
+    if ask.source.scope is not SourceScope.LOGIN:
+        return ask
+    known, left = await failures.known(ask.source), list[BrokerAccount]()
+    for account in ask.accounts:
+        notes = known.get(_name(account), ())
+        if not any(map(is_not_told, notes)):
+            left.append(account)
+            continue
+        await failures.put(ask.source, _name(account), _noted(notes, [ask.window], (), failures.now()))
+    return attrs.evolve(ask, accounts=tuple(left))
 
 
 def untold(

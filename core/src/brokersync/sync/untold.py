@@ -9,11 +9,11 @@ import attrs
 
 from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import Connection, FailedWindow, Span
+from brokersync.records import Connection, FailedWindow, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import NOT_TOLD, is_not_told
-from brokersync.sync.ledger import read_windows, subtract, union
+from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import Ask, still_open
 from brokersync.sync.telling import Telling
 from brokersync.types import BrokerAccount, TimeWindow
@@ -63,7 +63,7 @@ class UntoldAccounts:
         )
         wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
         left_out = [part for window in told for gap in wanted if (part := window.overlap(gap))]
-        return _noted(known, left_out, read_windows(spans), now)
+        return _noted(known, left_out, _settled(spans), now)
 
     def _told_again(self, known: Sequence[FailedWindow], told: Sequence[TimeWindow]) -> tuple[FailedWindow, ...]:
         """An account that is told of earlier days alone was told of them before it left; of rows nobody knows."""
@@ -98,7 +98,7 @@ def untold(
     if source.scope is not SourceScope.LOGIN:
         return ()
     noted = [one for one in failing.get(_name(account), ()) if is_not_told(one)]
-    return _without(noted, read_windows(spans))
+    return _without(noted, _settled(spans))
 
 
 def _noted(
@@ -108,6 +108,11 @@ def _noted(
     before = [one for one in known if is_not_told(one)]
     kept = _without(before, [*read, *(one.window for one in new)])
     return tuple(sorted([*(one for one in known if not is_not_told(one)), *_joined([*kept, *new])], key=_start))
+
+
+def _settled(spans: Iterable[Span]) -> list[TimeWindow]:
+    """What need not be asked for any more; a provisional day is as open to the planner as one that was never read."""
+    return union(span.window for span in spans if span.state is not SpanState.PROVISIONAL)
 
 
 def _joined(notes: Sequence[FailedWindow]) -> list[FailedWindow]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
 from brokersync.manifest import SourceScope
 from brokersync.records import SpanState
 from brokersync.store import Store
 from brokersync.sync.untold import untold
-from brokersync.types import TimeWindow, TradePage, TradeRequest
+from brokersync.types import Finality, TimeWindow, TradePage, TradeRequest
 
 from .bench import DAY, START, TODAY, A, B, Bench, Step, fill, page, step
 
@@ -146,3 +147,53 @@ async def test_what_another_connection_has_read_since_is_no_longer_noted(two: Be
     assert await noted(store, two) == [TimeWindow(START, TODAY)]
     await two.run()
     assert await noted(store, two) == []
+
+
+async def test_that_there_is_nothing_old_does_not_close_the_days_of_an_account_that_is_not_told(
+    two: Bench, store: Store
+) -> None:
+    two.source_is(scope=SourceScope.LOGIN, open_day=False, reread=DAY, longest_window=2 * DAY)
+    two.clock.moment += 20 * DAY
+    edge = TODAY + 5 * DAY
+
+    def answer(request: TradeRequest) -> list[Step]:
+        if request.window.end <= edge:
+            raise BrokerDataUnavailableError("none", reason=DataUnavailableReason.NO_SUCH_DATA)
+        return without_b(request)
+
+    two.answer = answer
+    await two.run()
+    assert SpanState.UNAVAILABLE in [state for _, _, state in await two.spans("A")]
+    assert await two.spans("B") == []
+    two.clock.moment += DAY
+    assert await days_asked(two) == [1]
+    two.clock.moment += DAY
+    two.answer = lambda request: [told(request, "A", "B")]
+    await two.run()
+    assert {state for _, _, state in await two.spans("B")} == {SpanState.FINAL}
+    assert (await two.spans("B"))[0][0] == START
+
+
+async def test_a_provisional_day_of_an_account_that_is_told_no_more_is_noted_as_well(two: Bench, store: Store) -> None:
+    def provisional(request: TradeRequest) -> list[Step]:
+        whole = told(request, "A", "B")
+        return [
+            attrs.evolve(
+                whole,
+                covered=tuple(
+                    attrs.evolve(one, finality=Finality.PROVISIONAL) if one.account_id == "B" else one
+                    for one in whole.covered
+                ),
+            )
+        ]
+
+    two.answer = provisional
+    await two.run()
+    assert {state for _, _, state in await two.spans("B")} == {SpanState.PROVISIONAL}
+    two.answer = without_b
+    two.clock.moment += DAY
+    await two.run()
+    for _ in range(2):
+        two.clock.moment += DAY
+        assert await days_asked(two) == [1]
+    assert await noted(store, two) == [TimeWindow(START, TODAY + 3 * DAY)]

@@ -13,6 +13,7 @@ from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import middle
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask
+from brokersync.sync.untold import put_aside_untold
 from brokersync.sync.window import Wait
 from brokersync.types import TimeWindow
 
@@ -62,6 +63,8 @@ class BorderSearch:
         return None
 
     async def _close(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
+        if error.reason is DataUnavailableReason.NO_SUCH_DATA:
+            ask = await put_aside_untold(ask, self._failures)
         closed = await self._writer.unavailable(ask, error)
         if error.reason is not DataUnavailableReason.NO_SUCH_DATA:  # that there was nothing is an answer
             await self._losses.refused(ask.source, closed)

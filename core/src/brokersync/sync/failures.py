@@ -53,6 +53,10 @@ class FailureBook:
         # nobody else writes them while this sync holds the connection
         self._known: dict[str, dict[str, tuple[FailedWindow, ...]]] = {}
 
+    def now(self) -> datetime:
+        """The time by which failures are written down."""
+        return self._clock.now()
+
     async def known(self, source: SourceSpec) -> Mapping[str, tuple[FailedWindow, ...]]:
         """The failing windows of a source, per `Ask.account`."""
         if source.name not in self._known:

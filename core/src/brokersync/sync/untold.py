@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import attrs
+
 from brokersync.manifest import SourceScope, SourceSpec
 from brokersync.provider import Clock
-from brokersync.records import Connection, FailedWindow, Span
+from brokersync.records import Connection, FailedWindow, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import NOT_TOLD, is_not_told
-from brokersync.sync.ledger import read_windows, subtract, union
+from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import Ask, still_open
 from brokersync.sync.telling import Telling
 from brokersync.types import BrokerAccount, TimeWindow
@@ -61,7 +63,7 @@ class UntoldAccounts:
         )
         wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
         left_out = [part for window in told for gap in wanted if (part := window.overlap(gap))]
-        return _noted(known, left_out, read_windows(spans), now)
+        return _noted(known, left_out, _settled(spans), now)
 
     def _told_again(self, known: Sequence[FailedWindow], told: Sequence[TimeWindow]) -> tuple[FailedWindow, ...]:
         """An account that is told of earlier days alone was told of them before it left; of rows nobody knows."""
@@ -72,6 +74,23 @@ class UntoldAccounts:
         return tuple(one for one in known if not is_not_told(one))
 
 
+async def put_aside_untold(ask: Ask, failures: FailureBook) -> Ask:
+    """The ask without the accounts that are not told; that the others have nothing there is noted for them as not told.
+
+    They may not be among those that the broker spoke of, and are asked for it when they are told again.
+    """
+    if ask.source.scope is not SourceScope.LOGIN:
+        return ask
+    known, left = await failures.known(ask.source), list[BrokerAccount]()
+    for account in ask.accounts:
+        notes = known.get(_name(account), ())
+        if not any(map(is_not_told, notes)):
+            left.append(account)
+            continue
+        await failures.put(ask.source, _name(account), _noted(notes, [ask.window], (), failures.now()))
+    return attrs.evolve(ask, accounts=tuple(left))
+
+
 def untold(
     source: SourceSpec, account: BrokerAccount, failing: Mapping[str, Sequence[FailedWindow]], spans: Sequence[Span]
 ) -> tuple[FailedWindow, ...]:
@@ -79,7 +98,7 @@ def untold(
     if source.scope is not SourceScope.LOGIN:
         return ()
     noted = [one for one in failing.get(_name(account), ()) if is_not_told(one)]
-    return _without(noted, read_windows(spans))
+    return _without(noted, _settled(spans))
 
 
 def _noted(
@@ -89,6 +108,11 @@ def _noted(
     before = [one for one in known if is_not_told(one)]
     kept = _without(before, [*read, *(one.window for one in new)])
     return tuple(sorted([*(one for one in known if not is_not_told(one)), *_joined([*kept, *new])], key=_start))
+
+
+def _settled(spans: Iterable[Span]) -> list[TimeWindow]:
+    """What need not be asked for any more; a provisional day is as open to the planner as one that was never read."""
+    return union(span.window for span in spans if span.state is not SpanState.PROVISIONAL)
 
 
 def _joined(notes: Sequence[FailedWindow]) -> list[FailedWindow]:

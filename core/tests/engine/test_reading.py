@@ -15,7 +15,7 @@ from brokersync.errors import (
 from brokersync.events import WindowStarted
 from brokersync.manifest import Retention, SourceScope, SourceSpec
 from brokersync.records import Deferred, Done, PageCommit, SpanState
-from brokersync.store import PageRules
+from brokersync.store import PageRules, SealedGrant
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover, reopen
 from brokersync.types import (
@@ -162,7 +162,7 @@ async def test_an_account_first_seen_on_a_page_is_read_in_the_same_sync(bench: B
 
 
 @pytest.mark.parametrize("scope", SourceScope)
-async def test_a_request_for_a_login_is_told_what_files_and_other_logins_said_of_further_accounts(
+async def test_a_request_for_a_login_is_told_what_files_said_of_further_accounts(
     bench: Bench, scope: SourceScope
 ) -> None:
     bench.source_is(scope=scope)
@@ -173,6 +173,18 @@ async def test_a_request_for_a_login_is_told_what_files_and_other_logins_said_of
     await bench.run()
     others = (told,) if scope is SourceScope.LOGIN else ()
     assert [(request.accounts, request.others) for request in bench.requests] == [((A,), others)]
+
+
+async def test_a_request_for_a_login_is_told_nothing_of_accounts_that_another_login_reads(bench: Bench) -> None:
+    bench.source_is(scope=SourceScope.LOGIN)
+    other = attrs.evolve(bench.connection, connection_id="other", identity="other")
+    grant = SealedGrant(
+        owner="o", provider="paper", environment="live", identity="other", generation=1, auth=b"", credentials=b""
+    )
+    await bench.store.add_connection(other, grant)
+    await bench.store.put_accounts(other, (attrs.evolve(B, state={"alias": "Savings"}),), NOW)
+    await bench.run()
+    assert [(request.accounts, request.others) for request in bench.requests] == [((A,), ())]
 
 
 async def test_an_account_that_only_a_booking_names_is_read_too(bench: Bench) -> None:

@@ -123,8 +123,17 @@ class WindowReader:
         if ask.source.scope is not SourceScope.LOGIN:
             return ()
         known = await self._store.known_accounts(self._connection.owner, self._connection.provider)
-        asked = {(account.environment, account.account_id) for account in ask.accounts}
-        return tuple(one for one in known if (one.environment, one.account_id) not in asked)
+        beyond = {(account.environment, account.account_id) for account in ask.accounts} | await self._read_elsewhere()
+        return tuple(one for one in known if (one.environment, one.account_id) not in beyond)
+
+    async def _read_elsewhere(self) -> set[tuple[str, str]]:
+        """What other logins read: the names that their user gave there say nothing of this login's accounts."""
+        own, found = self._connection, set[tuple[str, str]]()
+        for one in await self._store.connections(own.owner):
+            if one.provider == own.provider and one.connection_id != own.connection_id:
+                accounts = await self._store.accounts(one.connection_id)
+                found |= {(account.environment, account.account_id) for account in accounts}
+        return found
 
     async def _read_pages(self, ask: Ask, bookmark: str | None) -> TradePage | None:
         request = TradeRequest(

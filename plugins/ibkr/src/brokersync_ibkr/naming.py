@@ -22,6 +22,18 @@ def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
     return found
 
 
+def usable_aliases(own: Iterable[BrokerAccount], elsewhere: Iterable[BrokerAccount]) -> Aliases:
+    """The ids under each alias; of one that only accounts `elsewhere` have, none while one of the `own` was not told.
+
+    The users choose the aliases, so it may be that account's as well.
+    """
+    own = tuple(own)
+    aliases, found = known_aliases(own), known_aliases((*own, *elsewhere))
+    if all(ALIAS in account.state for account in own):
+        return found
+    return {alias: ids for alias, ids in found.items() if alias in aliases}
+
+
 class ToldNames:
     """Collects what a document calls its accounts.
 

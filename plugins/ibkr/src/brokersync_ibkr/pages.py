@@ -24,7 +24,7 @@ from brokersync_ibkr.diagnosis import shown_alias, wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
-from brokersync_ibkr.naming import AccountNames, known_aliases
+from brokersync_ibkr.naming import AccountNames, usable_aliases
 from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns
@@ -84,7 +84,7 @@ class _PageBuilder:
         self._reading, self._ahead, self._details, self._confirmed = reading, ahead, details, Confirmed(aside)
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
-        self._names = AccountNames(ahead.names, known_aliases((*known, *reading.elsewhere)), reading.account_id)
+        self._names = AccountNames(ahead.names, usable_aliases(known, reading.elsewhere), reading.account_id)
         self._facts = DocumentFacts()
         self._unmapped, self._skipped = Counter[str](), Counter[str]()
         self._normaliser = Normaliser(self._dates, self._note_unknown)

@@ -15,7 +15,7 @@ from brokersync.errors import (
 from brokersync.events import WindowStarted
 from brokersync.manifest import Retention, SourceScope, SourceSpec
 from brokersync.records import Deferred, Done, PageCommit, SpanState
-from brokersync.store import PageRules
+from brokersync.store import PageRules, SealedGrant
 from brokersync.sync.fold import fold
 from brokersync.sync.ledger import cover, reopen
 from brokersync.types import (
@@ -168,13 +168,23 @@ async def test_a_request_for_a_login_is_told_what_files_said_of_further_accounts
     bench.source_is(scope=scope)
     told = attrs.evolve(B, name="Savings", state={"alias": "Savings"})
     files = PageCommit(owner="o", provider="paper", source="files", at=NOW, accounts=(told,))
-    another = attrs.evolve(bench.connection, connection_id="another", identity="another")
-    await bench.store.put_accounts(another, (attrs.evolve(B, account_id="of another login"),), NOW)
     for one in (files, attrs.evolve(files, owner="p", accounts=(attrs.evolve(B, account_id="of another owner"),))):
         await bench.store.commit_page(one, PageRules(fold=fold, cover=cover, reopen=reopen, precedence=lambda _: 1))
     await bench.run()
     others = (told,) if scope is SourceScope.LOGIN else ()
     assert [(request.accounts, request.others) for request in bench.requests] == [((A,), others)]
+
+
+async def test_a_request_for_a_login_is_told_nothing_of_accounts_that_another_login_reads(bench: Bench) -> None:
+    bench.source_is(scope=SourceScope.LOGIN)
+    other = attrs.evolve(bench.connection, connection_id="other", identity="other")
+    grant = SealedGrant(
+        owner="o", provider="paper", environment="live", identity="other", generation=1, auth=b"", credentials=b""
+    )
+    await bench.store.add_connection(other, grant)
+    await bench.store.put_accounts(other, (attrs.evolve(B, state={"alias": "Savings"}),), NOW)
+    await bench.run()
+    assert [(request.accounts, request.others) for request in bench.requests] == [((A,), ())]
 
 
 async def test_an_account_that_only_a_booking_names_is_read_too(bench: Bench) -> None:

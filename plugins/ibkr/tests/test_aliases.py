@@ -120,10 +120,11 @@ def test_an_alias_that_an_account_of_another_login_has_as_well_is_refused(
         flex.pages(aliased(flex, POT), accounts=known((ID, POT)), elsewhere=known(*elsewhere))
 
 
-def test_an_alias_told_elsewhere_is_not_taken_where_an_account_of_the_query_was_never_told_with_one(flex: Any) -> None:
-    unnamed = attrs.evolve(known((ID, POT))[0], state={})
-    with pytest.raises(BrokerConfigError, match="alias"):
-        flex.pages(aliased(flex, POT), accounts=(unnamed,), elsewhere=known((OTHER, POT)))
+def test_an_alias_from_elsewhere_is_refused_while_an_account_of_the_login_was_told_without_one(flex: Any) -> None:
+    own = (BrokerAccount(account_id=ID, environment="live"),)
+    with pytest.raises(BrokerConfigError, match="alias") as caught:
+        flex.pages(aliased(flex, POT), accounts=own, elsewhere=known((OTHER, POT)))
+    assert REMEDY in caught.value.remedy
 
 
 def test_an_account_that_is_known_from_elsewhere_alone_is_not_covered_nor_told_there(flex: Any) -> None:

@@ -101,6 +101,24 @@ def test_a_statement_of_no_single_account_is_read_by_the_accounts_of_its_rows(fl
         flex.pages(flex.document(flex.statement([*rows, flex.trade(3, accountId=None)], account=head)))
 
 
+@pytest.mark.parametrize("head", ["Consolidated", "U4711001,U4711002", "U4711001, U4711002"])
+def test_a_statement_of_several_without_a_row_is_no_error_and_tells_of_nobody(flex: Any, head: str) -> None:
+    idle = flex.document(flex.statement(account=head))
+    asked = tuple(BrokerAccount(account_id=name, environment="live") for name in (FIRST, SECOND))
+    assert covered(flex.pages(idle, accounts=asked)) == set()
+    check_query(look_over(BytesIO(idle)), "AF")
+
+
+def test_a_statement_of_several_without_a_row_is_known_by_the_head_that_had_rows_before(flex: Any) -> None:
+    head = "All my clients"
+    full = flex.pages(flex.document(flex.statement([flex.trade()], account=head)), query_id="11")
+    accounts = tuple(one for page in full for one in page.accounts)
+    idle = flex.document(flex.statement(account=head, made="20250318;061500"))
+    assert covered(flex.pages(idle, accounts=accounts, query_id="11")) == set()
+    with pytest.raises(BrokerConfigError, match="alias"):
+        flex.pages(idle, accounts=accounts, query_id="12")
+
+
 def confirmed(flex: Any, *rows: str, others: tuple[str, ...] = (), **reading: Any) -> list[TradePage]:
     statements = [flex.statement(rows, account=MASTER, section="TradeConfirms")]
     statements += [flex.statement(account=other, section="TradeConfirms") for other in others]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Set
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
 
 from brokersync.plugin import BrokerAccount
 from brokersync_ibkr.accountbook import check_number
-from brokersync_ibkr.accounts import ALIAS, account_id_of, is_consolidated, is_master
+from brokersync_ibkr.accounts import ALIAS, account_id_of, held_in, is_consolidated, is_master
 from brokersync_ibkr.instruments import text_of
 
 Aliases: TypeAlias = Mapping[str, Set[str]]
+
+_CONSOLIDATED: Final = "Consolidated"
 
 
 def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
@@ -22,12 +25,25 @@ def known_aliases(accounts: Iterable[BrokerAccount]) -> Aliases:
     return found
 
 
-def usable_aliases(own: Collection[BrokerAccount], elsewhere: Collection[BrokerAccount]) -> Aliases:
-    """Those of accounts that are told elsewhere alone count where each account of one's own has its alias.
+def usable_aliases(own: Iterable[BrokerAccount], elsewhere: Iterable[BrokerAccount]) -> Aliases:
+    """The ids under each alias; of one that only accounts `elsewhere` have, none while one of the `own` was not told.
 
-    Else it may be the alias of that one, too.
+    The users choose the aliases, so it may be that account's as well.
     """
-    return known_aliases(own if any(ALIAS not in one.state for one in own) else (*own, *elsewhere))
+    own = tuple(own)
+    aliases, found = known_aliases(own), known_aliases((*own, *elsewhere))
+    if all(ALIAS in account.state for account in own):
+        return found
+    return {alias: ids for alias, ids in found.items() if alias in aliases}
+
+
+def is_of_several(head: str, query_id: str | None = None, accounts: Iterable[BrokerAccount] = ()) -> bool:
+    """Whether this names several accounts together: by itself, or since rows of these were told below it before."""
+    ids = [account_id_of(name.strip()) for name in head.split(",")]
+    if head == _CONSOLIDATED or (len(ids) > 1 and all(ids)):
+        return True
+    fact = held_in(query_id, head, datetime.max.replace(tzinfo=UTC)).keys() if query_id else ()
+    return any(name in one.state for one in accounts for name in fact)
 
 
 class ToldNames:
@@ -91,9 +107,10 @@ class ToldNames:
             # a statement is of one account, so its other name for it is this one's; a master's may be of others, too
             _pair(self.likely, *heads, *others)
         self.needed |= self._rows - rows
-        if self._head_needed or not (heads or rows):
+        together = self._consolidated or any(map(is_of_several, self._heads))
+        if self._head_needed or not (heads or rows or together):
             self.needed |= self._heads - heads
-        elif self._consolidated or not heads:
+        elif together or not heads:
             self._of_several |= self._heads
         check_number(len(self.needed))
 

@@ -24,7 +24,7 @@ from brokersync_ibkr.diagnosis import shown_alias, wrong_query
 from brokersync_ibkr.documents import read_document
 from brokersync_ibkr.instruments import text_of
 from brokersync_ibkr.keptrows import CONFIRM, read_row, remember
-from brokersync_ibkr.naming import AccountNames, usable_aliases
+from brokersync_ibkr.naming import AccountNames, is_of_several, usable_aliases
 from brokersync_ibkr.normalise import Normaliser
 from brokersync_ibkr.proof import Proof
 from brokersync_ibkr.querycheck import missing_columns
@@ -85,22 +85,20 @@ class _PageBuilder:
         known = (*reading.known, *reading.accounts)
         self._dates = FlexDates(ahead.day_order)
         self._names = AccountNames(ahead.names, usable_aliases(known, reading.elsewhere), reading.account_id)
-        self._facts = DocumentFacts()
+        self._facts, self._proof = DocumentFacts(), Proof(reading.asked)
         self._unmapped, self._skipped = Counter[str](), Counter[str]()
         self._normaliser = Normaliser(self._dates, self._note_unknown)
         self._bookings, self._quarantined = list[TradeBooking](), list[QuarantinedRow]()
         self._accounts = AccountBook(reading.environment, known, lambda: ahead.names().kinds)
-        self._proof = Proof(reading.asked)
         self._as_of: datetime | None = None
         self._ready: deque[TradePage] = deque()
         self._account: str | None = None
         self._told: str | None = None
         self._days: Days | None = None
-        self._several, self._holders = False, set[str]()
-        self._untold = 0
+        self._several, self._of_several, self._holders = False, False, set[str]()
+        self._untold, self._has_commission_currency = 0, True
         self._columns: list[str] = []
         self._unknown_names: tuple[str, ...] = ()
-        self._has_commission_currency = True
 
     def document(self, attributes: Mapping[str, str]) -> None:
         kind, expected = attributes.get("type"), self._reading.expected
@@ -115,6 +113,7 @@ class _PageBuilder:
         self._told = text_of(attributes, "accountId")
         self._account = self._names.find(self._told) if self._told else None
         self._several, self._holders = bool(self._told) and self._account is None, set()
+        self._of_several = is_of_several(self._told or "", self._reading.query_id, self._reading.accounts)
         made = self._moment(attributes, "whenGenerated")
         self._begin(made.at if made else None)
         self._proof.made(made.at if made else None)
@@ -169,7 +168,7 @@ class _PageBuilder:
             self._skipped[f"{kind}: {of_the_account(row)}"] += 1
 
     def statement_ends(self) -> None:
-        if self._several and self._account is None and not self._holders:
+        if self._several and self._account is None and not (self._holders or self._of_several):
             raise shown_alias()
         if self._several or self._facts.confirmation:  # which does not say that it is of several
             query_id, before = self._reading.query_id, self._reading.accounts
@@ -288,7 +287,8 @@ class _PageBuilder:
             return None
 
     def _describe(self, attributes: Mapping[str, str]) -> None:
-        self._several = self._several or is_consolidated(text_of(attributes, "accountType"))
+        self._of_several = self._of_several or is_consolidated(text_of(attributes, "accountType"))
+        self._several = self._several or self._of_several
         told = text_of(attributes, "accountId")
         account_id = (self._names.find(told) if told else None) or self._account
         shown = {**attributes, "accountId": told or self._told or ""}

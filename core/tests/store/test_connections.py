@@ -167,6 +167,15 @@ async def test_an_older_file_changes_nothing_of_what_the_service_said_again_sinc
     assert await store.known_accounts("o", "paper") == (told,)
 
 
+async def test_what_was_said_last_stands_within_one_day_too(store: SqlStore) -> None:
+    told = BrokerAccount(account_id="A", environment="live", name="New")
+    page = PageCommit(owner="o", provider="paper", source="files", at=START + DAY)
+    for hour, name in ((10, "New"), (18, "New"), (14, "Old")):
+        made = START + timedelta(hours=hour)
+        await store.commit_page(attrs.evolve(page, as_of=made, accounts=(attrs.evolve(told, name=name),)), RULES)
+    assert await store.known_accounts("o", "paper") == (told,)
+
+
 async def test_what_tells_nothing_of_an_account_s_end_does_not_open_it_again(store: SqlStore) -> None:
     told = BrokerAccount(account_id="A", environment="live", closed=True)
     page = PageCommit(owner="o", provider="paper", source="files", at=START, accounts=(told,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -93,11 +94,17 @@ def _of_state(connection: Connection) -> list[str]:
 
 
 async def _of_settings(shared: Shared, connection: Connection) -> list[str]:
-    """What the last sync met that only the user can set right, so that no later one will read it by itself."""
-    report = await shared.store.last_report(connection.connection_id)
-    if connection.state is not ConnectionState.ACTIVE or report is None:
+    """What each source last met that only the user can set right, so that no later sync will read it by itself."""
+    if connection.state is not ConnectionState.ACTIVE:
         return []
-    found = [one for one in report["problems"] if one["error"] == BrokerConfigError.__name__ and "source" in one]
+    readable, settled = await shared.readable(connection), set[str]()
+    found: list[Mapping[str, Any]] = []
+    for _, _, report in await shared.store.past_reports([connection.connection_id]):
+        problems = [one for one in report["problems"] if "source" in one and one["source"] not in settled]
+        found += (one for one in problems if one["error"] == BrokerConfigError.__name__)
+        settled |= {one["source"] for one in problems}
+        settled |= {span["source"] for span in report["spans"] if span["covered"]}
+    found = [one for one in found if readable is None or one["source"] in readable]
     said = (f"{one['source']} is not read: {one['message']} {one['remedy'] or ''}".rstrip() for one in found)
     return list(dict.fromkeys(said))
 

@@ -19,8 +19,6 @@ Names = tuple[str, str]
 _STATE: Final = "state"
 # beside an account's facts: when the broker said each of them
 _MADE: Final = "made"
-# a time to its day: that the same was said again the same day is not worth a write
-_DAY: Final = slice(10)
 
 
 def numbers_of(owner: str, provider: str, names: Iterable[Names]) -> Script[dict[Names, int]]:
@@ -77,7 +75,7 @@ def describe(numbers: Mapping[Names, int], told: Mapping[Names, BrokerAccount], 
     for name, account in told.items():
         before = json.loads(known[numbers[name]] or "{}")
         after = _merged(before, to_json(account), made or "")
-        if _differ(before, after):
+        if before != after:  # that the same was said again later counts too: what is read next may be older than that
             changed.append((compact(after), numbers[name]))
     yield Many("UPDATE accounts SET data = ? WHERE account = ?", changed)
 
@@ -104,11 +102,6 @@ def _merged(before: dict[str, Any], new: dict[str, Any], made: str) -> dict[str,
     facts, state = said({name: new[name] for name in new if name != _STATE}), said(new[_STATE], f"{_STATE}.")
     dated = dict.fromkeys([*facts, *(f"{_STATE}.{name}" for name in state)], made)
     return {**new, **before, **facts, _STATE: before.get(_STATE, {}) | state, _MADE: stamps | dated}
-
-
-def _differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    days = ({name: made[_DAY] for name, made in one.get(_MADE, {}).items()} for one in (before, after))
-    return {**before, _MADE: next(days)} != {**after, _MADE: next(days)}
 
 
 def accounts(connection_id: str) -> Script[tuple[BrokerAccount, ...]]:

@@ -305,9 +305,8 @@ class TimeWindow:
 class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
-    With the scope `login`, `accounts` are all that are known and may be empty; `others` are those that files told of
-    and no other connection has. The last finished request left `bookmark`: absent for new accounts, older windows,
-    re-reading.
+    With the scope `login`, `accounts` are all that are known and may be empty; `others` those that files alone told of.
+    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading.
     """
 
     source: str

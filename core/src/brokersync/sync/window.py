@@ -122,8 +122,8 @@ class WindowReader:
     async def _others(self, ask: Ask) -> tuple[BrokerAccount, ...]:
         if ask.source.scope is not SourceScope.LOGIN:
             return ()
-        one = self._connection
-        known = await self._store.known_accounts(one.owner, one.provider, not_read_but_by=one.connection_id)
+        own = self._connection
+        known = await self._store.known_accounts(own.owner, own.provider, not_read_but_by=own.connection_id)
         asked = {(account.environment, account.account_id) for account in ask.accounts}
         return tuple(one for one in known if (one.environment, one.account_id) not in asked)
 

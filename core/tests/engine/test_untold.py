@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 import pytest
 
@@ -197,3 +199,101 @@ async def test_a_provisional_day_of_an_account_that_is_told_no_more_is_noted_as_
         two.clock.moment += DAY
         assert await days_asked(two) == [1]
     assert await noted(store, two) == [TimeWindow(START, TODAY + 3 * DAY)]
+
+
+@attrs.define
+class Selection:
+    """Whom the login's answers tell of, and up to which day it has nothing."""
+
+    names: tuple[str, ...] = ("A", "B")
+    empty_until: datetime = START
+
+    def __call__(self, request: TradeRequest) -> list[Step]:
+        if request.window.end <= self.empty_until:
+            raise BrokerDataUnavailableError("none", reason=DataUnavailableReason.NO_SUCH_DATA)
+        return [told(request, *self.names)]
+
+
+@pytest.fixture
+def selection(two: Bench) -> Selection:
+    two.clock.moment += 20 * DAY
+    two.source_is(scope=SourceScope.LOGIN, open_day=False, reread=DAY, longest_window=5 * DAY)
+    two.answer = selection = Selection(empty_until=TODAY + 5 * DAY)
+    return selection
+
+
+def leaves_before_what_is_empty(two: Bench, selection: Selection) -> None:
+    def answer(request: TradeRequest) -> list[Step]:
+        if request.window.end <= selection.empty_until:
+            selection.names = ("A",)
+        return selection(request)
+
+    two.answer = answer
+
+
+async def next_days(two: Bench) -> list[int]:
+    two.clock.moment += DAY
+    return await days_asked(two)
+
+
+async def test_that_there_is_nothing_closes_no_day_of_an_account_that_the_next_answer_does_not_tell(
+    two: Bench, store: Store, selection: Selection
+) -> None:
+    leaves_before_what_is_empty(two, selection)
+    await two.run()
+    assert SpanState.UNAVAILABLE in [state for _, _, state in await two.spans("B")]
+    assert await next_days(two) == [1]
+    assert (START, selection.empty_until) in [(one.start, one.end) for one in await noted(store, two)]
+    assert await next_days(two) == [1]
+    two.answer, selection.names, selection.empty_until = selection, ("A", "B"), START
+    await next_days(two)
+    assert await two.spans("B") == [(START, two.clock.moment.replace(hour=0), SpanState.FINAL)]
+
+
+async def test_that_there_is_nothing_stands_once_an_answer_tells_of_the_account(
+    two: Bench, selection: Selection
+) -> None:
+    await two.run()
+    await next_days(two)
+    selection.names = ("A",)
+    for _ in range(2):
+        assert await next_days(two) == [1]
+    assert (await two.spans("B"))[0] == (START, selection.empty_until, SpanState.UNAVAILABLE)
+
+
+async def test_an_account_that_no_answer_has_told_of_yet_is_asked_for_what_was_empty_when_one_does(
+    two: Bench, selection: Selection
+) -> None:
+    selection.empty_until = TODAY + 20 * DAY
+    await two.run()
+    selection.names, selection.empty_until = ("A",), TODAY + 5 * DAY
+    await next_days(two)
+    selection.names, selection.empty_until = ("A", "B"), START
+    await next_days(two)
+    assert {state for _, _, state in await two.spans("B")} == {SpanState.FINAL}
+
+
+async def test_a_younger_account_whose_older_days_no_answer_tells_is_asked_for_them_ever_more_rarely(
+    two: Bench, store: Store, selection: Selection
+) -> None:
+    opened = TODAY + 15 * DAY
+    selection.empty_until = START
+    two.answer = lambda request: [told(request, "A", *(["B"] if request.window.end > opened else []))]
+    await two.run()
+    asked_more = [day for day in range(200) if len(await next_days(two)) > 1]
+    assert asked_more == [0, 1, 3, 7, 15, 31, 63, 127]
+    assert await noted(store, two) == [TimeWindow(START, opened)]
+
+
+async def test_what_was_left_out_once_is_read_at_last_though_its_account_was_told_all_the_time(
+    two: Bench, selection: Selection
+) -> None:
+    selection.empty_until = START
+    two.answer = lambda request: [told(request, "A", *(["B"] if request.window.end > TODAY + 15 * DAY else []))]
+    for _ in range(10):
+        await next_days(two)
+    two.answer = selection
+    for _ in range(30):
+        await next_days(two)
+    assert {state for _, _, state in await two.spans("B")} == {SpanState.FINAL}
+    assert (await two.spans("B"))[0][0] == START

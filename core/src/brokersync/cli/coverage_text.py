@@ -15,10 +15,10 @@ from brokersync.explaining import failed_parts
 from brokersync.manifest import Manifest, Retention, SelectsBy, SourceSpec
 from brokersync.records import SpanState
 from brokersync.sync.days import stretch_text
-from brokersync.sync.halving import is_not_told
 from brokersync.sync.history import Stretch
 from brokersync.sync.plan import reach
 from brokersync.sync.retention import repair, way_to_read, what_may_follow
+from brokersync.sync.untold_notes import is_not_told
 from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from brokersync.records import FailedWindow
-from brokersync.sync.halving import DENIED, is_not_told, is_only_not_ready
+from brokersync.sync.halving import DENIED, is_only_not_ready
+from brokersync.sync.untold_notes import is_not_told
 
 _WORDS: Final[Mapping[str, str]] = {
     "BrokerAPIError": "the broker refused the request",

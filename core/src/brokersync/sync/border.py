@@ -13,7 +13,7 @@ from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import middle
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask
-from brokersync.sync.untold import put_aside_untold
+from brokersync.sync.untold import note_nothing_there, put_aside_untold
 from brokersync.sync.window import Wait
 from brokersync.types import TimeWindow
 
@@ -66,5 +66,7 @@ class BorderSearch:
         if error.reason is DataUnavailableReason.NO_SUCH_DATA:
             ask = await put_aside_untold(ask, self._failures)
         closed = await self._writer.unavailable(ask, error)
-        if error.reason is not DataUnavailableReason.NO_SUCH_DATA:  # that there was nothing is an answer
+        if error.reason is DataUnavailableReason.NO_SUCH_DATA:  # that there was nothing is an answer
+            await note_nothing_there(ask.source, closed, self._failures)
+        else:
             await self._losses.refused(ask.source, closed)

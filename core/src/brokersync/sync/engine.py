@@ -20,7 +20,6 @@ from brokersync.errors import (
     BrokerRateLimitError,
     BrokerRetryableError,
     Fault,
-    LimitScope,
 )
 from brokersync.events import EventSink, WindowStarted
 from brokersync.manifest import Manifest, SourceSpec
@@ -34,7 +33,7 @@ from brokersync.sync.commit import PageWriter, Target
 from brokersync.sync.failures import FailureBook
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first
-from brokersync.sync.refusals import Refusals
+from brokersync.sync.refusals import Refusals, is_limit_of_the_account
 from brokersync.sync.report import ReportBuilder
 from brokersync.sync.rereads import again_from
 from brokersync.sync.turns import Turns
@@ -128,7 +127,14 @@ class SyncEngine:
             with_bookmarks=again is None,
             in_halves=self._failures.in_halves,
         )
-        self._turns = Turns(connection=connection, store=store, clock=clock, failures=self._failures, again_from=again)
+        self._turns = Turns(
+            connection=connection,
+            store=store,
+            clock=clock,
+            failures=self._failures,
+            again_from=again,
+            write_down=self._writer.write_down,
+        )
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
         self._losses = LossWriter(
             connection=connection,
@@ -243,7 +249,7 @@ class SyncEngine:
         self._report.problem(error, source=ask.source.name, window=ask.window)
         if isinstance(error, BrokerRateLimitError | BrokerMaintenanceError) or not self._failures.counts:
             await self._failures.met(ask, error)
-            return _Outcome.WAITS if _is_of_the_account(error) else _Outcome.REST
+            return _Outcome.WAITS if is_limit_of_the_account(error) else _Outcome.REST
         await self._writer.stuck()
         if self._writer.moves_on:
             await self._failures.met(ask, error)
@@ -289,9 +295,3 @@ class SyncEngine:
     def _postpone(self, until: datetime, reason: str) -> None:
         if self._later is None or until < self._later[0]:
             self._later = (until, reason)
-
-
-def _is_of_the_account(error: BrokerRetryableError) -> bool:
-    """Whether a limit is known to be that of one account, so that others may be asked."""
-    scope = error.scope if isinstance(error, BrokerRateLimitError) else None
-    return LimitScope.ACCOUNT in (scope, error.freeze)

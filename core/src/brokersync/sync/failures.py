@@ -21,13 +21,13 @@ from brokersync.sync.halving import (
     halved,
     in_line,
     is_denied,
-    is_not_told,
     is_only_not_ready,
     met,
     put_off,
     put_off_until,
 )
 from brokersync.sync.plan import Ask, reach
+from brokersync.sync.untold_notes import is_note
 from brokersync.types import TimeWindow
 
 _FIRST_PAUSE = timedelta(seconds=30)
@@ -124,7 +124,7 @@ class FailureBook:
     async def in_line(self, source: SourceSpec) -> list[str]:
         """The accounts that failed when they were last asked, per `Ask.account`, in the order of their turns."""
         failed = {
-            name: [one for one in windows if not is_only_not_ready(one) and not is_not_told(one)]
+            name: [one for one in windows if not is_only_not_ready(one) and not is_note(one)]
             for name, windows in (await self.known(source)).items()
         }
         return in_line(failed, self._clock.now())

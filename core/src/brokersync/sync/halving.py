@@ -19,7 +19,6 @@ from brokersync.types import TimeWindow
 ENOUGH: Final = 2
 NOT_READY: Final = BrokerNotReadyError.__name__
 DENIED: Final = "Denied"
-NOT_TOLD: Final = "NotTold"
 _SHORTEST = timedelta(hours=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -61,11 +60,6 @@ def is_only_not_ready(one: FailedWindow) -> bool:
 def is_denied(one: FailedWindow) -> bool:
     """Whether the user has no right to it, so that asking again is of no use until that is mended."""
     return one.reason == DENIED
-
-
-def is_not_told(one: FailedWindow) -> bool:
-    """Whether the window was read for the login, and its account was not in the answer."""
-    return one.reason == NOT_TOLD
 
 
 def put_off(

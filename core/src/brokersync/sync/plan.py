@@ -11,8 +11,9 @@ import attrs
 from brokersync.manifest import CalendarUnit, Retention, SourceScope, SourceSpec
 from brokersync.records import FailedWindow, Span, SpanState
 from brokersync.sync.days import ceiling, day_floor, floor, next_day
-from brokersync.sync.halving import halved, is_not_told, last_at
+from brokersync.sync.halving import halved, last_at
 from brokersync.sync.ledger import subtract, union
+from brokersync.sync.untold_notes import is_not_told
 from brokersync.types import BrokerAccount, TimeWindow
 
 _DEFAULT_LOOK_BACK = timedelta(days=365)

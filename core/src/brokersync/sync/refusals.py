@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from brokersync.errors import BrokerAuthError
+from brokersync.errors import BrokerAuthError, BrokerRateLimitError, BrokerRetryableError, LimitScope
 from brokersync.manifest import SourceScope
 from brokersync.sync.plan import Ask
 from brokersync.sync.report import ReportBuilder
@@ -33,3 +33,9 @@ class Refusals:
         self._refused.update((one.environment, one.account_id) for one in ask.accounts)
         refuses_all = bool(self._listed) and self._refused.issuperset(self._listed or ())
         return self._report.has_pages or (self._listed is not None and not refuses_all)
+
+
+def is_limit_of_the_account(error: BrokerRetryableError) -> bool:
+    """Whether a limit is known to be that of one account, so that others may be asked."""
+    scope = error.scope if isinstance(error, BrokerRateLimitError) else None
+    return LimitScope.ACCOUNT in (scope, error.freeze)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -12,11 +11,21 @@ from brokersync.provider import Clock
 from brokersync.records import Connection, FailedWindow, Span, SpanState
 from brokersync.store import Store
 from brokersync.sync.failures import FailureBook
-from brokersync.sync.halving import NOT_TOLD, is_not_told
 from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import Ask, still_open
 from brokersync.sync.telling import Telling
+from brokersync.sync.untold_notes import (
+    is_not_told,
+    is_note,
+    is_nothing_there,
+    is_told_since,
+    not_told,
+    nothing_there,
+    told,
+)
 from brokersync.types import BrokerAccount, TimeWindow
+
+WriteDown = Callable[[SourceSpec, Sequence[tuple[BrokerAccount, Span]]], Awaitable[object]]
 
 
 class UntoldAccounts:
@@ -26,8 +35,11 @@ class UntoldAccounts:
     it like for the others, and with the first of them that is told it is asked for all that was not.
     """
 
-    def __init__(self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook) -> None:
-        self._connection, self._store, self._clock, self._failures = connection, store, clock, failures
+    def __init__(
+        self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook, write_down: WriteDown
+    ) -> None:
+        self._connection, self._store, self._clock = connection, store, clock
+        self._failures, self._write_down = failures, write_down
         self._is_back = False
 
     def take_is_back(self) -> bool:
@@ -37,41 +49,55 @@ class UntoldAccounts:
 
     async def answered(self, ask: Ask, telling: Telling) -> None:
         """An answer to `ask` was read whole, and told this."""
-        told = telling.told
-        if ask.source.scope is not SourceScope.LOGIN or not told:
+        if ask.source.scope is not SourceScope.LOGIN or not telling.told:
             return
-        by_others = union(window for windows in told.values() for window in windows)
         for account in ask.accounts:
             name = _name(account)
             known = (await self._failures.known(ask.source)).get(name, ())
-            if name in told:
-                left = self._told_again(known, told[name])
-            elif name in telling.asked:
-                left = await self._not_told(ask.source, account, known, by_others)
+            if name in telling.told and any(map(is_note, known)):
+                left = await self._told_again(ask.source, account, known, telling.told[name])
+            elif name not in telling.told and name in telling.asked:
+                left = await self._not_told(ask.source, account, known, telling)
             else:
                 continue
             if left != known:
                 await self._failures.put(ask.source, name, left)
 
     async def _not_told(
-        self, source: SourceSpec, account: BrokerAccount, known: Sequence[FailedWindow], told: Sequence[TimeWindow]
+        self, source: SourceSpec, account: BrokerAccount, known: Sequence[FailedWindow], telling: Telling
     ) -> tuple[FailedWindow, ...]:
-        """Of what was told of others only what is wanted of this one counts: not what lies before its opening."""
-        one, now = self._connection, self._clock.now()
-        spans = (await self._store.spans(one.owner, one.provider, source.name)).get(
-            (account.environment, account.account_id), ()
-        )
-        wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
-        left_out = [part for window in told for gap in wanted if (part := window.overlap(gap))]
-        return _noted(known, left_out, _settled(spans), now)
+        """Of what was told of others only what is wanted of this one counts: not what lies before its opening.
 
-    def _told_again(self, known: Sequence[FailedWindow], told: Sequence[TimeWindow]) -> tuple[FailedWindow, ...]:
-        """An account that is told of earlier days alone was told of them before it left; of rows nobody knows."""
-        noted = [one for one in known if is_not_told(one)]
-        if not noted or (told and max(window.end for window in told) <= noted[0].window.start):
-            return tuple(known)
-        self._is_back = True
-        return tuple(one for one in known if not is_not_told(one))
+        That the broker had nothing was said of those that it tells of, and so proves nothing of this one.
+        """
+        one, now = self._connection, self._clock.now()
+        doubted = [each.window for each in known if is_nothing_there(each)]
+        spans = await self._spans(source, account)
+        reopened = [
+            Span(window=shared, state=SpanState.PROVISIONAL)
+            for span in spans
+            if span.state is SpanState.UNAVAILABLE
+            for window in doubted
+            if (shared := span.window.overlap(window))
+        ]
+        if reopened:
+            await self._write_down(source, [(account, span) for span in reopened])
+            spans = await self._spans(source, account)
+        by_others = union([*(window for windows in telling.told.values() for window in windows), *doubted])
+        wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
+        left_out = [part for window in by_others for gap in wanted if (part := window.overlap(gap))]
+        return not_told([each for each in known if not is_nothing_there(each)], left_out, _settled(spans), now)
+
+    async def _told_again(
+        self, source: SourceSpec, account: BrokerAccount, known: Sequence[FailedWindow], windows: Sequence[TimeWindow]
+    ) -> tuple[FailedWindow, ...]:
+        left = told(known, windows, _settled(await self._spans(source, account)), self._clock.now())
+        self._is_back = self._is_back or bool(subtract(_told_since(left), _told_since(known)))
+        return left
+
+    async def _spans(self, source: SourceSpec, account: BrokerAccount) -> Sequence[Span]:
+        spans = await self._store.spans(self._connection.owner, self._connection.provider, source.name)
+        return spans.get((account.environment, account.account_id), ())
 
 
 async def put_aside_untold(ask: Ask, failures: FailureBook) -> Ask:
@@ -87,8 +113,20 @@ async def put_aside_untold(ask: Ask, failures: FailureBook) -> Ask:
         if not any(map(is_not_told, notes)):
             left.append(account)
             continue
-        await failures.put(ask.source, _name(account), _noted(notes, [ask.window], (), failures.now()))
+        await failures.put(ask.source, _name(account), not_told(notes, [ask.window], (), failures.now()))
     return attrs.evolve(ask, accounts=tuple(left))
+
+
+async def note_nothing_there(
+    source: SourceSpec, closed: Iterable[tuple[BrokerAccount, Span]], failures: FailureBook
+) -> None:
+    """Note what was closed because the broker has nothing for the login, until an answer shows of whom it spoke."""
+    if source.scope is not SourceScope.LOGIN:
+        return
+    known = await failures.known(source)
+    for account, span in closed:
+        name = _name(account)
+        await failures.put(source, name, nothing_there(known.get(name, ()), span.window, failures.now()))
 
 
 def untold(
@@ -98,41 +136,17 @@ def untold(
     if source.scope is not SourceScope.LOGIN:
         return ()
     noted = [one for one in failing.get(_name(account), ()) if is_not_told(one)]
-    return _without(noted, _settled(spans))
+    parts = [(one, part) for one in noted for part in subtract([one.window], _settled(spans))]
+    return tuple(attrs.evolve(one, window=part, failures=0, not_before=None) for one, part in parts)
 
 
-def _noted(
-    known: Sequence[FailedWindow], asked: Sequence[TimeWindow], read: Sequence[TimeWindow], now: datetime
-) -> tuple[FailedWindow, ...]:
-    new = [_note(window, now) for window in subtract(asked, read)]
-    before = [one for one in known if is_not_told(one)]
-    kept = _without(before, [*read, *(one.window for one in new)])
-    return tuple(sorted([*(one for one in known if not is_not_told(one)), *_joined([*kept, *new])], key=_start))
+def _told_since(notes: Iterable[FailedWindow]) -> list[TimeWindow]:
+    return [one.window for one in notes if is_told_since(one)]
 
 
 def _settled(spans: Iterable[Span]) -> list[TimeWindow]:
     """What need not be asked for any more; a provisional day is as open to the planner as one that was never read."""
     return union(span.window for span in spans if span.state is not SpanState.PROVISIONAL)
-
-
-def _joined(notes: Sequence[FailedWindow]) -> list[FailedWindow]:
-    """The notes with those that touch made one, so that there are not more of them with each sync."""
-    return [
-        _note(window, max(one.at for one in notes if one.window.overlap(window)))
-        for window in union(one.window for one in notes)
-    ]
-
-
-def _without(notes: Iterable[FailedWindow], windows: Sequence[TimeWindow]) -> tuple[FailedWindow, ...]:
-    return tuple(_note(part, one.at) for one in notes for part in subtract([one.window], windows))
-
-
-def _note(window: TimeWindow, at: datetime) -> FailedWindow:
-    return FailedWindow(window=window, failures=0, reason=NOT_TOLD, at=at)
-
-
-def _start(one: FailedWindow) -> datetime:
-    return one.window.start
 
 
 def _name(account: BrokerAccount) -> str:

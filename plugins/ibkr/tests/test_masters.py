@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokersync.plugin import BrokerAccount, BrokerConfigError, RawRow, TradePage
+from brokersync.plugin import BrokerAccount, BrokerConfigError, Finality, RawRow, TradePage
 from brokersync_ibkr.querycheck import check_query, findings, look_over
 from brokersync_ibkr.renormalise import renormalise
 
@@ -226,6 +226,43 @@ def test_a_consolidated_statement_tells_of_who_had_a_row_in_one_of_the_same_quer
         assert covered(flex.pages(consolidated(flex, made=made), query_id="20", accounts=known)) == expected
     for query_id in ("21", None):
         assert covered(flex.pages(consolidated(flex, made=SOON), query_id=query_id, accounts=known)) == {MASTER}
+
+
+def final(pages: list[TradePage], name: str) -> bool:
+    [finality] = {one.finality for page in pages for one in page.covered if one.account_id == name}
+    return finality is Finality.FINAL
+
+
+@pytest.mark.parametrize(
+    ("rows_made", "made", "expected"),
+    [
+        (["20240318;061500"], "20240318;061600", False),
+        (["20240318;061500", "20240318;110000"], "20240318;110100", False),
+        (["20240318;061500", "20240319;061500"], "20240319;061600", True),
+        (["20240318;061500", "20240502;061500"], "20240502;061600", False),
+        (["20240318;061500", "20240502;061500", "20240503;061500"], "20240503;061600", True),
+        (["20240319;061500", "20240318;061500"], "20240319;061600", True),
+    ],
+    ids=[
+        "just told",
+        "within one reading",
+        "at the next sync",
+        "after an absence",
+        "and once more",
+        "a late statement",
+    ],
+)
+def test_a_consolidated_statement_without_a_row_of_an_account_counts_for_good_at_the_second_sync_that_tells_of_it(
+    flex: Any, rows_made: list[str], made: str, expected: bool
+) -> None:
+    """An account may be taken out of the query and put back within one reading of the history."""
+    known: dict[str, BrokerAccount] = {}
+    for one in rows_made:
+        pages = flex.pages(consolidated(flex, flex.trade(1), made=one), query_id="20", accounts=tuple(known.values()))
+        known |= {account.account_id: account for account in told_by(pages)}
+        assert final(pages, FIRST)
+    pages = flex.pages(consolidated(flex, made=made), query_id="20", accounts=tuple(known.values()))
+    assert (final(pages, MASTER), final(pages, FIRST)) == (True, expected)
 
 
 def test_a_consolidated_statement_made_before_the_last_that_had_a_row_of_it_tells_of_an_account(flex: Any) -> None:

@@ -11,6 +11,7 @@ import attrs
 from brokersync.plugin import BrokerAccount, QuarantinedRow
 from brokersync_ibkr.accounts import (
     ALIAS,
+    Held,
     account_of,
     environment_of,
     held_in,
@@ -90,17 +91,19 @@ class AccountBook:
 
     def together(
         self, query_id: str | None, head: str, made: datetime | None, met: Set[str], before: Iterable[BrokerAccount]
-    ) -> Set[str]:
-        """The accounts that a statement of several tells of: those met in it, and in one `before` of the same accounts.
+    ) -> Mapping[str, Held]:
+        """Of which accounts a statement of several tells without a row: those `before` in one of the same accounts.
 
-        Which accounts a query has may be changed at any time, and no statement names those without a row.
+        Those `met` in it are kept as its accounts. Which accounts a query has may be changed at any time, and no
+        statement names those without a row.
         """
         if query_id is None or made is None:
-            return met
-        held = {one.account_id for one in before if is_held_in(one, query_id, head, made)}
+            return {}
+        found = {one.account_id: is_held_in(one, query_id, head, made) for one in before if one.account_id not in met}
         for known in [self.meet(account_id) for account_id in sorted(met)]:
-            self._keep(attrs.evolve(known, state={**known.state, **held_in(query_id, head, made)}))
-        return met | held
+            before_it = self._before.get(known.account_id, known)
+            self._keep(attrs.evolve(known, state={**known.state, **held_in(before_it, query_id, head, made)}))
+        return {account_id: held for account_id, held in found.items() if held is not Held.NO}
 
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 
 from brokersync.plugin import BrokerAccount
@@ -21,10 +22,10 @@ _MASTERS: Final = ("F", "I")
 _LIKE_AN_ID = re.compile(r"[A-Z]{1,4}\d{4,}[A-Z]?")
 # where an account's facts keep its alias
 ALIAS: Final = "alias"
-# and when a statement of several last had a row of it, by the query and the account it was headed with
-_TOGETHER_IN = "together_in {query_id} {head}"
-# one that was made soon after is of the same accounts, and tells of one without a row that there was none
+# a statement of several that was made so soon after another is of the same accounts
 _HOLDS_STILL: Final = timedelta(hours=6)
+# longer without a row, and the account may have left the query and come back
+_STAYS_IN: Final = timedelta(days=30)
 
 
 def is_account_id(text: str) -> bool:
@@ -56,15 +57,44 @@ def is_consolidated(kind: str | None) -> bool:
     return kind is not None and kind.endswith("Consolidated")
 
 
-def held_in(query_id: str, head: str, made: datetime) -> dict[str, str]:
-    """An account's facts, of which a statement of several had a row that was made then."""
-    return {_TOGETHER_IN.format(query_id=query_id, head=head): made.isoformat()}
+class Held(Enum):
+    """Whether a statement of several tells of an account of which it has no row."""
+
+    NO = "no"
+    DOUBTFUL = "doubtful"
+    SURE = "sure"
 
 
-def is_held_in(account: BrokerAccount, query_id: str, head: str, made: datetime) -> bool:
-    """Whether a statement of several that was made then tells of an account of which it has no row."""
-    told = account.state.get(_TOGETHER_IN.format(query_id=query_id, head=head))
-    return told is not None and made - datetime.fromisoformat(told) <= _HOLDS_STILL
+def together_in(query_id: str, head: str) -> str:
+    """Under which name an account's facts keep when statements of several, headed so, had rows of it."""
+    return f"together_in {query_id} {head}"
+
+
+def held_in(account: BrokerAccount, query_id: str, head: str, made: datetime) -> dict[str, str]:
+    """The account's facts of a statement of several that was made then and has a row of it."""
+    name = together_in(query_id, head)
+    since, last = _together(account, name) or (made, made)
+    since = made if made - last > _STAYS_IN else min(since, made)
+    return {name: f"{since.isoformat()} {max(made, last).isoformat()}"}
+
+
+def is_held_in(account: BrokerAccount, query_id: str, head: str, made: datetime) -> Held:
+    """Whether a statement of several that was made then tells of the account without a row of it.
+
+    The user may take an account out of a query and put it back within hours, but hardly do so again at the next sync.
+    """
+    found = _together(account, together_in(query_id, head))
+    if found is None or made - found[1] > _HOLDS_STILL:
+        return Held.NO
+    return Held.SURE if made - found[0] > _HOLDS_STILL else Held.DOUBTFUL
+
+
+def _together(account: BrokerAccount, name: str) -> tuple[datetime, datetime] | None:
+    told = account.state.get(name)
+    if told is None:
+        return None
+    times = [datetime.fromisoformat(part) for part in told.split()]
+    return times[0], times[-1]
 
 
 def environment_of(account_id: str, otherwise: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from brokersync.plugin import BrokerAccount
 from brokersync_ibkr.accountbook import check_number
-from brokersync_ibkr.accounts import ALIAS, account_id_of, held_in, is_consolidated, is_master
+from brokersync_ibkr.accounts import ALIAS, account_id_of, is_consolidated, is_master, together_in
 from brokersync_ibkr.instruments import text_of
 
 Aliases: TypeAlias = Mapping[str, Set[str]]
@@ -42,8 +41,7 @@ def is_of_several(head: str, query_id: str | None = None, accounts: Iterable[Bro
     ids = [account_id_of(name.strip()) for name in head.split(",")]
     if head == _CONSOLIDATED or (len(ids) > 1 and all(ids)):
         return True
-    fact = held_in(query_id, head, datetime.max.replace(tzinfo=UTC)).keys() if query_id else ()
-    return any(name in one.state for one in accounts for name in fact)
+    return query_id is not None and any(together_in(query_id, head) in one.state for one in accounts)
 
 
 class ToldNames:

@@ -12,7 +12,7 @@ import attrs
 
 from brokersync.plugin import BrokerAccount, CoveredSpan, QuarantinedRow, TradeBooking, TradePage
 from brokersync_ibkr.accountbook import AccountBook, of_nobody
-from brokersync_ibkr.accounts import is_consolidated
+from brokersync_ibkr.accounts import Held, is_consolidated
 from brokersync_ibkr.allocations import ALLOCATED, TOLD_THERE, is_allocation, mark_of
 from brokersync_ibkr.aside import Aside
 from brokersync_ibkr.commissions import CommissionDetails
@@ -172,8 +172,9 @@ class _PageBuilder:
             raise shown_alias()
         if self._several or self._facts.confirmation:  # which does not say that it is of several
             query_id, before = self._reading.query_id, self._reading.accounts
-            for account_id in self._accounts.together(query_id, self._told or "", self._as_of, self._holders, before):
-                self._proof.stated(account_id, self._days)
+            held = self._accounts.together(query_id, self._told or "", self._as_of, self._holders, before)
+            for account_id in (*self._holders, *held):
+                self._proof.stated(account_id, self._days, doubtful=held.get(account_id) is Held.DOUBTFUL)
         self._account = self._told = None
 
     def full_pages(self) -> Iterator[TradePage]:

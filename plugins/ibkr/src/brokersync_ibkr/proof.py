@@ -19,6 +19,7 @@ class Proof:
     def __init__(self, asked: Days | None) -> None:
         self._asked = asked
         self._stated: dict[str, list[Days]] = {}
+        self._doubtful: dict[str, list[Days]] = {}
         self._made: datetime | None = None
         self._undated = False
 
@@ -29,21 +30,26 @@ class Proof:
         else:
             self._made = min(moment, self._made) if self._made else moment
 
-    def stated(self, account_id: str, days: Days | None) -> None:
+    def stated(self, account_id: str, days: Days | None, *, doubtful: bool = False) -> None:
         """The period of a statement for this account; `None` where it tells none."""
         if days is not None:
-            self._stated.setdefault(account_id, []).append(days)
+            stated = self._doubtful if doubtful else self._stated
+            stated.setdefault(account_id, []).append(days)
 
     def covered(self, accounts: Iterable[BrokerAccount], *, provisional: bool) -> Iterator[CoveredSpan]:
         """The spans that are proved for these accounts."""
         known = {account.account_id: account.environment for account in accounts}
         for account_id, environment in sorted(known.items()):
-            stated = self._stated.get(account_id) or self._stated.get(_whole(account_id), [])
-            for days in proved(stated, self._asked):
-                for part, finality in self._by_finality(days, provisional=provisional):
+            for stated, no_proof in ((self._stated, provisional), (self._doubtful, True)):
+                of_account = stated.get(account_id) or stated.get(_whole(account_id), [])
+                for part, finality in self._parts(of_account, provisional=no_proof):
                     yield CoveredSpan(
                         account_id=account_id, environment=environment, window=part.window, finality=finality
                     )
+
+    def _parts(self, stated: Iterable[Days], *, provisional: bool) -> Iterator[tuple[Days, Finality]]:
+        for days in proved(stated, self._asked):
+            yield from self._by_finality(days, provisional=provisional)
 
     def _by_finality(self, days: Days, *, provisional: bool) -> Iterator[tuple[Days, Finality]]:
         """What had not been over for long when the statement was made is provisional in any case."""

@@ -314,7 +314,7 @@ async def test_a_window_that_can_not_be_had_is_written_down_for_every_account_as
     ask = desk.ask(WEEK, A, B)
     desk.writer.begin(ask)
     await desk.writer.commit(TradePage(cursor="2"), going_on=True)
-    await desk.writer.unavailable(ask, BrokerDataUnavailableError("Gone.", reason=reason))
+    await desk.writer.unavailable(ask, BrokerDataUnavailableError("Gone.", reason=reason), ask.accounts)
     # the rest of the week has not happened yet, and may be had when it has
     assert await desk.spans("A") == await desk.spans("B") == [(WEEK.start, NOW, state)]
     assert await desk.request() is None
@@ -326,7 +326,7 @@ async def test_a_broker_without_data_is_believed_about_old_days_only(store: Stor
     desk = Desk(store)
     window = TimeWindow(NOW - (age + 1) * DAY, NOW - age * DAY)
     error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
-    await desk.writer.unavailable(desk.ask(window), error)
+    await desk.writer.unavailable(desk.ask(window), error, desk.ask(window).accounts)
     assert bool(await desk.spans()) is sure
     assert bool(desk.report.build(NOW).problems) is not sure
 
@@ -335,7 +335,7 @@ async def test_a_login_without_data_and_without_known_accounts_is_reported(store
     desk = Desk(store, scope=SourceScope.LOGIN)
     window = TimeWindow(NOW - 90 * DAY, NOW - 80 * DAY)
     error = BrokerDataUnavailableError("Nothing there.", reason=DataUnavailableReason.NO_SUCH_DATA)
-    await desk.writer.unavailable(attrs.evolve(desk.ask(window), accounts=()), error)
+    await desk.writer.unavailable(attrs.evolve(desk.ask(window), accounts=()), error, ())
     assert len(desk.report.build(NOW).problems) == 1
 
 

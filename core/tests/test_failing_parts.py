@@ -42,3 +42,9 @@ def test_what_a_login_was_not_told_of_an_account_is_named_where_nothing_failed()
     assert failed_parts(not_told) == words
     assert failed_parts([*not_told, window(1, 2)]) == f"a part {failed(window(1, 2))}"
     assert failed_parts([not_told[0], window(2, 0, "BrokerRateLimitError")]).startswith("a part was put off")
+
+
+def test_what_a_broker_had_nothing_for_once_is_said_to_be_asked_for_again() -> None:
+    nothing, said = window(0, 0, "NothingThere"), "had no trades at the broker, as it said on 2026-06-13 04:00 UTC"
+    assert failed_parts([nothing]) == f"{said}, and are asked for once more before that counts"
+    assert failed_parts([nothing, window(1, 0, "NotTold")]) == failed(window(1, 0, "NotTold"))

@@ -189,9 +189,9 @@ class OpenRequest:
 class FailedWindow:
     """A window whose request keeps failing: in how many syncs, and what was wrong the last time.
 
-    In none where nothing is held against the window itself, but others are to be asked before its account is again;
-    or where it is only not ready, and then `at` is when that was told first; or where the login's answers told of other
-    accounts and not of this one (`NotTold`). `not_before` is the time until when the broker wants not to be asked.
+    In none where nothing is held against the window itself, but others are to be asked before its account is again; or
+    where it is only not ready, and then `at` is when that was told first; or in a note of `sync/untold_notes.py`, where
+    `failures` counts otherwise. `not_before` is the time until when the broker wants not to be asked.
     """
 
     window: TimeWindow

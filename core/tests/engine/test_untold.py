@@ -165,6 +165,8 @@ async def test_that_there_is_nothing_old_does_not_close_the_days_of_an_account_t
 
     two.answer = answer
     await two.run()
+    two.clock.moment += DAY
+    await two.run()
     assert SpanState.UNAVAILABLE in [state for _, _, state in await two.spans("A")]
     assert await two.spans("B") == []
     two.clock.moment += DAY
@@ -241,24 +243,36 @@ async def test_that_there_is_nothing_closes_no_day_of_an_account_that_the_next_a
 ) -> None:
     leaves_before_what_is_empty(two, selection)
     await two.run()
-    assert SpanState.UNAVAILABLE in [state for _, _, state in await two.spans("B")]
+    for _ in range(4):
+        await next_days(two)
     assert await next_days(two) == [1]
+    assert (await two.spans("A"))[0] == (START, selection.empty_until, SpanState.UNAVAILABLE)
     assert (START, selection.empty_until) in [(one.start, one.end) for one in await noted(store, two)]
-    assert await next_days(two) == [1]
     two.answer, selection.names, selection.empty_until = selection, ("A", "B"), START
     await next_days(two)
     assert await two.spans("B") == [(START, two.clock.moment.replace(hour=0), SpanState.FINAL)]
 
 
-async def test_that_there_is_nothing_stands_once_an_answer_tells_of_the_account(
+async def test_that_there_is_nothing_counts_when_it_is_said_twice_of_an_account_that_was_told_in_between(
+    two: Bench, selection: Selection
+) -> None:
+    """A user may take it out of the login and put it back between two answers."""
+    await two.run()
+    assert (await two.spans("B"))[0][0] > START
+    assert await days_asked(two) == [1]
+    assert await next_days(two) == [1, 5, 5]
+    assert (await two.spans("B"))[0] == (START, selection.empty_until, SpanState.UNAVAILABLE)
+    assert await next_days(two) == [1]
+
+
+async def test_what_was_empty_while_an_account_was_away_is_read_though_it_is_back_by_the_next_answer(
     two: Bench, selection: Selection
 ) -> None:
     await two.run()
-    await next_days(two)
-    selection.names = ("A",)
-    for _ in range(2):
-        assert await next_days(two) == [1]
-    assert (await two.spans("B"))[0] == (START, selection.empty_until, SpanState.UNAVAILABLE)
+    selection.empty_until = START
+    assert await next_days(two) == [1, 5, 5]
+    assert {state for _, _, state in await two.spans("B")} == {SpanState.FINAL}
+    assert (await two.spans("B"))[0][0] == START
 
 
 async def test_an_account_that_no_answer_has_told_of_yet_is_asked_for_what_was_empty_when_one_does(

@@ -18,7 +18,7 @@ from brokersync.sync.days import stretch_text
 from brokersync.sync.history import Stretch
 from brokersync.sync.plan import reach
 from brokersync.sync.retention import repair, way_to_read, what_may_follow
-from brokersync.sync.untold_notes import is_not_told
+from brokersync.sync.untold_notes import closes, is_not_told
 from brokersync.types import TimeWindow
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def _to_be_read(one: AccountHistory, gap: Stretch) -> str:
     failing = [part for name in gap.sources for part in one.failing.get(name, ()) if part.window.overlap(gap.window)]
     if not failing:
         return "not read yet; the next sync reads it"
-    if all(map(is_not_told, failing)):
+    if all(map(closes, failing)) and not any(map(is_not_told, failing)):
+        return f"not read yet: these days {failed_parts(failing)}"
+    if all(map(closes, failing)):
         to_do = "If another login or query has the account now, connect that one, or import its files."
         return f"not read: {failed_parts(failing)}; once they tell of it again, these days are read. {to_do}"
     return f"not read yet: {failed_parts(failing)}; the next sync tries again"

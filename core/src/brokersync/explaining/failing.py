@@ -8,7 +8,7 @@ from typing import Final
 
 from brokersync.records import FailedWindow
 from brokersync.sync.halving import DENIED, is_only_not_ready
-from brokersync.sync.untold_notes import is_not_told
+from brokersync.sync.untold_notes import closes, is_not_told, is_nothing_there
 
 _WORDS: Final[Mapping[str, str]] = {
     "BrokerAPIError": "the broker refused the request",
@@ -38,9 +38,9 @@ def worst(windows: Iterable[FailedWindow]) -> FailedWindow:
 
 def failed_parts(windows: Sequence[FailedWindow]) -> str:
     """What happened to these parts of a source's history, how often and when last, as a sentence without its end."""
-    counted = [one for one in windows if one.failures] or [one for one in windows if not is_not_told(one)]
+    counted = [one for one in windows if one.failures] or [one for one in windows if not closes(one)]
     if not counted:
-        return failed(worst(windows))
+        return failed(worst([one for one in windows if is_not_told(one)] or windows))
     if len(counted) == 1:
         return f"a part {failed(counted[0])}"
     most, last = worst(counted), max(counted, key=lambda one: one.at)
@@ -55,6 +55,8 @@ def failed(one: FailedWindow) -> str:
     last = _minute(one.at)
     if is_not_told(one):
         return f"the login's answers tell of its other accounts and not of this one, last on {last}"
+    if is_nothing_there(one):
+        return f"had no trades at the broker, as it said on {last}, and are asked for once more before that counts"
     if is_only_not_ready(one):
         return f"is not ready at the broker, as it said on {last}"
     if not one.failures:

@@ -13,7 +13,7 @@ from brokersync.sync.failures import FailureBook
 from brokersync.sync.halving import middle
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask
-from brokersync.sync.untold import note_nothing_there, put_aside_untold
+from brokersync.sync.untold import had_nothing
 from brokersync.sync.window import Wait
 from brokersync.types import TimeWindow
 
@@ -63,10 +63,8 @@ class BorderSearch:
         return None
 
     async def _close(self, ask: Ask, error: BrokerDataUnavailableError) -> None:
-        if error.reason is DataUnavailableReason.NO_SUCH_DATA:
-            ask = await put_aside_untold(ask, self._failures)
-        closed = await self._writer.unavailable(ask, error)
         if error.reason is DataUnavailableReason.NO_SUCH_DATA:  # that there was nothing is an answer
-            await note_nothing_there(ask.source, closed, self._failures)
-        else:
-            await self._losses.refused(ask.source, closed)
+            sure = await had_nothing(ask, self._failures) if self._writer.may_be_empty(ask) else ()
+            await self._writer.unavailable(ask, error, sure)
+            return
+        await self._losses.refused(ask.source, await self._writer.unavailable(ask, error, ask.accounts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -151,21 +151,24 @@ class PageWriter:
             self._kept = attrs.evolve(self._kept, attempts=self._kept.attempts + 1)
             await self._store.commit_page(attrs.evolve(self._frame(), next_request=self._kept), self._rules)
 
-    async def unavailable(self, ask: Ask, error: BrokerDataUnavailableError) -> list[tuple[BrokerAccount, Span]]:
-        """Write down that a window can not be had, where that is sure; else leave it open and report it.
+    def may_be_empty(self, ask: Ask) -> bool:
+        """Whether a broker that has nothing there may be believed: a window of which rows came has data."""
+        return ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts) and not self._gave_rows
+
+    async def unavailable(
+        self, ask: Ask, error: BrokerDataUnavailableError, accounts: Iterable[BrokerAccount]
+    ) -> list[tuple[BrokerAccount, Span]]:
+        """Write down that these accounts' window can not be had, where that is sure; else leave it open and report it.
 
         Answers with what is closed by it that was not before.
         """
-        # a window of which rows came has data, whatever the broker says then
-        sure = error.reason is not DataUnavailableReason.NO_SUCH_DATA or (
-            ask.window.end <= self._clock.now() - _SETTLED and bool(ask.accounts) and not self._gave_rows
-        )
+        sure = error.reason is not DataUnavailableReason.NO_SUCH_DATA or self.may_be_empty(ask)
         self.begin(ask)
         if not sure:
             self._report.problem(error, source=ask.source.name, window=ask.window)
         state = SpanState.LOST if error.reason is DataUnavailableReason.EXPIRED else SpanState.UNAVAILABLE
         window = self._reading.provable(ask.window) if sure else None
-        spans = [] if window is None else [(one, Span(window=window, state=state)) for one in ask.accounts]
+        spans = [] if window is None else [(one, Span(window=window, state=state)) for one in accounts]
         page = attrs.evolve(self._frame(), ends_request=True, finished=ask.window)
         return await self._put(page, spans, self._rules)
 

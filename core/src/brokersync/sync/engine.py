@@ -127,14 +127,7 @@ class SyncEngine:
             with_bookmarks=again is None,
             in_halves=self._failures.in_halves,
         )
-        self._turns = Turns(
-            connection=connection,
-            store=store,
-            clock=clock,
-            failures=self._failures,
-            again_from=again,
-            write_down=self._writer.write_down,
-        )
+        self._turns = Turns(connection=connection, store=store, clock=clock, failures=self._failures, again_from=again)
         self._begun = BegunRequests(connection=connection, store=store, clock=clock, failures=self._failures)
         self._losses = LossWriter(
             connection=connection,

@@ -13,7 +13,7 @@ from brokersync.records import FailedWindow, Span, SpanState
 from brokersync.sync.days import ceiling, day_floor, floor, next_day
 from brokersync.sync.halving import halved, last_at
 from brokersync.sync.ledger import subtract, union
-from brokersync.sync.untold_notes import is_not_told
+from brokersync.sync.untold_notes import closes
 from brokersync.types import BrokerAccount, TimeWindow
 
 _DEFAULT_LOOK_BACK = timedelta(days=365)
@@ -58,12 +58,12 @@ def plan_source(
     `since`; where neither is known, as far back as the source looked when the login was `connected_at`, or where the
     ledger begins, so that nothing moves out of sight unread. What is final is asked again from `again_from` on
     and within the source's `reread`. `failing` windows are known per `Ask.account`; of a source that is read for the
-    whole login those that an account was `NOT_TOLD` are known per account, and are asked for it like what is final.
+    whole login what was noted of an account that the answers did not tell is asked for it like what is final.
     """
     bound = _Bounds(source, now, since, connected_at, again_from)
     if source.scope is SourceScope.LOGIN:
         gaps = union(
-            gap for account in accounts for gap in bound.gaps(account, _of(spans, account), _not_told(failing, account))
+            gap for account in accounts for gap in bound.gaps(account, _of(spans, account), _noted(failing, account))
         )
         targets = [(tuple(accounts), gaps if accounts else bound.gaps(None, ()))]
     else:
@@ -191,8 +191,8 @@ def _of(spans: Mapping[tuple[str, str], Sequence[Span]], account: BrokerAccount)
     return spans.get((account.environment, account.account_id), ())
 
 
-def _not_told(failing: Mapping[str, Sequence[FailedWindow]], account: BrokerAccount) -> list[TimeWindow]:
-    return [one.window for one in failing.get(f"{account.environment}/{account.account_id}", ()) if is_not_told(one)]
+def _noted(failing: Mapping[str, Sequence[FailedWindow]], account: BrokerAccount) -> list[TimeWindow]:
+    return [one.window for one in failing.get(f"{account.environment}/{account.account_id}", ()) if closes(one)]
 
 
 @attrs.frozen
@@ -204,7 +204,7 @@ class _Bounds:
     again_from: datetime | None
 
     def gaps(
-        self, account: BrokerAccount | None, spans: Sequence[Span], not_told: Sequence[TimeWindow] = ()
+        self, account: BrokerAccount | None, spans: Sequence[Span], noted: Sequence[TimeWindow] = ()
     ) -> list[TimeWindow]:
         start, end = self.start(account, spans), self._end()
         if start >= end:
@@ -213,7 +213,7 @@ class _Bounds:
         if self.again_from is not None:
             settled = min(settled, self._floor(self.again_from))
         settled_spans = [span.window for span in spans if span.state is not SpanState.PROVISIONAL]
-        closed = [self._closed(window, settled) for window in (*settled_spans, *not_told)]
+        closed = [self._closed(window, settled) for window in (*settled_spans, *noted)]
         return subtract([TimeWindow(start, end)], [window for window in closed if window is not None])
 
     def _closed(self, window: TimeWindow, settled: datetime) -> TimeWindow | None:

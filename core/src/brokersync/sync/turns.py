@@ -15,7 +15,7 @@ from brokersync.sync.failures import FailureBook
 from brokersync.sync.ledger import subtract
 from brokersync.sync.plan import Ask, a_day_first, plan_source
 from brokersync.sync.telling import Telling
-from brokersync.sync.untold import UntoldAccounts, WriteDown
+from brokersync.sync.untold import UntoldAccounts
 from brokersync.types import BrokerAccount
 
 _ROUND_LASTS = timedelta(hours=1)
@@ -42,13 +42,10 @@ class Turns:
         clock: Clock,
         failures: FailureBook,
         again_from: datetime | None,
-        write_down: WriteDown,
     ) -> None:
         self._connection, self._store, self._clock = connection, store, clock
         self._failures, self._again_from = failures, again_from
-        self._untold = UntoldAccounts(
-            connection=connection, store=store, clock=clock, failures=failures, write_down=write_down
-        )
+        self._untold = UntoldAccounts(connection=connection, store=store, clock=clock, failures=failures)
 
     async def forget_an_old_round(self) -> None:
         """Else the first window that ends now would make those that ended long ago count again."""

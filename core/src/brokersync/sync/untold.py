@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from brokersync.sync.ledger import subtract, union
 from brokersync.sync.plan import Ask, still_open
 from brokersync.sync.telling import Telling
 from brokersync.sync.untold_notes import (
+    closes,
     is_not_told,
     is_note,
     is_nothing_there,
@@ -22,10 +23,9 @@ from brokersync.sync.untold_notes import (
     not_told,
     nothing_there,
     told,
+    was_nothing_there,
 )
 from brokersync.types import BrokerAccount, TimeWindow
-
-WriteDown = Callable[[SourceSpec, Sequence[tuple[BrokerAccount, Span]]], Awaitable[object]]
 
 
 class UntoldAccounts:
@@ -35,11 +35,8 @@ class UntoldAccounts:
     it like for the others, and with the first of them that is told it is asked for all that was not.
     """
 
-    def __init__(
-        self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook, write_down: WriteDown
-    ) -> None:
-        self._connection, self._store, self._clock = connection, store, clock
-        self._failures, self._write_down = failures, write_down
+    def __init__(self, *, connection: Connection, store: Store, clock: Clock, failures: FailureBook) -> None:
+        self._connection, self._store, self._clock, self._failures = connection, store, clock, failures
         self._is_back = False
 
     def take_is_back(self) -> bool:
@@ -73,16 +70,6 @@ class UntoldAccounts:
         one, now = self._connection, self._clock.now()
         doubted = [each.window for each in known if is_nothing_there(each)]
         spans = await self._spans(source, account)
-        reopened = [
-            Span(window=shared, state=SpanState.PROVISIONAL)
-            for span in spans
-            if span.state is SpanState.UNAVAILABLE
-            for window in doubted
-            if (shared := span.window.overlap(window))
-        ]
-        if reopened:
-            await self._write_down(source, [(account, span) for span in reopened])
-            spans = await self._spans(source, account)
         by_others = union([*(window for windows in telling.told.values() for window in windows), *doubted])
         wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
         left_out = [part for window in by_others for gap in wanted if (part := window.overlap(gap))]
@@ -100,42 +87,33 @@ class UntoldAccounts:
         return spans.get((account.environment, account.account_id), ())
 
 
-async def put_aside_untold(ask: Ask, failures: FailureBook) -> Ask:
-    """The ask without the accounts that are not told; that the others have nothing there is noted for them as not told.
+async def had_nothing(ask: Ask, failures: FailureBook) -> tuple[BrokerAccount, ...]:
+    """The accounts of which it is sure that the broker has nothing there; of the others it is noted.
 
-    They may not be among those that the broker spoke of, and are asked for it when they are told again.
+    It is said of the login: whoever is not told may not be among those that the broker spoke of, and who is told may
+    have been out of the login just then. So it counts when it is said twice, and the account was told in between.
     """
     if ask.source.scope is not SourceScope.LOGIN:
-        return ask
-    known, left = await failures.known(ask.source), list[BrokerAccount]()
+        return ask.accounts
+    known, now, sure = await failures.known(ask.source), failures.now(), list[BrokerAccount]()
     for account in ask.accounts:
         notes = known.get(_name(account), ())
-        if not any(map(is_not_told, notes)):
-            left.append(account)
-            continue
-        await failures.put(ask.source, _name(account), not_told(notes, [ask.window], (), failures.now()))
-    return attrs.evolve(ask, accounts=tuple(left))
-
-
-async def note_nothing_there(
-    source: SourceSpec, closed: Iterable[tuple[BrokerAccount, Span]], failures: FailureBook
-) -> None:
-    """Note what was closed because the broker has nothing for the login, until an answer shows of whom it spoke."""
-    if source.scope is not SourceScope.LOGIN:
-        return
-    known = await failures.known(source)
-    for account, span in closed:
-        name = _name(account)
-        await failures.put(source, name, nothing_there(known.get(name, ()), span.window, failures.now()))
+        if was_nothing_there(notes, ask.window):
+            sure.append(account)
+        elif any(map(is_not_told, notes)):
+            await failures.put(ask.source, _name(account), not_told(notes, [ask.window], (), now))
+        else:
+            await failures.put(ask.source, _name(account), nothing_there(notes, ask.window, now))
+    return tuple(sure)
 
 
 def untold(
     source: SourceSpec, account: BrokerAccount, failing: Mapping[str, Sequence[FailedWindow]], spans: Sequence[Span]
 ) -> tuple[FailedWindow, ...]:
-    """What the source's answers did not tell of the account, and nobody has read since."""
+    """What the source's answers did not tell of the account, or not for sure, and nobody has read since."""
     if source.scope is not SourceScope.LOGIN:
         return ()
-    noted = [one for one in failing.get(_name(account), ()) if is_not_told(one)]
+    noted = [one for one in failing.get(_name(account), ()) if closes(one)]
     parts = [(one, part) for one in noted for part in subtract([one.window], _settled(spans))]
     return tuple(attrs.evolve(one, window=part, failures=0, not_before=None) for one, part in parts)
 

@@ -1,4 +1,8 @@
-"""What is noted of an account that the answers for its login do not tell of. Pure."""
+"""What is noted of an account that the answers for its login do not tell of. Pure.
+
+The notes stand among the login's failing windows, per account. Their `failures` count how often a window was asked for
+because the account was told of again, and `not_before` is when a telling counts as news once more.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,11 @@ def is_not_told(one: FailedWindow) -> bool:
     return one.reason == NOT_TOLD
 
 
+def closes(one: FailedWindow) -> bool:
+    """Whether the planner leaves the window alone for the account, as if it had been read."""
+    return is_not_told(one) or is_nothing_there(one)
+
+
 def is_told_since(one: FailedWindow) -> bool:
     """Whether the account was told of again since, so that the window is to be asked for."""
     return one.reason == TOLD_SINCE
@@ -57,9 +66,16 @@ def not_told(
 
 
 def nothing_there(known: Iterable[FailedWindow], window: TimeWindow, now: datetime) -> tuple[FailedWindow, ...]:
-    """The notes after the broker said of the whole login that it has nothing there."""
+    """The notes after the broker said of the whole login, for the first time, that it has nothing there."""
     kept = [part for one in known for part in _parts(one, [window])]
-    return _joined([*kept, FailedWindow(window=window, failures=0, reason=NOTHING_THERE, at=now)])
+    new = FailedWindow(window=window, failures=0, reason=NOTHING_THERE, at=now, not_before=now + _FIRST_PAUSE)
+    return _joined([*kept, new])
+
+
+def was_nothing_there(known: Iterable[FailedWindow], window: TimeWindow) -> bool:
+    """Whether the account was told of since the broker had nothing there, or was left out there by earlier answers."""
+    asked_again = [one.window for one in known if is_told_since(one) and one.failures]
+    return not subtract([window], asked_again)
 
 
 def told(
@@ -71,8 +87,10 @@ def told(
     """
     noted = [one.window.start for one in known if is_not_told(one)]
     is_back = bool(noted) and not (windows and max(one.end for one in windows) <= min(noted))
-    open_still = [part for one in known if not is_nothing_there(one) for part in _parts(one, settled)]
-    return _joined([_told_since(one) if is_back and _is_due(one, now) else one for one in open_still])
+    parts = [part for one in known for part in _parts(one, settled)]
+    return _joined(
+        [_told_since(one) if _is_due(one, now) and (is_back or is_nothing_there(one)) else one for one in parts]
+    )
 
 
 def _again(one: FailedWindow, part: TimeWindow, now: datetime) -> FailedWindow:
@@ -84,11 +102,13 @@ def _again(one: FailedWindow, part: TimeWindow, now: datetime) -> FailedWindow:
 
 def _is_due(one: FailedWindow, now: datetime) -> bool:
     """What was written by a clock that was ahead does not keep anybody waiting."""
-    return is_not_told(one) and (one.not_before is None or not one.at <= now < one.not_before)
+    waits = one.not_before is not None and one.at <= now < one.not_before
+    return not waits and not is_told_since(one)
 
 
 def _told_since(one: FailedWindow) -> FailedWindow:
-    return attrs.evolve(one, reason=TOLD_SINCE, not_before=None)
+    failures = one.failures + is_nothing_there(one)
+    return attrs.evolve(one, reason=TOLD_SINCE, failures=failures, not_before=None)
 
 
 def _parts(one: FailedWindow, holes: Sequence[TimeWindow]) -> list[FailedWindow]:

@@ -22,7 +22,7 @@ OWNER = "me"
 
 @pytest.fixture
 async def stage(staged: Any) -> AsyncIterator[Any]:
-    async with staged("ibkr", days=60, trades_per_day=0.5, think=timedelta(seconds=1)) as made:
+    async with staged("ibkr", days=60, trades_per_day=1, think=timedelta(seconds=1)) as made:
         yield made
 
 
@@ -71,7 +71,7 @@ async def test_a_consolidated_query_is_not_read_from_its_beginning_at_each_sync(
     async with staged("ibkr", days=1200, trades_per_day=0.004, think=timedelta(seconds=1)) as stage:
         await set_up(stage.sandbox, master="consolidated")
         connection = await connected(stage)
-        for _ in range(2):
+        for _ in range(3):
             await synced(stage.bs, connection, clock)
             clock.time += timedelta(days=1)
         report = (await synced(stage.bs, connection, clock)).report
@@ -96,8 +96,9 @@ async def test_an_account_that_left_the_query_is_asked_for_no_more_than_the_othe
     await synced(stage.bs, connection, clock)
     await set_up(stage.sandbox, left_out=[first])
     clock.time += timedelta(days=28)
-    await synced(stage.bs, connection, clock)
-    clock.time += timedelta(days=1)
+    for _ in range(4):
+        await synced(stage.bs, connection, clock)
+        clock.time += timedelta(days=1)
     [(start, _)] = activity_days((await synced(stage.bs, connection, clock)).report)
     assert clock.time.date() - start < timedelta(days=13)
     told = {

@@ -18,6 +18,7 @@ from brokersync.sync.halving import put_off_until
 from brokersync.sync.ledger import read_windows
 from brokersync.sync.plan import Ask, plan_source, request_name
 from brokersync.sync.untold import untold
+from brokersync.sync.untold_notes import is_nothing_there
 from brokersync.types import BrokerAccount, TimeWindow
 
 
@@ -180,12 +181,13 @@ class _Source:
             ask.window for ask in self._planned if self._source.scope is SourceScope.LOGIN or account in ask.accounts
         ]
         failing = (*self._failing.get(name, ()), *untold(self._source, account, self._failing, spans))
+        told = [one for one in failing if not is_nothing_there(one)]
         return SourceOutlook(
             account=account,
             source=self._source.name,
             read_until=read[-1].end if read else None,
             next_window=begun.window if begun else due[0] if due else None,
             waits_until=begun.resume_at if begun else put_off_until(failing, due[0], self._now) if due else None,
-            failing=failed(worst(failing)) if failing else None,
+            failing=failed(worst(told)) if told else None,
             failing_windows=tuple(failing),
         )

@@ -145,7 +145,7 @@ def _ids_of_cancel(fields: Mapping[str, str], kind: RowKind, content: Content) -
 
 
 def refuse_unsure(ids: RowIds) -> None:
-    """Raise `RowError` for a row that only its symbol tells from others: it changes, and other queries tell a number."""
+    """Raise `RowError` for a row that only its symbol tells from others; other queries tell its contract's number."""
     error = RowError("it has no id, and no number of its contract to be known by: tick Conid in the query")
     error.row_id = ids.booking_id
     raise error

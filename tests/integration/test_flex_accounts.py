@@ -172,7 +172,7 @@ async def test_an_alias_that_was_given_up_is_the_name_of_no_account(
     async with BrokerSync.open(tmp_path / "s.db", clock=clock) as bs:
         for file in reversed(files) if newer_first else files:
             await bs.import_statement("ibkr", BytesIO(file), owner="me")
-        assert list((await bs._shared.store.account_names("me")).values()) == ["U7"]  # noqa: SLF001  nothing else tells
+        assert list((await bs._shared.store.account_names("me")).values()) == ["U7"]
 
 
 async def test_a_file_with_aliases_adds_nothing_to_what_one_with_ids_has_told(tmp_path: Any, clock: Any) -> None:

@@ -285,9 +285,7 @@ async def test_a_statement_that_is_only_to_be_had_at_a_host_that_is_not_allowed_
         service.script += [flex.refused(1017), named]
         [page] = await pages(provider, auth, ask(cursor=page.cursor))
     service.script.append(flex.refused(1017))
-    with pytest.raises(
-        BrokerResponseError, match="named the host 'flex.example.invalid', which is not allowed"
-    ) as caught:
+    with pytest.raises(BrokerResponseError, match=r"named the host 'flex\.example\.invalid'") as caught:
         await pages(provider, auth, ask(cursor=page.cursor))
     assert caught.value.code == "1017"
     assert "[brokers.ibkr.hosts]" in caught.value.remedy

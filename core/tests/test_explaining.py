@@ -17,7 +17,7 @@ from brokersync.explaining.question import Question
 from brokersync.explaining.readings import Reading
 from brokersync.explaining.sources import answers
 from brokersync.explaining.verdict import verdict
-from brokersync.manifest import AuthKind, Calendar, Manifest, Retention, SelectsBy, SourceScope, SourceSpec
+from brokersync.manifest import AuthKind, Calendar, Field, Manifest, Retention, SelectsBy, SourceScope, SourceSpec
 from brokersync.records import (
     AccountKey,
     Connection,
@@ -42,12 +42,13 @@ LOGIN = Login(connection=CONNECTION, account=ACCOUNT, begun=(), failing={}, read
 
 
 def asked(
-    *spans: Span, logins: tuple[Login, ...] = (LOGIN,), day: date = DAY, now: datetime = NOW, **source: Any
-) -> SourceAnswer:
+    *spans: Span, logins: tuple[Login, ...] = (LOGIN,), day: date = DAY, now: datetime = NOW,
+    fields: tuple[Field, ...] = (), **source: Any,
+) -> SourceAnswer:  # fmt: skip
     spec = SourceSpec(**({"name": "fills", "precedence": 1} | source))
     manifest = Manifest(
         key="paper", display_name="Paper", contract=1, environments=("live",), auth=(AuthKind.NONE,),
-        sources=(spec,), licence="", docs="", support="",
+        sources=(spec,), user_fields=fields, licence="", docs="", support="",
     )  # fmt: skip
     known = Known(manifest=manifest, spans={"fills": spans}, logins=logins, readings={}, now=now)
     (answer,) = answers(known, day)
@@ -190,6 +191,9 @@ def test_an_unread_day_says_when_it_will_be_read_or_why_not() -> None:
     late = attrs.evolve(CONNECTION, since=datetime(2026, 3, 10, tzinfo=UTC))
     assert asked(logins=(attrs.evolve(LOGIN, connection=late),)).words.endswith("reads from 2026-03-10 on")
     assert asked(logins=(attrs.evolve(LOGIN, readable=("other",)),)).words == "the login has no right to it"
+    field = Field(name="report", label="Report number", help="")
+    answer = asked(logins=(attrs.evolve(LOGIN, readable=("other",)),), needs_field="report", fields=(field,))
+    assert answer.words == "the login has no Report number; connect it again and give report as well"
     assert asked(logins=()).state is SourceState.NOT_ASKED
     assert asked(files=True).state is SourceState.NO_FILE
     assert "do not tell which days" in asked(files=True, covers=False).words

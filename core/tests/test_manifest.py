@@ -225,6 +225,7 @@ def test_a_family_shares_what_is_written_once() -> None:
         (changed('look_back = "7d"\n', ""), "retention limited needs look_back"),
         (changed('zone = "America/New_York"', 'zone = "America/Nowhere"'), "the zone 'America/Nowhere' is unknown"),
         (changed('day_starts = "18:00"', 'day_starts = "25:00"'), "day_starts is a time of day"),
+        (changed("open_day = false", 'needs_field = "number"'), "needs the field 'number', which no user gives"),
         (changed("open_day = false", "openday = false"), "sources[0]: unknown 'openday'"),
         (changed('[hosts]\napi = "https://api.broker.example"', "hosts = 5"), "hosts: must be a table"),
     ],

@@ -31,11 +31,15 @@ def connection_id(staged: Any) -> str:
 def test_what_comes_next_and_what_will_not_come_is_said(brokersync: Run, connection_id: str) -> None:
     answer = brokersync("status")
     assert answer.code == 0
-    assert f"{connection_id}: The login has no right to confirmations, so it is not read." in answer.out
+    said = (
+        "confirmations is not read: the login has no Trade Confirmation Flex Query ID; connect it again and give"
+        " confirmations_query_id as well."
+    )
+    assert f"{connection_id}: {said}" in " ".join(answer.out.split())
     assert "activity" in answer.out
     assert "next: " in answer.out
     (facts,) = brokersync("status", "--json").document["connections"]
-    assert facts["obstacles"] == ["The login has no right to confirmations, so it is not read."]
+    assert facts["obstacles"] == [said]
     assert {one["source"] for one in facts["sources"]} == {"activity"}
     assert all(one["next_window"] for one in facts["sources"])
 

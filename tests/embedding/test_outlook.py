@@ -98,7 +98,10 @@ async def test_an_answer_under_way_and_a_source_without_rights_are_told(staged: 
         outcome = await bs.run(connection.connection_id)
         assert isinstance(outcome, Deferred)
         (found,) = await bs.outlook("me")
-        assert found.obstacles == ("The login has no right to confirmations, so it is not read.",)
+        assert "; ".join(found.obstacles) == (
+            "confirmations is not read: the login has no Trade Confirmation Flex Query ID; connect it again and give"
+            " confirmations_query_id as well."
+        )
         assert {one.source for one in found.sources} == {"activity"}
         assert all(one.waits_until and one.waits_until > clock.now() for one in found.sources)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -157,6 +157,23 @@ async def test_a_query_that_never_told_an_id_is_refused_when_connecting(stage: A
 def shown(body: bytes) -> bytes:
     """The statement as a query writes it that shows the alias."""
     return body.replace(b'accountId="U7"', b'accountId="Rainy days"')
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+async def test_an_alias_that_was_given_up_is_the_name_of_no_account(
+    tmp_path: Any, clock: Any, newer_first: bool
+) -> None:
+    def told(alias: str, made: str) -> bytes:
+        row = f'<AccountInformation accountId="U7" acctAlias="{alias}" />'.encode()
+        body = statement(_ORIGINAL).replace(b"<Trades>", row + b"<Trades>")
+        return body.replace(b'whenGenerated="20260307"', f'whenGenerated="{made}"'.encode())
+
+    files = [told("Rainy days", "20260307;070000"), told("", "20260308;070000")]
+    clock.time = datetime(2026, 3, 9, tzinfo=UTC)
+    async with BrokerSync.open(tmp_path / "s.db", clock=clock) as bs:
+        for file in reversed(files) if newer_first else files:
+            await bs.import_statement("ibkr", BytesIO(file), owner="me")
+        assert list((await bs._shared.store.account_names("me")).values()) == ["U7"]
 
 
 async def test_a_file_with_aliases_adds_nothing_to_what_one_with_ids_has_told(tmp_path: Any, clock: Any) -> None:

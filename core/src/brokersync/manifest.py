@@ -146,7 +146,8 @@ class SourceSpec:
     what it gives can prove days to be complete; a file that may leave rows out without saying so can not. `withdraws`:
     what it alone tells is taken back where a source that counts more has read its day and five more for good.
     `books_on_trade_date`: it tells a trade on the day that is the trade's `trade_date`, or on the working day after a
-    weekend; once it has read that day for good, nobody waits five more.
+    weekend; once it has read that day for good, nobody waits five more. `needs_field`: the optional field of the user
+    without which a login does not have the source, so that whoever misses it is told what to give.
     """
 
     name: str
@@ -165,6 +166,7 @@ class SourceSpec:
     covers: bool = True
     withdraws: bool = False
     books_on_trade_date: bool = False
+    needs_field: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.retention is Retention.LIMITED and self.look_back is None:
@@ -238,6 +240,9 @@ class Manifest:
                 raise ValueError(f"{what} is empty")
         if unknown := [role for role in self.pages if role not in self.hosts]:
             raise ValueError(f"pages names {unknown[0]!r}, which is no role in hosts")
+        for source in self.sources:
+            if source.needs_field and source.needs_field not in [field.name for field in self.user_fields]:
+                raise ValueError(f"source {source.name} needs the field {source.needs_field!r}, which no user gives")
         if self.sessions and self.sessions.named_by not in [field.name for field in self.login_fields]:
             raise ValueError(f"sessions.named_by is {self.sessions.named_by!r}, which is no field of a login")
 

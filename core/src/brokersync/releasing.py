@@ -13,7 +13,7 @@ from brokersync.provider import RawRow
 from brokersync.records import AccountKey
 from brokersync.renewed_pages import Renormalise, all_pages
 from brokersync.store import QuarantinedRaw, Store
-from brokersync.store.quarantine import raw_of, text_number, whole_name
+from brokersync.store.quarantine import names_of_content, number_in_quarantine, raw_of, whole_name
 from brokersync.store.rows import compact
 from brokersync.sync.occurrences import numbered
 from brokersync.types import IdQuality, TradeBooking
@@ -58,11 +58,13 @@ class Releaser:
     ) -> None:
         """Each row gets the number that it has among its equals, of which others may have been read meanwhile."""
         made_up = any(one.id_quality is IdQuality.SYNTHETIC for one in bookings)
+        names = [name for one in bookings for name in (one.booking_id, *names_of_content(one))]
         named: list[TradeBooking] = []
         understood: list[bytes] = []
         for row in rows:
             place = (row.environment, row.account_id)
-            number = text_number(row.digest, row.raw, place, len(rows) + _MOST_BETWEEN) if made_up else 1
+            most = len(rows) + _MOST_BETWEEN
+            number = number_in_quarantine(row.digest, row.raw, place, most, names) if made_up else 1
             mine = [numbered(one, number) if one.id_quality is IdQuality.SYNTHETIC else one for one in bookings]
             if await self._are_taken(manifest, source, mine):
                 if not self._is_kept(place, bookings, number, text_digest(row.raw)):

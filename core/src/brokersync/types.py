@@ -217,15 +217,14 @@ class TradeBooking:
     """One row of a source about an execution; core folds all rows of an execution into one `BrokerTrade`.
 
     `booking_id` names the row within its source; a row without any id of the broker's takes its content as id and
-    `id_quality` synthetic, and core numbers equal ones. Such an id holds what places the row in its source, which is
-    the time of the trade and, where the source selects by it, the day of booking. `aliases` name this very row in other
-    sources. `refs` are ids it shares with the other rows of its execution. `loose_refs` join a row to those that hold
-    the name as an id of their own, and lead a cancel without any to its target; a row that has the name as `booking_id`
-    or alias is this very row, and two rows that only share a loose name stay two. A loose name that stands in the
-    trade's `related`, too, is looked for: it becomes the id of the one other trade whose row has it and does not look
-    for it. `order` is the broker's own order among the rows of one execution: of several numbers the last one that all
-    rows know counts first, and 0 is one that is not known. A bare cancel has no `trade`; then `fees` are what the row
-    itself costs or gives back.
+    `id_quality` synthetic, and core numbers equal ones and their `loose_refs` of like beginning up to a colon. Such an
+    id holds what places the row: the time of the trade and, where the source selects by it, the day of booking.
+    `aliases` name this very row in other sources. `refs` are ids it shares with the other rows of its execution.
+    `loose_refs` join a row to those that hold the name as an id of their own, and lead a cancel without any to its
+    target; a row that has the name as `booking_id` or alias is this very row, and two rows that only share a loose name
+    stay two. A loose name that stands in the trade's `related`, too, is looked for: it becomes the id of the one other
+    trade whose row has it and does not look for it. `order` is the broker's among the rows of one execution: the last
+    number that all rows know counts first, and 0 is not known. A bare cancel has no `trade`; `fees` are then its own.
     """
 
     booking_id: str = attrs.field(validator=_id)
@@ -331,7 +330,7 @@ class CoveredSpan:
 class QuarantinedRow:
     """A row about an execution that was not understood; it is kept, reported, and never passes silently.
 
-    `row_id` is the `booking_id` it would have, where that can be told: any booking of that name takes it out again.
+    `row_id` is the `booking_id` it would have, if told: a booking so called takes it out, a synthetic one also loosely.
     """
 
     reason: str
@@ -339,6 +338,7 @@ class QuarantinedRow:
     account_id: str | None = None
     environment: str | None = None
     row_id: str | None = None
+    id_quality: IdQuality = IdQuality.BROKER
 
 
 @attrs.frozen(kw_only=True, field_transformer=typed)

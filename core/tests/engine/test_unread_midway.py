@@ -9,7 +9,7 @@ import attrs
 
 from brokersync.errors import BrokerCursorError, BrokerResponseError, BrokerUnavailableError
 from brokersync.records import Deferred
-from brokersync.store.quarantine import text_number
+from brokersync.store.quarantine import number_in_quarantine
 from brokersync.types import QuarantinedRow, TradeBooking, TradePage, TradeRequest
 
 from .bench import START, Bench, Step, fill, page
@@ -64,7 +64,7 @@ async def test_an_older_plugin_that_goes_on_counts_on_from_what_was_understood(b
     await bench.run()
     assert await bench.ids() == ["n"]
     (row,) = await bench.store.quarantined_raw("o", "paper", "fills")
-    assert text_number(row.digest, RAW, ("live", "A"), 9) == 2
+    assert number_in_quarantine(row.digest, RAW, ("live", "A"), 9) == 2
 
 
 async def test_no_two_rows_get_one_name_where_some_before_them_were_not_understood(bench: Bench) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 from xml.sax.saxutils import quoteattr
 
 import pytest
@@ -192,9 +193,10 @@ class Hosts:
         return "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
 
     def accept(self, role: str, url: str) -> str:
-        if role == "flex" and url.startswith("https://gdcdyn.interactivebrokers.com/"):
+        assert role == "flex"
+        if urlsplit(url)[:2] in [("https", f"{name}.interactivebrokers.com") for name in ("ndcdyn", "gdcdyn")]:
             return url
-        raise BrokerResponseError("The broker named a host that is not allowed.")
+        raise BrokerResponseError(f"The broker named the host {urlsplit(url).hostname!r}, which is not allowed.")
 
 
 class Service:

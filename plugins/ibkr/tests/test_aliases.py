@@ -141,6 +141,21 @@ def test_an_alias_that_was_given_up_places_nothing(flex: Any) -> None:
     assert [one.state for one in page.accounts] == [{"alias": ""}]
 
 
+@pytest.mark.parametrize(
+    ("before", "name"), [(None, ID), ("Main", ID), (ID, ID), ("Made Up", None)], ids=["new", "alias", "id", "holder"]
+)
+def test_an_alias_that_was_given_up_no_longer_names_the_account(
+    flex: Any, before: str | None, name: str | None
+) -> None:
+    known_before = BrokerAccount(account_id=ID, environment="live", name=before, state={"alias": "Main"})
+    body = flex.document(flex.statement(extra=flex.account(accountId=ID, acctAlias="")))
+    [page] = flex.pages(body, accounts=(known_before,) if before else ())
+    assert [one.name for one in page.accounts] == [name]
+    body = flex.document(flex.statement(extra=flex.account(accountId=ID, acctAlias="", name="Made Up")))
+    [page] = flex.pages(body, accounts=(known_before,))
+    assert [one.name for one in page.accounts] == ["Made Up"]
+
+
 @pytest.mark.parametrize("before", [(), ((ID, "Another"),), ((ID, POT), (OTHER, POT))])
 def test_an_alias_of_nobody_or_of_two_accounts_is_refused(flex: Any, before: tuple[tuple[str, str], ...]) -> None:
     with pytest.raises(BrokerConfigError, match="alias") as caught:

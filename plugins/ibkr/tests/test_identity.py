@@ -63,7 +63,12 @@ def test_the_best_id_there_is_names_the_row_and_the_trade(
     assert booking.aliases == aliases
     # two executions were seen under one trade id, so beside an execution id it joins nobody by itself
     loose = ("trade:500100", _ROW_OF_TRADE)
-    assert booking.loose_refs == (loose if (trade_id or "").startswith("exec:") else ())
+    if booking_id is None:
+        [unnumbered] = booking.loose_refs
+        assert unnumbered.startswith("row:")
+        assert unnumbered != booking.booking_id
+    else:
+        assert booking.loose_refs == (loose if (trade_id or "").startswith("exec:") else ())
 
 
 @pytest.mark.parametrize(

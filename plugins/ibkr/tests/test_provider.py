@@ -285,10 +285,38 @@ async def test_a_statement_that_is_only_to_be_had_at_a_host_that_is_not_allowed_
         service.script += [flex.refused(1017), named]
         [page] = await pages(provider, auth, ask(cursor=page.cursor))
     service.script.append(flex.refused(1017))
-    with pytest.raises(BrokerResponseError, match="named a host that is not allowed") as caught:
+    with pytest.raises(BrokerResponseError, match=r"named the host 'flex\.example\.invalid'") as caught:
         await pages(provider, auth, ask(cursor=page.cursor))
     assert caught.value.code == "1017"
     assert "[brokers.ibkr.hosts]" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("kind", "status"), [(BrokerUnavailableError, 503), (BrokerAPIError, 404)])
+@pytest.mark.parametrize("path", ["", "/Reports/Fetch?of="])
+async def test_a_host_that_is_not_allowed_is_named_where_the_usual_one_can_not_be_reached(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any, kind: type[BrokerError], status: int,
+    path: str,
+) -> None:  # fmt: skip
+    error = kind("Not there.", remedy="Wait.", status=status)
+    service.script.append(flex.accepted(url=f"https://flex.example.invalid{path}"))
+    [page] = await pages(provider, auth, ask())
+    service.script.append(error)
+    with pytest.raises(kind, match=r"Not there\. .* named the host 'flex\.example\.invalid'") as caught:
+        await pages(provider, auth, ask(cursor=page.cursor))
+    assert (type(caught.value), caught.value.status, caught.value.code) == (kind, status, None)
+    assert (caught.value.remedy or "").startswith("Wait. If IBKR says that its Flex service has moved there")
+    assert {url for _, url, _ in service.requests} == {f"{MAIN}/SendRequest", f"{MAIN}/GetStatement"}
+
+
+async def test_what_the_service_answers_by_itself_names_no_host(
+    provider: FlexProvider, auth: AuthResult, service: Any, flex: Any
+) -> None:
+    service.script.append(flex.accepted(url="https://flex.example.invalid"))
+    [page] = await pages(provider, auth, ask())
+    service.script.append(flex.refused(1018))
+    with pytest.raises(BrokerRateLimitError) as caught:
+        await pages(provider, auth, ask(cursor=page.cursor))
+    assert "flex.example.invalid" not in str(caught.value)
 
 
 async def test_a_reference_that_is_gone_is_ordered_anew_once(

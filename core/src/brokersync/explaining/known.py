@@ -52,6 +52,14 @@ def readers_of(known: Known, source: SourceSpec) -> list[Login]:
     return [one for one in known.logins if one.readable is None or source.name in one.readable]
 
 
+def why_without(manifest: Manifest, source: SourceSpec) -> str:
+    """Why a login does not have a source, as a clause."""
+    for field in manifest.user_fields:
+        if field.name == source.needs_field:
+            return f"the login has no {field.label}; connect it again and give {field.name} as well"
+    return "the login has no right to it"
+
+
 def _histories(known: Known, source: SourceSpec) -> Iterator[SourceHistory]:
     """What the source says by each login that may read it."""
     for login in readers_of(known, source):

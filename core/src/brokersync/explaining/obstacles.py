@@ -7,7 +7,7 @@ from datetime import datetime
 
 from brokersync.explaining.explanation import SourceState
 from brokersync.explaining.failing import failed, worst
-from brokersync.explaining.known import Known, Login, due_from, is_due, readers_of
+from brokersync.explaining.known import Known, Login, due_from, is_due, readers_of, why_without
 from brokersync.manifest import SourceSpec
 from brokersync.records import ConnectionState
 from brokersync.sync.plan import request_name
@@ -25,7 +25,7 @@ def in_the_way(known: Known, source: SourceSpec, window: TimeWindow) -> tuple[So
         return SourceState.NOT_ASKED, "no connection reads this account; connect it to go on"
     readers = readers_of(known, source)
     if not readers:
-        return SourceState.NOT_ASKED, "the login has no right to it"
+        return SourceState.NOT_ASKED, why_without(known.manifest, source)
     for login in readers:
         if found := _begun(login, source, window):
             return SourceState.WAITS, found

@@ -10,6 +10,7 @@ import attrs
 
 from brokersync.errors import BrokerConfigError, BrokerError
 from brokersync.explaining.failing import failed, worst
+from brokersync.explaining.known import why_without
 from brokersync.manifest import Manifest, SourceScope, SourceSpec
 from brokersync.records import Connection, ConnectionState, FailedWindow, OpenRequest, Span
 from brokersync.session_places import SessionPlaces, places_of, session_places
@@ -69,7 +70,7 @@ async def outlook(shared: Shared, connection: Connection) -> Outlook:
     sources: list[SourceOutlook] = []
     for source in (one for one in manifest.sources if not one.files):
         if readable is not None and source.name not in readable:
-            obstacles.append(f"The login has no right to {source.name}, so it is not read.")
+            obstacles.append(f"{source.name} is not read: {why_without(manifest, source)}.")
         else:
             sources += await _Source.outlooks(shared, connection, manifest, source)
     sessions = await _sessions(shared, connection, manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 from typing import Any
@@ -13,6 +13,7 @@ from brokersync.converter import instant_text
 from brokersync.records import NumberedRow, PageCommit
 from brokersync.store.rows import compact, made_at, optional_text, pack_raw, unpack_raw
 from brokersync.store.sql import Fetch, Many, Put, Script, fetch_one
+from brokersync.typed import LONGEST_ID
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
 _COLUMNS = (
@@ -40,10 +41,11 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
     """Keep each row once, however often it is read; the latest reading says what is wrong with it."""
     if not page.quarantined:
         return 0
+    rows = yield from _not_told_whole(page)
     known = yield from _known(page)
     made = optional_text(page.as_of)
     told: dict[bytes, _Entry] = {}
-    for row in page.quarantined:
+    for row in rows:
         entry = _Entry(row.environment, row.account_id, row.reason, made, pack_raw(row.raw))
         names = _names(row, known)
         told[next((name for name in names if name in known and name not in told), names[0])] = entry
@@ -59,14 +61,13 @@ def put_in_quarantine(page: PageCommit) -> Script[int]:
             if name in known and known[name] != one and not known[name].made_after(made)
         ],
     )
-    return len(page.quarantined)
+    return len(rows)
 
 
 def release(page: PageCommit) -> Script[None]:
     """Take out the rows that are understood by now: as they were, or as the broker tells them later."""
     found = yield from fetch_one(
-        "SELECT 1 FROM quarantine WHERE owner = ? AND provider = ? AND source = ? LIMIT 1",
-        *(page.owner, page.provider, page.source),
+        "SELECT 1 FROM quarantine WHERE owner = ? AND provider = ? LIMIT 1", page.owner, page.provider
     )
     if found is None:
         return
@@ -84,6 +85,36 @@ def release(page: PageCommit) -> Script[None]:
         "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND source = ? AND hash = ?",
         [_place(page, name) for name in sorted(gone & known.keys())],
     )
+    yield Many(
+        "DELETE FROM quarantine WHERE owner = ? AND provider = ? AND hash = ?",
+        [(page.owner, page.provider, name) for name in sorted(set(_told_whole(page)))],
+    )
+
+
+def _told_whole(page: PageCommit) -> Iterator[bytes]:
+    """The names of rows without an id, in any source, that a booking of the page tells whole."""
+    for booking in page.bookings:
+        for name in names_of_content(booking):
+            for place in places_of(booking):
+                yield _row_hash(name, *place)
+
+
+def _not_told_whole(page: PageCommit) -> Script[Sequence[QuarantinedRow]]:
+    """The page's rows without those that have no id and that a booking has told whole before."""
+    wanted = {row.row_id for row in page.quarantined if row.row_id and row.id_quality is IdQuality.SYNTHETIC}
+    if not wanted:
+        return page.quarantined
+    found = yield Fetch(
+        "SELECT accounts.environment, accounts.account_id, booking_names.name FROM booking_names"
+        " JOIN accounts ON accounts.account = booking_names.account"
+        " WHERE accounts.owner = ? AND accounts.provider = ? AND booking_names.name IN (??)"
+        # one that an older version booked under this name does not tell it whole
+        " AND EXISTS (SELECT 1 FROM bookings WHERE bookings.set_id = booking_names.set_id"
+        " AND bookings.booking_id <> booking_names.name)",
+        (page.owner, page.provider, sorted(wanted)),
+    )
+    whole = {tuple(one) for one in found}
+    return [row for row in page.quarantined if (row.environment, row.account_id, row.row_id) not in whole]
 
 
 def quarantined(owner: str) -> Script[tuple[Mapping[str, Any], ...]]:
@@ -169,9 +200,37 @@ def raw_of(booking: TradeBooking) -> Mapping[str, Any] | None:
     return booking.raw or (booking.trade.raw if booking.trade else None) or None
 
 
-def text_number(digest: bytes, raw: Mapping[str, Any], place: tuple[str | None, str | None], most: int) -> int:
-    """Which of the equal rows in quarantine one is, out of so many at most; the first where it is named otherwise."""
-    return next((number for number in range(1, most + 1) if _text_hash(raw, *place, number) == digest), 1)
+def numbered_name(name: str, number: int) -> str:
+    """The name of one of several equal rows without an id; the first keeps it."""
+    if number == 1:
+        return name
+    end = f"#{number}"
+    if len(name) + len(end) > LONGEST_ID:
+        name = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return name + end
+
+
+def number_in_quarantine(
+    digest: bytes, raw: Mapping[str, Any], place: tuple[str | None, str | None], most: int, names: Iterable[str] = ()
+) -> int:
+    """Which of the equal rows in quarantine one is, out of so many at most, by its text or by one of these names.
+
+    The first where it is named otherwise.
+    """
+    names = tuple(names)
+    for number in range(1, most + 1):
+        hashes = [_row_hash(numbered_name(name, number), *place) for name in names]
+        if digest in (_text_hash(raw, *place, number), *hashes):
+            return number
+    return 1
+
+
+def names_of_content(booking: TradeBooking) -> Sequence[str]:
+    """What else a row without an id is called where less is told of it: the loose names made like its own."""
+    if booking.id_quality is not IdQuality.SYNTHETIC or not booking.loose_refs:
+        return ()
+    kind, mark, _ = booking.booking_id.partition(":")
+    return [ref for ref in booking.loose_refs if mark and ref.startswith(kind + mark)]
 
 
 def places_of(booking: TradeBooking) -> Sequence[tuple[str | None, str | None]]:

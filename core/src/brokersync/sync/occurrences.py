@@ -12,9 +12,8 @@ from types import MappingProxyType
 import attrs
 
 from brokersync.records import NumberedRow
-from brokersync.store.quarantine import places_of, raw_of, whole_name
+from brokersync.store.quarantine import names_of_content, numbered_name, places_of, raw_of, whole_name
 from brokersync.store.rows import compact
-from brokersync.typed import LONGEST_ID
 from brokersync.types import IdQuality, QuarantinedRow, TradeBooking
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -73,7 +72,7 @@ class Occurrences:
     def number_row(self, row: QuarantinedRow) -> QuarantinedRow:
         """The row that was not understood, with which one of those it is that look the same."""
         if row.row_id is not None:
-            return row
+            return self._number_named(row, row.row_id)
         self._placeless = self._placeless or None in (row.environment, row.account_id)
         key = _text(row.environment, row.account_id, compact(row.raw))
         self._counts[key] += 1
@@ -83,6 +82,13 @@ class Occurrences:
         return NumberedRow(
             reason=row.reason, raw=row.raw, account_id=row.account_id, environment=row.environment, number=number
         )
+
+    def _number_named(self, row: QuarantinedRow, name: str) -> QuarantinedRow:
+        if row.id_quality is not IdQuality.SYNTHETIC:
+            return row
+        key = _digest(row.environment or "", row.account_id or "", name)
+        self._counts[key] += 1
+        return attrs.evolve(row, row_id=numbered_name(name, self._counts[key]))
 
     def takes_alike(self) -> Mapping[str, int]:
         """Of the bookings since it was asked last, which one each is of those that look the same."""
@@ -116,10 +122,10 @@ def numbered(booking: TradeBooking, number: int) -> TradeBooking:
     """One of several equal bookings; the first keeps its id."""
     if number == 1:
         return booking
-    name, end = booking.booking_id, f"#{number}"
-    if len(name) + len(end) > LONGEST_ID:
-        name = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-    return renamed(booking, name + end)
+    named = renamed(booking, numbered_name(booking.booking_id, number))
+    other = set(names_of_content(booking))
+    loose = tuple([numbered_name(ref, number) if ref in other else ref for ref in named.loose_refs])
+    return attrs.evolve(named, loose_refs=loose)
 
 
 def renamed(booking: TradeBooking, name: str) -> TradeBooking:

@@ -63,7 +63,8 @@ class ReportBuilder:
         self._numbers["rows"] += page.disposed if page.rows is None else page.rows
         self._numbers["fetched"] += len(page.bookings)
         self._fates.update(outcome.fates)
-        self._fates[Disposition.QUARANTINED] += len(page.quarantined)
+        self._fates[Disposition.QUARANTINED] += outcome.quarantined
+        self._fates[Disposition.SAME] += len(page.quarantined) - outcome.quarantined
         self._fates[Disposition.NOT_AN_EXECUTION] += sum(page.skipped.values())
         for name in ("added", "modified", "removed", "unchanged", "quarantined", "waiting"):
             self._numbers[name] += getattr(outcome, name)

@@ -108,8 +108,15 @@ class AccountBook:
     def describe(self, account_id: str, facts: Mapping[str, str], dates: FlexDates) -> None:
         """Take what an AccountInformation element tells. Raises `ValueError` for an opening day that is none."""
         account = account_of(account_id, self.meet(account_id).environment, facts, dates)
+        if account.name is None and account.state.get(ALIAS) == "" and not self._is_named_by_holder(account_id):
+            # a name that is not told would leave the alias that was given up
+            account = attrs.evolve(account, name=account_id)
         if account != self._accounts[account_id]:
             self._keep(account)
+
+    def _is_named_by_holder(self, account_id: str) -> bool:
+        before = self._before.get(account_id)
+        return before is not None and before.name not in (None, account_id, before.state.get(ALIAS))
 
     def _new(self, account_id: str) -> BrokerAccount:
         try:

@@ -39,7 +39,10 @@ _PASSED_ON = PENDING | {REFERENCE_GONE, NO_STATEMENT}
 
 @attrs.frozen(kw_only=True)
 class Ordered:
-    """A statement on order; `base` is where the service says to fetch it, and is not trusted yet."""
+    """A statement on order; `base` is where the service says to fetch it, and is not trusted yet.
+
+    Of an address that is of no use it is the host, if that is not allowed.
+    """
 
     reference: str
     base: str | None
@@ -93,7 +96,17 @@ class FlexClient:
             check=_check_order,
         )
         answer = _answer(response)
-        return Ordered(reference=answer.reference or "", base=_base_of(answer.url))
+        return Ordered(reference=answer.reference or "", base=_base_of(answer.url) or self._refused_host(answer.url))
+
+    def _refused_host(self, url: str | None) -> str | None:
+        """The host of an address with another path, if it is not allowed, so that the user can be told of it."""
+        host = f"https://{_host_of(url)}" if url else None
+        try:
+            if host is not None:
+                self._context.hosts.accept(HOST_ROLE, host)
+        except BrokerResponseError:
+            return host
+        return None
 
     async def fetch(self, auth: AuthResult, reference: str, base: str | None = None) -> Fetched:
         """The statement behind a reference code, if it is ready. `base` leads to another host than the usual one."""
@@ -179,6 +192,10 @@ def _is_cut_off(response: HttpResponse) -> bool:
     tail = file.read().replace(b"\0", b"")
     file.seek(0)
     return b"</FlexQueryResponse" not in tail
+
+
+def _host_of(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
 
 
 def _base_of(url: str | None) -> str | None:

@@ -15,6 +15,7 @@ from brokersync_ibkr.vocabulary import RowKind
 
 _NO_ID = NULLS | {"0"}
 _LONGEST_REVISION = 3
+_ROW = "row:"
 
 
 class RowIds(NamedTuple):
@@ -28,10 +29,20 @@ class RowIds(NamedTuple):
     order: tuple[int, ...]
     quality: IdQuality
 
+    @property
+    def is_of_content(self) -> bool:
+        """Whether nothing but what the row says tells it from others."""
+        return self.booking_id.startswith(_ROW)
+
     def booked_on(self, day: date) -> RowIds:
         """The ids of a row that its content alone does not place: equal ones of other days stand in other windows."""
-        name = f"{self.booking_id}@{day.isoformat()}"
-        return self._replace(booking_id=name, trade_id=name if self.trade_id == self.booking_id else self.trade_id)
+        end = "@" + day.isoformat()
+        name = self.booking_id + end
+        return self._replace(
+            booking_id=name,
+            trade_id=name if self.trade_id == self.booking_id else self.trade_id,
+            loose_refs=tuple([ref + end if ref.startswith(_ROW) else ref for ref in self.loose_refs]),
+        )
 
 
 class Content(NamedTuple):
@@ -45,11 +56,15 @@ class Content(NamedTuple):
     price: Decimal
 
     def key(self) -> str:
-        """Raises `RowError` without the contract's number: another query tells that alone, and its symbol changes."""
-        if self.contract is None:
-            raise RowError("it has no id, and no number of its contract to be known by: tick Conid in the query")
-        told = (self.account_id, self.contract, self.at.isoformat(), plain(self.quantity), plain(self.price))
-        return "row:" + sha256("\n".join(told).encode()).hexdigest()[:32]
+        return self._key(self.contract or self.symbol)
+
+    def key_without_contract(self) -> tuple[str, ...]:
+        """What it is called where a query does not tell its contract's number."""
+        return (self._key(self.symbol),) if self.contract else ()
+
+    def _key(self, contract: str) -> str:
+        told = (self.account_id, contract, self.at.isoformat(), plain(self.quantity), plain(self.price))
+        return _ROW + sha256("\n".join(told).encode()).hexdigest()[:32]
 
     def trade_row(self, trade: str, quantity: Decimal) -> str:
         """A row of a trade where no id of its own tells it from the trade's other rows.
@@ -95,6 +110,7 @@ def _ids_of_trade(fields: Mapping[str, str], kind: RowKind, content: Content) ->
         booking_id = row_of_trade
     else:
         booking_id, quality = content.key(), IdQuality.SYNTHETIC
+        loose = (*loose, *content.key_without_contract())
     if row_of_trade:
         # what tells the row from the trade's others is its own name only where it has no execution id
         if base:
@@ -124,7 +140,15 @@ def _ids_of_cancel(fields: Mapping[str, str], kind: RowKind, content: Content) -
     if not names:
         # a trade that was booked anew may be taken back again, so equal ones are counted
         names, quality = (content.cancel_key(original) if original else content.key(),), IdQuality.SYNTHETIC
+        loose = loose if original else (*loose, *content.key_without_contract())
     return RowIds(names[0], names[0], names[1:], refs, loose, _order(revision, transaction), quality)
+
+
+def refuse_unsure(ids: RowIds) -> None:
+    """Raise `RowError` for a row that only its symbol tells from others; other queries tell its contract's number."""
+    error = RowError("it has no id, and no number of its contract to be known by: tick Conid in the query")
+    error.row_id = ids.booking_id
+    raise error
 
 
 def _order(revision: int, transaction: str | None) -> tuple[int, ...]:

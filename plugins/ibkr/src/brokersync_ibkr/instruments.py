@@ -36,7 +36,12 @@ _MOST_KEPT = 10_000
 
 
 class RowError(ValueError):
-    """The row is not understood and must be quarantined; the text says why, without any of its amounts."""
+    """The row is not understood and must be quarantined; the text says why, without any of its amounts.
+
+    `row_id` is what a whole reading of it is known by, of a row that has no id.
+    """
+
+    row_id: str | None = None
 
 
 class InstrumentReader:

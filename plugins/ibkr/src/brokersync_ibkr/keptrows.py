@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from brokersync.plugin import QuarantinedRow, TradeBooking
+from brokersync.plugin import IdQuality, QuarantinedRow, TradeBooking
 from brokersync_ibkr.allocations import reason_not_to_book
 from brokersync_ibkr.costs import RowPlace
 from brokersync_ibkr.dayorder import DayOrder
@@ -50,12 +50,14 @@ def read_row(normaliser: Normaliser, raw: Mapping[str, str], place: RowPlace) ->
             raise RowError(reason)
         return normaliser.booking(fields, raw, place)
     except (RowError, ValueError, OverflowError) as error:
+        row_id = error.row_id if isinstance(error, RowError) else None
         return QuarantinedRow(
             reason=str(error),
             raw=raw,
             account_id=place.account_id,
             environment=place.environment,
-            row_id=named(fields),
+            row_id=named(fields) or row_id,
+            id_quality=IdQuality.SYNTHETIC if row_id else IdQuality.BROKER,
         )
 
 

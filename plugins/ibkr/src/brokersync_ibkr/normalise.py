@@ -24,7 +24,7 @@ from brokersync.plugin import (
 )
 from brokersync_ibkr.costs import RowPlace, fees_of, fees_state_of
 from brokersync_ibkr.dates import FlexDates, Moment, new_york_midnight
-from brokersync_ibkr.identity import Content, RowIds, ids_of
+from brokersync_ibkr.identity import Content, RowIds, ids_of, refuse_unsure
 from brokersync_ibkr.instruments import InstrumentReader, RowError, number_of, text_of
 from brokersync_ibkr.linking import Links, links_of
 from brokersync_ibkr.vocabulary import (
@@ -74,6 +74,8 @@ class Normaliser:
             raise RowError("it does not say which trade it takes back: tick Orig Trade ID in the query")
         if ids.quality is IdQuality.SYNTHETIC and (late := self._booked_late(fields, moment)) is not None:
             ids = ids.booked_on(late)
+        if content.contract is None and ids.is_of_content:
+            refuse_unsure(ids)
         fees = fees_of(fields, instrument.currency, place, self._note_unknown)
         trade = None if kind.cancels else self._trade(fields, place, kind, moment, instrument, content, ids, fees)
         links = links_of(trade, fields) if trade else Links()

@@ -90,6 +90,8 @@ class StatementRequest:
             away = error.status == _NOT_FOUND if isinstance(error, BrokerAPIError) else error.code is None
             if away and (told := await self._fetch_there(order)) is not None:
                 return told
+            if away:
+                self._name_refused_host(order, error, f"{error.remedy or ''} {HOST_REMEDY}".lstrip())
             raise
         if fetched.code != REFERENCE_GONE:
             return fetched
@@ -115,15 +117,16 @@ class StatementRequest:
         error = service_error(code, "")
         if isinstance(error, BrokerDataUnavailableError):
             return await self._place_shorter(order.days, error)
-        raise self._at_no_host(order, error) if code == REFERENCE_GONE else error
+        if code == REFERENCE_GONE:
+            self._name_refused_host(order, error, HOST_REMEDY)
+        raise error
 
-    def _at_no_host(self, order: Order, error: BrokerError) -> BrokerError:
-        """The error, which also says where the service wanted the statement fetched, if that is not allowed."""
+    def _name_refused_host(self, order: Order, error: BrokerError, remedy: str) -> None:
+        """Have the error say, too, where the service wanted the statement fetched, if that is not allowed."""
         try:
             self._context.hosts.accept(HOST_ROLE, order.base or self._context.hosts[HOST_ROLE])
         except BrokerResponseError as refused:
-            return BrokerResponseError(f"{error.message} {refused.message}", remedy=HOST_REMEDY, code=error.code)
-        return error
+            error.message, error.remedy = f"{error.message} {refused.message}", remedy
 
     async def _come_back(self, order: Order, code: str) -> TradePage:
         now = self._context.clock.now()

@@ -87,8 +87,7 @@ def _utc(_: object, field: attrs.Attribute[Any], value: datetime) -> None:
 def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
     if not value:
         raise ValueError(f"{field.name} must not be empty")
-    # no database keeps it in text, and no broker means it
-    if "\x00" in value:
+    if "\x00" in value:  # no database keeps it in text, and no broker means it
         raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
 
 
@@ -217,15 +216,14 @@ class TradeBooking:
     """One row of a source about an execution; core folds all rows of an execution into one `BrokerTrade`.
 
     `booking_id` names the row within its source; a row without any id of the broker's takes its content as id and
-    `id_quality` synthetic, and core numbers equal ones. Such an id holds what places the row in its source, which is
-    the time of the trade and, where the source selects by it, the day of booking. `aliases` name this very row in other
-    sources. `refs` are ids it shares with the other rows of its execution. `loose_refs` join a row to those that hold
-    the name as an id of their own, and lead a cancel without any to its target; a row that has the name as `booking_id`
-    or alias is this very row, and two rows that only share a loose name stay two. A loose name that stands in the
-    trade's `related`, too, is looked for: it becomes the id of the one other trade whose row has it and does not look
-    for it. `order` is the broker's own order among the rows of one execution: of several numbers the last one that all
-    rows know counts first, and 0 is one that is not known. A bare cancel has no `trade`; then `fees` are what the row
-    itself costs or gives back.
+    `id_quality` synthetic, and core numbers equal ones. Such an id holds what places the row in its source: the time of
+    the trade and, where the source selects by it, the day of booking. `aliases` name this very row in other sources.
+    `refs` are ids it shares with the other rows of its execution. `loose_refs` join a row to those that hold the name
+    as an id of their own, and lead a cancel without any to its target; a row that has the name as `booking_id` or alias
+    is this very row, and two rows that only share a loose name stay two. A loose name that stands in the trade's
+    `related`, too, is looked for: it becomes the id of the one other trade whose row has it and does not look for it.
+    `order` is the broker's own order among the rows of one execution: of several numbers the last that all rows know
+    counts first, and 0 is none. A bare cancel has no `trade`; then `fees` are what the row itself costs or gives back.
     """
 
     booking_id: str = attrs.field(validator=_id)
@@ -306,7 +304,8 @@ class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
     With the scope `login`, `accounts` are all that are known and may be empty; `others` those that files alone told of.
-    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading.
+    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading. A window that
+    `may_rest` is provisional as a whole, and nobody wants it now: a page that covers nothing may say what it waits for.
     """
 
     source: str
@@ -315,6 +314,7 @@ class TradeRequest:
     others: tuple[BrokerAccount, ...] = ()
     cursor: str | None = None
     bookmark: str | None = None
+    may_rest: bool = False
 
 
 @attrs.frozen(kw_only=True, field_transformer=typed)

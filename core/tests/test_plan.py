@@ -390,3 +390,34 @@ def test_a_day_that_is_forgotten_before_it_can_be_asked_for_never_is() -> None:
     assert asked_from(source(open_day=False, retention=Retention.SESSION), window) is None
     short = source(open_day=False, retention=Retention.LIMITED, look_back=DAY, finality_lag=3 * DAY)
     assert asked_from(short, window) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "rests"),
+    [
+        (PROVISIONAL, {}, True),
+        (None, {}, False),
+        (PROVISIONAL, {"again_from": datetime(2026, 6, 1, tzinfo=UTC)}, False),
+    ],
+    ids=["provisional", "never read", "wanted by the user"],
+)
+def test_only_what_is_provisional_and_wanted_by_nobody_may_rest(
+    state: SpanState | None, facts: dict[str, Any], rests: bool
+) -> None:
+    now, day = datetime(2026, 6, 30, 12, tzinfo=UTC), days(date(2026, 6, 10), date(2026, 6, 11), UTC_DAYS)
+    read = days(date(2026, 6, 1), date(2026, 6, 30), UTC_DAYS)
+    spans = [
+        Span(window=one, state=FINAL) for one in (TimeWindow(read.start, day.start), TimeWindow(day.end, read.end))
+    ]
+    spans += [Span(window=day, state=state)] if state else []
+    asks = plan_source(
+        source(calendar=UTC_DAYS, reread=3 * DAY, longest_window=30 * DAY),
+        [account()],
+        {("live", "A"): spans},
+        now=now,
+        since=read.start,
+        **facts,
+    )
+    (of_the_day,) = (ask for ask in asks if ask.window.overlap(day))
+    assert of_the_day.may_rest is rests
+    assert not any(ask.may_rest for ask in asks if ask is not of_the_day)

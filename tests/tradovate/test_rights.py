@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,8 @@ from brokersync import BrokerAuthError, BrokerSync, Connection, ConnectionState,
 from brokersync.events import HistoryLost
 from brokersync.store import TradeFilter
 
-from .stage import Stage
+from .desk import open_desk, rows_of
+from .stage import WEDNESDAY, Stage
 
 OAUTH, REPORTS = "auth/oauthtoken", "reports/requestreport"
 
@@ -103,3 +105,24 @@ async def test_what_a_session_loses_is_told_though_no_login_gets_as_far_as_the_r
                 await bs.run(connection.connection_id)
             stage.clock.advance(minutes=30)
     assert len(told(stage)) == len(stage.login(0).trades)
+
+
+async def test_an_account_whose_reports_are_refused_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, WEDNESDAY, days=10, trades_per_day=2) as desk:
+        connection, ledger = await desk.connect(), await desk.ledger()
+        refused, *others = sorted({one["account"] for one in ledger.values()})
+        desk.altered["reports/requestreport"] = lambda body: (
+            {"errorText": "Access is denied"}
+            if any(row.get("_accountId") == refused for row in rows_of(body["data"]))
+            else body
+        )
+
+        report = await desk.sync(connection, "reports")
+
+        (sentence,) = {str(one["message"]) for one in report.problems}
+        (name,) = [one.name for one in await desk.bs.accounts(connection) if one.account_id == refused]
+        assert f"no reports of the account {name}," in sentence
+        wanted = {name for name, fill in ledger.items() if fill["account"] in others}
+        assert wanted
+        assert (await desk.trades()).keys() == wanted
+        assert (await desk.bs.connection(connection)).state is ConnectionState.ACTIVE

@@ -16,6 +16,7 @@ from .desk import Desk, booked_costs, booked_executions, costs, executions, file
 
 NOW = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)  # a Wednesday, 10:00 in Chicago
 _REPORT = "reports/requestreport"
+_ALONE = "reported fees are the commission alone"
 _REFUSALS = [{"errorText": "Something new"}, {"errorText": "Access is denied"}, [], {"data": "Konto\r\n"}]
 
 
@@ -84,3 +85,37 @@ def _with_dearer_fills(body: Any) -> Any:
     rows = rows_of(body["data"])
     dearer = [row | {"commission": str(Decimal(row["commission"]) + 1)} for row in rows]
     return {"data": file_of(dearer, list(rows[0]))}
+
+
+@pytest.mark.parametrize("answer", _REFUSALS)
+async def test_fees_of_a_window_that_was_refused_once_come_with_the_next_sync(desk: Desk, answer: Any) -> None:
+    connection = await desk.connect()
+    desk.altered[_REPORT] = without_cash_history(answer)
+    desk.clock.time += timedelta(days=30)  # so that no fill is read by itself for a while yet
+    await desk.sync(connection, "reports")
+
+    desk.altered.clear()
+    desk.clock.time += timedelta(hours=6)
+    await desk.sync(connection, "reports")
+
+    assert FeesState.PENDING not in {one.fees_state for one in (await desk.trades()).values()}
+
+
+async def test_a_cash_history_that_is_always_refused_is_counted_and_asked_for_now_and_then(desk: Desk) -> None:
+    connection = await desk.connect()
+    desk.altered[_REPORT] = without_cash_history({"errorText": "Access is denied"})
+    asked = list[int]()
+    for _ in range(12):
+        before = desk.asked.count("reports/requestReport")
+        told = (await desk.sync(connection, "reports")).unmapped
+        asked.append(desk.asked.count("reports/requestReport") - before)
+        assert sum(count for words, count in told.items() if _ALONE in words) == len(await desk.trades())
+        desk.clock.time += timedelta(days=3)
+
+    usual = 4  # both reports of two accounts, for the last days
+    assert sum(1 for one in asked[6:] if one > usual) == 1, "all that is older, once in 18 days"
+    trades = [*(await desk.trades()).values()]
+    assert {one.fees_state for one in trades} == {FeesState.PENDING}
+    (row,) = (await desk.bs.explain("me", account=trades[0].account_id, trade_id=trades[0].trade_id)).bookings
+    assert row.raw is not None
+    assert row.raw["cashHistory"]["doubt"] == "the Cash History could not be read"

@@ -87,8 +87,7 @@ def _utc(_: object, field: attrs.Attribute[Any], value: datetime) -> None:
 def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
     if not value:
         raise ValueError(f"{field.name} must not be empty")
-    # no database keeps it in text, and no broker means it
-    if "\x00" in value:
+    if "\x00" in value:  # no database keeps it in text, and no broker means it
         raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
 
 
@@ -305,7 +304,8 @@ class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
     With the scope `login`, `accounts` are all that are known and may be empty; `others` those that files alone told of.
-    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading.
+    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading. A window that
+    `may_rest` is provisional as a whole, and nobody wants it now: a page that covers nothing may say what it waits for.
     """
 
     source: str
@@ -314,6 +314,7 @@ class TradeRequest:
     others: tuple[BrokerAccount, ...] = ()
     cursor: str | None = None
     bookmark: str | None = None
+    may_rest: bool = False
 
 
 @attrs.frozen(kw_only=True, field_transformer=typed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from brokersync.plugin import FeesState, Finality, TradePage
-from brokersync_tradovate import reports
+from brokersync_tradovate import report_reading
 
 from .test_reports import REPORT, read, row, script, text
 
@@ -108,8 +107,8 @@ async def test_no_day_is_asked_for_on_which_the_account_was_not_open(
 
     await read(world)
 
-    (sent,) = (one for one in world.broker.sent if one.path == REPORT)
-    assert sent.draft.json["params"][0] == {"name": "startDate", "value": first}
+    asked = [one.draft.json["params"][0] for one in world.broker.sent if one.path == REPORT]
+    assert asked == 2 * [{"name": "startDate", "value": first}]
 
 
 @pytest.mark.parametrize(
@@ -141,22 +140,6 @@ async def test_a_day_is_read_again_while_fees_of_its_fills_may_be_booked(
     assert [span.window.end.date().isoformat() for span in final] == [final_until]
 
 
-async def test_a_denied_cash_history_keeps_no_day_open(world: Any, exports: Any) -> None:
-    told(world, exports, "2026-03-29 22:30:00", trade_date="2026-04-01")
-    data = text(row(_timestamp="2026-03-29 22:30:00.500Z", _tradeDate="2026-04-01"))
-    world.broker.on(
-        "reporting-live",
-        REPORT,
-        lambda draft: {"data": data} if draft.json["name"] == "Fills" else (403, json.dumps("")),
-    )
-    world.clock.moment = datetime(2026, 4, 1, tzinfo=UTC)
-
-    *_, last = await read(world)
-
-    assert last.covered[0].finality is Finality.FINAL
-    assert last.covered[0].window.end == datetime(2026, 3, 31, tzinfo=UTC)
-
-
 @pytest.mark.parametrize(
     ("now", "state", "final_until"),
     [
@@ -186,14 +169,14 @@ async def test_reading_and_joining_thousands_of_rows_holds_up_nothing_else(
     world: Any, exports: Any, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
     """Of a worker that stands still for longer than its lease, another takes it to be dead."""
-    goes_on, done, loop = threading.Event(), getattr(reports, work), asyncio.get_running_loop()
+    goes_on, done, loop = threading.Event(), getattr(report_reading, work), asyncio.get_running_loop()
 
     def slow(*args: Any, **options: Any) -> Any:
         loop.call_soon_threadsafe(goes_on.set)
         assert goes_on.wait(5), "the loop stands still"
         return done(*args, **options)
 
-    monkeypatch.setattr(reports, work, slow)
+    monkeypatch.setattr(report_reading, work, slow)
     told(world, exports, "2026-03-04 15:00:00", "2026-03-05 15:00:00")
 
     first, _ = await read(world)
@@ -207,7 +190,7 @@ async def test_a_read_that_is_cancelled_ends_its_work_at_the_next_row(
 ) -> None:
     """A loop that ends waits for its threads."""
     loop, begun, cancelled, ended = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), asyncio.Event()
-    done, outcomes = getattr(reports, work), list[str]()
+    done, outcomes = getattr(report_reading, work), list[str]()
 
     def watched(*args: Any, **options: Any) -> Any:
         loop.call_soon_threadsafe(begun.set)
@@ -222,7 +205,7 @@ async def test_a_read_that_is_cancelled_ends_its_work_at_the_next_row(
             loop.call_soon_threadsafe(ended.set)
 
     told(world, exports, "2026-03-04 15:00:00", "2026-03-05 15:00:00")
-    monkeypatch.setattr(reports, work, watched)
+    monkeypatch.setattr(report_reading, work, watched)
     reading = asyncio.create_task(read(world))
     await asyncio.wait_for(begun.wait(), 5)
     reading.cancel()

@@ -199,7 +199,7 @@ async def test_the_demo_side_has_a_reporting_host_of_its_own(world: Any) -> None
 
     await read(world, world.account(environment="demo"))
 
-    assert [one.role for one in world.broker.sent] == ["demo", "reporting-demo"]
+    assert [one.role for one in world.broker.sent] == ["demo", "reporting-demo", "reporting-demo"]
 
 
 async def test_a_row_becomes_the_same_booking_as_the_sessions_fill(world: Any) -> None:
@@ -278,7 +278,8 @@ async def test_an_empty_report_is_a_covered_window(world: Any, data: str) -> Non
     pages = await read(world)
 
     assert [(len(page.bookings), len(page.covered)) for page in pages] == [(0, 1)]
-    assert world.broker.paths() == ["account/list", REPORT]
+    assert pages[0].covered[0].finality is Finality.FINAL
+    assert world.broker.paths() == ["account/list", REPORT, REPORT], "the Cash History may know of fills"
 
 
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": ["a"]}, []])

@@ -1,4 +1,4 @@
-"""A report that tells less than the other one: counted, asked for again for a day, and then taken for what it says."""
+"""A report that tells less than the other one: counted, and asked for again in growing pauses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brokersync.plugin import BrokerResponseError, FeesState, Finality, TimeWindow, TradePage
+from brokersync.plugin import BrokerResponseError, FeesState, Finality, TradePage
 
 from .test_report_days import states
 from .test_reports import MARCH, read, row, script, text
@@ -74,7 +74,7 @@ async def test_a_cash_history_that_was_cut_between_two_rows_is_asked_for_again(w
     assert (dict(last.unmapped), finals(last)) == ({}, [(MARCH.start.date(), MARCH.end.date())])
 
 
-async def test_after_a_day_it_is_taken_for_what_it_says_and_goes_on_to_be_counted(world: Any, exports: Any) -> None:
+async def test_after_a_day_fees_are_estimates_and_after_64_not_waited_for(world: Any, exports: Any) -> None:
     script(world, text(*FILLS), cash="")
     for hours in (0, 6, 6, 6, 5):
         world.clock.moment += timedelta(hours=hours)
@@ -82,6 +82,13 @@ async def test_after_a_day_it_is_taken_for_what_it_says_and_goes_on_to_be_counte
         assert set(states(first).values()) == {FeesState.PENDING}
 
     world.clock.moment += timedelta(hours=1)
+    first, last = await read(world)
+
+    assert set(states(first).values()) == {FeesState.ESTIMATED}
+    assert last.unmapped == {UNTOLD: 4}
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 4)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+    world.clock.moment += timedelta(days=63)
     first, last = await read(world)
 
     assert set(states(first).values()) == {FeesState.ESTIMATED}
@@ -123,27 +130,28 @@ async def test_a_fills_report_that_was_cut_between_two_rows_is_asked_for_again(w
     assert last.unmapped[UNSOLD] == 1
     assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
 
-    world.clock.moment += timedelta(days=1)
+    world.clock.moment += timedelta(days=400)
     _, last = await read(world)
     assert last.unmapped[UNSOLD] == 1
-    assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
 
 
-async def test_a_day_that_was_cut_off_is_not_taken_for_one_without_fills_when_it_is_read_alone(
-    world: Any, exports: Any
-) -> None:
-    alone = TimeWindow(datetime(2026, 3, 20, tzinfo=UTC), datetime(2026, 3, 21, tzinfo=UTC))
-    script(world, text(*FILLS[:3]), cash=cash(exports, *FILLS))
-    await read(world)
-    script(world, text(), cash=cash(exports, FILLS[3]))
-    for hours in (6, 6, 6, 5):
-        world.clock.moment += timedelta(hours=hours)
-        *_, last = await read(world, window=alone)
-        assert (last.unmapped[UNSOLD], finals(last)) == (1, [])
+async def test_a_commission_that_may_be_of_a_fill_at_another_time_lacks_no_fill(world: Any, exports: Any) -> None:
+    later = [one | {"Timestamp": one["Timestamp"].replace("14:31:02", "21:00:00")} for one in FILLS]
+    script(world, text(*FILLS), cash=cash(exports, *later))
+    _, last = await read(world)
+    assert UNSOLD not in last.unmapped
 
-    world.clock.moment += timedelta(hours=1)
-    *_, last = await read(world, window=alone)
-    assert (last.unmapped[UNSOLD], finals(last)) == (1, [(date(2026, 3, 20), date(2026, 3, 21))])
+    script(world, text(*FILLS[1:]), cash=cash(exports, *later))
+    _, last = await read(world)
+    assert last.unmapped[UNSOLD] == 1
+
+
+async def test_an_empty_fills_report_is_short_where_the_cash_history_tells_of_fills(world: Any, exports: Any) -> None:
+    script(world, "\r\n", cash=cash(exports, *FILLS))
+    *_, last = await read(world)
+    assert last.unmapped[UNSOLD] == 4
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 4)), (date(2026, 3, 21), date(2026, 4, 2))]
 
 
 @pytest.mark.parametrize("report", ["Fills", "Cash History"])

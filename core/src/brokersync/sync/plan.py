@@ -24,11 +24,15 @@ _NONE: Mapping[str, Sequence[FailedWindow]] = MappingProxyType({})
 
 @attrs.frozen(kw_only=True)
 class Ask:
-    """One request to make: a window of a source, for one account or for all of the login."""
+    """One request to make: a window of a source, for one account or for all of the login.
+
+    One that `may_rest` is asked for only since it was read provisionally.
+    """
 
     source: SourceSpec
     accounts: tuple[BrokerAccount, ...]
     window: TimeWindow
+    may_rest: bool = attrs.field(default=False, eq=False)
 
     @property
     def account(self) -> str:
@@ -69,7 +73,7 @@ def plan_source(
     else:
         targets = [((account,), bound.gaps(account, _of(spans, account))) for account in accounts]
     return [
-        Ask(source=source, accounts=asked, window=piece)
+        Ask(source=source, accounts=asked, window=piece, may_rest=bound.may_rest(piece, asked, spans))
         for asked, windows in targets
         for piece in _pieces(windows, source, failing.get(request_name(source, asked), ()), now)
     ]
@@ -215,6 +219,20 @@ class _Bounds:
         settled_spans = [span.window for span in spans if span.state is not SpanState.PROVISIONAL]
         closed = [self._closed(window, settled) for window in (*settled_spans, *noted)]
         return subtract([TimeWindow(start, end)], [window for window in closed if window is not None])
+
+    def may_rest(
+        self,
+        window: TimeWindow,
+        accounts: Sequence[BrokerAccount],
+        spans: Mapping[tuple[str, str], Sequence[Span]],
+    ) -> bool:
+        """Whether it is asked for since it is provisional for each account, and for no other reason."""
+        if not accounts or self.again_from is not None or window.end > self._end() - self.source.reread:
+            return False
+        return not any(
+            subtract([window], [one.window for one in _of(spans, account) if one.state is SpanState.PROVISIONAL])
+            for account in accounts
+        )
 
     def _closed(self, window: TimeWindow, settled: datetime) -> TimeWindow | None:
         """What of the window need not be asked for: whole days, for what is left of one is asked as the day it is."""

@@ -135,6 +135,7 @@ class WindowReader:
             others=await self._others(ask),
             cursor=self._cursor,
             bookmark=bookmark,
+            may_rest=ask.may_rest,
         )
         last: _Read | None = None
         places = Places(self._cursor)

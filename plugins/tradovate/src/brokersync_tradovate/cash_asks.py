@@ -1,4 +1,4 @@
-"""When a Cash History is asked for again: in growing pauses where it fails, and for a day where it tells too little."""
+"""When a Cash History that fails is asked for again: in growing pauses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ _FIRST_PAUSE = timedelta(minutes=30)
 _LONGEST_PAUSE = timedelta(hours=5)  # a sync every six hours, as core has it by itself, always asks
 _A_ROUND = timedelta(minutes=15)  # within which each window is asked for
 _LONG_AGO = timedelta(days=1)
-_WAITED = timedelta(days=1)
 
 
 @attrs.frozen
@@ -40,13 +39,12 @@ class _Round:
 class CashHistoryAsks:
     """The asks for one account's Cash History: of `settled` days, which fail or pass apart from the last ones.
 
-    They are kept where all who read the account find them, under a name that does not show whose it is.
+    They are kept where all who read the account find them.
     """
 
     def __init__(self, context: ProviderContext, account: BrokerAccount, *, settled: bool) -> None:
         self._cache, self._clock = context.cache, context.clock
-        whose = sha256(f"{account.environment}/{account.account_id}".encode()).hexdigest()[:32]
-        self._account = f"cashHistory:{whose}"
+        self._account = f"cashHistory:{account_key(account)}"
         self._whole = f"{self._account}:{'settled' if settled else 'last'}"
 
     async def check(self) -> None:
@@ -68,26 +66,6 @@ class CashHistoryAsks:
         """Note that nothing of these days could be read, while others were."""
         await self._note([self._of(day) for day in days])
 
-    async def told_too_little(self, first: date, last: date) -> bool:
-        """Whether that was seen of one of these days."""
-        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-        return bool(await self._short(self._of_short(days)))
-
-    async def is_worthwhile(self, days: Iterable[date]) -> bool:
-        """Whether to ask again for days of which it tells too little: for a day from when that was first seen."""
-        now, names = self._clock.now(), self._of_short(days)
-        since = await self._short(names)
-        if first_seen := {name: now.isoformat() for name in names if name not in since or since[name] > now}:
-            await self._cache.put_many(first_seen)
-        return bool(first_seen) or any(now < at + _WAITED for at in since.values())
-
-    def _of_short(self, days: Iterable[date]) -> list[str]:
-        return [f"{self._of(day)}:short" for day in days]
-
-    async def _short(self, names: Collection[str]) -> Mapping[str, datetime]:
-        kept: Mapping[str, Any] = await self._cache.get_many(list(names)) if names else {}
-        return {name: datetime.fromisoformat(at) for name, at in kept.items()}
-
     def _of(self, day: date) -> str:
         return f"{self._account}:{day.isoformat()}"
 
@@ -104,3 +82,8 @@ class CashHistoryAsks:
         kept: Mapping[str, Any] = await self._cache.get_many(asked) if asked else {}
         rounds = {name: _Round(datetime.fromisoformat(one["at"]), int(one["rounds"])) for name, one in kept.items()}
         return {name: one for name, one in rounds.items() if one.counts(self._clock.now())}
+
+
+def account_key(account: BrokerAccount) -> str:
+    """A name that does not show whose account it is, for what all who read it share."""
+    return sha256(f"{account.environment}/{account.account_id}".encode()).hexdigest()[:32]

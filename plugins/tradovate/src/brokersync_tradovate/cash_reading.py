@@ -36,11 +36,11 @@ _Days: TypeAlias = tuple[date, date]
 
 
 class UnreadError(Exception):
-    """That nothing of a Cash History could be read: why, in words, and whether to ask for it again."""
+    """That nothing of a Cash History could be read: why, in words, and whether that is as an outage, which passes."""
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, passes: bool) -> None:
         super().__init__(reason)
-        self.again = again
+        self.passes = passes
 
 
 class CashHistoryReading:
@@ -62,9 +62,7 @@ class CashHistoryReading:
         except (BrokerError, TableError) as error:
             if not _is_of_one_report(error):
                 raise
-            # a text that is no Cash History may be one the next day, and is none for ever where a column has a new name
-            again = _passes(error) or (isinstance(error, TableError) and await self._asks.is_worthwhile([first]))
-            raise UnreadError(_reason(error, again), again=again) from None
+            raise UnreadError(_reason(error), passes=_passes(error)) from None
 
     async def _in_parts(self, first: date, last: date, unmapped: Counter[str]) -> CashHistory:
         """Halved where it fails, so that one bad day takes no other days along."""
@@ -147,6 +145,6 @@ def _passes(error: BrokerError | TableError) -> bool:
     return isinstance(error, BrokerRetryableError | BrokerResponseError | DamagedTableError)
 
 
-def _reason(error: BrokerError | TableError, again: bool) -> str:
+def _reason(error: BrokerError | TableError) -> str:
     why = f"the Cash History {error}" if isinstance(error, TableError) else "Tradovate gives no Cash History"
-    return f"{why}: reported fees are the commission alone{' until it does' if again else ''}"
+    return f"{why}: reported fees are the commission alone until it does"

@@ -118,14 +118,14 @@ class TradovateClient:
         first: date,
         last: date,
         *,
-        meaning: Meaning = report_refused,
+        meaning: Meaning | None = None,
     ) -> str:
         """A report as CSV over whole UTC days, the last one included, for one account under its present name."""
         operation = "reports/requestReport"
         params = {"startDate": _american(first), "endDate": _american(last), "account": account.name}
         role = f"reporting-{account.environment}"
         response = await self._send(
-            Exchange(operation, meaning),
+            Exchange(operation, meaning or report_refused(account.name or account.account_id)),
             "POST",
             role,
             self._base_url(auth, role),

@@ -232,16 +232,21 @@ def request_refused(refusal: Refusal) -> BrokerError:
     return BrokerAPIError(f"Tradovate refused {refusal.operation}.{refusal.quoted}", **refusal.facts)
 
 
-def report_refused(refusal: Refusal) -> BrokerError:
+def report_refused(account: str) -> Meaning:
     """As for other reads; but the accounts were listed just before with the same token, so that one is not dead."""
-    if refusal.denies and not refusal.names_a_dead_token:
-        return BrokerAPIError(
-            f"Tradovate gives this login no reports, and without them nothing older than the session.{refusal.quoted}",
-            remedy="Grant the app or the API key the right to read reports. The sessions are read all the same.",
-            fault=Fault.USER,
-            **refusal.facts,
-        )
-    return request_refused(refusal)
+
+    def meant(refusal: Refusal) -> BrokerError:
+        if refusal.denies and not refusal.names_a_dead_token:
+            return BrokerAPIError(
+                f"Tradovate gives this login no reports of the account {account}, and without them nothing of it that "
+                f"is older than the session.{refusal.quoted}",
+                remedy="Grant the app or the API key the right to read reports. The sessions are read all the same.",
+                fault=Fault.USER,
+                **refusal.facts,
+            )
+        return request_refused(refusal)
+
+    return meant
 
 
 _REPORT_TEXTS: tuple[tuple[tuple[str, ...], str, Fault], ...] = (

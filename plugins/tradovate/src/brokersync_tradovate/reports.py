@@ -5,49 +5,27 @@ The Fills report tells the executions, and the Cash History what they cost besid
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, Collection, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from io import StringIO
 from itertools import pairwise
-
-import attrs
 
 from brokersync.plugin import (
     AuthResult,
     BrokerAccount,
-    BrokerResponseError,
     CoveredSpan,
     Finality,
     ProviderContext,
-    QuarantinedRow,
     TimeWindow,
-    TradeBooking,
     TradePage,
     TradeRequest,
 )
 from brokersync_tradovate.accounts import list_accounts
-from brokersync_tradovate.aside import aside
-from brokersync_tradovate.cash_asks import CashHistoryAsks
-from brokersync_tradovate.cash_history import CashHistory
-from brokersync_tradovate.cash_reading import CashHistoryReading, UnreadError
-from brokersync_tradovate.certainty import BOOKED_WITHIN, COMPARED_WITHIN, DIFFERS, IN_PARTS, WAITS, booked_until
-from brokersync_tradovate.charges import UNREAD, UNTOLD, FillCharges, charges_by_fill
 from brokersync_tradovate.client import TradovateClient
-from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
-from brokersync_tradovate.identity import name_of
-from brokersync_tradovate.instruments import ReferenceData
-from brokersync_tradovate.outcomes import report_outcome
-from brokersync_tradovate.references import Reference
-from brokersync_tradovate.shortfall import Shortfall, commissions_without_fill, fills_without_fees
-from brokersync_tradovate.tables import TableError
+from brokersync_tradovate.report_reading import ReportReading, days_of, settled_until
+from brokersync_tradovate.waiting_days import WaitingDays
 
 _PAGE_ROWS = 500
-_FINAL_AFTER = timedelta(hours=24)
 _A_DAY = timedelta(days=1)
-_INSTANT = timedelta(microseconds=1)
-_SECOND = timedelta(seconds=1)
-_NONE = FillCharges({}, "nothing is told")
 
 
 async def report_pages(
@@ -55,16 +33,21 @@ async def report_pages(
 ) -> AsyncGenerator[TradePage, None]:
     """The window's fills, account by account; the last page of each says that it is covered, fills or not."""
     for asked in request.accounts:
+        lacks = await WaitingDays(context, asked).while_all_rest(days_of(request.window)) if request.may_rest else None
+        if lacks is not None:
+            yield TradePage(unmapped=lacks)
+            continue
         account = await _under_its_present_name(client, auth, asked)
         if account is None:
             yield TradePage(unmapped={f"Tradovate does not list the account {asked.name or asked.account_id} now": 1})
             continue
-        reading = _Reading(context, client, auth, account, request.window)
+        reading = ReportReading(context, client, auth, account, request.window)
         told = await reading.told()
         for start in range(0, len(told.rows), _PAGE_ROWS):
             yield await reading.page(told.rows[start : start + _PAGE_ROWS], told.charges)
-        settled = _settled(context.clock.now(), told.first_open)
+        settled = settled_until(context.clock.now(), told.first_open)
         yield TradePage(covered=tuple(_covered(account, request.window, settled, told.again)), unmapped=told.unmapped)
+        await reading.note(told)
 
 
 async def _under_its_present_name(
@@ -101,198 +84,3 @@ def _covered(
 def _stretch(days: Collection[date]) -> tuple[datetime, datetime]:
     """From the first of these days to the end of the last."""
     return datetime.combine(min(days), time(), UTC), datetime.combine(max(days) + _A_DAY, time(), UTC)
-
-
-def _settled(now: datetime, first_open: date | None) -> datetime:
-    """Up to when all is booked: the UTC day that had begun 24 hours ago, or one before it that is open."""
-    day = (now - _FINAL_AFTER).date()
-    return datetime.combine(min(day, first_open or day), time(), UTC)
-
-
-@attrs.frozen(kw_only=True)
-class _Told:
-    """What the reports tell of one window of one account, and what was new to us in them.
-
-    `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one. `again` are
-    days of which something is missing that may be there the next time.
-    """
-
-    rows: Sequence[ReportFill | BadRow]
-    charges: Mapping[int, FillCharges]
-    unmapped: Mapping[str, int]
-    first_open: date | None = None
-    again: Collection[date] = ()
-
-
-class _Reading:
-    """One window of one account.
-
-    What a fill cost may be booked days later, and is its own for sure only if it is no later fill's and others before
-    it cost the same. So both reports are asked for some days more than the window has, before and after it; the fills
-    of those are another window's.
-    """
-
-    def __init__(
-        self,
-        context: ProviderContext,
-        client: TradovateClient,
-        auth: AuthResult,
-        account: BrokerAccount,
-        window: TimeWindow,
-    ) -> None:
-        self._context, self._client, self._auth, self._account = context, client, auth, account
-        self._start, last = window.start.date(), (window.end - _INSTANT).date()
-        self._today = context.clock.now().date()
-        self._after = last + _A_DAY
-        self._first = _first_asked(self._start, account)
-        self._last = max(last, min(last + BOOKED_WITHIN, self._today))
-        self._until = min(self._last + _A_DAY, self._today)
-        self._asks = CashHistoryAsks(context, account, settled=window.end <= _settled(context.clock.now(), None))
-        self._cash = CashHistoryReading(client, auth, account, self._asks)
-
-    async def told(self) -> _Told:
-        """Raises `BrokerError` where the fills can not be read; what they cost can wait."""
-        unmapped: Counter[str] = Counter()
-        rows = [self._of_the_days(row) for row in await self._fills(unmapped)]
-        own = [row for row in rows if self._is_own(row)]
-        fills = [row for row in own if isinstance(row, ReportFill)]
-        if not fills and not await self._asks.told_too_little(self._start, self._after - _A_DAY):
-            return _Told(rows=own, charges={}, unmapped=unmapped)
-        try:
-            history = await self._cash.read(self._first, self._last, unmapped)
-        except UnreadError as error:
-            unmapped[str(error)] += 1
-            unread = {row.fill.id: UNREAD for row in fills}
-            days = (self._start, self._after - _A_DAY) if error.again else ()
-            return _Told(rows=own, charges=unread, unmapped=unmapped, again=days)
-        return await self._joined(rows, own, history, unmapped)
-
-    async def _joined(
-        self,
-        rows: Sequence[ReportFill | BadRow],
-        own: Sequence[ReportFill | BadRow],
-        history: CashHistory,
-        unmapped: Counter[str],
-    ) -> _Told:
-        """The rows of the window with their fees, as far as the Cash History says those for sure."""
-        fills = [row for row in own if isinstance(row, ReportFill)]
-        charges, left = await aside(lambda each: charges_by_fill(rows, history, self._until, each))
-        of_the_window = [charge for charge in left if self._is_in(charge.second.date())]
-        missing = Shortfall(
-            fills_without_fees(fills, history, left, self._until),
-            commissions_without_fill(of_the_window, rows, self._until),
-        )
-        again = {_day_of(row) for row in fills if charges.get(row.fill.id, _NONE).doubt in (UNREAD.doubt, IN_PARTS)}
-        if missing.days and await self._asks.is_worthwhile(missing.days):
-            charges |= {row.fill.id: UNTOLD for row in missing.fills}
-            again |= missing.days | {_day_of(row) for row in fills if not charges.get(row.fill.id, _NONE).certain}
-        unmapped.update(missing.counts())
-        unmapped.update(_doubts(fills, charges, of_the_window, [day for day in history.unread if self._is_in(day)]))
-        opened = (_day_of(row) for row in fills if self._is_open(row, charges.get(row.fill.id)))
-        return _Told(rows=own, charges=charges, unmapped=unmapped, first_open=min(opened, default=None), again=again)
-
-    async def page(self, rows: Sequence[ReportFill | BadRow], charges: Mapping[int, FillCharges]) -> TradePage:
-        """These rows, none of them covering anything."""
-        unmapped: Counter[str] = Counter()
-        symbols = {row.fill.contract_id: row.contract for row in rows if isinstance(row, ReportFill)}
-        references = ReferenceData(self._context, self._client, self._auth, self._account.environment, unmapped)
-        contracts = await references.contracts(symbols)
-        outcomes = [self._outcome(row, contracts, charges) for row in rows]
-        return TradePage(
-            bookings=tuple(one for one in outcomes if isinstance(one, TradeBooking)),
-            quarantined=tuple(one for one in outcomes if isinstance(one, QuarantinedRow)),
-            unmapped=dict(unmapped),
-            rows=len(rows),
-        )
-
-    async def _fills(self, unmapped: Counter[str]) -> list[ReportFill | BadRow]:
-        text = await self._client.report(self._auth, self._account, "Fills", self._first, self._last)
-        lines = StringIO(text, newline="")
-        try:
-            report, rows = await aside(lambda each: _read_fills(each(lines)))
-        except TableError as error:
-            raise BrokerResponseError(f"Tradovate's Fills report {error}.") from None
-        unmapped.update(f"Fills report without the column {name}" for name in report.absent_columns)
-        return rows
-
-    def _is_in(self, day: date) -> bool:
-        return self._start <= day < self._after
-
-    def _is_own(self, row: ReportFill | BadRow) -> bool:
-        """Whether no other window tells of it, which is asked for on the days of its own."""
-        day = row.shown and row.shown.date() if isinstance(row, BadRow) else row.fill.timestamp.date()
-        if day is None or day < self._first:
-            return True
-        return self._start <= day and (isinstance(row, BadRow) or day < self._after)
-
-    def _is_open(self, row: ReportFill, charges: FillCharges | None) -> bool:
-        """Whether a fee of it may still be booked, or of another fill that may confirm its own; a trade date that is
-        far away is a mistake, and not waited for."""
-        waits = booked_until(row) >= self._until or (charges is not None and charges.doubt == WAITS)
-        return waits and row.fill.timestamp.date() + BOOKED_WITHIN >= self._until
-
-    def _of_the_days(self, row: ReportFill | BadRow) -> ReportFill | BadRow:
-        """No other window would ask for a row that lies behind the days that were asked for, so it is held."""
-        if isinstance(row, BadRow) or row.fill.timestamp.date() <= self._last:
-            return row
-        return BadRow(
-            f"its time is {row.fill.timestamp:%Y-%m-%d}, and the days until {self._last} were asked for",
-            row.written,
-            name=name_of(row.fill.id),
-            account_id=row.account_id,
-            contract=row.contract,
-            shown=row.shown,
-        )
-
-    def _outcome(
-        self, row: ReportFill | BadRow, contracts: Mapping[int, Reference], charges: Mapping[int, FillCharges]
-    ) -> TradeBooking | QuarantinedRow:
-        environment, account_id = self._account.environment, self._account.account_id
-        if isinstance(row, BadRow):
-            return report_outcome(row, None, environment=environment, account_id=account_id)
-        return report_outcome(
-            row,
-            contracts[row.fill.contract_id],
-            environment=environment,
-            account_id=account_id,
-            charges=charges.get(row.fill.id),
-        )
-
-
-def _read_fills(lines: Iterable[str]) -> tuple[FillsReport, list[ReportFill | BadRow]]:
-    report = FillsReport(lines)
-    return report, list(report.rows())
-
-
-def _first_asked(start: date, account: BrokerAccount) -> date:
-    """A few days before a window, but none on which the account did not exist."""
-    opened = account.opened_at.date() if account.opened_at else None
-    return min(start, max(start - COMPARED_WITHIN, opened or start - COMPARED_WITHIN))
-
-
-def _day_of(row: ReportFill) -> date:
-    return row.fill.timestamp.date()
-
-
-def _doubts(
-    fills: Sequence[ReportFill], charges: Mapping[int, FillCharges], left: Sized, unread: Sized
-) -> Counter[str]:
-    """What is odd about these fees, counted."""
-    differing = sum(1 for row in fills if charges.get(row.fill.id, _NONE).doubt == DIFFERS)
-    return _zone_doubts(fills) + Counter(
-        {
-            "fees of the Cash History that are of no fill for sure": len(left),
-            "fills whose fees are not those of other fills of the contract": differing,
-            "days of which Tradovate gives no Cash History: reported fees are estimates around them until it does": (
-                len(unread)
-            ),
-        }
-    )
-
-
-def _zone_doubts(fills: Iterable[ReportFill]) -> Counter[str]:
-    """What would show that a report is not in UTC, for which it was asked."""
-    shown = ((fill.shown, fill.fill.timestamp) for fill in fills)
-    if all(one is None or abs(one - executed) <= _SECOND for one, executed in shown):
-        return Counter()
-    return Counter(["the Fills report does not show its times in UTC"])

@@ -5,7 +5,7 @@ Both tell the commission of a fill, in the same second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import attrs
@@ -26,6 +26,17 @@ class Shortfall:
     @property
     def days(self) -> set[date]:
         return {second_of(one).date() for one in self.fills} | {one.second.date() for one in self.commissions}
+
+    def by_day(self, waits_for_fees: Callable[[date], bool]) -> dict[date, dict[str, int]]:
+        """What each day lacks, those that lack only fees if they still wait for them."""
+        of_fills = {day for day in self.days if waits_for_fees(day)} | {one.second.date() for one in self.commissions}
+        return {
+            day: Shortfall(
+                [one for one in self.fills if second_of(one).date() == day],
+                [one for one in self.commissions if one.second.date() == day],
+            ).counts()
+            for day in of_fills
+        }
 
     def counts(self) -> dict[str, int]:
         told = {
@@ -52,13 +63,28 @@ def fills_without_fees(
     return [fill for fill in fills if lacks_fees(fill)]
 
 
-def commissions_without_fill(left: Iterable[Charge], rows: Iterable[ReportFill | BadRow], until: date) -> list[Charge]:
-    """Those of days that are over, in whose second the Fills report has no row of their contract."""
+def commissions_without_fill(
+    left: Iterable[Charge], rows: Iterable[ReportFill | BadRow], without_fees: Iterable[ReportFill], until: date
+) -> list[Charge]:
+    """Those of days that are over, in whose second the Fills report has no row of their contract.
+
+    One that may be of a fill `without_fees` is not among them: it was booked at another time than that was traded.
+    """
     places = {place_of(row) for row in rows}
     if None in places:
         return []  # such a row may be the fill
-    return [
-        charge
-        for charge in left
-        if charge.fee == "commission" and charge.second.date() < until and charge.place not in places
-    ]
+    others = sorted((one for one in without_fees if one.commission), key=second_of)
+    found = list[Charge]()
+    for charge in sorted(left, key=lambda one: one.second):
+        if charge.fee != "commission" or charge.second.date() >= until or charge.place in places:
+            continue
+        its = next((one for one in others if _may_be_of(charge, one)), None)
+        if its is None:
+            found.append(charge)
+        else:
+            others.remove(its)
+    return found
+
+
+def _may_be_of(charge: Charge, fill: ReportFill) -> bool:
+    return charge.contract == fill.contract and second_of(fill).date() <= charge.second.date() <= booked_until(fill)

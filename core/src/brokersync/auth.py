@@ -9,6 +9,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import attrs
+
 from brokersync.config import Settings
 from brokersync.doubts import counted, may_log_in
 from brokersync.errors import (
@@ -180,23 +182,26 @@ class TokenKeeper:
                     await self._vault.store.move_login(known, rule)
                 raise
             except BrokerNotReadyError:
-                if renewal.doubt is not None and not fields:
-                    await self._tell(grant, renewal.doubt, lives=False)
+                if not fields:
+                    refused = renewal.refused_since
+                    grant = attrs.evolve(grant, renewing_since=renewal.doubt, refused_since=refused)
+                    await self._tell(grant, lives=False)
                 raise
         if renewal.how is not None:
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
             self._events(TokenRefreshed(**names, how=renewal.how))
-        if new.renewing_since is not None and not fields:
-            await self._tell(new, new.renewing_since, lives=True)
+        if not fields:
+            await self._tell(new, lives=True)
         return new
 
-    async def _tell(self, grant: Grant, doubt: datetime, *, lives: bool) -> None:
-        """The user may log in before they have to be asked for it."""
-        if not self._connection.connection_id:
-            return  # nobody is connected yet; the connection that it becomes takes the doubt along
+    async def _tell(self, grant: Grant, *, lives: bool) -> None:
+        """The user may log in before they have to be asked for it, where a refresh token is refused in doubt."""
+        told, end = ending(self._connection, grant, lives=lives), grant.auth.grant_expires_at or grant.renewing_since
+        if told is None or end is None or not self._connection.connection_id:
+            return  # where nobody is connected yet, the connection that it becomes takes the doubt along
         with suppress(StoreError):  # whoever renews it next tells them
-            if await self._vault.store.claim_warning(grant, grant.auth.grant_expires_at or doubt):
-                self._events(ending(self._connection, grant.auth, doubt, lives=lives))
+            if await self._vault.store.claim_warning(grant, end):
+                self._events(told)
 
     async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
         return await self._taken(self._name, grant.owner, self._holder, stale)

@@ -145,7 +145,7 @@ async def test_an_unreadable_answer_to_a_refresh_is_said_to_have_held_a_token_ma
         connection = await stage.consent(theirs, owner="another program")
         token = (await theirs._shared.vault.load(connection))[0].auth.refresh_token
         assert token is not None
-        stage.clock.advance(minutes=70)
+        stage.clock.advance(minutes=81)
         await stage.fault(fault, operation=OAUTH, times=2)
         for call in (
             theirs.run(connection.connection_id),
@@ -153,6 +153,25 @@ async def test_an_unreadable_answer_to_a_refresh_is_said_to_have_held_a_token_ma
         ):
             with pytest.raises(BrokerAPIError, match="may have replaced the refresh token"):
                 await call
+
+
+@pytest.mark.parametrize(("times", "endings"), [(1, 1), (9, 0)])
+async def test_a_sync_goes_on_with_a_session_that_lives_where_the_answer_to_a_refresh_can_not_be_read(
+    stage: Stage, times: int, endings: int
+) -> None:
+    """It is tried once more, as after a lost answer: where that is refused the session is prolonged, and that told."""
+    async with stage.process() as bs:
+        connection = await stage.consent(bs)
+        stage.clock.advance(minutes=70)
+        before = (await stage.asked())[OAUTH]
+        await stage.fault("truncated", operation=OAUTH, times=times)
+        outcome = await bs.run(connection.connection_id)
+    assert isinstance(outcome, Done)
+    assert outcome.report.added
+    told = [one for one in outcome.report.problems if "may have replaced the refresh token" in one["remedy"]]
+    assert len(told) == min(times, 2)
+    assert (await stage.asked())[OAUTH] == before + 2
+    assert len([event for event in stage.events if isinstance(event, LoginEnding)]) == endings
 
 
 async def test_a_user_is_told_of_a_refresh_token_that_was_lost_while_it_was_taken_over(stage: Stage) -> None:

@@ -14,7 +14,9 @@ import attrs
 from brokersync.config import Settings
 from brokersync.doubts import counted, may_log_in
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
+    BrokerError,
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerTokenExpiredError,
@@ -40,12 +42,12 @@ class TokenKeeper:
     """The current login of one connection, renewed once for all who ask at the same time.
 
     A new token is in the store before anybody uses it; where the store is away, it is held and stored by whoever wants
-    the login next. `underway` is shared by the keepers of this process; between
-    processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
-    of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
-    to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
-    A token that still lives is used while its renewal has to wait. Where the broker counts `sessions`, the owners who
-    share a login renew one after another, too, since it ends those that are renewed together.
+    the login next. `underway` is shared by the keepers of this process; between processes a lease in the store lets one
+    of them renew, and the grant's generation decides. A renewal opens a login of its own with `logins`, since it may
+    outlive its caller. Without `logs_in` a login that can not be renewed is left to whoever needs it. Credentials that
+    were refused too often are not sent either, whichever connection sent them. A token that still lives is used while its
+    renewal has to wait, and where the answer to that can not be read, if somebody is `told` of it. Where the broker
+    counts `sessions`, the owners who share a login renew one after another, too, since it ends those renewed together.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class TokenKeeper:
         logs_in: bool = True,
         sessions: LoginSessions | None = None,
         held: Grant | None = None,
+        told: Callable[[BrokerError], None] | None = None,
     ) -> None:
         self._connection, self._vault, self._logins = connection, vault, logins
         self._clock, self._events, self._underway = clock, events, underway
@@ -76,6 +79,7 @@ class TokenKeeper:
         self._holder = worker
         self._sessions = sessions
         self._held = held
+        self._told, self._unread = told, False
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
@@ -99,7 +103,14 @@ class TokenKeeper:
             if not lives or self._vault.holds_newer(grant):
                 raise
             self._waits_until = now + (error.retry_after or self._settings.long_wait)
-            return grant.auth
+        except BrokerAPIError as error:
+            if not lives or self._told is None or self._vault.holds_newer(grant):
+                raise
+            self._told(error)
+            # once more at the next request, as after a lost answer: while its session lives, it may be prolonged
+            self._waits_until = now + self._settings.long_wait if self._unread else None
+            self._unread = True
+        return grant.auth
 
     async def renew(self, stale: AuthResult, *, by_login: bool = False) -> AuthResult:
         """A login newer than `stale`, made `by_login` alone where that is asked. Raises `BrokerAuthError` when the user

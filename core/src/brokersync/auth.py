@@ -45,8 +45,8 @@ class TokenKeeper:
     the login next. `underway` is shared by the keepers of this process; between processes a lease in the store lets one
     of them renew, and the grant's generation decides. A renewal opens a login of its own with `logins`, since it may
     outlive its caller. Without `logs_in` a login that can not be renewed is left to whoever needs it. Credentials that
-    were refused too often are not sent either, whichever connection sent them. A token that still lives is used while its
-    renewal has to wait, and where the answer to that can not be read, if somebody is `told` of it. Where the broker
+    were refused too often are not sent either, whichever connection sent them. A token that still lives is used while
+    its renewal has to wait, and where the answer to that can not be read, if somebody is `told` of it. Where the broker
     counts `sessions`, the owners who share a login renew one after another, too, since it ends those renewed together.
     """
 

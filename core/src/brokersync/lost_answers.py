@@ -61,4 +61,5 @@ def interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
         status=error.status,
         code=error.code,
         certain=isinstance(error, BrokerAuthError) and error.certain,
+        retry_after=error.retry_after if isinstance(error, BrokerAuthError) else None,
     )

@@ -342,13 +342,13 @@ def _refresh_without_reading_the_grant_again() -> AbstractContextManager[object]
             parts = {"vault": self._vault, "login": login, "clock": self._clock, "settings": self._settings}
             return await Renewal(*self.__dict__["known"], **parts, logs_in=True)()
 
-    async def marked(self: GrantVault, grant: Grant, since: datetime | None) -> bool:
+    async def marked(self: Renewal) -> bool:
         return True
 
     return _both(
         mock.patch.object(TokenKeeper, "_lease", lease),
         mock.patch.object(TokenKeeper, "_renewed", renewed),
-        mock.patch.object(GrantVault, "mark_renewing", marked),
+        mock.patch.object(Renewal, "_mark", marked),
     )
 
 

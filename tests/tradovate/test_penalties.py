@@ -129,6 +129,23 @@ async def test_a_captcha_in_the_background_is_no_loop(stage: Stage) -> None:
     assert (await stage.asked())[LOGIN] - before <= 4
 
 
+@pytest.mark.parametrize("penalty", ["penalty_captcha", "locked", "rate_limit"])
+async def test_an_hour_of_silence_is_kept_by_processes_that_follow_each_other(stage: Stage, penalty: str) -> None:
+    """As cron begins them: none remembers what another has frozen, and the connection waits."""
+    async with stage.process() as bs:
+        connection = await stage.connect(bs)
+    stage.clock.advance(hours=2)
+    await stage.fault(penalty, operation=LOGIN, times=1000)
+    before = (await stage.asked())[LOGIN]
+    for _ in range(12):
+        async with stage.process() as bs:
+            await bs.run_due()
+        stage.clock.advance(minutes=4, seconds=55)
+    assert (await stage.asked())[LOGIN] == before + 1
+    async with stage.process() as bs:
+        assert (await bs.connection(connection.connection_id)).state is ConnectionState.ACTIVE
+
+
 async def test_a_wrong_password_asks_the_user_at_once_and_is_sent_once(stage: Stage) -> None:
     async with stage.process() as bs:
         connection = await stage.connect(bs)

@@ -9,10 +9,14 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import attrs
+
 from brokersync.config import Settings
 from brokersync.doubts import counted, may_log_in
 from brokersync.errors import (
+    BrokerAPIError,
     BrokerAuthError,
+    BrokerError,
     BrokerNotReadyError,
     BrokerRateLimitError,
     BrokerTokenExpiredError,
@@ -38,12 +42,12 @@ class TokenKeeper:
     """The current login of one connection, renewed once for all who ask at the same time.
 
     A new token is in the store before anybody uses it; where the store is away, it is held and stored by whoever wants
-    the login next. `underway` is shared by the keepers of this process; between
-    processes a lease in the store lets one of them renew, and the grant's generation decides. A renewal opens a login
-    of its own with `logins`, since it may outlive its caller. Without `logs_in` a login that can not be renewed is left
-    to whoever needs it. Credentials that were refused too often are not sent either, whichever connection sent them.
-    A token that still lives is used while its renewal has to wait. Where the broker counts `sessions`, the owners who
-    share a login renew one after another, too, since it ends those that are renewed together.
+    the login next. `underway` is shared by the keepers of this process; between processes a lease in the store lets one
+    of them renew, and the grant's generation decides. A renewal opens a login of its own with `logins`, since it may
+    outlive its caller. Without `logs_in` a login that can not be renewed is left to whoever needs it. Credentials that
+    were refused too often are not sent either, whichever connection sent them. A token that still lives is used while
+    its renewal has to wait, and where the answer to that can not be read, if somebody is `told` of it. Where the broker
+    counts `sessions`, the owners who share a login renew one after another, too, since it ends those renewed together.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class TokenKeeper:
         logs_in: bool = True,
         sessions: LoginSessions | None = None,
         held: Grant | None = None,
+        told: Callable[[BrokerError], None] | None = None,
     ) -> None:
         self._connection, self._vault, self._logins = connection, vault, logins
         self._clock, self._events, self._underway = clock, events, underway
@@ -74,6 +79,7 @@ class TokenKeeper:
         self._holder = worker
         self._sessions = sessions
         self._held = held
+        self._told, self._unread = told, False
 
     async def current(self, auth: AuthResult) -> AuthResult:
         """The login to use now in place of `auth`; one about to expire is renewed first."""
@@ -97,7 +103,14 @@ class TokenKeeper:
             if not lives or self._vault.holds_newer(grant):
                 raise
             self._waits_until = now + (error.retry_after or self._settings.long_wait)
-            return grant.auth
+        except BrokerAPIError as error:
+            if not lives or self._told is None or self._vault.holds_newer(grant):
+                raise
+            self._told(error)
+            # once more at the next request, as after a lost answer: while its session lives, it may be prolonged
+            self._waits_until = now + self._settings.long_wait if self._unread else None
+            self._unread = True
+        return grant.auth
 
     async def renew(self, stale: AuthResult, *, by_login: bool = False) -> AuthResult:
         """A login newer than `stale`, made `by_login` alone where that is asked. Raises `BrokerAuthError` when the user
@@ -180,23 +193,26 @@ class TokenKeeper:
                     await self._vault.store.move_login(known, rule)
                 raise
             except BrokerNotReadyError:
-                if renewal.doubt is not None and not fields:
-                    await self._tell(grant, renewal.doubt, lives=False)
+                if not fields:
+                    refused = renewal.refused_since
+                    grant = attrs.evolve(grant, renewing_since=renewal.doubt, refused_since=refused)
+                    await self._tell(grant, lives=False)
                 raise
         if renewal.how is not None:
             names = {"provider": grant.provider, "connection_id": self._connection.connection_id}
             self._events(TokenRefreshed(**names, how=renewal.how))
-        if new.renewing_since is not None and not fields:
-            await self._tell(new, new.renewing_since, lives=True)
+        if not fields:
+            await self._tell(new, lives=True)
         return new
 
-    async def _tell(self, grant: Grant, doubt: datetime, *, lives: bool) -> None:
-        """The user may log in before they have to be asked for it."""
-        if not self._connection.connection_id:
-            return  # nobody is connected yet; the connection that it becomes takes the doubt along
+    async def _tell(self, grant: Grant, *, lives: bool) -> None:
+        """The user may log in before they have to be asked for it, where a refresh token is refused in doubt."""
+        told, end = ending(self._connection, grant, lives=lives), grant.auth.grant_expires_at or grant.renewing_since
+        if told is None or end is None or not self._connection.connection_id:
+            return  # where nobody is connected yet, the connection that it becomes takes the doubt along
         with suppress(StoreError):  # whoever renews it next tells them
-            if await self._vault.store.claim_warning(grant, grant.auth.grant_expires_at or doubt):
-                self._events(ending(self._connection, grant.auth, doubt, lives=lives))
+            if await self._vault.store.claim_warning(grant, end):
+                self._events(told)
 
     async def _lease(self, grant: Grant, stale: AuthResult) -> Lease | Grant:
         return await self._taken(self._name, grant.owner, self._holder, stale)

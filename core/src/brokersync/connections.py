@@ -226,8 +226,8 @@ class Connections(Journal):
             connection = await shared.vault.add(
                 connection, auth, fields or kept, made_at=made_at, session=session, taken_over=foreign.identity
             )
-            if taking.doubt is not None:
-                await shared.vault.mark_renewing((await shared.vault.load(connection))[0], taking.doubt)
+            if any(taking.doubt):
+                await shared.store.mark_renewing((await shared.vault.load(connection))[0], *taking.doubt)
             await self._list_accounts(connection, loaded, login, auth)
         self._tell(before, await self._of_the_login(connection))
         return await self._with_deadline(connection, loaded.manifest, auth)

@@ -49,7 +49,7 @@ def counted(known: Connection, error: BrokerError, *, by: Connection, now: datet
     """
     if isinstance(error, BrokerAuthError) and error.certain:
         return attrs.evolve(known, logins_refused=_NEVER_AGAIN)
-    wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, known.logins_refused, settings.sync_every)
+    wait = _wait(known.logins_refused, error, settings)
     begins = None if known.connection_id == by.connection_id else now + wait
     return attrs.evolve(known, logins_refused=known.logins_refused + 1, logs_in_from=begins)
 
@@ -89,11 +89,17 @@ def refused(
     if known.state is ConnectionState.NEEDS_USER and not error.certain:
         return moved(known, Cause.DOUBTED, next_at=probe_at)
     if not certain:
-        wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, known.refusals, settings.sync_every)
-        known = moved(known, Cause.DOUBTED, next_at=now + wait)
+        known = moved(known, Cause.DOUBTED, next_at=now + _wait(known.refusals, error, settings))
         if known.refusals < settings.refusals:
             return known
     return asked(known, error, probe_at=probe_at)
+
+
+def _wait(times: int, error: BrokerError, settings: Settings) -> timedelta:
+    """Before the next attempt, which may be of a process that does not know for how long the broker is not asked."""
+    wait = grown(FIRST_DOUBT, _GROWTH_OF_DOUBT, times, settings.sync_every)
+    silence = error.retry_after if isinstance(error, BrokerAuthError) else None
+    return max(wait, silence or wait)
 
 
 def asked(known: Connection, error: BrokerAuthError, *, probe_at: datetime) -> Connection:

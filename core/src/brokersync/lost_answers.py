@@ -7,10 +7,9 @@ from typing import Final
 
 from brokersync.errors import BrokerAuthError, BrokerError, BrokerInteractionRequiredError
 from brokersync.events import LoginEnding
-from brokersync.records import Connection
-from brokersync.types import AuthResult
+from brokersync.records import Connection, Grant
 
-# a broker that refuses a good token now and then has taken it by then
+# a broker that refuses a good token now and then has taken it by then, if it was asked
 LONGEST_DOUBT: Final = timedelta(hours=12)
 MAY_BE_LOST: Final = (
     "Report it to the plugin's authors. The broker may have replaced the refresh token by that answer: if it refuses "
@@ -19,9 +18,19 @@ MAY_BE_LOST: Final = (
 _LOG_IN_AGAIN: Final = "Log in again: the connection, its accounts and its history stay."
 
 
-def ending(connection: Connection, auth: AuthResult, doubt: datetime, *, lives: bool) -> LoginEnding:
-    """The refresh token is refused since; the session `lives` on without it, or is over."""
-    asked = doubt + LONGEST_DOUBT
+def refused_in_doubt(grant: Grant) -> datetime | None:
+    """Since when its refresh token is refused, which may be used up."""
+    doubt, refused = grant.renewing_since, grant.refused_since
+    # an older release beside this one begins and ends doubts, and leaves the refusals of earlier ones
+    return refused if doubt is not None and refused is not None and refused >= doubt else None
+
+
+def ending(connection: Connection, grant: Grant, *, lives: bool) -> LoginEnding | None:
+    """The session `lives` on without its refresh token, or is over; `None` where that is not refused in doubt."""
+    auth, doubt, refused = grant.auth, grant.renewing_since, refused_in_doubt(grant)
+    if doubt is None or refused is None:
+        return None
+    asked = refused + LONGEST_DOUBT
     until = auth.expires_at if lives else min(asked, auth.grant_expires_at or asked)
     meanwhile = "Syncs go on while its session can be prolonged" if lives else "Its session is over, so no sync gets on"
     return LoginEnding(
@@ -29,8 +38,8 @@ def ending(connection: Connection, auth: AuthResult, doubt: datetime, *, lives: 
         connection_id=connection.connection_id,
         until=until or asked,
         reason=f"A renewal of the login of {connection.label} was interrupted on {doubt:%Y-%m-%d at %H:%M} UTC, and "
-        "the broker refuses its refresh token since: it has probably replaced it by one that never reached us. "
-        f"{meanwhile}; only its user can make another login.",
+        f"the broker refuses its refresh token since {refused:%Y-%m-%d at %H:%M} UTC: it has probably replaced it by "
+        f"one that never reached us. {meanwhile}; only its user can make another login.",
     )
 
 
@@ -52,4 +61,5 @@ def interrupted(error: BrokerError, since: datetime) -> BrokerAuthError:
         status=error.status,
         code=error.code,
         certain=isinstance(error, BrokerAuthError) and error.certain,
+        retry_after=error.retry_after if isinstance(error, BrokerAuthError) else None,
     )

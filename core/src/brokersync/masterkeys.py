@@ -50,7 +50,8 @@ class MasterKeys:
 
     async def unwrap(self, wrapped: bytes, owner: str) -> bytes:
         # a key that is not there is told by the first one, after what else may be wrong with the value
-        return decrypt(self._by_id.get(sealed_by(wrapped), self.keys[0]), wrapped, f"data-key|{owner}")
+        key = self._by_id.get(sealed_by(wrapped), self.keys[0])
+        return decrypt(key, wrapped, f"data-key|{owner}", or_else="forget the owner and connect again")
 
     def knows(self, wrapped: bytes) -> bool:
         """Whether one of these keys sealed it."""

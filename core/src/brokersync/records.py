@@ -127,9 +127,8 @@ class Era:
 class Grant:
     """The tokens of one login identity. `environment` is empty where one login serves all.
 
-    `generation` grows with each replacement, for compare-and-swap, from a number with which no other login began.
-    `renewing_since` stays when a renewal's outcome is not known. `taken_over` are the fingerprints of foreign tokens
-    it began with or that came later. Where known, `made_at` is when the broker made these, in which of its `session`s.
+    `generation` grows with each replacement. `renewing_since` stays while an outcome is not known, `refused_since`
+    while the refresh token is refused then. `taken_over`: fingerprints of foreign tokens; `made_at` in which `session`.
     """
 
     owner: str
@@ -139,6 +138,7 @@ class Grant:
     generation: int
     auth: AuthResult
     renewing_since: datetime | None = None
+    refused_since: datetime | None = None
     taken_over: tuple[str, ...] = ()
     made_at: datetime | None = None
     session: Lease | None = None

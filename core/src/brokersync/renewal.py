@@ -23,7 +23,7 @@ from brokersync.errors import (
     StoreError,
 )
 from brokersync.login_sessions import LoginSessions, has_ended
-from brokersync.lost_answers import LONGEST_DOUBT, MAY_BE_LOST, interrupted
+from brokersync.lost_answers import LONGEST_DOUBT, MAY_BE_LOST, interrupted, refused_in_doubt
 from brokersync.provider import Clock
 from brokersync.records import Grant, Lease
 from brokersync.retry import Patience
@@ -62,7 +62,8 @@ class Renewal:
 
     That note stays when the outcome is not learned: the broker may have replaced the refresh token then, so a refusal
     of the old one is no word on the login itself, and where only the session is prolonged. `how` says afterwards what
-    made the new tokens, if this worker did, and `doubt` since when an outcome is not known.
+    made the new tokens, if this worker did, `doubt` since when an outcome is not known, and `refused_since` since when
+    the refresh token is refused in that doubt.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Renewal:
         self._vault, self._login, self._clock = vault, login, clock
         self._settings, self._logs_in, self._sessions = settings, logs_in, sessions
         self.doubt, self._session = grant.renewing_since, grant.session
+        self.refused_since = refused_in_doubt(grant)
         self.how: str | None = None
         self.sent_in_vain = False
 
@@ -92,7 +94,7 @@ class Renewal:
             self._session = await self._sessions.going_on(
                 self._session, self._fields, self._grant.auth.expires_at, in_time=need is Need.SOON
             )
-        if not await self._vault.mark_renewing(self._grant, self.doubt or self._clock.now()):
+        if not await self._mark():
             return await self._vault.reload(self._grant)
         try:
             auth = await self._bounded(self._refreshed())
@@ -102,6 +104,7 @@ class Renewal:
             if self._was_lost:
                 return await self._refused(error)
             await self._unmark()
+            await self._count(error)
             raise
         except BrokerRateLimitError:
             await self._unmark()
@@ -117,7 +120,7 @@ class Renewal:
             raise BrokerAuthError(
                 "The kept credentials were refused, and are not sent again.", provider=self._grant.provider
             )
-        if not await self._vault.mark_renewing(self._grant, self.doubt or self._clock.now()):
+        if not await self._mark():
             return await self._vault.reload(self._grant)
         try:
             auth = await self._bounded(self._login.log_in(self._fields))
@@ -132,14 +135,19 @@ class Renewal:
 
     @property
     def _was_lost(self) -> bool:
-        """Whether a renewal was sent whose answer is not known, and its refresh token has been refused since, for so
-        long that it was carried out and the answer lost: waiting on would only keep the user from being asked."""
+        """Whether a renewal was sent whose answer is not known, and its refresh token was refused before, for so long
+        that it was carried out and the answer lost: waiting on would only keep the user from being asked."""
+        return self.refused_since is not None and self._clock.now() - self.refused_since >= LONGEST_DOUBT
+
+    async def _count(self, refusal: BrokerNotReadyError) -> None:
+        """Note since when the refresh token is refused in doubt, and let no pause outlast what is waited for that."""
         if self.doubt is None:
-            return False
-        since, held = self.doubt, self._grant.auth
-        if not held.refresh_refused:
-            since = max(since, held.expires_at or since)  # nobody may have tried it while the session lived
-        return self._clock.now() - since >= LONGEST_DOUBT
+            return
+        now = self._clock.now()
+        self.refused_since = self.refused_since or now
+        await self._mark()
+        if refusal.retry_after is not None:
+            refusal.retry_after = min(refusal.retry_after, self.refused_since + LONGEST_DOUBT - now)
 
     async def _refreshed(self) -> AuthResult:
         patience = Patience(attrs.evolve(self._settings.retry, attempts=_ATTEMPTS), self._clock)
@@ -216,10 +224,13 @@ class Renewal:
         current = await self._vault.reload(self._grant)
         return current if current.generation != self._grant.generation else None
 
+    async def _mark(self) -> bool:
+        return await self._vault.store.mark_renewing(self._grant, self.doubt or self._clock.now(), self.refused_since)
+
     async def _unmark(self) -> None:
         """The outcome is known: nothing was changed by this renewal. What an earlier one left open stays so."""
         if self.doubt is None:
-            await self._vault.mark_renewing(self._grant, None)
+            await self._vault.store.mark_renewing(self._grant, None)
 
     async def _stored(self, auth: AuthResult, how: str, session: Lease | None, doubt: datetime | None = None) -> Grant:
         if auth.identity != self._grant.identity:
@@ -228,17 +239,18 @@ class Renewal:
                 provider=self._grant.provider,
                 remedy="Connect the new login.",
             )
-        made_at = self._clock.now()
-        if not await _patiently(
-            lambda: self._vault.replace(self._grant, auth, self._fields, made_at=made_at, session=session, doubt=doubt),
+        now = self._clock.now()
+        since = None if doubt is None else self.refused_since or now
+        new = await _patiently(
+            lambda: self._vault.replace(
+                self._grant, auth, self._fields, made_at=now, session=session, doubt=doubt, refused_since=since
+            ),
             self._clock,
-        ):
+        )
+        if new is None:
             return await self._vault.reload(self._grant)
         self.how = how
-        following = self._grant.generation + 1
-        return attrs.evolve(
-            self._grant, auth=auth, generation=following, renewing_since=doubt, made_at=made_at, session=session
-        )
+        return new
 
 
 async def store_what_is_held(vault: GrantVault, clock: Clock) -> None:

@@ -191,7 +191,8 @@ class Run:
         loaded = shared.registry.load(connection.provider)
         self._settler.manifest = loaded.manifest
         grant, fields = await shared.vault.load(connection)
-        keeper = shared.keeper(connection, partial(self._login, shared, loaded, fields), events=self._sink, held=grant)
+        logins, told = partial(self._login, shared, loaded, fields), self._report.problem
+        keeper = shared.keeper(connection, logins, events=self._sink, held=grant, told=told)
         async with open_provider(
             loaded,
             environment=connection.environment,

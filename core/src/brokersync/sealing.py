@@ -107,9 +107,11 @@ def encrypt(key: bytes, value: bytes, bound_to: str) -> bytes:
     return _VERSION + key_id(key) + nonce + AESGCM(key).encrypt(nonce, value, bound_to.encode())
 
 
-def decrypt(key: bytes, sealed: bytes, bound_to: str) -> bytes:
+def decrypt(key: bytes, sealed: bytes, bound_to: str, *, or_else: str = "connect again") -> bytes:
     """Raises `BrokerConfigError` when the value was changed, moved, or sealed with another key."""
     version, rest = sealed[:1], sealed[1 + _ID_BYTES :]
+    if not rest:
+        raise _does_not_open(or_else)
     if version != _VERSION:
         raise BrokerConfigError("A sealed value was written by a newer brokersync.", remedy="Upgrade brokersync.")
     if sealed_by(sealed) != key_id(key):
@@ -120,7 +122,11 @@ def decrypt(key: bytes, sealed: bytes, bound_to: str) -> bytes:
     try:
         return AESGCM(key).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to.encode())
     except (InvalidTag, ValueError):  # a value cut off within its nonce is a ValueError
-        raise BrokerConfigError(
-            "A sealed value does not open: it was changed or copied from another row.",
-            remedy="Restore the store from a backup, or connect again.",
-        ) from None
+        raise _does_not_open(or_else) from None
+
+
+def _does_not_open(or_else: str) -> BrokerConfigError:
+    return BrokerConfigError(
+        "A sealed value does not open: it was changed or copied from another row.",
+        remedy=f"Restore the store from a backup, or {or_else}.",
+    )

@@ -170,11 +170,12 @@ class Shared:
         logs_in: bool = True,
         counts: bool = True,
         held: Grant | None = None,
+        told: Callable[[BrokerError], None] | None = None,
     ) -> TokenKeeper:
         """What keeps the connection's login current, and renews it once for all who use that grant here.
 
-        `held` is the grant where it has just been read. One that `counts` keeps the places that the broker has for the
-        sessions of its login.
+        `held` is the grant where it has just been read, and `told` hears of errors that end nothing. One that `counts`
+        keeps the places that the broker has for the sessions of its login.
         """
         manifest = self.registry.manifest(connection.provider)
         return TokenKeeper(
@@ -190,6 +191,7 @@ class Shared:
             sessions=self.sessions_of(manifest, connection.owner) if counts and manifest.sessions is not None else None,
             logs_in=logs_in,
             held=held,
+            told=told,
         )
 
     def sessions_of(self, manifest: Manifest, owner: str) -> LoginSessions:

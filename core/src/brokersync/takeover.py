@@ -34,7 +34,8 @@ class TakeOver:
     tokens are sealed under the made-up name before they are renewed and after it, as those of any other login. What was
     renewed stays there until `Store.add_connection` puts the real login in its place, and another attempt goes on
     from it. `renewed` says afterwards whether the broker has just made the tokens, `doubt` since when the answer to a
-    renewal is lost that they may have been replaced by, and `session` in which place where that took a login.
+    renewal is lost that they may have been replaced by, and since when they are refused, and `session` in which place
+    where that took a login.
 
     Those that were taken over before, for the connections that are `known`, are spent, and not renewed: the broker may
     have given others for them since, and may end the whole login when it sees them again.
@@ -51,7 +52,7 @@ class TakeOver:
         self._shared, self._loaded, self._login, self._of = shared, loaded, login, of
         self._identity, self._known, self._spent = of.identity, known, bool(known)
         self.renewed = False
-        self.doubt: datetime | None = None
+        self.doubt: tuple[datetime | None, datetime | None] = (None, None)
         self.session: Lease | None = None
 
     async def __call__(self, auth: AuthResult, fields: Mapping[str, str]) -> AuthResult:
@@ -168,7 +169,8 @@ class TakeOver:
         grant = await shared.vault.keep(of, auth, fields)
         try:
             auth = await shared.keeper(of, self._opened, counts=False).renew(auth)
-            self.doubt = (await shared.vault.load(of))[0].renewing_since
+            renewed, _ = await shared.vault.load(of)
+            self.doubt = renewed.renewing_since, renewed.refused_since
             return auth
         finally:
             # as they came they are the caller's to keep; what was renewed exists nowhere else

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-from brokersync.decimals import check_length
+from brokersync.checks import finite, in_utc, positive, some_id, some_text
 from brokersync.enums import (
     AssetClass,
     BookingEffect,
@@ -29,7 +29,7 @@ from brokersync.enums import (
     TradeStatus,
 )
 from brokersync.secret import Secret
-from brokersync.typed import LONGEST_ID, check_id, short, typed
+from brokersync.typed import check_id, short, typed
 
 __all__ = [
     "AssetClass",
@@ -67,36 +67,6 @@ __all__ = [
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-def _decimal(_: object, field: attrs.Attribute[Any], value: Decimal) -> None:
-    if not value.is_finite():
-        raise ValueError(f"{field.name} must be a finite Decimal, not {value}")
-    check_length(value, field.name)
-
-
-def _positive(instance: object, field: attrs.Attribute[Any], value: Decimal) -> None:
-    _decimal(instance, field, value)
-    if value <= 0:
-        raise ValueError(f"{field.name} must be positive, not {value}; the side says the direction")
-
-
-def _utc(_: object, field: attrs.Attribute[Any], value: datetime) -> None:
-    if value.tzinfo is not UTC and value.utcoffset() != timedelta(0):
-        raise ValueError(f"{field.name} must be an aware datetime in UTC, not {value!r}")
-
-
-def _text(_: object, field: attrs.Attribute[Any], value: str) -> None:
-    if not value:
-        raise ValueError(f"{field.name} must not be empty")
-    if "\x00" in value:  # no database keeps it in text, and no broker means it
-        raise ValueError(f"{field.name} must hold no NUL character, not {value!r}")
-
-
-def _id(instance: object, field: attrs.Attribute[Any], value: str) -> None:
-    if not value or "\x00" in value or len(value) > LONGEST_ID:  # asked often for each row, hardly ever with reason
-        _text(instance, field, value)
-        short(instance, field, value)
-
-
 @attrs.frozen(kw_only=True)
 class BrokerCredentials:
     """What a user gives to log in; a plugin subclasses it with the fields its manifest declares."""
@@ -112,11 +82,11 @@ class AuthResult:
     login can read. `refresh_refused`: this renewal was refused the refresh token, and prolonged the session without.
     """
 
-    identity: str = attrs.field(validator=_id)
+    identity: str = attrs.field(validator=some_id)
     access_token: Secret | None = None
     refresh_token: Secret | None = None
-    expires_at: datetime | None = attrs.field(default=None, validator=_utc)
-    grant_expires_at: datetime | None = attrs.field(default=None, validator=_utc)
+    expires_at: datetime | None = attrs.field(default=None, validator=in_utc)
+    grant_expires_at: datetime | None = attrs.field(default=None, validator=in_utc)
     secrets: Mapping[str, Secret] = _EMPTY
     state: Mapping[str, str] = _EMPTY
     hosts: Mapping[str, str] = _EMPTY
@@ -128,12 +98,12 @@ class AuthResult:
 class BrokerAccount:
     """An account as the broker names it, by a stable `account_id` that is never masked; what is `None` is not told."""
 
-    account_id: str = attrs.field(validator=_id)
-    environment: str = attrs.field(validator=_id)
+    account_id: str = attrs.field(validator=some_id)
+    environment: str = attrs.field(validator=some_id)
     name: str | None = None
     currency: str | None = None
     kind: str | None = None
-    opened_at: datetime | None = attrs.field(default=None, validator=_utc)
+    opened_at: datetime | None = attrs.field(default=None, validator=in_utc)
     closed: bool | None = None
     state: Mapping[str, str] = _EMPTY
 
@@ -142,18 +112,18 @@ class BrokerAccount:
 class Instrument:
     """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed."""
 
-    symbol: str = attrs.field(validator=_text)
+    symbol: str = attrs.field(validator=some_text)
     broker_id: str | None = None
     asset_class: AssetClass
     currency: str | None = None
-    multiplier: Decimal | None = attrs.field(default=None, validator=_decimal)
+    multiplier: Decimal | None = attrs.field(default=None, validator=finite)
     exchange: str | None = None
     isin: str | None = None
     figi: str | None = None
     cusip: str | None = None
     underlying: str | None = None
     expiry: date | None = None
-    strike: Decimal | None = attrs.field(default=None, validator=_decimal)
+    strike: Decimal | None = attrs.field(default=None, validator=finite)
     right: Right | None = None
 
     @property
@@ -167,8 +137,8 @@ class Fee:
     """One cost of a trade: positive is a cost, negative a rebate."""
 
     kind: FeeKind
-    amount: Decimal = attrs.field(validator=_decimal)
-    currency: str = attrs.field(validator=_text)
+    amount: Decimal = attrs.field(validator=finite)
+    currency: str = attrs.field(validator=some_text)
 
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
@@ -180,10 +150,10 @@ class BrokerTrade:
     broker's sign: positive is money received. `revision`, `status` and `sources` are set by core.
     """
 
-    provider: str = attrs.field(validator=_text)
-    environment: str = attrs.field(validator=_id)
-    account_id: str = attrs.field(validator=_id)
-    trade_id: str = attrs.field(validator=_id)
+    provider: str = attrs.field(validator=some_text)
+    environment: str = attrs.field(validator=some_id)
+    account_id: str = attrs.field(validator=some_id)
+    trade_id: str = attrs.field(validator=some_id)
     revision: int = 1
     status: TradeStatus = TradeStatus.ACTIVE
     order_id: str | None = None
@@ -193,16 +163,16 @@ class BrokerTrade:
     instrument: Instrument
     side: Side
     position_effect: PositionEffect = PositionEffect.UNKNOWN
-    quantity: Decimal = attrs.field(validator=_positive)
-    price: Decimal = attrs.field(validator=_decimal)
+    quantity: Decimal = attrs.field(validator=positive)
+    price: Decimal = attrs.field(validator=finite)
     price_unit: PriceUnit = PriceUnit.MONEY
-    executed_at: datetime = attrs.field(validator=_utc)
+    executed_at: datetime = attrs.field(validator=in_utc)
     time_precision: TimePrecision = TimePrecision.SECOND
     trade_date: date | None = None
     fees: tuple[Fee, ...] = ()
     fees_state: FeesState = FeesState.FINAL
-    net_cash: Decimal | None = attrs.field(default=None, validator=_decimal)
-    accrued_interest: Decimal | None = attrs.field(default=None, validator=_decimal)
+    net_cash: Decimal | None = attrs.field(default=None, validator=finite)
+    accrued_interest: Decimal | None = attrs.field(default=None, validator=finite)
     event: TradeEvent = TradeEvent.EXECUTION
     granularity: Granularity = Granularity.FILL
     tags: tuple[str, ...] = ()
@@ -226,9 +196,9 @@ class TradeBooking:
     number that all rows know counts first, and 0 is not known. A bare cancel has no `trade`; `fees` are then its own.
     """
 
-    booking_id: str = attrs.field(validator=_id)
-    environment: str = attrs.field(validator=_id)
-    account_id: str = attrs.field(validator=_id)
+    booking_id: str = attrs.field(validator=some_id)
+    environment: str = attrs.field(validator=some_id)
+    account_id: str = attrs.field(validator=some_id)
     effect: BookingEffect = BookingEffect.NEW
     aliases: tuple[str, ...] = ()
     refs: tuple[str, ...] = ()
@@ -279,8 +249,8 @@ class TradeBooking:
 class TimeWindow:
     """The half-open span `[start, end)` of UTC instants."""
 
-    start: datetime = attrs.field(validator=_utc)
-    end: datetime = attrs.field(validator=_utc)
+    start: datetime = attrs.field(validator=in_utc)
+    end: datetime = attrs.field(validator=in_utc)
 
     def __attrs_post_init__(self) -> None:
         if self.end <= self.start:
@@ -304,8 +274,8 @@ class TradeRequest:
     """What the engine asks of one source: these accounts, this window, from this cursor on.
 
     With the scope `login`, `accounts` are all that are known and may be empty; `others` those that files alone told of.
-    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading. A window that
-    `may_rest` is provisional as a whole, and nobody wants it now: a page that covers nothing may say what it waits for.
+    The last finished request left `bookmark`: absent for new accounts, older windows, re-reading. What `may_rest` is
+    provisional, and not wanted just now: a page that covers nothing may answer it.
     """
 
     source: str
@@ -358,12 +328,12 @@ class TradePage:
     accounts: tuple[BrokerAccount, ...] = ()
     cursor: str | None = None
     bookmark: str | None = None
-    resume_at: datetime | None = attrs.field(default=None, validator=_utc)
+    resume_at: datetime | None = attrs.field(default=None, validator=in_utc)
     quarantined: tuple[QuarantinedRow, ...] = ()
     skipped: Mapping[str, int] = _EMPTY
     unmapped: Mapping[str, int] = _EMPTY
     rows: int | None = None
-    as_of: datetime | None = attrs.field(default=None, validator=_utc)
+    as_of: datetime | None = attrs.field(default=None, validator=in_utc)
 
     @property
     def disposed(self) -> int:
@@ -379,7 +349,7 @@ class Challenge:
     message: str
     url: str | None = None
     fields: Mapping[str, str] = _EMPTY
-    expires_at: datetime | None = attrs.field(default=None, validator=_utc)
+    expires_at: datetime | None = attrs.field(default=None, validator=in_utc)
     state: Mapping[str, Secret] = _EMPTY
 
 

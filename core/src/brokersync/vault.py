@@ -29,11 +29,8 @@ class _Unstored:
     """What a broker gave in place of a grant, and the store has not taken yet."""
 
     grant: Grant
-    auth: AuthResult
+    new: Grant
     fields: Mapping[str, str] = attrs.field(repr=False)
-    made_at: datetime
-    session: Lease | None
-    doubt: datetime | None
 
 
 class GrantVault:
@@ -162,10 +159,6 @@ class GrantVault:
             raise BrokerAuthError("The login was removed while it was in use.", provider=grant.provider)
         return (await self._opened(sealed, sealed.sealed_with))[0]
 
-    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
-        """Note durably since when a renewal is under way; `False` when the grant is another generation already."""
-        return await self.store.mark_renewing(grant, since)
-
     async def _opened(self, sealed: SealedGrant, wrapped: bytes) -> tuple[Grant, dict[str, str]]:
         key = await self._sealer.data_key(wrapped, sealed.owner)
         auth = json.loads(key.unseal(f"auth|{sealed.row}", sealed.auth))
@@ -179,6 +172,7 @@ class GrantVault:
             generation=sealed.generation,
             auth=SEALED.structure(auth, AuthResult),
             renewing_since=sealed.renewing_since,
+            refused_since=sealed.refused_since,
             taken_over=tuple(known.get("taken_over", ())),
             made_at=SEALED.structure(known.get("made_at"), datetime | None),  # type: ignore[arg-type]  # cattrs takes unions, and its types do not say so
             session=SEALED.structure(known.get("session"), Lease | None),  # type: ignore[arg-type]  # as above
@@ -194,13 +188,16 @@ class GrantVault:
         made_at: datetime,
         session: Lease | None = None,
         doubt: datetime | None = None,
-    ) -> bool:
-        """Make `auth` durable in place of `grant`; `False` when another worker was first, or the owner is forgotten.
+        refused_since: datetime | None = None,
+    ) -> Grant | None:
+        """Make `auth` durable in place of `grant`; `None` when another worker was first, or the owner is forgotten.
 
         An earlier renewal is in `doubt` still, where given. Whatever it raises, `auth` is held until `catch_up`.
         """
-        self._unstored[_login(grant)] = unstored = _Unstored(grant, auth, fields, made_at, session, doubt)
-        return await self._stored(unstored)
+        new = attrs.evolve(grant, auth=auth, generation=grant.generation + 1, made_at=made_at, session=session)
+        new = attrs.evolve(new, renewing_since=doubt, refused_since=refused_since)
+        self._unstored[_login(grant)] = unstored = _Unstored(grant, new, fields)
+        return new if await self._stored(unstored) else None
 
     def holds_newer(self, grant: Grant | SealedGrant) -> bool:
         """Whether what replaces this grant is held here only, for want of a store that takes it."""
@@ -236,23 +233,24 @@ class GrantVault:
             del self._unstored[name]
         return done
 
-    async def _replace(self, new: _Unstored) -> bool:
-        grant = new.grant
+    async def _replace(self, unstored: _Unstored) -> bool:
+        grant = unstored.new
         while (wrapped := await self.store.wrapped_key(grant.owner)) is not None:
             with suppress(KeyReplacedError):
                 sealed = await self.seal(
                     owner=grant.owner,
                     provider=grant.provider,
                     environment=grant.environment,
-                    auth=new.auth,
-                    fields=new.fields,
-                    generation=grant.generation + 1,
+                    auth=grant.auth,
+                    fields=unstored.fields,
+                    generation=grant.generation,
                     taken_over=grant.taken_over,
-                    made_at=new.made_at,
-                    session=new.session,
+                    made_at=grant.made_at,
+                    session=grant.session,
                     wrapped=wrapped,
                 )
-                return await self.store.replace_grant(attrs.evolve(sealed, renewing_since=new.doubt))
+                sealed = attrs.evolve(sealed, renewing_since=grant.renewing_since, refused_since=grant.refused_since)
+                return await self.store.replace_grant(sealed)
         return False
 
     def close(self) -> None:

@@ -210,20 +210,12 @@ async def test_a_refused_refresh_token_is_no_doubt_where_no_answer_was_lost(desk
     assert await desk.in_doubt() is None
 
 
-@pytest.mark.parametrize("refused_meanwhile", [True, False])
-async def test_a_session_that_was_prolonged_in_doubt_is_replaced_by_a_login_as_soon_as_it_ends(
-    desk: Desk, refused_meanwhile: bool
-) -> None:
-    held = attrs.evolve(PROLONGED, refresh_refused=refused_meanwhile)
-    await desk.connect(held)
-    await desk.store.mark_renewing((await desk.vault.load(CONNECTION))[0], NOW)
+async def test_a_session_that_was_prolonged_in_doubt_is_replaced_by_a_login_as_soon_as_it_ends(desk: Desk) -> None:
+    desk.broker.refreshes = [BrokerTimeoutError("No answer."), PROLONGED, BrokerNotReadyError("Later.")]
+    desk.broker.logins = [FRESH]
+    assert await desk.keeper().renew(login()) == PROLONGED
     desk.clock.moment = NOW + timedelta(hours=14)
-    desk.broker.refreshes, desk.broker.logins = [BrokerNotReadyError("Later.")], [FRESH]
-    if refused_meanwhile:
-        assert await desk.keeper().renew(held) == FRESH
-    else:
-        with pytest.raises(BrokerNotReadyError):  # it was tried for the first time since
-            await desk.keeper().renew(held)
+    assert await desk.keeper().renew(PROLONGED) == FRESH
 
 
 async def test_a_renewal_tells_of_a_new_end_and_of_other_rights(desk: Desk) -> None:

@@ -92,6 +92,22 @@ async def test_that_a_renewal_is_under_way_is_kept_until_the_grant_is_replaced(s
     assert (await kept(store)).renewing_since is None
 
 
+async def test_since_when_a_refresh_token_is_refused_is_kept_until_the_grant_is_replaced(store: SqliteStore) -> None:
+    await store.add_connection(connection(one_login=True), grant())
+    held = Grant(
+        owner="o", provider="paper", environment="", identity="me", generation=1, auth=AuthResult(identity="me")
+    )
+    assert await store.mark_renewing(held, START, START + DAY)
+    assert (await kept(store)).refused_since == START + DAY
+    await store.replace_grant(grant(generation=2, renewing_since=START, refused_since=START + DAY))
+    assert (await kept(store)).refused_since == START + DAY, "it is refused still"
+    await store.replace_grant(grant(generation=3))
+    assert (await kept(store)).refused_since is None
+    await store.mark_renewing(attrs.evolve(held, generation=3), START, START + DAY)
+    await store.log_in_again(connection(one_login=True), grant())
+    assert (await kept(store)).refused_since is None
+
+
 async def test_grants_that_end_are_told_soonest_first_and_of_one_owner_where_asked(store: SqliteStore) -> None:
     for number, (owner, end) in enumerate([("o", 3 * DAY), ("x", 2 * DAY), ("o", DAY), ("o", -DAY), ("o", 9 * DAY)]):
         facts = {"owner": owner, "identity": str(number)}

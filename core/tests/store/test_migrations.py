@@ -136,3 +136,17 @@ async def test_a_newer_layout_that_says_so_is_worked_with_as_it_is(tmp_path: Pat
     assert (await store.commit_page(page(trade("a")), RULES)).added == 1
     assert [one.trade_id for one in (await store.trades("o", ALL))[0]] == ["a"]
     await store.close()
+
+
+async def test_a_renewal_in_doubt_stays_so_in_a_migrated_store_and_its_refusals_count_from_then_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(LAYOUTS[4].read_text(encoding="utf-8"))
+    store = SqliteStore(path)
+    await store.open()
+    grant = await store.grant("o", "paper", "live", "me")
+    assert grant is not None
+    assert (grant.renewing_since, grant.expires_at, grant.refused_since) == (START, START + DAY / 24, None)
+    await store.close()

@@ -18,7 +18,7 @@ LOGIN: Final = ("owner", "provider", "environment", "identity")
 THIS_LOGIN: Final = "owner = ? AND provider = ? AND environment = ? AND identity = ?"
 # a login that was begun and is not finished is nobody's at any broker yet
 UNFINISHED: Final = "provider = ''"
-_VALUES = ("generation", "auth", "credentials", "expires_at", "grant_expires_at", "renewing_since")
+_VALUES = ("generation", "auth", "credentials", "expires_at", "grant_expires_at", "renewing_since", "refused_since")
 _UPKEEP = ("tried_at", "fixed_end", "warned_of")
 _KEY = "(SELECT wrapped FROM owner_keys WHERE owner_keys.owner = grants.owner)"
 _COLUMNS = ", ".join((*LOGIN, *_VALUES, *_UPKEEP, _KEY))
@@ -65,15 +65,19 @@ def replace_grant(new: SealedGrant) -> Script[bool]:
     yield from check_key(new)
     row = yield from fetch_one(
         "UPDATE grants SET generation = ?, auth = ?, credentials = ?, expires_at = ?, grant_expires_at = ?,"
-        f" renewing_since = ? WHERE {THIS_LOGIN} AND generation = ? RETURNING generation",
-        *(new.generation, new.auth, new.credentials, optional_text(new.expires_at)),
-        *(optional_text(new.grant_expires_at), optional_text(new.renewing_since), *_login(new), new.generation - 1),
+        f" renewing_since = ?, refused_since = ? WHERE {THIS_LOGIN} AND generation = ? RETURNING generation",
+        *(new.generation, new.auth, new.credentials, *_moments(new), *_login(new), new.generation - 1),
     )
     return row is not None
 
 
-def mark_renewing(of: Grant, since: datetime | None) -> Script[bool]:
-    return (yield from _note(of, "renewing_since", since, "generation = ?", of.generation))
+def mark_renewing(of: Grant, since: datetime | None, refused_since: datetime | None) -> Script[bool]:
+    row = yield from fetch_one(
+        f"UPDATE grants SET renewing_since = ?, refused_since = ? WHERE {THIS_LOGIN} AND generation = ?"
+        " RETURNING generation",
+        *(optional_text(since), optional_text(refused_since), *_login(of), of.generation),
+    )
+    return row is not None
 
 
 def claim_upkeep(of: SealedGrant, at: datetime) -> Script[bool]:
@@ -89,10 +93,10 @@ def claim_warning(of: Grant | SealedGrant, end: datetime) -> Script[bool]:
     return (yield from _note(of, "warned_of", end, "(warned_of IS NULL OR warned_of <> ?)", sortable(end)))
 
 
-def _note(of: Grant | SealedGrant, column: str, value: datetime | None, where: str, *params: Any) -> Script[bool]:
+def _note(of: Grant | SealedGrant, column: str, value: datetime, where: str, *params: Any) -> Script[bool]:
     row = yield from fetch_one(
         f"UPDATE grants SET {column} = ? WHERE {THIS_LOGIN} AND {where} RETURNING generation",
-        *(optional_text(value), *_login(of), *params),
+        *(sortable(value), *_login(of), *params),
     )
     return row is not None
 
@@ -102,8 +106,12 @@ def _login(of: Grant | SealedGrant) -> tuple[str, str, str, str]:
 
 
 def _row(new: SealedGrant) -> tuple[Any, ...]:
-    moments = (new.expires_at, new.grant_expires_at, new.renewing_since)
-    return (*_login(new), new.generation, new.auth, new.credentials, *map(optional_text, moments))
+    return (*_login(new), new.generation, new.auth, new.credentials, *_moments(new))
+
+
+def _moments(new: SealedGrant) -> tuple[str | None, ...]:
+    moments = (new.expires_at, new.grant_expires_at, new.renewing_since, new.refused_since)
+    return tuple(map(optional_text, moments))
 
 
 def _sealed(row: Sequence[Any]) -> SealedGrant:

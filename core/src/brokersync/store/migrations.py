@@ -132,4 +132,9 @@ def _to_5() -> Script[None]:
     yield AddColumn("failing_windows", "not_before")
 
 
-_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
+def _to_6() -> Script[None]:
+    """Layout 5 did not know since when a refresh token is refused that may be used up; the next refusal tells."""
+    yield AddColumn("grants", "refused_since")
+
+
+_STEPS: Final[Mapping[int, Callable[[], Script[None]]]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}

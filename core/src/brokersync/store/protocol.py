@@ -192,8 +192,8 @@ class Store(Protocol):
         change, when there is no such connection. Raises `KeyReplacedError`.
         """
 
-    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
-        """Note, durably, since when a renewal of this generation is under way; `False` when it is replaced already."""
+    async def mark_renewing(self, grant: Grant, since: datetime | None, refused_since: datetime | None = None) -> bool:
+        """Note, durably, a renewal of this generation and refusals in its doubt; `False` when that is replaced."""
 
     async def ending_grants(self, owner: str | None, after: datetime, before: datetime) -> tuple[SealedGrant, ...]:
         """The grants whose end lies between, soonest first; of an owner, or of all."""

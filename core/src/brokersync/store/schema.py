@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 # a release that knows this layout, or a later one, may go on working beside the newest
 COMPATIBLE_FROM: Final = 3
 
@@ -53,7 +53,7 @@ TABLES: Final = (
         {
             **_LOGIN, "generation": "int", "auth": "bytes", "credentials": "bytes",
             "renewing_since": "text?", "expires_at": "text?", "grant_expires_at": "text?",
-            "tried_at": "text?", "fixed_end": "text?", "warned_of": "text?",
+            "tried_at": "text?", "fixed_end": "text?", "warned_of": "text?", "refused_since": "text?",
         },
         tuple(_LOGIN),
     ),

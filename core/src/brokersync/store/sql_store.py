@@ -185,8 +185,8 @@ class SqlStore(ABC):
     async def log_in_again(self, connection: Connection, grant: SealedGrant) -> tuple[Connection, ...] | None:
         return await self._write(lambda: connections.log_in_again(connection, grant))
 
-    async def mark_renewing(self, grant: Grant, since: datetime | None) -> bool:
-        return await self._write(lambda: grants.mark_renewing(grant, since))
+    async def mark_renewing(self, grant: Grant, since: datetime | None, refused_since: datetime | None = None) -> bool:
+        return await self._write(lambda: grants.mark_renewing(grant, since, refused_since))
 
     async def ending_grants(self, owner: str | None, after: datetime, before: datetime) -> tuple[SealedGrant, ...]:
         return await self._read(lambda: grants.ending_grants(owner, after, before))

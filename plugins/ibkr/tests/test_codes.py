@@ -62,7 +62,7 @@ def test_a_passing_code_says_how_long_to_wait(code: int) -> None:
 
 def test_too_many_requests_silence_the_token_for_every_worker() -> None:
     error = service_error("1018", "")
-    assert (error.retry_after, error.freeze) == (timedelta(seconds=10), LimitScope.CREDENTIAL)
+    assert (error.retry_after, error.freeze) == (timedelta(minutes=1), LimitScope.CREDENTIAL)
 
 
 def test_no_statement_for_a_period_is_missing_data_and_not_a_failure() -> None:

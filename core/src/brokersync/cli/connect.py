@@ -18,7 +18,7 @@ from brokersync.cli.exits import Exit, UsageError
 from brokersync.errors import BrokerConfigError, BrokerError, Fault, StoreError
 
 if TYPE_CHECKING:
-    from brokersync.events import Event
+    from brokersync.events import Event, EventSink
     from brokersync.manifest import Field, Manifest
     from brokersync.records import Connection
     from brokersync.secret import Secret
@@ -70,7 +70,7 @@ async def _connect(
     common: Owned,
 ) -> int:
     seen: list[Event] = []
-    async with common.open(make=True, hears=seen.append) as bs:
+    async with common.open(make=True, hears=_hearing(broker, seen)) as bs:
         manifest = bs.registry.manifest(broker)
         _say_who_is_trusted(seen, manifest.key)
         oauth = page.used_for(manifest)
@@ -99,6 +99,18 @@ async def _connect(
         note(f"Please note: {sentence}")
     note(f"Next: brokersync sync {connection.connection_id}")
     return Exit.DONE
+
+
+def _hearing(name: str, seen: list[Event]) -> EventSink:
+    """Keeps what happens before anything is asked for, and says why a login takes so long."""
+    from brokersync.events import ScopeFrozen
+
+    def hear(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, ScopeFrozen):
+            note(f"{name} had too many requests just now. This goes on by itself at {event.until:%H:%M:%S} UTC.")
+
+    return hear
 
 
 def _say_who_is_trusted(seen: Sequence[Event], key: str) -> None:

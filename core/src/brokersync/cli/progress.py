@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from brokersync.records import Connection
 
 _REDRAWS_PER_SECOND = 8
+_ROUNDED = timedelta(seconds=1)
+# whoever else used the login a moment ago made them, too, such as the command before
+_TOO_MANY = "the broker had too many requests"
 
 
 class SyncProgress:
@@ -38,6 +42,7 @@ class SyncProgress:
         self._progress: Progress | None = None
         self._lines: dict[str, TaskID] = {}
         self._bookings: dict[str, int] = {}
+        self._frozen: dict[str, ScopeFrozen] = {}
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -77,7 +82,9 @@ class SyncProgress:
             self._count(event)
         elif isinstance(event, WindowStarted):
             self._progress.update(line, total=event.total, completed=event.done)
-        words = _words(event)
+        if isinstance(event, ScopeFrozen):
+            self._frozen[event.connection_id] = event
+        words = words_of(event, self._frozen.get(event.connection_id))
         if words is not None:
             self._progress.update(line, description=words)
 
@@ -90,7 +97,8 @@ class SyncProgress:
         self._progress.update(self._lines[event.connection_id], counts=f"{total} rows, {total / elapsed:.0f}/s")
 
 
-def _words(event: Event) -> str | None:
+def words_of(event: Event, frozen: ScopeFrozen | None) -> str | None:
+    """What a line says of an event; of a pause that the broker wants, last `frozen`, it says why."""
     match event:
         case WindowStarted():
             return f"{event.source} {event.window.start:%Y-%m-%d} to {event.window.end:%Y-%m-%d}"
@@ -101,11 +109,12 @@ def _words(event: Event) -> str | None:
         case LimitWaited():
             return f"waits {duration_text(event.wait)} for the {event.scope}"
         case ScopeFrozen():
-            return f"paused until {event.until:%H:%M:%S}: {event.reason}"
+            return f"waits until {event.until:%H:%M:%S}: {_TOO_MANY}"
         case TokenRefreshed():
             return "new token"
         case SyncDeferred():
-            return f"waits until {event.until:%H:%M:%S}: {event.reason}"
+            pauses = frozen is not None and event.until <= frozen.until + _ROUNDED
+            return f"waits until {event.until:%H:%M:%S}: {_TOO_MANY if pauses else event.reason}"
         case SyncFinished():
             return f"done: {event.added} added, {event.modified} modified"
     return None

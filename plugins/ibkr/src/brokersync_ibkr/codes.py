@@ -94,7 +94,8 @@ _CODES: Final[Mapping[str, _Code]] = MappingProxyType(
         "1017": _Code(
             "the reference code is not known (any more)", BrokerResponseError, "It is ordered anew by itself."
         ),
-        "1018": _retry("too many requests with this token", BrokerRateLimitError, _SOON, freeze=LimitScope.CREDENTIAL),
+        # ten a minute are allowed, which another process may have used up: after less it says the same again
+        "1018": _retry("too many requests with this token", BrokerRateLimitError, _LATER, freeze=LimitScope.CREDENTIAL),
         "1019": _retry("the statement is being generated", BrokerNotReadyError, timedelta(seconds=5)),
         "1020": _config(
             "the request is not valid or could not be checked",

@@ -56,7 +56,7 @@ class Told:
 
     `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one. `again` are
     days of which something is missing that may be there the next time. `waits` are those that wait for their turn, with
-    what each lacks; each sync asks for new ones for as long as `eager`. Where it `keeps_waits`, those stay as they were.
+    what each lacks; each sync asks for new ones for as long as `eager`. With `keeps_waits` those stay as they were.
     """
 
     rows: Sequence[ReportFill | BadRow]

@@ -10,7 +10,7 @@ import pytest
 from brokersync.plugin import BrokerResponseError, FeesState, Finality, TradePage
 
 from .test_report_days import states
-from .test_reports import MARCH, read, row, script, text
+from .test_reports import MARCH, REPORT, read, row, script, text
 
 UNTOLD = "fills with a commission of which the Cash History tells no fee"
 UNSOLD = "commissions of the Cash History where the Fills report tells no fill"
@@ -152,6 +152,25 @@ async def test_an_empty_fills_report_is_short_where_the_cash_history_tells_of_fi
     *_, last = await read(world)
     assert last.unmapped[UNSOLD] == 4
     assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 4)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+
+@pytest.mark.parametrize("fills", [FILLS[:3], []])
+@pytest.mark.parametrize("answer", [(403, '""'), (502, '""')])
+async def test_what_was_left_out_is_not_forgotten_while_the_cash_history_can_not_be_read(
+    world: Any, exports: Any, fills: list[dict[str, str]], answer: tuple[int, str]
+) -> None:
+    script(world, text(*FILLS[:3]), cash=cash(exports, *FILLS))
+    await read(world)
+    world.clock.moment += timedelta(days=2)
+    world.broker.on(
+        "reporting-live", REPORT, lambda draft: {"data": text(*fills)} if draft.json["name"] == "Fills" else answer
+    )
+
+    for _ in range(2):
+        *_, last = await read(world)
+        assert last.unmapped[UNSOLD] == 1
+        assert all(end <= date(2026, 3, 20) or start > date(2026, 3, 20) for start, end in finals(last))
+        world.clock.moment += timedelta(hours=6)
 
 
 @pytest.mark.parametrize("report", ["Fills", "Cash History"])

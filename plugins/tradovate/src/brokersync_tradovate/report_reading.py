@@ -39,7 +39,7 @@ from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
-from brokersync_tradovate.shortfall import Shortfall, commissions_without_fill, fills_without_fees
+from brokersync_tradovate.shortfall import LEFT_OUT, Shortfall, commissions_without_fill, fills_without_fees
 from brokersync_tradovate.tables import TableError
 from brokersync_tradovate.waiting_days import FEES_WAIT, FIRST_WAIT, Lacking, WaitingDays, days_between
 
@@ -55,8 +55,8 @@ class Told:
     """What the reports tell of one window of one account, and what was new to us in them.
 
     `first_open` is the first day with a fill whose fees may yet become others or sure, if there is one. `again` are
-    days of which something is missing that may be there the next time. Of these some `wait` for their turn, with what
-    each lacks, of which each sync asks again for `eager`; where it `keeps_waits`, those that waited wait on.
+    days of which something is missing that may be there the next time. `waits` are those that wait for their turn, with
+    what each lacks; each sync asks for new ones for as long as `eager`. With `keeps_waits` those stay as they were.
     """
 
     rows: Sequence[ReportFill | BadRow]
@@ -106,28 +106,31 @@ class ReportReading:
         try:
             history = await self._cash.read(self._first, self._last, unmapped)
         except UnreadError as error:
-            return self._unread(own, fills, error, unmapped)
+            return await self._unread(own, fills, error, unmapped)
         return await self._joined(rows, own, history, unmapped)
 
-    def _unread(
+    async def _unread(
         self,
         own: Sequence[ReportFill | BadRow],
         fills: Sequence[ReportFill],
         error: UnreadError,
         unmapped: Counter[str],
     ) -> Told:
-        """A Fills report without fills is believed where the Cash History is refused, not where that fails for now."""
-        if fills:
-            unmapped[str(error)] += len(fills)
-        days = self._days if fills or error.passes else ()
-        told = Told(
-            rows=own, charges={row.fill.id: UNREAD for row in fills}, unmapped=unmapped, again=days, keeps_waits=True
+        """A Fills report without fills is believed where the Cash History is refused, and has told of none before."""
+        left_out = await self._waiting.known_to_lack(LEFT_OUT, self._days)
+        lacks = {day: Counter({LEFT_OUT: left_out.get(day, 0)}) for day in self._days}
+        for fill in fills:
+            lacks[_day_of(fill)][str(error)] += 1
+        unmapped.update(sum(lacks.values(), Counter()))
+        waits = {day: dict(+one) for day, one in lacks.items()} if fills or left_out else {}
+        return Told(
+            rows=own,
+            charges={row.fill.id: UNREAD for row in fills},
+            unmapped=unmapped,
+            again=self._days if error.passes else waits.keys(),
+            waits=waits,
+            keeps_waits=error.passes,
         )
-        if error.passes:
-            return told
-        counts = Counter(map(_day_of, fills))
-        waits = {day: {str(error): counts[day]} if counts[day] else {} for day in days}
-        return attrs.evolve(told, waits=waits, keeps_waits=False)
 
     async def _joined(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from typing import Final
 
 import attrs
 
@@ -14,6 +15,8 @@ from brokersync_tradovate.cash_history import CashHistory, Charge
 from brokersync_tradovate.certainty import booked_until, second_of
 from brokersync_tradovate.charges import place_of
 from brokersync_tradovate.fills_report import BadRow, ReportFill
+
+LEFT_OUT: Final = "commissions of the Cash History where the Fills report tells no fill"
 
 
 @attrs.frozen
@@ -41,7 +44,7 @@ class Shortfall:
     def counts(self) -> dict[str, int]:
         told = {
             "fills with a commission of which the Cash History tells no fee": len(self.fills),
-            "commissions of the Cash History where the Fills report tells no fill": len(self.commissions),
+            LEFT_OUT: len(self.commissions),
         }
         return {words: count for words, count in told.items() if count}
 

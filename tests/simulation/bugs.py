@@ -365,10 +365,12 @@ def _lease_of_a_grant_not_waited_for() -> AbstractContextManager[object]:
 def _older_grant_written_over_a_newer_one() -> AbstractContextManager[object]:
     replace_of, lease_of = GrantVault.replace, TokenKeeper._lease
 
-    async def replace(self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str], **made: Any) -> bool:
-        while not await replace_of(self, grant, auth, fields, **made):
+    async def replace(
+        self: GrantVault, grant: Grant, auth: AuthResult, fields: Mapping[str, str], **made: Any
+    ) -> Grant:
+        while (new := await replace_of(self, grant, auth, fields, **made)) is None:
             grant = attrs.evolve(grant, generation=grant.generation + 1)
-        return True
+        return new
 
     async def lease(self: TokenKeeper, grant: Grant, stale: AuthResult) -> Lease | Grant:
         # few seeds have a worker that stands still for longer than its lease while another renews, so it ends at once

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -12,27 +13,30 @@ from brokersync.plugin import FeesState, RequestDraft
 
 from .test_report_days import states
 from .test_reports import REPORT, read, script, text
-from .test_shortfall import cash, fill, finals
+from .test_shortfall import UNSOLD, cash, fill, finals
 
 DAYS = [date(2026, 3, 3) + timedelta(days=one) for one in range(29)]
+Rows: TypeAlias = Sequence[dict[str, str]]
 FILLS = [fill(21 + number, day.isoformat()) for number, day in enumerate(DAYS)]
 
 
-def tell(world: Any, exports: Any, *bad: date) -> list[tuple[date, date]]:
+def tell(world: Any, exports: Any, *bad: date, fills: Rows = FILLS, booked: Rows = FILLS) -> list[tuple[date, date]]:
     """Both reports, of which the Cash History fails for any days that these are among; what it is asked for."""
     script(world, "")
     asked: list[tuple[date, date]] = []
 
     def answer(draft: RequestDraft) -> Any:
         if draft.json["name"] == "Fills":
-            return {"data": text(*FILLS)}
+            return {"data": text(*fills)}
         first, last = (
             datetime.strptime(one["value"], "%m/%d/%Y").replace(tzinfo=UTC).date() for one in draft.json["params"][:2]
         )
         asked.append((first, last))
         if any(first <= day <= last for day in bad):
             return 502, json.dumps("")
-        return {"data": cash(exports, *(one for one, day in zip(FILLS, DAYS, strict=True) if first <= day <= last))}
+        return {
+            "data": cash(exports, *(one for one in booked if first <= date.fromisoformat(one["_tradeDate"]) <= last))
+        }
 
     world.broker.on("reporting-live", REPORT, answer)
     return asked
@@ -53,6 +57,32 @@ async def test_one_day_that_always_fails_keeps_no_other_from_its_fees(world: Any
     }
     assert sum((end - start).days for start, end in finals(last)) == 30 - len(beside)
     assert len(asked) <= 14
+
+
+async def test_a_fill_that_was_left_out_of_a_day_is_counted_while_the_cash_history_of_that_day_fails(
+    world: Any, exports: Any
+) -> None:
+    day = DAYS[14]
+    without = [one for one, of in zip(FILLS, DAYS, strict=True) if of != day]
+    tell(world, exports, fills=without)
+    await read(world)
+    for _ in range(3):
+        world.clock.moment += timedelta(hours=12)
+        tell(world, exports, day, fills=without)
+        *_, last = await read(world)
+        assert last.unmapped[UNSOLD] == 1
+        assert all(end <= day or start > day for start, end in finals(last))
+
+
+async def test_a_day_without_fills_of_which_no_cash_history_is_given_is_read_again(world: Any, exports: Any) -> None:
+    day = DAYS[14]
+    tell(world, exports, day, fills=FILLS[:1], booked=FILLS[:1])
+    *_, last = await read(world)
+    assert finals(last) == [(date(2026, 3, 3), day), (day + timedelta(days=1), date(2026, 4, 2))]
+
+    world.clock.moment += timedelta(days=65)
+    *_, last = await read(world)
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 4, 2))]
 
 
 async def test_a_day_that_has_failed_is_asked_for_alone_and_in_pauses(world: Any, exports: Any) -> None:

@@ -173,6 +173,31 @@ async def test_what_was_left_out_is_not_forgotten_while_the_cash_history_can_not
         world.clock.moment += timedelta(hours=6)
 
 
+async def test_a_fill_that_costs_another_commission_in_the_cash_history_hides_no_fill_that_was_left_out(
+    world: Any, exports: Any
+) -> None:
+    beside = [fill(31, DAYS[3]) | {"_timestamp": f"{DAYS[3]} 15:00:00.500Z", "Timestamp": "03/20/2026 15:00:00"}]
+    told = cash(exports, *FILLS[:3]) + cash(exports, FILLS[3]).replace("-1.58", "-1.59").split("\r\n", 1)[1]
+    told += cash(exports, *beside).split("\r\n", 1)[1]
+    script(world, text(*FILLS), cash=told)
+    _, last = await read(world)
+    assert last.unmapped[UNSOLD] == 1
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+
+async def test_one_fills_report_without_fills_does_not_end_the_wait_for_refused_fees(world: Any) -> None:
+    def refused(fills: list[dict[str, str]]) -> Any:
+        return lambda draft: {"data": text(*fills)} if draft.json["name"] == "Fills" else (403, '""')
+
+    script(world, "")
+    for fills in (FILLS, [], FILLS):
+        world.broker.on("reporting-live", REPORT, refused(fills))
+        *_, last = await read(world)
+        assert sum(last.unmapped.values()) == 4
+        assert finals(last) == []
+        world.clock.moment += timedelta(hours=6)
+
+
 @pytest.mark.parametrize("report", ["Fills", "Cash History"])
 async def test_a_report_that_was_cut_within_a_row_is_damaged(world: Any, exports: Any, report: str) -> None:
     charged = cash(exports, *FILLS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 
@@ -26,19 +26,19 @@ from brokersync_tradovate.cash_reading import CashHistoryReading, UnreadError
 from brokersync_tradovate.certainty import (
     BOOKED_WITHIN,
     COMPARED_WITHIN,
-    DIFFERS,
     IN_PARTS,
     WAITS,
     booked_until,
     second_of,
 )
-from brokersync_tradovate.charges import UNREAD, UNTOLD, FillCharges, charges_by_fill
+from brokersync_tradovate.charges import UNREAD, UNTOLD, FillCharges, charges_by_fill, place_of
 from brokersync_tradovate.client import TradovateClient
 from brokersync_tradovate.fills_report import BadRow, FillsReport, ReportFill
 from brokersync_tradovate.identity import name_of
 from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
+from brokersync_tradovate.report_doubts import NO_HISTORY, doubts_about
 from brokersync_tradovate.shortfall import LEFT_OUT, Shortfall, commissions_without_fill, fills_without_fees
 from brokersync_tradovate.tables import TableError
 from brokersync_tradovate.waiting_days import FEES_WAIT, FIRST_WAIT, Lacking, WaitingDays, days_between
@@ -116,13 +116,15 @@ class ReportReading:
         error: UnreadError,
         unmapped: Counter[str],
     ) -> Told:
-        """A Fills report without fills is believed where the Cash History is refused, and has told of none before."""
-        left_out = await self._waiting.known_to_lack(LEFT_OUT, self._days)
-        lacks = {day: Counter({LEFT_OUT: left_out.get(day, 0)}) for day in self._days}
+        """A Fills report without fills is believed where the Cash History is refused, and none was told before."""
+        known = await self._waiting.known(self._days)
+        told = {_day_of(fill) for fill in fills}
+        # of fills that this report tells it is said why their fees wait now
+        lacks = {day: Counter(_left_out(one) if day in told else one) for day, one in known.items()}
         for fill in fills:
-            lacks[_day_of(fill)][str(error)] += 1
+            lacks.setdefault(_day_of(fill), Counter())[str(error)] += 1
         unmapped.update(sum(lacks.values(), Counter()))
-        waits = {day: dict(+one) for day, one in lacks.items()} if fills or left_out else {}
+        waits = {day: dict(lacks.get(day, {})) for day in self._days} if lacks else {}
         return Told(
             rows=own,
             charges={row.fill.id: UNREAD for row in fills},
@@ -143,19 +145,28 @@ class ReportReading:
         fills = [row for row in own if isinstance(row, ReportFill)]
         charges, left = await aside(lambda each: charges_by_fill(rows, history, self._until, each))
         of_the_window = [charge for charge in left if self._is_in(charge.second.date())]
-        without_fees = [row for row in rows if isinstance(row, ReportFill) and row.fill.id not in charges]
+        booked = {charge.place for charge in history.charges if charge.fee == "commission"}
+        without_fees = [one for one in rows if isinstance(one, ReportFill) and place_of(one) not in booked]
         missing = Shortfall(
             fills_without_fees(fills, history, left, self._until),
             commissions_without_fill(of_the_window, rows, without_fees, self._until),
         )
-        waited = await self._waiting.waited(missing.days)
+        unread = {day for day in history.unread if self._is_in(day)}
+        waited = await self._waiting.waited(missing.days | unread)
         charges |= {row.fill.id: UNTOLD for row in missing.fills if waited[second_of(row).date()] < FIRST_WAIT}
         waits = missing.by_day(lambda day: waited[day] < FEES_WAIT)
+        for day, lacks in (await self._waiting.known(unread)).items():
+            if left_out := _left_out(lacks):
+                waits[day] = {**waits.get(day, {}), **left_out}
+                unmapped.update(left_out)
+        for day in unread:
+            if day in waits or waited[day] < FEES_WAIT:
+                waits[day] = {**waits.get(day, {}), NO_HISTORY: 1}
         unsure = {_day_of(row) for row in fills if not charges.get(row.fill.id, _NONE).certain}
         near = {day for day in unsure if any(abs(day - one) <= COMPARED_WITHIN for one in waits)}
         in_parts = {_day_of(row) for row in fills if charges.get(row.fill.id, _NONE).doubt in (UNREAD.doubt, IN_PARTS)}
         unmapped.update(missing.counts())
-        unmapped.update(_doubts(fills, charges, of_the_window, [day for day in history.unread if self._is_in(day)]))
+        unmapped.update(doubts_about(fills, charges, of_the_window, unread))
         opened = (_day_of(row) for row in fills if self._is_open(row, charges.get(row.fill.id)))
         return Told(
             rows=own,
@@ -252,32 +263,12 @@ def _first_asked(start: date, account: BrokerAccount) -> date:
     return min(start, max(start - COMPARED_WITHIN, opened or start - COMPARED_WITHIN))
 
 
+def _left_out(lacks: Mapping[str, int]) -> dict[str, int]:
+    return {LEFT_OUT: count} if (count := lacks.get(LEFT_OUT, 0)) else {}
+
+
 def _day_of(row: ReportFill) -> date:
     return row.fill.timestamp.date()
-
-
-def _doubts(
-    fills: Sequence[ReportFill], charges: Mapping[int, FillCharges], left: Sized, unread: Sized
-) -> Counter[str]:
-    """What is odd about these fees, counted."""
-    differing = sum(1 for row in fills if charges.get(row.fill.id, _NONE).doubt == DIFFERS)
-    return _zone_doubts(fills) + Counter(
-        {
-            "fees of the Cash History that are of no fill for sure": len(left),
-            "fills whose fees are not those of other fills of the contract": differing,
-            "days of which Tradovate gives no Cash History: reported fees are estimates around them until it does": (
-                len(unread)
-            ),
-        }
-    )
-
-
-def _zone_doubts(fills: Iterable[ReportFill]) -> Counter[str]:
-    """What would show that a report is not in UTC, for which it was asked."""
-    shown = ((fill.shown, fill.fill.timestamp) for fill in fills)
-    if all(one is None or abs(one - executed) <= _SECOND for one, executed in shown):
-        return Counter()
-    return Counter(["the Fills report does not show its times in UTC"])
 
 
 def days_of(window: TimeWindow) -> Sequence[date]:

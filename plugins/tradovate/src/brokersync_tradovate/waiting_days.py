@@ -79,9 +79,9 @@ class WaitingDays:
         waits, now = await self._waits(days), self._clock.now()
         return {day: now - waits[day].since if day in waits else timedelta(0) for day in days}
 
-    async def known_to_lack(self, words: str, days: Collection[date]) -> Mapping[date, int]:
-        """How often each of these days lacks what is called so."""
-        return {day: one.lacks[words] for day, one in (await self._waits(days)).items() if words in one.lacks}
+    async def known(self, days: Collection[date]) -> Lacking:
+        """What those of these days lack that wait."""
+        return {day: one.lacks for day, one in (await self._waits(days)).items()}
 
     async def asked_in_vain(
         self, days: Iterable[date], lacking: Lacking, *, eager: timedelta, among: Collection[date]

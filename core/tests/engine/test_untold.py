@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from brokersync.errors import BrokerDataUnavailableError, DataUnavailableReason
-from brokersync.manifest import SourceScope
+from brokersync.manifest import Retention, SourceScope
 from brokersync.records import SpanState
 from brokersync.store import Store
 from brokersync.sync.untold import untold
@@ -33,6 +33,10 @@ def without_b(request: TradeRequest) -> list[Step]:
 def told(request: TradeRequest, *names: str, window: TimeWindow | None = None) -> TradePage:
     whole = page(request, window=window)
     return TradePage(covered=tuple(one for one in whole.covered if one.account_id in names))
+
+
+def provisional(page: TradePage) -> TradePage:
+    return attrs.evolve(page, covered=tuple(attrs.evolve(one, finality=Finality.PROVISIONAL) for one in page.covered))
 
 
 async def days_asked(bench: Bench) -> list[int]:
@@ -179,7 +183,7 @@ async def test_that_there_is_nothing_old_does_not_close_the_days_of_an_account_t
 
 
 async def test_a_provisional_day_of_an_account_that_is_told_no_more_is_noted_as_well(two: Bench, store: Store) -> None:
-    def provisional(request: TradeRequest) -> list[Step]:
+    def b_provisional(request: TradeRequest) -> list[Step]:
         whole = told(request, "A", "B")
         return [
             attrs.evolve(
@@ -191,7 +195,7 @@ async def test_a_provisional_day_of_an_account_that_is_told_no_more_is_noted_as_
             )
         ]
 
-    two.answer = provisional
+    two.answer = b_provisional
     await two.run()
     assert {state for _, _, state in await two.spans("B")} == {SpanState.PROVISIONAL}
     two.answer = without_b
@@ -311,3 +315,15 @@ async def test_what_was_left_out_once_is_read_at_last_though_its_account_was_tol
         await next_days(two)
     assert {state for _, _, state in await two.spans("B")} == {SpanState.FINAL}
     assert (await two.spans("B"))[0][0] == START
+
+
+async def test_nothing_is_noted_of_days_that_the_source_no_longer_gives(two: Bench, store: Store) -> None:
+    two.source_is(scope=SourceScope.LOGIN, open_day=False, reread=DAY, retention=Retention.LIMITED, look_back=3 * DAY)
+    names = [("A",), ("A", "B"), ("A",), ("A",)]
+    kept = []
+    for day in range(40):
+        two.answer = lambda request, day=day: [provisional(told(request, *names[day % 4]))]
+        await two.run()
+        two.clock.moment += DAY
+        kept.append(len((await store.failing("c", "fills")).get("live/B", ())))
+    assert max(kept) <= 4

@@ -181,7 +181,10 @@ class _Source:
         due = [
             ask.window for ask in self._planned if self._source.scope is SourceScope.LOGIN or account in ask.accounts
         ]
-        failing = (*self._failing.get(name, ()), *untold(self._source, account, self._failing, spans))
+        wanted = [*due, *([begun.window] if begun else [])]
+        # what was read another way since, or can not be had any more, is asked for no more and stays among the failing
+        met = [one for one in self._failing.get(name, ()) if any(one.window.overlap(window) for window in wanted)]
+        failing = (*met, *untold(self._source, account, self._failing, spans))
         told = [one for one in failing if not is_nothing_there(one)]
         return SourceOutlook(
             account=account,

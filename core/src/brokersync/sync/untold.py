@@ -67,24 +67,24 @@ class UntoldAccounts:
 
         That the broker had nothing was said of those that it tells of, and so proves nothing of this one.
         """
-        one, now = self._connection, self._clock.now()
         doubted = [each.window for each in known if is_nothing_there(each)]
-        spans = await self._spans(source, account)
-        by_others = union([*(window for windows in telling.told.values() for window in windows), *doubted])
-        wanted = still_open(source, account, spans, now=now, since=one.since, connected_at=one.created_at)
-        left_out = [part for window in by_others for gap in wanted if (part := window.overlap(gap))]
-        return not_told([each for each in known if not is_nothing_there(each)], left_out, _settled(spans), now)
+        still_open = await self._still_open(source, account)
+        left_out = union([*(window for windows in telling.told.values() for window in windows), *doubted])
+        others = [each for each in known if not is_nothing_there(each)]
+        return not_told(others, left_out, still_open, self._clock.now())
 
     async def _told_again(
         self, source: SourceSpec, account: BrokerAccount, known: Sequence[FailedWindow], windows: Sequence[TimeWindow]
     ) -> tuple[FailedWindow, ...]:
-        left = told(known, windows, _settled(await self._spans(source, account)), self._clock.now())
+        left = told(known, windows, await self._still_open(source, account), self._clock.now())
         self._is_back = self._is_back or bool(subtract(_told_since(left), _told_since(known)))
         return left
 
-    async def _spans(self, source: SourceSpec, account: BrokerAccount) -> Sequence[Span]:
-        spans = await self._store.spans(self._connection.owner, self._connection.provider, source.name)
-        return spans.get((account.environment, account.account_id), ())
+    async def _still_open(self, source: SourceSpec, account: BrokerAccount) -> Sequence[TimeWindow]:
+        one = self._connection
+        spans = await self._store.spans(one.owner, one.provider, source.name)
+        known = spans.get((account.environment, account.account_id), ())
+        return still_open(source, account, known, now=self._clock.now(), since=one.since, connected_at=one.created_at)
 
 
 async def had_nothing(ask: Ask, failures: FailureBook) -> tuple[BrokerAccount, ...]:
@@ -101,7 +101,8 @@ async def had_nothing(ask: Ask, failures: FailureBook) -> tuple[BrokerAccount, .
         if was_nothing_there(notes, ask.window):
             sure.append(account)
         elif any(map(is_not_told, notes)):
-            await failures.put(ask.source, _name(account), not_told(notes, [ask.window], (), now))
+            kept = union([ask.window, *(one.window for one in notes)])
+            await failures.put(ask.source, _name(account), not_told(notes, [ask.window], kept, now))
         else:
             await failures.put(ask.source, _name(account), nothing_there(notes, ask.window, now))
     return tuple(sure)

@@ -50,15 +50,15 @@ def is_nothing_there(one: FailedWindow) -> bool:
 
 
 def not_told(
-    known: Iterable[FailedWindow], windows: Sequence[TimeWindow], settled: Sequence[TimeWindow], now: datetime
+    known: Iterable[FailedWindow], windows: Sequence[TimeWindow], still_open: Sequence[TimeWindow], now: datetime
 ) -> tuple[FailedWindow, ...]:
-    """The notes after an answer that left these windows out, where `settled` need not be asked for any more.
+    """The notes after an answer that left these windows out; of what is not `still_open` there are none.
 
     A window that was asked for because the account was told of again is left out for another reason, say that it was
     opened later: so it waits, twice as long each time, before that is taken for news once more.
     """
-    left = subtract(windows, settled)
-    before = [part for one in known for part in _parts(one, settled)]
+    left = [part for each in windows for part in _shared(each, still_open)]
+    before = [part for one in known for part in _open_parts(one, still_open)]
     found = [_again(one, part, now) for one in before for part in _shared(one.window, left)]
     new = subtract(left, [one.window for one in found])
     kept = [part for one in before for part in _parts(one, left)]
@@ -79,7 +79,7 @@ def was_nothing_there(known: Iterable[FailedWindow], window: TimeWindow) -> bool
 
 
 def told(
-    known: Sequence[FailedWindow], windows: Sequence[TimeWindow], settled: Sequence[TimeWindow], now: datetime
+    known: Sequence[FailedWindow], windows: Sequence[TimeWindow], still_open: Sequence[TimeWindow], now: datetime
 ) -> tuple[FailedWindow, ...]:
     """The notes after an answer that told of the account: of these windows, or rows of nobody knows when.
 
@@ -87,7 +87,7 @@ def told(
     """
     noted = [one.window.start for one in known if is_not_told(one)]
     is_back = bool(noted) and not (windows and max(one.end for one in windows) <= min(noted))
-    parts = [part for one in known for part in _parts(one, settled)]
+    parts = [part for one in known for part in _open_parts(one, still_open)]
     return _joined(
         [_told_since(one) if _is_due(one, now) and (is_back or is_nothing_there(one)) else one for one in parts]
     )
@@ -113,6 +113,10 @@ def _told_since(one: FailedWindow) -> FailedWindow:
 
 def _parts(one: FailedWindow, holes: Sequence[TimeWindow]) -> list[FailedWindow]:
     return [attrs.evolve(one, window=part) for part in subtract([one.window], holes)]
+
+
+def _open_parts(one: FailedWindow, still_open: Iterable[TimeWindow]) -> list[FailedWindow]:
+    return [attrs.evolve(one, window=part) for part in _shared(one.window, still_open)]
 
 
 def _shared(window: TimeWindow, others: Iterable[TimeWindow]) -> list[TimeWindow]:

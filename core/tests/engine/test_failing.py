@@ -299,3 +299,23 @@ async def test_a_report_that_the_user_s_settings_kept_from_being_read_is_not_cal
     await bench.run()
     failing = await store.failing("c", "fills")
     assert {one.reason for windows in failing.values() for one in windows} == {"BrokerConfigError"}
+
+
+async def test_a_limit_that_cuts_a_sync_into_parts_does_not_let_each_part_ask_for_what_fails(bench: Bench) -> None:
+    bench.source_is(longest_window=DAY, open_day=False)
+    asked = 0
+
+    def answer(request: TradeRequest) -> list[Step]:
+        nonlocal asked
+        asked += 1
+        return [
+            BrokerRateLimitError("later", retry_after=timedelta(minutes=1)) if asked % 3 == 0 else BrokerAPIError("no")
+        ]
+
+    bench.answer = answer
+    start = bench.clock.moment
+    while bench.clock.moment < start + timedelta(hours=6):
+        outcome = await bench.run()
+        until = outcome.until if isinstance(outcome, Deferred) else bench.clock.moment + timedelta(hours=1)
+        bench.clock.moment = max(until, bench.clock.moment + timedelta(seconds=1))
+    assert asked < 200

@@ -99,6 +99,7 @@ async def test_a_reading_of_rows_without_ids_that_is_given_up_is_made_once_more(
         assert isinstance(await bench.run(), Deferred)
     assert await bench.store.open_requests("c") == ()
     bench.answer = lambda request: [page(request, READ, OTHER)]
+    bench.clock.moment += timedelta(days=1)
     await bench.run()
     assert await bench.ids() == ["n", "n#2"]
     assert [state.value for _, _, state in await bench.spans()] == ["final"]

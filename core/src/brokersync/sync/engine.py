@@ -30,7 +30,7 @@ from brokersync.sync.ahead import take_back_the_future
 from brokersync.sync.begun import BegunRequests
 from brokersync.sync.border import BorderSearch
 from brokersync.sync.commit import PageWriter, Target
-from brokersync.sync.failures import FailureBook
+from brokersync.sync.failures import FAILURES_IN_A_ROW, FailureBook
 from brokersync.sync.losses import LossWriter
 from brokersync.sync.plan import Ask, perishable_first
 from brokersync.sync.refusals import Refusals, is_limit_of_the_account
@@ -39,7 +39,6 @@ from brokersync.sync.rereads import again_from
 from brokersync.sync.turns import Turns
 from brokersync.sync.window import Reader, Wait, WindowReader
 
-_FAILURES_IN_A_ROW = 3
 _BEGINS_WITHIN = timedelta(seconds=1)
 
 
@@ -184,12 +183,15 @@ class SyncEngine:
             if (until := await self._failures.put_off_until(ask)) is not None:
                 self._postpone(until, "The broker wants to be left alone until then.")
                 continue
+            if opened is None and not failures and (until := await self._failures.rests_until(ask)) is not None:
+                self._postpone(until, "Several requests have just failed, and are made again then.")
+                continue
             self._announce(ask, number, len(asks))
             outcome = await self._try(ask, opened)
             if outcome is _Outcome.REST:
                 return False
             failures[ask.account] = failures[ask.account] + 1 if outcome is _Outcome.FAILED else 0
-            if outcome is _Outcome.WAITS or failures[ask.account] == _FAILURES_IN_A_ROW:
+            if outcome is _Outcome.WAITS or failures[ask.account] == FAILURES_IN_A_ROW:
                 waiting.add(ask.account)
         return True
 
@@ -249,7 +251,7 @@ class SyncEngine:
         else:
             await self._failures.count(ask, error)
         self._unanswered += 1
-        return outcome if self._unanswered < _FAILURES_IN_A_ROW else _Outcome.REST
+        return outcome if self._unanswered < FAILURES_IN_A_ROW else _Outcome.REST
 
     def _head_start(self, error: BrokerRetryableError) -> timedelta:
         """A sync takes a while to begin, so it comes early and waits for its instant at our limiter."""

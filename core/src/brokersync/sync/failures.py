@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 import attrs
 
@@ -30,6 +31,7 @@ from brokersync.sync.plan import Ask, reach
 from brokersync.sync.untold_notes import is_note
 from brokersync.types import TimeWindow
 
+FAILURES_IN_A_ROW: Final = 3
 _FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=15)
 # a broker that means longer says so again; one that wrote nonsense is not believed for a year
@@ -67,7 +69,7 @@ class FailureBook:
         """How long to leave a window alone that fails: twice as long with each sync in which it has failed."""
         known = (await self.known(ask.source)).get(ask.account, ())
         times = max((one.failures for one in known if one.window.overlap(ask.window)), default=0)
-        return min(_FIRST_PAUSE * (1 << min(times, 12)), _LONGEST_PAUSE)
+        return _pause_after(times)
 
     async def pause_of_account(self, ask: Ask) -> timedelta | None:
         """How long to leave an account alone that is refused: twice as long for each failure of it, and not for ever.
@@ -104,6 +106,19 @@ class FailureBook:
         known = self._known[ask.source.name][ask.account]
         until = self._clock.now() + min(error.retry_after, _LONGEST_PUT_OFF)
         await self._put(ask, put_off(known, ask.window, until, reason=type(error).__name__))
+
+    async def rests_until(self, ask: Ask) -> datetime | None:
+        """Until when a window that has failed is left alone, where three of its account have just done so.
+
+        Each has its own pause. A sync that our own limit cuts into parts would begin to count anew with each of them.
+        """
+        known, now = (await self.known(ask.source)).get(ask.account, ()), self._clock.now()
+        failing = [one for one in known if one.failures and one.at <= now]
+        ends = sorted(one.at + _pause_after(one.failures) for one in failing)[-FAILURES_IN_A_ROW:]
+        rests = (
+            len(ends) == FAILURES_IN_A_ROW and ends[0] > now and any(ask.window.overlap(one.window) for one in failing)
+        )
+        return ends[0] if rests else None
 
     async def put_off_until(self, ask: Ask) -> datetime | None:
         """Until when a window is to be left alone."""
@@ -180,3 +195,7 @@ class FailureBook:
         """Keep these as all that is known of what is called so among the `known` of a source."""
         self._known[source.name][name] = windows
         await self._store.put_failing(self._connection_id, source.name, name, windows, lease=self._lease)
+
+
+def _pause_after(failures: int) -> timedelta:
+    return min(_FIRST_PAUSE * (1 << min(failures, 12)), _LONGEST_PAUSE)

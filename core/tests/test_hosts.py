@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 import pytest
 
@@ -125,6 +127,21 @@ def test_a_host_learned_at_run_time_is_accepted_where_the_manifest_allows_it(rol
 def test_a_host_that_the_manifest_does_not_allow_is_refused(role, url):
     with pytest.raises(BrokerResponseError, match="manifest does not allow"):
         HostMap(MANIFEST, {}).accept(role, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://data.toy.example", "the host 'data.toy.example' without https for"),
+        ("https://data.toy.example:8443", "the host 'data.toy.example' with port 8443 for"),
+        ("https://evil.example", "the host 'evil.example' for"),
+        ("https://" + "e" * 3000, "the host '" + "e" * 80 + "...' for"),
+        ("ftp://data.toy.example", "an address that is no plain https address for"),
+    ],
+)
+def test_a_refused_address_is_told_by_what_is_wrong_with_it(url, shown):
+    with pytest.raises(BrokerResponseError, match=re.escape(shown)):
+        HostMap(MANIFEST, {}).accept("data", url)
 
 
 def test_nothing_is_accepted_for_a_role_that_is_not_declared():

@@ -13,6 +13,7 @@ from brokersync.manifest import Manifest
 
 # Stricter than any URL parser, so that no two parsers can disagree about the host.
 _URL = re.compile(r"(?a:(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)(/[^\s\\?#]*)?", re.IGNORECASE)
+_LONGEST_SHOWN = 80
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -57,7 +58,7 @@ class HostMap:
         parsed = _URL.fullmatch(url)
         origin = _origin(url) if parsed else None
         if origin is None or not self._allowed(origin, self._manifest.host_patterns.get(role, ())):
-            shown = f"the host {origin.host!r}" if origin else "an address that is no plain https address"
+            shown = _shown(origin) if origin else "an address that is no plain https address"
             raise BrokerResponseError(
                 f"{self._manifest.display_name} names {shown} for {role!r}, which its manifest does not allow.",
                 provider=self._manifest.key,
@@ -126,6 +127,13 @@ class HostMap:
             provider=self._manifest.key,
             fault=Fault.OPERATOR,
         )
+
+
+def _shown(origin: _Origin) -> str:
+    host = origin.host if len(origin.host) <= _LONGEST_SHOWN else origin.host[:_LONGEST_SHOWN] + "..."
+    if origin.scheme != "https":
+        return f"the host {host!r} without https"
+    return f"the host {host!r}" + ("" if origin.port == _PORTS["https"] else f" with port {origin.port}")
 
 
 def begins_with(url: str, base: str) -> bool:

@@ -114,6 +114,16 @@ def test_a_wall_time_of_a_declared_form_is_written_at_the_edge_of_a_window(
     assert run_suite(folder, keys, nodes, skips=True) == {}
 
 
+def test_a_declared_form_of_wall_times_that_no_answer_has_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("no_wall")
+    key = install(folder, 0)
+    sandbox = folder / "toybroker0" / "sandbox.py"
+    sandbox.write_text(sandbox.read_text() + "\n# %d.%m.%Y %H:%M:%S is a form that it does not write\n")
+    nodes = ["TestNoWall::test_a_row_at_the_edge_of_a_window_is_kept"]
+    (said,) = run_suite(folder, {"TestNoWall": key}, nodes).values()
+    assert "declares '%d.%m.%Y %H:%M:%S America/New_York', and no cell of any answer is written so" in said
+
+
 @pytest.mark.parametrize(("number", "defect"), list(enumerate(DEFECTS)), ids=[str(one) for one in DEFECTS])
 def test_each_defect_is_named_by_its_check(found: dict[tuple[str, str], str], number: int, defect: Defect) -> None:
     message = found.get((f"TestDefect{number}", defect.check), "")

@@ -114,6 +114,20 @@ def test_a_wall_time_of_a_declared_form_is_written_at_the_edge_of_a_window(
     assert run_suite(folder, keys, nodes, skips=True) == {}
 
 
+def test_an_error_of_the_reading_with_a_second_fill_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("twins")
+    old = '            rows, before, cursor = rows_in(body, "fills"), cursor, body.get("next")\n'
+    new = (
+        "            if len({str({**one, 'id': 0}) for one in body['fills']}) < len(body['fills']):\n"
+        "                raise BrokerAPIError('The last row is not where it was.')\n"
+    )
+    key = install(folder, 0, Defect("refuses twins", "", "provider.py", old, old + new))
+    (said,) = run_suite(folder, {"TestTwins": key}, ["TestTwins::test_equal_fills_stay_two"], skips=True).values()
+    assert "not tried: with a second fill like fill:" in said
+    assert "the reading ended with BrokerAPIError" in said
+    assert "The last row is not where it was." in said
+
+
 def test_a_declared_form_of_wall_times_that_no_answer_has_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("no_wall")
     key = install(folder, 0)

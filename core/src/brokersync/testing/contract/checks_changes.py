@@ -69,7 +69,7 @@ class ChangeChecks(ContractBase):
         await self._all_changed(change, "fields in another order change what is read")
 
     async def test_the_order_of_rows_changes_nothing(self) -> None:
-        """Lists may come in any order; only the last row of a long one stays, since a cursor may be made of it.
+        """Lists may come in any order; only the last row of a long page stays, since a cursor may be made of it.
 
         Lists of one kind side by side in one answer, as for each day, are one.
         """

@@ -112,8 +112,8 @@ class BrokerAccount:
 class Instrument:
     """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed.
 
-    `currency` is a major one, as in ISO 4217: prices in pence (`GBX`, `GBp`) or cents (`ZAc`) are divided by 100 and told
-    in `GBP` or `ZAR`, and so are strikes, costs and cash.
+    `currency` is a major one, as in ISO 4217: prices in pence (`GBX`, `GBp`) or in cents (`ZAc`) are divided by 100 and
+    told in `GBP` or `ZAR`, and so are strikes, costs and cash.
     """
 
     symbol: str = attrs.field(validator=some_text)

@@ -17,7 +17,7 @@ stand in the [reference](../reference.md#commands).
 """
 _COMMON: Final = re.compile(r"\*\*Common\*\*:\n\n(.*?)(?=\n\n|\Z)", re.DOTALL)
 # the module that runs here is no part of a command
-_MODULE: Final = re.compile(r"(?<=^brokersync )([\w-]+) -m \S+", re.MULTILINE)
+_MODULE: Final = re.compile(r"^(brokersync [\w -]+?) -m \S+", re.MULTILINE)
 _NO_DEFAULT: Final = re.compile(r" ?\*\[default: (?:\(\)|False)\]\*")
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from brokersync.cli.connect import _say_who_is_trusted
 from brokersync.cli.exits import Exit
+from brokersync.events import PluginSeen
 
 Run = Callable[..., Any]
 
@@ -99,6 +101,15 @@ def test_the_first_connection_says_that_the_plugin_is_trusted_and_the_next_does_
     assert (first.code, first.err.count(told)) == (Exit.DONE, 1)
     again = brokersync(*words, "--config", sandbox.config)
     assert (again.code, told in again.err) == (Exit.DONE, False)
+
+
+@pytest.mark.parametrize(("approved", "why"), [(True, "It was approved"), (False, "You installed it")])
+def test_why_a_plugin_that_is_new_may_run_is_told_by_the_mode(
+    capsys: pytest.CaptureFixture[str], approved: bool, why: str
+) -> None:
+    seen = PluginSeen(provider="acme", distribution="brokersync-acme", version="1.0", state="available")
+    _say_who_is_trusted([seen], "acme", approved=approved)
+    assert capsys.readouterr().err == f"brokersync-acme 1.0 is new here. {why}, so it may run, with your rights.\n"
 
 
 def test_a_webhook_that_can_not_be_reached_is_told(

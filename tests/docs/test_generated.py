@@ -29,6 +29,13 @@ def test_no_generated_page_is_stale() -> None:
     )
 
 
+def test_no_usage_of_a_command_shows_how_the_page_was_made() -> None:
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+    usages = [line for line in page.splitlines() if line.startswith("brokersync ")]
+    assert "brokersync providers list [OPTIONS]" in usages
+    assert not [line for line in usages if "docs.generator" in line]
+
+
 def test_the_map_of_core_names_each_module_once_in_the_order_of_the_layers() -> None:
     readme = (ROOT / "core" / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| \[`(\w+)`\]\(", readme.partition("## The map")[2], re.MULTILINE)

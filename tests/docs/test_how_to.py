@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -80,6 +81,22 @@ def test_the_commands_of_a_page_answer_one_after_the_other_as_it_is_written(
         shown = re.sub(r" +$", "", out + err, flags=re.MULTILINE)
         parts = [re.escape(part.strip("\n")) for part in answer.strip().split("...")]
         assert re.match(".*?".join(parts), shown, re.DOTALL), f"{words}\n{shown}"
+
+
+def test_the_receiver_for_ones_own_machine_takes_a_notice(
+    desk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = blocks("govern-plugins", "py")
+    made: dict[str, Any] = {}
+    exec(compile(code.rpartition("\n\n\n")[0], "docs/how-to/govern-plugins.md", "exec"), made)
+    monkeypatch.setenv("BROKERSYNC_WEBHOOK_SECRET", f"whsec_{'A' * 43}=")
+    with made["HTTPServer"](("127.0.0.1", 0), made["Receiver"]) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        (desk / "brokersync.toml").write_text(f'[governance]\nwebhook = "http://127.0.0.1:{server.server_port}/"\n')
+        answer = main(["providers", "test-webhook", "--config", "brokersync.toml"])
+        server.shutdown()
+    assert not answer
+    assert '"type":"webhook.test"' in capfd.readouterr().out.replace(" ", "")
 
 
 async def test_what_a_file_does_not_tell_is_asked_for_in_a_backend(desk: Path) -> None:

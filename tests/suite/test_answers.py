@@ -145,3 +145,40 @@ def test_fields_of_such_a_row_may_be_put_in_another_order() -> None:
         row.clear()
         row.update(turned)
     assert body.dump() == b"<A><Fill><Px>1</Px><Id>7</Id></Fill></A>"
+
+
+MIXED = (
+    b'<A><T ref="1" no="a"><Px>1.5</Px><Legs /><Fee cur="USD">1</Fee></T><T ref="2"><Px>2</Px><At>10:00</At></T>'
+    b'<T ref="3"><Px /></T></A>'
+)
+
+
+def test_attributes_and_texts_of_elements_are_both_cells_of_a_row() -> None:
+    (table,) = (one for one in apart(MIXED).tables if one.path == "A/T")
+    assert [dict(row) for row in table.rows] == [
+        {"ref": "1", "no": "a", "Px": "1.5"},
+        {"ref": "2", "Px": "2", "At": "10:00"},
+        {"ref": "3", "Px": ""},
+    ]
+    assert table.holds_others
+
+
+def test_rows_of_both_are_changed_turned_and_added_in_place() -> None:
+    body = apart(MIXED)
+    (table,) = (one for one in body.tables if one.path == "A/T")
+    first, second, _ = table.rows
+    first["Px"], first["ref"], second["unheardOf"] = "-9", "7", "x"
+    turned = list(second.items())[::-1]
+    second.clear()
+    second.update(turned)
+    table.rows[:] = [second, first, {**second, "ref": "9"}]
+    assert ElementTree.canonicalize(body.dump()) == ElementTree.canonicalize(
+        '<A><T unheardOf="x" ref="2"><At>10:00</At><Px>2</Px></T>'
+        '<T ref="7" no="a"><Px>-9</Px><Legs /><Fee cur="USD">1</Fee></T>'
+        '<T unheardOf="x" ref="9"><Legs /><Fee cur="USD">1</Fee><At>10:00</At><Px>2</Px></T></A>'
+    )
+
+
+def test_a_name_of_an_attribute_and_of_an_element_is_the_attribute() -> None:
+    ((_, row),) = apart(b'<A><T id="1" px="2"><px>3</px><at>4</at></T></A>').rows()
+    assert dict(row) == {"id": "1", "px": "2", "at": "4"}

@@ -114,6 +114,30 @@ def test_a_wall_time_of_a_declared_form_is_written_at_the_edge_of_a_window(
     assert run_suite(folder, keys, nodes, skips=True) == {}
 
 
+def test_an_error_of_the_reading_with_a_second_fill_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("twins")
+    old = '            rows, before, cursor = rows_in(body, "fills"), cursor, body.get("next")\n'
+    new = (
+        "            if len({str({**one, 'id': 0}) for one in body['fills']}) < len(body['fills']):\n"
+        "                raise BrokerAPIError('The last row is not where it was.')\n"
+    )
+    key = install(folder, 0, Defect("refuses twins", "", "provider.py", old, old + new))
+    (said,) = run_suite(folder, {"TestTwins": key}, ["TestTwins::test_equal_fills_stay_two"], skips=True).values()
+    assert "not tried: with a second fill like fill:" in said
+    assert "the reading ended with BrokerAPIError" in said
+    assert "The last row is not where it was." in said
+
+
+def test_a_declared_form_of_wall_times_that_no_answer_has_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("no_wall")
+    key = install(folder, 0)
+    sandbox = folder / "toybroker0" / "sandbox.py"
+    sandbox.write_text(sandbox.read_text() + "\n# %d.%m.%Y %H:%M:%S is a form that it does not write\n")
+    nodes = ["TestNoWall::test_a_row_at_the_edge_of_a_window_is_kept"]
+    (said,) = run_suite(folder, {"TestNoWall": key}, nodes).values()
+    assert "declares '%d.%m.%Y %H:%M:%S America/New_York', and no cell of any answer is written so" in said
+
+
 @pytest.mark.parametrize(("number", "defect"), list(enumerate(DEFECTS)), ids=[str(one) for one in DEFECTS])
 def test_each_defect_is_named_by_its_check(found: dict[tuple[str, str], str], number: int, defect: Defect) -> None:
     message = found.get((f"TestDefect{number}", defect.check), "")

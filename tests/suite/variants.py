@@ -49,13 +49,12 @@ STATEMENT = b'{"account": 1001, "contracts": [{"symbol": "ACME", "kind": "STK", 
 
 
 class ToyContract(ProviderContract):
-    wall_times = ("%d.%m.%Y %H:%M:%S America/New_York",)
-
     def statements(self):
         yield STATEMENT, StatementHints()
 
 
 """
+_WALL = "%d.%m.%Y %H:%M:%S"
 _FUTURE = "from __future__ import annotations\n"
 _METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
 
@@ -124,7 +123,7 @@ def run_suite(
 
     `keys` are the brokers by the name of their class.
     """
-    classes = [f"class {name}(ToyContract):\n    key = {key!r}\n" for name, key in keys.items()]
+    classes = [_class(folder, name, key) for name, key in keys.items()]
     test = folder / "test_contract.py"
     test.write_text(_HEAD + "\n\n".join(classes))
     report = folder / "report.xml"
@@ -138,6 +137,13 @@ def run_suite(
         for case in cases
         for found in (*case.findall("failure"), *case.findall("error"), *(case.findall("skipped") if skips else ()))
     }
+
+
+def _class(folder: Path, name: str, key: str) -> str:
+    """The class of a copy, with the form of its wall times where its broker writes such."""
+    sandbox = (folder / key.replace("toy-", "toybroker") / "sandbox.py").read_text(encoding="utf-8")
+    forms = (f"{_WALL} America/New_York",) if _WALL in sandbox else ()
+    return f"class {name}(ToyContract):\n    key = {key!r}\n    wall_times = {forms!r}\n"
 
 
 def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -110,7 +110,11 @@ class BrokerAccount:
 
 @attrs.frozen(kw_only=True, field_transformer=typed)
 class Instrument:
-    """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed."""
+    """What was traded. An unknown multiplier stays `None` until the broker tells it; it is never guessed.
+
+    `currency` is a major one, as in ISO 4217: prices in pence (`GBX`, `GBp`) or in cents (`ZAc`) are divided by 100 and
+    told in `GBP` or `ZAR`, and so are strikes, costs and cash.
+    """
 
     symbol: str = attrs.field(validator=some_text)
     broker_id: str | None = None

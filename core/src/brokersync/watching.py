@@ -68,7 +68,8 @@ class Watch:
         if self._settings.mode is GovernanceMode.APPROVE and self._webhook is None:
             raise BrokerConfigError(
                 'governance.mode "approve" needs somebody who is told of what is held.',
-                remedy="Set governance.webhook and BROKERSYNC_WEBHOOK_SECRET.",
+                remedy="Set governance.webhook and BROKERSYNC_WEBHOOK_SECRET."
+                " Then try: brokersync providers test-webhook",
             )
 
     async def look(self) -> None:

@@ -69,10 +69,13 @@ async def _connect(
     page: Page,
     common: Owned,
 ) -> int:
+    from brokersync.governance_settings import GovernanceMode
+
     seen: list[Event] = []
     async with common.open(make=True, hears=_hearing(broker, seen)) as bs:
         manifest = bs.registry.manifest(broker)
-        _say_who_is_trusted(seen, manifest.key)
+        approved = common.settings().governance.mode is GovernanceMode.APPROVE
+        _say_who_is_trusted(seen, manifest.key, approved=approved)
         oauth = page.used_for(manifest)
         start = parse_day(since, "--since") if since else None
         asked = manifest.consent_fields if oauth else manifest.login_fields
@@ -113,13 +116,14 @@ def _hearing(name: str, seen: list[Event]) -> EventSink:
     return hear
 
 
-def _say_who_is_trusted(seen: Sequence[Event], key: str) -> None:
+def _say_who_is_trusted(seen: Sequence[Event], key: str, *, approved: bool) -> None:
     from brokersync.events import PluginSeen
 
     for event in seen:
         if isinstance(event, PluginSeen) and event.provider == key and event.state == "available":
             what = "was updated" if event.was else "is new here"
-            note(f"{event.distribution} {event.version} {what}. You installed it, so it may run, with your rights.")
+            why = "It was approved" if approved else "You installed it"
+            note(f"{event.distribution} {event.version} {what}. {why}, so it may run, with your rights.")
 
 
 def reconnect(

@@ -1,8 +1,8 @@
 """The rows in an answer's body, to be read and changed without knowing the broker: JSON, XML and CSV.
 
 A body holds tables. A table is a list of JSON objects, the rows of a CSV text, or the elements of one name below one
-element of XML; a row maps names to values, which are text but for JSON. Those of an element are its attributes or,
-where it has none, the texts of the elements right below it.
+element of XML; a row maps names to values, which are text but for JSON. Those of an element are its attributes and the
+texts of the elements right below it.
 """
 
 from __future__ import annotations
@@ -200,10 +200,10 @@ def _elements(parent: ElementTree.Element, path: str) -> Iterator[Table]:
         by_tag.setdefault(child.tag, []).append(child)
     for tag, children in by_tag.items():
         where = f"{path}/{tag}"
-        if any(child.attrib for child in children):
-            yield _element_table(parent, tag, where, [child.attrib for child in children])
-        elif rows := leaves_of(children):
+        if rows := leaves_of(children):
             yield _element_table(parent, tag, where, [*rows])
+        elif any(child.attrib for child in children):
+            yield _element_table(parent, tag, where, [child.attrib for child in children])
         for child in children:
             yield from _elements(child, where)
 
@@ -212,7 +212,6 @@ def _element_table(parent: ElementTree.Element, tag: str, path: str, own: list[R
     first = next(number for number, child in enumerate(parent) if child.tag == tag)
     mine = [child for child in parent if child.tag == tag]
     inside = {id(row): child for row, child in zip(own, mine, strict=True)}
-    are_leaves = isinstance(own[0], Leaves)
 
     def put_back(rows: list[Row]) -> None:
         for child in mine:
@@ -221,11 +220,10 @@ def _element_table(parent: ElementTree.Element, tag: str, path: str, own: list[R
             element = inside.get(id(row))
             if element is None:
                 element = deepcopy(mine[0])  # what is inside of it beside its cells belongs to a row, too
-                element.attrib.clear()
-                if are_leaves:
-                    Leaves(element).clear()
-                    Leaves(element).update(row)
-            if not are_leaves:
+                cells = own[0].as_in(element) if isinstance(own[0], Leaves) else element.attrib
+                cells.clear()
+                cells.update({name: str(value) for name, value in row.items()})
+            elif not isinstance(row, Leaves):
                 element.attrib.update({name: str(value) for name, value in row.items()})
             parent.insert(first + number, element)
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from random import Random
 from typing import Any, Final
 
 import attrs
@@ -32,6 +33,7 @@ FORM_OF_TIME: Final = (
     " counts of seconds are not: test their two ends of a window, and the hour that comes twice, yourself"
 )
 _WITH_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
+_LONG: Final = 10
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -48,6 +50,28 @@ def alter_all(stage: Stage, change: Callable[[Body], int]) -> Callable[[], int]:
 
     stage.server.alter(alter)
     return lambda: count
+
+
+def turn_rows(body: Body, random: Random) -> int:
+    """Rows in another order; the last one of a page stays, wherever its list begins anew, as for each day."""
+    counts = Counter[str]()
+    for table in body.tables:
+        counts[table.path] += len(table.rows)
+    long = [path for path, count in counts.items() if count >= _LONG]
+    last = {table.path: table for table in body.tables}
+    for table in body.tables:
+        stays = last[table.path] is table and any(one == table.path or _lies_in(one, table.path) for one in long)
+        first = table.rows[:-1] if stays else table.rows[:]
+        if len(first) < _LONG - 1:
+            first.reverse()
+        else:
+            random.shuffle(first)
+        table.rows[: len(first)] = first
+    return counts.total()
+
+
+def _lies_in(path: str, other: str) -> bool:
+    return path.startswith((f"{other}/", f"{other}."))
 
 
 def word_places(reading: Reading, found: list[Body]) -> list[tuple[TradeBooking, str, str]]:

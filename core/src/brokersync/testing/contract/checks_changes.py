@@ -15,6 +15,7 @@ from brokersync.testing.contract.alterations import (
     odd_cell,
     same_row,
     touched_by,
+    turn_rows,
     word_places,
 )
 from brokersync.testing.contract.base import ContractBase
@@ -34,7 +35,6 @@ from brokersync.types import TradeBooking
 
 UNHEARD: Final = "UNHEARDOF"
 _MOST: Final = 60
-_LONG: Final = 10
 _ODD: Final = ("", "#", "\N{SNOWMAN}" * 600)
 _WITH_ZONE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)")
 
@@ -69,18 +69,14 @@ class ChangeChecks(ContractBase):
         await self._all_changed(change, "fields in another order change what is read")
 
     async def test_the_order_of_rows_changes_nothing(self) -> None:
-        """Lists may come in any order; only the last row of a long one stays, since a cursor may be made of it."""
+        """Lists may come in any order; only the last row of a long page stays, since a cursor may be made of it.
+
+        Lists of one kind side by side in one answer, as for each day, are one.
+        """
         random = self.random("rows")
 
         def change(body: Body) -> int:
-            for table in body.tables:
-                if len(table.rows) < _LONG:
-                    table.rows.reverse()
-                    continue
-                first = table.rows[:-1]
-                random.shuffle(first)
-                table.rows[:-1] = first
-            return sum(len(table.rows) for table in body.tables)
+            return turn_rows(body, random)
 
         await self._all_changed(change, f"rows in another order (seed {self.seed}) change what is read")
 

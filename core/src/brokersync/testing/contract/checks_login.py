@@ -20,7 +20,7 @@ from brokersync.testing.contract.base import OVER_THE_NETWORK, ContractBase
 from brokersync.testing.contract.expecting import BrokenContract, expect, told
 from brokersync.testing.contract.reading import sources_of
 from brokersync.testing.contract.stage import HASTY, ONCE, Stage
-from brokersync.testing.contract.tokens import Without, names_another, names_in_last_answer
+from brokersync.testing.contract.tokens import Without, is_given_by_user, names_another, names_in_last_answer
 from brokersync.types import AuthResult
 
 _OUTAGES: Final = ("status_500", "status_502", "status_503", "status_504", "reset", "silence")
@@ -201,7 +201,7 @@ class LoginChecks(ContractBase):
             told = [one.sent.headers.get("authorization", "") for one in stage.server.exchanges]
             if not (token := told[-1].partition(" ")[2]):
                 self.cannot_try("requests carry no token in Authorization")
-            if token in stage.login.fields.values():
+            if is_given_by_user(told[-1], stage.login.fields.values()):
                 self.cannot_try("the token is what the user gave")
             stage.server.expire(token)
             report = await service.sync(connection)

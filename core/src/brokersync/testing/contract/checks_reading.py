@@ -28,7 +28,7 @@ from brokersync.testing.contract.changing import (
 from brokersync.testing.contract.expecting import expect, told
 from brokersync.testing.contract.paging import MANY_PAGES
 from brokersync.testing.contract.reading import Reading, sources_of
-from brokersync.testing.contract.times import time_in
+from brokersync.testing.contract.times import time_in, unseen_form
 from brokersync.testing.contract.written import HOW_ROWS_ARE_KNOWN
 from brokersync.types import TimeWindow, TradeBooking
 
@@ -85,9 +85,10 @@ class ReadingChecks(ContractBase):
         """A trade at the very start of a window is in it."""
         async with self.stage() as stage:
             auth, readings = await self.readings(stage)
-            tried = False
+            tried, answers = False, list[Body]()
             for sample in samples(readings):
                 before, found = await answers_of(stage, auth, sample.request)
+                answers += found
                 start = sample.request.window.start
                 for booking, path, name, write in _times(before, found, self.wall_times)[:2]:
                     change = put(path, name, native_ids(booking), _always(write(start)))
@@ -98,6 +99,12 @@ class ReadingChecks(ContractBase):
                         again.error is None and after is not None,
                         f"{booking.booking_id} at the start of the window, {start}, is lost: {told(again.error)}",
                     )
+            unseen = unseen_form(answers, self.wall_times) if answers else None
+            expect(
+                unseen is None,
+                f"`wall_times` of the suite's class declares {unseen!r}, and no cell of any answer is written so: no"
+                " time was moved to the edge in this form; declare the one that the broker writes, or none",
+            )
             if not tried:
                 self.cannot_try(
                     f"no time of a trade is in a form that the suite can write, which is {FORM_OF_TIME}, or"

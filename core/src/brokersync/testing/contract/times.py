@@ -7,6 +7,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from brokersync.testing.answers import Body
+from brokersync.testing.contract.nested import everywhere
+
 _SHORTEST = 16
 
 Written = tuple[datetime, Callable[[datetime], str]]
@@ -20,6 +23,15 @@ def time_in(value: Any, forms: Iterable[str] = ()) -> Written | None:
     if not isinstance(value, str):
         return None
     return _iso(value) or next((found for form in forms if (found := _wall(value, form))), None)
+
+
+def unseen_form(found: Iterable[Body], forms: Iterable[str]) -> str | None:
+    """The first of the forms that no cell of any answer is written in."""
+    unseen = list(forms)
+    for body in found if unseen else ():
+        texts = [str(holder[name]) for name, holder in everywhere(body)]
+        unseen = [form for form in unseen if not any(_wall(text, form) for text in texts)]
+    return unseen[0] if unseen else None
 
 
 def _iso(text: str) -> Written | None:

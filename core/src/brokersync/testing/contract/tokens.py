@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Collection
+
 import attrs
 
 from brokersync.secret import Secret
@@ -10,6 +13,18 @@ from brokersync.testing.contract.stage import Stage
 from brokersync.testing.fault_server import Sent
 from brokersync.testing.faults import Answered
 from brokersync.types import AuthResult
+
+
+def is_given_by_user(authorization: str, fields: Collection[str]) -> bool:
+    """Whether what a request is let in by is what the user gave, which no new login replaces: in HTTP Basic, too."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, password = base64.b64decode(token, validate=True).decode().partition(":")
+        except ValueError:
+            return False
+        token = password or name  # a key alone is sent as the name
+    return token in fields
 
 
 def names_another(body: bytes, auth: AuthResult, fresh: AuthResult) -> bool:

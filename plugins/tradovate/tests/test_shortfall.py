@@ -185,6 +185,27 @@ async def test_a_fill_that_costs_another_commission_in_the_cash_history_hides_no
     assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
 
 
+def without_contract(report: str) -> str:
+    head, *rows = report.splitlines()
+    names, last = head.split(","), rows[-1].split(",")
+    last[names.index("Contract")] = ""
+    return "\r\n".join([head, *rows[:-1], ",".join(last), ""])
+
+
+@pytest.mark.parametrize("damaged", [lambda report: report.rstrip() + ",oops\r\n", without_contract])
+async def test_a_row_that_tells_no_contract_or_no_second_excuses_no_more_than_one_fill_that_was_left_out(
+    world: Any, exports: Any, damaged: Any
+) -> None:
+    script(world, damaged(text(FILLS[0], FILLS[3])), cash=cash(exports, *FILLS))
+    *_, last = await read(world)
+    assert last.unmapped[UNSOLD] == 2
+    assert all(end <= date(2026, 3, 5) or start > date(2026, 3, 6) for start, end in finals(last))
+
+    script(world, damaged(text(*FILLS)), cash=cash(exports, *FILLS))
+    *_, last = await read(world)
+    assert UNSOLD not in last.unmapped
+
+
 async def test_one_fills_report_without_fills_does_not_end_the_wait_for_refused_fees(world: Any) -> None:
     def refused(fills: list[dict[str, str]]) -> Any:
         return lambda draft: {"data": text(*fills)} if draft.json["name"] == "Fills" else (403, '""')

@@ -5,13 +5,14 @@ Both tell the commission of a fill, in the same second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date, datetime
 from typing import Final
 
 import attrs
 
-from brokersync_tradovate.cash_history import CashHistory, Charge
+from brokersync_tradovate.cash_history import CashHistory, Charge, Place
 from brokersync_tradovate.certainty import booked_until, second_of
 from brokersync_tradovate.charges import place_of
 from brokersync_tradovate.fills_report import BadRow, ReportFill
@@ -67,15 +68,14 @@ def fills_without_fees(
 
 
 def commissions_without_fill(
-    left: Iterable[Charge], rows: Iterable[ReportFill | BadRow], without_fees: Iterable[ReportFill], until: date
+    left: Iterable[Charge], rows: Sequence[ReportFill | BadRow], without_fees: Iterable[ReportFill], until: date
 ) -> list[Charge]:
     """Those of days that are over, in whose second the Fills report has no row of their contract.
 
-    One that may be of a fill `without_fees` is not among them: it was booked at another time than that was traded.
+    One that may be of a fill `without_fees` is not among them: it was booked at another time than that was traded. Nor
+    is what may be of a row that does not tell its contract or its second.
     """
     places = {place_of(row) for row in rows}
-    if None in places:
-        return []  # such a row may be the fill
     others = sorted((one for one in without_fees if one.commission), key=second_of)
     found = list[Charge]()
     for charge in sorted(left, key=lambda one: one.second):
@@ -86,7 +86,25 @@ def commissions_without_fill(
             found.append(charge)
         else:
             others.remove(its)
-    return found
+    excused = _excused({charge.place for charge in found}, [row for row in rows if place_of(row) is None])
+    return [charge for charge in found if charge.place not in excused]
+
+
+def _excused(places: Collection[Place], unplaced: Iterable[ReportFill | BadRow]) -> Collection[Place]:
+    """One place for each row that may stand there: in its own second if it tells that, else in any.
+
+    Of any it is one on the day that has the most, so that the other fills of that day keep it open.
+    """
+    told = Counter(row.shown if isinstance(row, BadRow) else second_of(row) for row in unplaced)
+    anywhere = told.pop(None, 0)
+    of_second = defaultdict[datetime, list[Place]](list)
+    for place in sorted(places):
+        of_second[place[1]].append(place)
+    excused = {place for second, there in of_second.items() for place in there[: told[second]]}
+    rest = sorted(set(places) - excused)
+    of_day = Counter(second.date() for _, second in rest)
+    rest.sort(key=lambda place: of_day[place[1].date()], reverse=True)
+    return excused.union(rest[:anywhere])
 
 
 def _may_be_of(charge: Charge, fill: ReportFill) -> bool:

@@ -6,15 +6,15 @@ Both tell the commission of a fill, in the same second.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
 import attrs
 
 from brokersync_tradovate.cash_history import CashHistory, Charge, Place
-from brokersync_tradovate.certainty import booked_until, second_of
-from brokersync_tradovate.charges import place_of
+from brokersync_tradovate.certainty import COMPARED_WITHIN, booked_until, second_of
+from brokersync_tradovate.charges import FillCharges, place_of
 from brokersync_tradovate.fills_report import BadRow, ReportFill
 
 LEFT_OUT: Final = "commissions of the Cash History where the Fills report tells no fill"
@@ -22,14 +22,18 @@ LEFT_OUT: Final = "commissions of the Cash History where the Fills report tells 
 
 @attrs.frozen
 class Shortfall:
-    """Fills of which the Cash History tells no fee, and commissions of which the Fills report tells no fill."""
+    """Fills of which the Cash History tells no fee, those `short` of one that others had, and commissions of which the
+    Fills report tells no fill."""
 
     fills: Sequence[ReportFill]
+    short: Sequence[ReportFill]
     commissions: Sequence[Charge]
 
     @property
     def days(self) -> set[date]:
-        return {second_of(one).date() for one in self.fills} | {one.second.date() for one in self.commissions}
+        return {second_of(one).date() for one in (*self.fills, *self.short)} | {
+            one.second.date() for one in self.commissions
+        }
 
     def by_day(self, waits_for_fees: Callable[[date], bool]) -> dict[date, dict[str, int]]:
         """What each day lacks, those that lack only fees if they still wait for them."""
@@ -37,6 +41,7 @@ class Shortfall:
         return {
             day: Shortfall(
                 [one for one in self.fills if second_of(one).date() == day],
+                [one for one in self.short if second_of(one).date() == day],
                 [one for one in self.commissions if one.second.date() == day],
             ).counts()
             for day in of_fills
@@ -45,6 +50,7 @@ class Shortfall:
     def counts(self) -> dict[str, int]:
         told = {
             "fills with a commission of which the Cash History tells no fee": len(self.fills),
+            "fills that lack a fee in the Cash History which others of the contract had within a week": len(self.short),
             LEFT_OUT: len(self.commissions),
         }
         return {words: count for words, count in told.items() if count}
@@ -55,16 +61,56 @@ def fills_without_fees(
 ) -> list[ReportFill]:
     """Those that cost a commission, all of whose fees are booked and none is told, in whatever second."""
     told = {charge.place for charge in history.charges}
-    elsewhere = {(charge.contract, charge.second.date()) for charge in left}
+    is_booked = _all_booked(left, until)
 
     def lacks_fees(fill: ReportFill) -> bool:
         place = place_of(fill)
         if not fill.commission or place is None or place in told or place[1].date() in history.unread:
             return False
-        first, last = place[1].date(), booked_until(fill)
-        return last < until and not any(name == place[0] and first <= day <= last for name, day in elsewhere)
+        return is_booked(fill)
 
     return [fill for fill in fills if lacks_fees(fill)]
+
+
+def fills_short_of_a_fee(
+    fills: Iterable[ReportFill],
+    rows: Iterable[ReportFill | BadRow],
+    charges: Mapping[int, FillCharges],
+    left: Iterable[Charge],
+    until: date,
+) -> list[ReportFill]:
+    """Those that some fees are told of, and not each kind that other fills of the contract had in the days around.
+
+    The Cash History may have been cut between the fees of one fill.
+    """
+    kinds = {number: frozenset(one.amounts) for number, one in charges.items() if one.amounts}
+    of_contract = defaultdict[str | None, defaultdict[date, set[tuple[str, str]]]](lambda: defaultdict(set))
+    for row in rows:
+        if isinstance(row, ReportFill):
+            of_contract[row.contract][second_of(row).date()] |= kinds.get(row.fill.id, frozenset())
+    is_booked = _all_booked(left, until)
+
+    def is_short(fill: ReportFill) -> bool:
+        day, own = second_of(fill).date(), kinds.get(fill.fill.id)
+        if own is None or not is_booked(fill):
+            return False
+        around = (one for at, one in of_contract[fill.contract].items() if abs(at - day) <= COMPARED_WITHIN)
+        return any(one - own for one in around)
+
+    return [fill for fill in fills if is_short(fill)]
+
+
+def _all_booked(left: Iterable[Charge], until: date) -> Callable[[ReportFill], bool]:
+    """Whether all fees of a fill are booked, and none of them at another time."""
+    elsewhere = defaultdict[str | None, set[date]](set)
+    for charge in left:
+        elsewhere[charge.contract].add(charge.second.date())
+
+    def is_booked(fill: ReportFill) -> bool:
+        first, last = second_of(fill).date(), booked_until(fill)
+        return last < until and not any(first <= day <= last for day in elsewhere[fill.contract])
+
+    return is_booked
 
 
 def commissions_without_fill(

@@ -14,6 +14,7 @@ from .test_reports import MARCH, REPORT, read, row, script, text
 
 UNTOLD = "fills with a commission of which the Cash History tells no fee"
 UNSOLD = "commissions of the Cash History where the Fills report tells no fill"
+SHORT = "fills that lack a fee in the Cash History which others of the contract had within a week"
 FEES = (("Commission", "-1.58"), ("Exchange Fee", "-2.76"))
 DAYS = ("2026-03-04", "2026-03-05", "2026-03-06", "2026-03-20")
 
@@ -72,6 +73,35 @@ async def test_a_cash_history_that_was_cut_between_two_rows_is_asked_for_again(w
     first, last = await read(world)
     assert [one.value for one in states(first).values()] == ["final", "final", "final", "estimated"]
     assert (dict(last.unmapped), finals(last)) == ({}, [(MARCH.start.date(), MARCH.end.date())])
+
+
+@pytest.mark.parametrize("told", [1, 2])
+async def test_a_fill_that_lacks_a_fee_which_others_of_its_contract_had_waits_for_it(
+    world: Any, exports: Any, told: int
+) -> None:
+    fees = (*FEES, ("Clearing Fee", "-0.38"))
+    short = [exports.cash(*fee, Timestamp=FILLS[2]["Timestamp"]) for fee in fees[:told]]
+    charged = [exports.cash(*fee, Timestamp=one["Timestamp"]) for one in FILLS[:2] for fee in fees]
+    script(world, text(*FILLS[:3]), cash=exports.cash_history(*charged, *short))
+
+    first, last = await read(world)
+    assert [one.value for one in states(first).values()] == ["final", "estimated", "estimated"]
+    assert last.unmapped[SHORT] == 1
+    assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 5)), (date(2026, 3, 7), date(2026, 4, 2))]
+
+    world.clock.moment += timedelta(days=64)
+    _, last = await read(world)
+    assert last.unmapped[SHORT] == 1
+    assert finals(last) == [(MARCH.start.date(), MARCH.end.date())]
+
+
+async def test_a_fee_that_was_booked_at_another_time_is_one_that_no_fill_lacks(world: Any, exports: Any) -> None:
+    later = exports.cash(*FEES[1], Timestamp=FILLS[2]["Timestamp"].replace("14:31:02", "21:00:00"))
+    alone = exports.cash(*FEES[0], Timestamp=FILLS[2]["Timestamp"])
+    charged = [exports.cash(*fee, Timestamp=one["Timestamp"]) for one in FILLS[:2] for fee in FEES]
+    script(world, text(*FILLS[:3]), cash=exports.cash_history(*charged, alone, later))
+    _, last = await read(world)
+    assert SHORT not in last.unmapped
 
 
 async def test_after_a_day_fees_are_estimates_and_after_64_not_waited_for(world: Any, exports: Any) -> None:
@@ -183,6 +213,27 @@ async def test_a_fill_that_costs_another_commission_in_the_cash_history_hides_no
     _, last = await read(world)
     assert last.unmapped[UNSOLD] == 1
     assert finals(last) == [(date(2026, 3, 3), date(2026, 3, 20)), (date(2026, 3, 21), date(2026, 4, 2))]
+
+
+def without_contract(report: str) -> str:
+    head, *rows = report.splitlines()
+    names, last = head.split(","), rows[-1].split(",")
+    last[names.index("Contract")] = ""
+    return "\r\n".join([head, *rows[:-1], ",".join(last), ""])
+
+
+@pytest.mark.parametrize("damaged", [lambda report: report.rstrip() + ",oops\r\n", without_contract])
+async def test_a_row_that_tells_no_contract_or_no_second_excuses_no_more_than_one_fill_that_was_left_out(
+    world: Any, exports: Any, damaged: Any
+) -> None:
+    script(world, damaged(text(FILLS[0], FILLS[3])), cash=cash(exports, *FILLS))
+    *_, last = await read(world)
+    assert last.unmapped[UNSOLD] == 2
+    assert all(end <= date(2026, 3, 5) or start > date(2026, 3, 6) for start, end in finals(last))
+
+    script(world, damaged(text(*FILLS)), cash=cash(exports, *FILLS))
+    *_, last = await read(world)
+    assert UNSOLD not in last.unmapped
 
 
 async def test_one_fills_report_without_fills_does_not_end_the_wait_for_refused_fees(world: Any) -> None:

@@ -39,7 +39,13 @@ from brokersync_tradovate.instruments import ReferenceData
 from brokersync_tradovate.outcomes import report_outcome
 from brokersync_tradovate.references import Reference
 from brokersync_tradovate.report_doubts import NO_HISTORY, doubts_about
-from brokersync_tradovate.shortfall import LEFT_OUT, Shortfall, commissions_without_fill, fills_without_fees
+from brokersync_tradovate.shortfall import (
+    LEFT_OUT,
+    Shortfall,
+    commissions_without_fill,
+    fills_short_of_a_fee,
+    fills_without_fees,
+)
 from brokersync_tradovate.tables import TableError
 from brokersync_tradovate.waiting_days import FEES_WAIT, FIRST_WAIT, Lacking, WaitingDays, days_between
 
@@ -149,6 +155,7 @@ class ReportReading:
         without_fees = [one for one in rows if isinstance(one, ReportFill) and place_of(one) not in booked]
         missing = Shortfall(
             fills_without_fees(fills, history, left, self._until),
+            fills_short_of_a_fee(fills, rows, charges, left, self._until),
             commissions_without_fill(of_the_window, rows, without_fees, self._until),
         )
         unread = {day for day in history.unread if self._is_in(day)}

@@ -146,6 +146,45 @@ async def test_an_hour_of_silence_is_kept_by_processes_that_follow_each_other(st
         assert (await bs.connection(connection.connection_id)).state is ConnectionState.ACTIVE
 
 
+@pytest.mark.parametrize(
+    ("penalty", "operation"),
+    [("penalty_captcha", LOGIN), ("locked", LOGIN), ("rate_limit", LOGIN), ("rate_limit", FILLS), ("locked", FILLS)],
+)
+async def test_a_sync_that_is_asked_for_keeps_the_silence_that_another_process_met(
+    stage: Stage, penalty: str, operation: str
+) -> None:
+    async with stage.process() as bs:
+        name = (await stage.connect(bs)).connection_id
+    stage.clock.advance(hours=2)
+    await stage.fault(penalty, operation=operation, times=1)
+    async with stage.process() as bs:
+        began = stage.clock.now()
+        assert isinstance(await bs.run(name), Deferred)
+    sent = len(stage.sent())
+    for _ in range(2):
+        stage.clock.advance(minutes=29)
+        async with stage.process() as bs:
+            again = await bs.run(name)
+            assert isinstance(again, Deferred)
+            assert HOUR <= again.until - began <= HOUR + timedelta(minutes=1)
+    assert len(stage.sent()) == sent
+
+    stage.clock.advance(minutes=4)
+    async with stage.process() as bs:
+        assert isinstance(await bs.run(name), Done)
+        assert isinstance(await bs.run(name), Done), "one that is not due yet runs at once"
+
+
+async def test_a_silence_ends_when_the_user_has_connected_again(stage: Stage) -> None:
+    async with stage.process() as bs:
+        name = (await stage.connect(bs)).connection_id
+        await stage.fault("rate_limit", operation=FILLS, times=1)
+        assert isinstance(await bs.run(name), Deferred)
+    async with stage.process() as bs:
+        assert (await stage.connect(bs)).connection_id == name
+        assert isinstance(await bs.run(name), Done)
+
+
 async def test_a_wrong_password_asks_the_user_at_once_and_is_sent_once(stage: Stage) -> None:
     async with stage.process() as bs:
         connection = await stage.connect(bs)

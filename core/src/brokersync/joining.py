@@ -42,7 +42,7 @@ async def connected_again(shared: Shared, known: Connection, wanted: Connection,
     """The connection as it is now wanted, and due at once."""
     label = as_known(wanted, unnamed, {known.environment: known}).label
     again = await shared.store.change_connection(
-        known.connection_id, label=label, since=wanted.since or known.since, next_at=None
+        known.connection_id, label=label, since=wanted.since or known.since, next_at=None, silent_until=None
     )
     if again is None:
         raise BrokerAuthError("The login was removed meanwhile.", provider=known.provider)

@@ -66,8 +66,8 @@ class Connection:
     since `doubted_since`, `logins_refused` those of the stored credentials since the login last worked, by whichever
     connection of the login they were sent, `failures` the syncs in a row since `failing_since` that got no answer,
     `logins` how often its user logged in again. Until `logs_in_from` another connection of the login tries it first.
-    With `one_login` the grant serves the other environments too. `asked_before` are the reason and the remedy of
-    a question to its user that was open when it was paused.
+    With `one_login` the grant serves the other environments too. `asked_before` are reason and remedy of a question to
+    its user that was open when it was paused. The broker asked for silence until `silent_until`.
     """
 
     connection_id: str
@@ -93,6 +93,7 @@ class Connection:
     one_login: bool = False
     logins: int = 0
     asked_before: tuple[str, str] | None = None
+    silent_until: datetime | None = None
 
     @property
     def grant_environment(self) -> str:
@@ -382,8 +383,7 @@ class PageCommit:
 
 @attrs.frozen(kw_only=True)
 class PageOutcome:
-    """What a page changed in the store; `dispositions` names, in the page's order, what each booking did to its trade,
-    and `fates` what became of it.
+    """What a page changed in the store; `dispositions` and `fates`: what each booking, in its order, did and became.
 
     `waiting` counts the cancels that wait for their target since this page, less those that waited and wait no more.
     `covered_before` is what the source had said of the accounts that the page speaks of, by environment/id.

@@ -30,10 +30,11 @@ from brokersync.listening import all_of, harmless
 from brokersync.login import OpenLogin, as_auth_error
 from brokersync.manifest import SourceScope
 from brokersync.overdue import note_overdue, noted_overdue
-from brokersync.records import Connection, ConnectionState, Deferred, Done, Lease, SyncReport
+from brokersync.records import Connection, Deferred, Done, Lease, SyncReport
 from brokersync.registry import LoadedProvider
 from brokersync.settling import Settler
 from brokersync.shared import Shared
+from brokersync.silence import rest
 from brokersync.store import StoreCache
 from brokersync.sync.engine import SyncEngine, SyncOptions
 from brokersync.sync.report import ReportBuilder
@@ -104,9 +105,9 @@ class Run:
 
     async def _run(self) -> Done | Deferred:
         store, now = self._shared.store, self._shared.clock.now()
-        if self._connection.state is ConnectionState.PAUSED:
+        if (resting := rest(self._connection, now, self._shared.settings)) is not None:
             await self._note_overdue()
-            return self.put_off(now + self._shared.settings.sync_every, "The connection is paused by its owner.")
+            return self.put_off(*resting)
         incident = (await store.broker_health(self._connection.provider, self._connection.environment)).open
         if incident is not None and now < incident.probe_at:
             await self._note_overdue()
@@ -295,6 +296,4 @@ class Run:
 
 
 def _narrowed(wanted: Sequence[str] | None, possible: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if wanted is None or possible is None:
-        return tuple(wanted) if wanted is not None else possible
-    return tuple(name for name in wanted if name in possible)
+    return possible if wanted is None else tuple(name for name in wanted if possible is None or name in possible)

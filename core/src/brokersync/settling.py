@@ -34,6 +34,7 @@ from brokersync.login import OpenLogin
 from brokersync.manifest import Manifest
 from brokersync.records import Connection, ConnectionState, Deferred, Done, SyncReport
 from brokersync.shared import Shared
+from brokersync.silence import silenced
 from brokersync.states import Cause, moved, waiting
 from brokersync.sync.deadline import next_sync
 from brokersync.sync.losses import deadline_of
@@ -128,7 +129,7 @@ class Settler:
 
     async def raised(self, error: BrokerError) -> Deferred | None:
         """The run ended with an error; `None` when the caller has to be told of it as an error."""
-        self._report.problem(error)
+        self._report.ended(error)
         if isinstance(error, StoreError):
             return None
         if isinstance(error, BrokerRetryableError):
@@ -234,11 +235,10 @@ class Settler:
 
     async def _misconfigured(self, error: BrokerConfigError) -> None:
         """What the user's own stored fields lack, only the user can give."""
-        now = self._shared.clock.now()
         if error.fault is Fault.USER:
             rule = _rule(Cause.REFUSED, reason=error.message, remedy=error.remedy, next_at=None)
         else:
-            again = now + _LOOK_AT_A_PLUGIN
+            again = self._shared.clock.now() + _LOOK_AT_A_PLUGIN
             rule = _rule(Cause.MISCONFIGURED, reason=error.message, remedy=error.remedy, next_at=again)
         await self._move(rule)
 
@@ -279,6 +279,8 @@ class Settler:
 
     async def _log(self, report: SyncReport, *, synced: bool) -> None:
         now = self._shared.clock.now()
+        if (until := self._report.silent_until) is not None:
+            await self._shared.store.move_login(self._connection, silenced(until, now, self._shared.settings))
         await self._shared.store.log_sync(self._connection.connection_id, to_json(report), now, synced=synced)
 
 
@@ -295,4 +297,4 @@ def transition(before: Connection, after: Connection) -> Event | None:
 
 
 def _rule(cause: Cause, **facts: Any) -> Callable[[Connection], Connection]:
-    return lambda known: moved(known, cause, **facts)
+    return partial(moved, cause=cause, **facts)

@@ -93,6 +93,7 @@ def _logged_in(grant: SealedGrant, *, but_not: str | None = None) -> Script[list
             doubted_since=None,
             logins_refused=0,
             asked_before=None,
+            silent_until=None,
         )
         if one.state in _ASKING:
             one = attrs.evolve(one, state=ConnectionState.ACTIVE, reason=None, remedy=None, next_at=None)

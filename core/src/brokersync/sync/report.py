@@ -11,19 +11,22 @@ import attrs
 
 from brokersync.dispositions import Disposition
 from brokersync.errors import (
+    BrokerAuthError,
     BrokerConfigError,
     BrokerError,
     BrokerMaintenanceError,
     BrokerRateLimitError,
+    BrokerRetryableError,
     BrokerTimeoutError,
     BrokerUnavailableError,
     LimitScope,
 )
-from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled
+from brokersync.events import Event, LimitWaited, RequestSent, RetryScheduled, ScopeFrozen
 from brokersync.records import LostSpan, PageOutcome, SpanReport, SyncReport
 from brokersync.sync.ledger import union
 from brokersync.types import TimeWindow, TradePage
 
+_OF_THE_LOGIN = (LimitScope.APP, LimitScope.EGRESS, LimitScope.CREDENTIAL)
 _OF_ALL = (LimitScope.APP, LimitScope.EGRESS)
 _AWAY = (BrokerUnavailableError, BrokerTimeoutError, BrokerMaintenanceError)
 
@@ -43,6 +46,8 @@ class ReportBuilder:
         self._problems: list[Mapping[str, Any]] = []
         self._lost: list[LostSpan] = []
         self._errors: list[BrokerError] = []
+        self._frozen: dict[str, datetime] = {}
+        self._ended_by: LimitScope | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RequestSent):
@@ -52,6 +57,8 @@ class ReportBuilder:
             self._wait(event.wait)
         elif isinstance(event, LimitWaited):
             self._wait(event.wait)
+        elif isinstance(event, ScopeFrozen):
+            self._frozen[event.scope] = max(event.until, self._frozen.get(event.scope, event.until))
 
     def _wait(self, wait: timedelta) -> None:
         self._numbers["waits"] += 1
@@ -96,6 +103,17 @@ class ReportBuilder:
         if window is not None:
             facts["window"] = [window.start.date().isoformat(), window.end.date().isoformat()]
         self._problems.append(facts)
+
+    def ended(self, error: BrokerError) -> None:
+        """Note what ended the sync."""
+        self.problem(error)
+        self._ended_by = error.freeze if isinstance(error, BrokerRetryableError | BrokerAuthError) else None
+
+    @property
+    def silent_until(self) -> datetime | None:
+        """Until when the broker wants to hear nothing of this login at all, or nothing of what the sync ended with."""
+        scopes = (*_OF_THE_LOGIN, *([self._ended_by] if self._ended_by else []))
+        return max((self._frozen[scope] for scope in scopes if scope in self._frozen), default=None)
 
     @property
     def has_pages(self) -> bool:

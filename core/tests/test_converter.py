@@ -140,7 +140,7 @@ def _limits() -> st.SearchStrategy[limits.RateLimit]:
 
 
 def _sources() -> st.SearchStrategy[manifest.SourceSpec]:
-    return _built(manifest.SourceSpec, look_back=_DURATION)
+    return _built(manifest.SourceSpec, look_back=_DURATION, needs_field=st.none())
 
 
 def _maintenance() -> st.SearchStrategy[maintenance.MaintenanceWindow]:

@@ -45,7 +45,7 @@ def is_told_since(one: FailedWindow) -> bool:
 
 
 def is_nothing_there(one: FailedWindow) -> bool:
-    """Whether the broker had nothing for the login, and has told of nobody since."""
+    """Whether the broker had nothing for the login, and was not asked for it once more yet."""
     return one.reason == NOTHING_THERE
 
 
